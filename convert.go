@@ -1,0 +1,160 @@
+package omniq
+
+import (
+	"fmt"
+	"reflect"
+
+	"github.com/omniq-go/omniq/codec"
+)
+
+// Encode returns the task in its raw form with a payload of codec c, [codec.JSON] if c is nil. It shares nothing with
+// t that anybody changes. On a [RawTask] whose payload is encoded already, c must be of the same name.
+func (t *Task[A, K]) Encode(c codec.Codec) (RawTask, error) {
+	if c == nil {
+		c = codec.JSON
+	}
+	raw := RawTask{
+		ID: t.ID, FuncName: t.FuncName, CreatedAt: t.CreatedAt, TTL: t.TTL, Queue: t.Queue, Priority: t.Priority,
+		RunAt: t.RunAt, MaxAttempts: t.MaxAttempts, Timeout: t.Timeout, ResultTTL: t.ResultTTL, Metadata: t.Metadata,
+		Codec: wireName(c),
+	}
+	if t.Codec != "" {
+		self, ok := any(t).(*RawTask)
+		if !ok || t.Codec != raw.Codec {
+			return RawTask{}, invalid("task %v says that its payload is of codec %q, and %q is asked for", t.ID, t.Codec, c.Name())
+		}
+		return *self, nil
+	}
+	args, err := appendArgs(make([]byte, 0, 64), c, argsShapeOf(reflect.TypeFor[A]()), &t.Args)
+	if err != nil {
+		return RawTask{}, err
+	}
+	n := len(args)
+	both, err := appendKwargs(args, c, kwargsShapeOf(reflect.TypeFor[K]()), &t.Kwargs)
+	if err != nil {
+		return RawTask{}, err
+	}
+	if len(both) > codec.MaxSize {
+		return RawTask{}, fmt.Errorf("omniq: the payload has %w", sizeError(len(both)))
+	}
+	if raw.Codec == "" {
+		raw.Args, raw.Kwargs = both[:n:n], both[n:]
+		return raw, nil
+	}
+	raw.Args = append(raw.Args, '[')
+	raw.Args = append(appendBase64(raw.Args, both[:n]), ',')
+	raw.Args = append(appendBase64(raw.Args, both[n:]), ']')
+	raw.Kwargs = Raw("{}")
+	return raw, nil
+}
+
+// DecodeTask returns the task in its typed form. JSON payloads can always be read, those of other codecs if codecs has
+// one of the name that raw.Codec says. The error says which argument is wrong. It keeps nothing of raw's payload.
+func DecodeTask[A, K any](raw RawTask, codecs ...codec.Codec) (Task[A, K], error) {
+	t := Task[A, K]{
+		ID: raw.ID, FuncName: raw.FuncName, CreatedAt: raw.CreatedAt, TTL: raw.TTL, Queue: raw.Queue, Priority: raw.Priority,
+		RunAt: raw.RunAt, MaxAttempts: raw.MaxAttempts, Timeout: raw.Timeout, ResultTTL: raw.ResultTTL, Metadata: raw.Metadata,
+	}
+	return t, decodePayload(&raw, codecs, &t.Args, &t.Kwargs)
+}
+
+// decodePayload decodes the payload of raw into zero values of its types.
+func decodePayload[A, K any](raw *RawTask, codecs []codec.Codec, args *A, kwargs *K) error {
+	c, err := codecFor(raw.Codec, codecs)
+	if err != nil {
+		return fmt.Errorf("omniq: task: %w", err)
+	}
+	a, k := []byte(raw.Args), []byte(raw.Kwargs)
+	if len(a)+len(k) > codec.MaxSize {
+		return fmt.Errorf("omniq: task: the payload has %w", sizeError(len(a)+len(k)))
+	}
+	if len(a) == 0 {
+		a = []byte("[]")
+	}
+	if len(k) == 0 {
+		k = []byte("{}")
+	}
+	if raw.Codec != "" && raw.Codec != codec.NameJSON {
+		if a, k, err = openOpaque(a, k); err != nil {
+			return fmt.Errorf("omniq: task: %w", err)
+		}
+	}
+	if err := decodeArgs(a, c, argsShapeOf(reflect.TypeFor[A]()), args); err != nil {
+		return err
+	}
+	return decodeKwargs(k, c, kwargsShapeOf(reflect.TypeFor[K]()), kwargs)
+}
+
+// Encode returns the result in its raw form with a payload of codec c, [codec.JSON] if c is nil. It shares nothing
+// with r that anybody changes. On a [RawResult] whose payload is encoded already, c must be of the same name.
+func (r *TaskResult[R]) Encode(c codec.Codec) (RawResult, error) {
+	if c == nil {
+		c = codec.JSON
+	}
+	raw := RawResult{TaskID: r.TaskID, Status: r.Status, Timestamp: r.Timestamp, TTL: r.TTL, Error: r.Error, Attempts: r.Attempts}
+	if r.Codec != "" {
+		self, ok := any(r).(*RawResult)
+		if !ok || r.Codec != wireName(c) {
+			return RawResult{}, invalid("result of task %v says that its payload is of codec %q, and %q is asked for", r.TaskID, r.Codec, c.Name())
+		}
+		return *self, nil
+	}
+	if !r.hasData() {
+		return raw, nil
+	}
+	var err error
+	raw.ResultData, raw.Codec, err = encodeResult(c, &r.ResultData)
+	return raw, err
+}
+
+// encodeResult returns what stands in result_data for the value that data points to, and the name of its codec. What
+// says nothing, a [Void] or an empty [Raw], is nil.
+func encodeResult(c codec.Codec, data any) (Raw, string, error) {
+	if isNothing(data) {
+		return nil, "", nil
+	}
+	b, err := appendResult(make([]byte, 0, 32), c, data)
+	if err != nil {
+		return nil, "", err
+	}
+	if len(b) > codec.MaxSize {
+		return nil, "", fmt.Errorf("omniq: result_data has %w", sizeError(len(b)))
+	}
+	name := wireName(c)
+	if name != "" {
+		b = appendBase64(nil, b)
+	}
+	return b, name, nil
+}
+
+func isNothing(data any) bool {
+	switch d := data.(type) {
+	case *Void:
+		return true
+	case *Raw:
+		return len(*d) == 0
+	}
+	return false
+}
+
+// DecodeResult returns the result in its typed form, as [DecodeTask] does for tasks.
+func DecodeResult[R any](raw RawResult, codecs ...codec.Codec) (TaskResult[R], error) {
+	r := TaskResult[R]{TaskID: raw.TaskID, Status: raw.Status, Timestamp: raw.Timestamp, TTL: raw.TTL, Error: raw.Error, Attempts: raw.Attempts}
+	c, err := codecFor(raw.Codec, codecs)
+	if err != nil {
+		return r, fmt.Errorf("omniq: result: %w", err)
+	}
+	data := []byte(raw.ResultData)
+	if len(data) > codec.MaxSize {
+		return r, fmt.Errorf("omniq: result_data has %w", sizeError(len(data)))
+	}
+	switch {
+	case len(data) == 0:
+		data = []byte("null")
+	case raw.Codec != "" && raw.Codec != codec.NameJSON:
+		if data, err = decodeBase64(data); err != nil {
+			return r, &payloadError{"result_data", err}
+		}
+	}
+	return r, decodeResult(data, c, &r.ResultData, raw.Status == StatusSuccess)
+}

@@ -1,0 +1,220 @@
+package omniq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Errors to branch on with [errors.Is].
+var (
+	// ErrInvalid is in every error about a task, result, event or option with a value that cannot be: the message
+	// says which, and what would be right. Trying again does not help.
+	ErrInvalid = errors.New("omniq: invalid")
+
+	// ErrDuplicate is in the error of an enqueue whose task's ID was taken. The task that had the ID first is
+	// untouched. [DuplicateError] has the IDs.
+	ErrDuplicate = errors.New("omniq: a task with this ID exists")
+
+	// ErrNotFound says that no task has this ID: it was never enqueued, or its result's TTL is over.
+	ErrNotFound = errors.New("omniq: no such task")
+
+	// ErrLeaseLost says that a lease ran out or went to another worker, and the task cannot be settled with it. It
+	// is also the cause of the end of a handler's context when that happens while it runs.
+	ErrLeaseLost = errors.New("omniq: lease lost")
+
+	// ErrClosed is returned by each method of a backend after Close.
+	ErrClosed = errors.New("omniq: backend closed")
+
+	// ErrTimeout is in the [TaskError] of an attempt that ended because of the task's timeout, and the cause of the
+	// end of its context.
+	ErrTimeout = errors.New("omniq: task timed out")
+
+	// ErrShutdown is the cause of the end of a handler's context when the worker stops before it has returned. The
+	// task is given back without an attempt used.
+	ErrShutdown = errors.New("omniq: worker shut down")
+
+	// ErrCancelled is in the [TaskError] of a task that was cancelled.
+	ErrCancelled = errors.New("omniq: task cancelled")
+
+	// ErrExpired is in the [TaskError] of a task whose TTL passed before it could start.
+	ErrExpired = errors.New("omniq: task expired")
+
+	// ErrUnknownTask is in the [TaskError] of an attempt on a worker that has no handler of the task's name.
+	ErrUnknownTask = errors.New("omniq: no handler of this name")
+)
+
+// DuplicateError says which tasks of an enqueue were there already. errors.Is finds [ErrDuplicate] in it.
+type DuplicateError struct {
+	IDs []uuid.UUID // in the order of the call, at least one
+}
+
+func (e *DuplicateError) Error() string {
+	if len(e.IDs) == 1 {
+		return fmt.Sprintf("%v: %v", ErrDuplicate, e.IDs[0])
+	}
+	return fmt.Sprintf("%v: %v and %d more", ErrDuplicate, e.IDs[0], len(e.IDs)-1)
+}
+
+// Unwrap returns [ErrDuplicate].
+func (e *DuplicateError) Unwrap() error { return ErrDuplicate }
+
+// Types of the errors that the runtime itself records in a [TaskError].
+const (
+	typeCancelled = "omniq.Cancelled"
+	typeExpired   = "omniq.Expired"
+	typeTimeout   = "omniq.Timeout"
+	typeUnknown   = "omniq.UnknownTask"
+	typeLeaseLost = "omniq.LeaseLost"
+	typePanic     = "omniq.Panic"
+	typeDecode    = "omniq.Decode"
+	typeEncode    = "omniq.Encode"
+)
+
+var sentinels = map[string]error{
+	typeCancelled: ErrCancelled,
+	typeExpired:   ErrExpired,
+	typeTimeout:   ErrTimeout,
+	typeUnknown:   ErrUnknownTask,
+	typeLeaseLost: ErrLeaseLost,
+}
+
+// TaskError is why a task or an attempt failed, in the form that crosses the wire. It is what Wait returns for a
+// task that ended without success.
+type TaskError struct {
+	// Type names the kind of error: what an ErrorType method in the handler's error says, else the Go type of the
+	// first error in the chain that is not one of packages errors and fmt, else "error". Errors of the runtime have
+	// types that begin with "omniq.".
+	Type string `json:"type"`
+
+	// Message is the error's text.
+	Message string `json:"message"`
+
+	// Stack is the stack of a handler that panicked, empty otherwise.
+	Stack string `json:"stack,omitempty"`
+
+	// Retryable tells that another attempt could have helped: the error was not permanent.
+	Retryable bool `json:"retryable"`
+}
+
+// Error returns the type and the message.
+func (e *TaskError) Error() string {
+	if e.Type == "" || e.Type == "error" {
+		return e.Message
+	}
+	return e.Type + ": " + e.Message
+}
+
+// Is makes errors.Is find the sentinel of an error that the runtime recorded: [ErrCancelled], [ErrExpired],
+// [ErrTimeout], [ErrUnknownTask] or [ErrLeaseLost].
+func (e *TaskError) Is(target error) bool {
+	sentinel, ok := sentinels[e.Type]
+	return ok && sentinel == target
+}
+
+// NewTaskError returns the form of err that crosses the wire. A [TaskError] in err's chain is kept; nil gives nil.
+func NewTaskError(err error) *TaskError {
+	if err == nil {
+		return nil
+	}
+	var permanent *permanentError
+	retryable := !errors.As(err, &permanent)
+	var known *TaskError
+	if errors.As(err, &known) {
+		e := *known
+		e.Retryable = e.Retryable && retryable
+		return &e
+	}
+	return &TaskError{Type: errorType(err), Message: validText(err.Error()), Retryable: retryable}
+}
+
+// errorType finds the name of an error's kind, see [TaskError].
+func errorType(err error) string {
+	var named interface{ ErrorType() string }
+	if errors.As(err, &named) {
+		return validText(named.ErrorType())
+	}
+	for err != nil {
+		t := reflect.TypeOf(err)
+		elem := t
+		if t.Kind() == reflect.Pointer {
+			elem = t.Elem()
+		}
+		if p := elem.PkgPath(); p != "errors" && p != "fmt" && elem != reflect.TypeFor[permanentError]() && elem != reflect.TypeFor[retryAfterError]() {
+			return t.String()
+		}
+		switch e := err.(type) {
+		case interface{ Unwrap() error }:
+			err = e.Unwrap()
+		case interface{ Unwrap() []error }:
+			err = nil
+			if errs := e.Unwrap(); len(errs) > 0 {
+				err = errs[0]
+			}
+		default:
+			err = nil
+		}
+	}
+	return "error"
+}
+
+// validText is s with what the wire cannot hold replaced, for texts that the runtime does not choose.
+func validText(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+
+// Permanent marks err, which a handler returns, as one that another attempt cannot mend: the task fails at once.
+// Permanent(nil) is nil.
+func Permanent(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &permanentError{err}
+}
+
+type permanentError struct{ err error }
+
+func (e *permanentError) Error() string { return e.err.Error() }
+func (e *permanentError) Unwrap() error { return e.err }
+
+// RetryAfter makes err, which a handler returns, a failure whose retry comes after delay instead of the worker's
+// backoff. A delay that is not positive means at once. RetryAfter(d, nil) is nil. It uses an attempt.
+func RetryAfter(delay time.Duration, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &retryAfterError{max(delay, 0), err}
+}
+
+type retryAfterError struct {
+	delay time.Duration
+	err   error
+}
+
+func (e *retryAfterError) Error() string { return e.err.Error() }
+func (e *retryAfterError) Unwrap() error { return e.err }
+
+// Snooze is returned by a handler that wants to be run again after delay without an attempt used: what it needs is
+// not there yet. A delay that is not positive means at once. The task's TTL goes on.
+func Snooze(delay time.Duration) error {
+	return &snoozeError{max(delay, 0)}
+}
+
+type snoozeError struct{ delay time.Duration }
+
+func (e *snoozeError) Error() string { return "snoozed for " + e.delay.String() }
+
+func invalid(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{ErrInvalid}, args...)...)
+}
+
+// contextCause is the error of a context that has ended, with its cause where one was given.
+func contextCause(ctx context.Context) error {
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, ctx.Err()) {
+		return fmt.Errorf("%w: %w", ctx.Err(), cause)
+	}
+	return ctx.Err()
+}

@@ -1,0 +1,172 @@
+package omniq
+
+import (
+	"maps"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// TaskOption sets something of one task, or, given to a definition or a reference, the default of its tasks. Later
+// options override earlier ones, and those of a call override the defaults.
+type TaskOption interface{ applyTask(*taskConfig) error }
+
+// ResultOption sets something of a result.
+type ResultOption interface{ applyResult(*resultConfig) error }
+
+// taskConfig is what task options set.
+type taskConfig struct {
+	id          uuid.UUID
+	ttl         *time.Duration
+	queue       string
+	priority    int
+	runAt       time.Time
+	delay       time.Duration
+	maxAttempts int
+	timeout     time.Duration
+	resultTTL   *time.Duration
+	metadata    map[string]string // never changed in place: configurations share it
+}
+
+func (c *taskConfig) apply(opts []TaskOption) error {
+	for _, o := range opts {
+		if err := o.applyTask(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type taskOption func(*taskConfig) error
+
+func (o taskOption) applyTask(c *taskConfig) error { return o(c) }
+
+// TTLOption is what [TTL] returns: it fits tasks and results.
+type TTLOption interface {
+	TaskOption
+	ResultOption
+}
+
+type ttlOption time.Duration
+
+func (o ttlOption) check() (*time.Duration, error) {
+	d := time.Duration(o)
+	if d < time.Microsecond {
+		return nil, invalid("TTL is %v, want at least 1µs", d)
+	}
+	return new(d.Truncate(time.Microsecond)), nil
+}
+
+func (o ttlOption) applyTask(c *taskConfig) (err error) {
+	c.ttl, err = o.check()
+	return err
+}
+
+func (o ttlOption) applyResult(c *resultConfig) (err error) {
+	c.ttl, err = o.check()
+	return err
+}
+
+// TTL bounds for how long after its creation a task may start, or for how long after its time a result can be read.
+// At least a microsecond; what is shorter than one is cut off. Without it a task waits for ever.
+func TTL(d time.Duration) TTLOption { return ttlOption(d) }
+
+// ID sets the task's ID. Enqueuing the same ID again is refused with [ErrDuplicate], so an ID that is derived from
+// what the task is about makes enqueuing idempotent.
+func ID(id uuid.UUID) TaskOption {
+	return taskOption(func(c *taskConfig) error {
+		if id == uuid.Nil {
+			return invalid("ID is all zeros, want one that is unique")
+		}
+		c.id = id
+		return nil
+	})
+}
+
+// Queue sets the queue that the task waits in, [DefaultQueue] by default: 1 to MaxQueueLen letters, digits or "_-.:/".
+func Queue(name string) TaskOption {
+	return taskOption(func(c *taskConfig) error {
+		c.queue = name
+		return checkQueue(name)
+	})
+}
+
+// Priority makes the task be leased before those of its queue with a lower one. The default is 0; negative is later.
+func Priority(n int) TaskOption {
+	return taskOption(func(c *taskConfig) error {
+		c.priority = n
+		return nil
+	})
+}
+
+// RunAt makes the task due at t instead of at once.
+func RunAt(t time.Time) TaskOption {
+	return taskOption(func(c *taskConfig) error {
+		if y := t.UTC().Year(); y < 1 || y > 9999 {
+			return invalid("RunAt is in the year %d, want 1 to 9999", y)
+		}
+		c.runAt, c.delay = t.UTC().Truncate(time.Microsecond), 0
+		return nil
+	})
+}
+
+// Delay makes the task due this long after its creation instead of at once. It must not be negative.
+func Delay(d time.Duration) TaskOption {
+	return taskOption(func(c *taskConfig) error {
+		if d < 0 {
+			return invalid("Delay is %v, want at least 0", d)
+		}
+		c.runAt, c.delay = time.Time{}, d.Truncate(time.Microsecond)
+		return nil
+	})
+}
+
+// Retries sets how often the task is tried again after its first attempt failed; 0 means never. Without it the worker
+// decides, with [DefaultRetries] by default.
+func Retries(n int) TaskOption {
+	return taskOption(func(c *taskConfig) error {
+		if n < 0 {
+			return invalid("Retries is %d, want at least 0", n)
+		}
+		c.maxAttempts = n + 1
+		return nil
+	})
+}
+
+// Timeout bounds how long one attempt may take: the handler's context ends then. At least a microsecond. Without it
+// the worker decides, with no bound by default.
+func Timeout(d time.Duration) TaskOption {
+	return taskOption(func(c *taskConfig) error {
+		if d < time.Microsecond {
+			return invalid("Timeout is %v, want at least 1µs", d)
+		}
+		c.timeout = d.Truncate(time.Microsecond)
+		return nil
+	})
+}
+
+// ResultTTL sets how long the task's result can be read once it is settled, [DefaultResultTTL] by default. With 0 only
+// those get it who are waiting at that moment.
+func ResultTTL(d time.Duration) TaskOption {
+	return taskOption(func(c *taskConfig) error {
+		if d < 0 {
+			return invalid("ResultTTL is %v, want at least 0", d)
+		}
+		c.resultTTL = new(d.Truncate(time.Microsecond))
+		return nil
+	})
+}
+
+// Metadata adds a text that travels with the task beside its arguments, for middleware: a trace id, a tenant. The key
+// is not empty; an earlier value of the same key is replaced.
+func Metadata(key, value string) TaskOption {
+	return taskOption(func(c *taskConfig) error {
+		m := maps.Clone(c.metadata)
+		if m == nil {
+			m = make(map[string]string, 1)
+		}
+		m[key] = value
+		c.metadata = m
+		return checkMetadata(m)
+	})
+}

@@ -1,0 +1,199 @@
+package omniq
+
+import (
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+
+	"github.com/omniq-go/omniq/codec"
+)
+
+// Bounds of what a task may carry.
+const (
+	MaxNameLen  = 255 // bytes of a FuncName
+	MaxQueueLen = 100 // bytes of a Queue
+)
+
+// Task is a call of a named function with positional arguments A and keyword arguments K, at some time, somewhere.
+//
+// A is positional, an array on the wire: a struct, whose exported fields stand in the order of their declaration;
+// one of [Args1] to [Args6] or [NoArgs]; a slice or an array; or [Raw]. In such a struct
+//
+//   - unexported fields and fields tagged json:"-" are left out; names in json tags mean nothing;
+//   - omitempty, omitzero and string in a json tag are refused, because each position must be there as it is;
+//   - an embedded struct's fields stand in its place, unless it has a name in its json tag or a text or JSON form of
+//     its own; an embedded pointer is refused;
+//   - a field may be of any type that the codec can write, pointers included, which are null when nil.
+//
+// K is named, an object on the wire: a struct with the usual json tags, a map with string keys, [NoKwargs] or [Raw].
+//
+// Pointers, []byte and types with a MarshalJSON or MarshalText method of their own are neither; they can be fields.
+// A nil slice or map is [] or {}, never null.
+//
+// Reading is strict, because a task that its handler understands by half must not run: the number of arguments must be
+// right, a keyword must be known, spelled exactly and given once, and null is refused for a type that has no nil. A
+// keyword that is missing leaves its field's zero value.
+//
+// The JSON form has the keys of the first six fields, always, and those of the others where they are set.
+type Task[A, K any] struct {
+	ID        uuid.UUID      // unique; version 7 unless chosen otherwise
+	FuncName  string         // which function to run: 1 to MaxNameLen bytes of text without control characters
+	Args      A              // positional arguments
+	Kwargs    K              // keyword arguments
+	CreatedAt time.Time      // in UTC and microseconds
+	TTL       *time.Duration // how long after CreatedAt it may start; nil for ever
+
+	Queue       string            // where it waits; empty means DefaultQueue
+	Priority    int               // higher is leased first within a queue; 0 by default
+	RunAt       time.Time         // when it is due; zero means at once
+	MaxAttempts int               // how often it may be tried; 0 leaves it to the worker
+	Timeout     time.Duration     // how long one attempt may take; 0 leaves it to the worker
+	ResultTTL   *time.Duration    // how long its result can be read; nil means DefaultResultTTL
+	Metadata    map[string]string // what travels with it beside the arguments: trace ids, tenants
+
+	// Codec names the codec of the payload of a [RawTask] when that is not JSON. Tasks of other types hold decoded
+	// values: Encode sets it, and DecodeTask goes by it.
+	Codec string
+}
+
+// NewTask returns a task of the named function with a new ID, created now. It fails, with an error in which errors.Is
+// finds [ErrInvalid], if A or K has the wrong shape or an option's value cannot be.
+func NewTask[A, K any](name string, args A, kwargs K, opts ...TaskOption) (Task[A, K], error) {
+	if err := checkShapes[A, K](); err != nil {
+		return Task[A, K]{}, err
+	}
+	if err := checkName(name); err != nil {
+		return Task[A, K]{}, err
+	}
+	var c taskConfig
+	if err := c.apply(opts); err != nil {
+		return Task[A, K]{}, err
+	}
+	return newTask(name, args, kwargs, &c)
+}
+
+// newTask is NewTask behind the checks.
+func newTask[A, K any](name string, args A, kwargs K, c *taskConfig) (Task[A, K], error) {
+	t := Task[A, K]{
+		ID: c.id, FuncName: name, Args: args, Kwargs: kwargs, CreatedAt: now(), TTL: c.ttl,
+		Queue: c.queue, Priority: c.priority, RunAt: c.runAt, MaxAttempts: c.maxAttempts, Timeout: c.timeout,
+		ResultTTL: c.resultTTL, Metadata: c.metadata,
+	}
+	if t.ID == uuid.Nil {
+		id, err := uuid.NewV7()
+		if err != nil {
+			return t, err
+		}
+		t.ID = id
+	}
+	if c.delay != 0 {
+		t.RunAt = t.CreatedAt.Add(c.delay)
+	}
+	return t, t.checkStart()
+}
+
+// checkStart refuses a task whose TTL ends before it is due.
+func (t *Task[A, K]) checkStart() error {
+	if t.TTL != nil && t.RunAt.After(t.CreatedAt.Add(*t.TTL)) {
+		return invalid("task %v is due %v after it was created and could never start: its TTL is %v",
+			t.ID, t.RunAt.Sub(t.CreatedAt), *t.TTL)
+	}
+	return nil
+}
+
+// Validate reports what is wrong with the fields other than Args and Kwargs, for tasks that were not made by NewTask.
+// errors.Is finds [ErrInvalid] in what it returns. It accepts a TTL that is not positive, which a peer may send: such
+// a task has expired.
+func (t *Task[A, K]) Validate() error {
+	if t.ID == uuid.Nil {
+		return invalid("a task without an ID")
+	}
+	if err := checkName(t.FuncName); err != nil {
+		return err
+	}
+	if t.Queue != "" {
+		if err := checkQueue(t.Queue); err != nil {
+			return err
+		}
+	}
+	if t.CreatedAt.IsZero() {
+		return invalid("task %v: CreatedAt is not set", t.ID)
+	}
+	if t.MaxAttempts < 0 {
+		return invalid("task %v: MaxAttempts is %d, want at least 1, or 0 for the worker's default", t.ID, t.MaxAttempts)
+	}
+	if t.Timeout < 0 || t.Timeout != t.Timeout.Truncate(time.Microsecond) {
+		return invalid("task %v: Timeout is %v, want whole microseconds, or 0 for the worker's default", t.ID, t.Timeout)
+	}
+	if t.ResultTTL != nil && *t.ResultTTL < 0 {
+		return invalid("task %v: ResultTTL is %v, want at least 0", t.ID, *t.ResultTTL)
+	}
+	if t.Codec != "" {
+		if err := codec.CheckName(t.Codec); err != nil {
+			return invalid("task %v: %v", t.ID, err)
+		}
+	}
+	if err := checkMetadata(t.Metadata); err != nil {
+		return err
+	}
+	return t.checkStart()
+}
+
+// Deadline is the time after which the task may not start. There is none, and ok is false, without a TTL.
+func (t *Task[A, K]) Deadline() (deadline time.Time, ok bool) {
+	if t.TTL == nil {
+		return time.Time{}, false
+	}
+	return t.CreatedAt.Add(*t.TTL), true
+}
+
+func checkName(name string) error {
+	return checkText("func_name", name, MaxNameLen)
+}
+
+// checkQueue is stricter than checkName: engines make names of their own of a queue's.
+func checkQueue(queue string) error {
+	if queue == "" || len(queue) > MaxQueueLen {
+		return invalid("queue %.120q has %d bytes, want 1 to %d", queue, len(queue), MaxQueueLen)
+	}
+	for i := range len(queue) {
+		switch c := queue[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '_', c == '-', c == '.', c == ':', c == '/':
+		default:
+			return invalid("queue %q has %q at byte %d, want letters, digits or one of \"_-.:/\"", queue, c, i)
+		}
+	}
+	return nil
+}
+
+func checkText(what, s string, maxLen int) error {
+	if s == "" {
+		return invalid("%s is empty, want 1 to %d bytes", what, maxLen)
+	}
+	if len(s) > maxLen {
+		return invalid("%s %.40q... has %d bytes, want at most %d", what, s, len(s), maxLen)
+	}
+	if !utf8.ValidString(s) {
+		return invalid("%s %q is not UTF-8", what, s)
+	}
+	for i, r := range s {
+		if unicode.IsControl(r) || unicode.IsSpace(r) && (i == 0 || i+utf8.RuneLen(r) == len(s)) {
+			return invalid("%s %q has %q at byte %d: control characters, and white space at an end, are not allowed", what, s, r, i)
+		}
+	}
+	return nil
+}
+
+func checkMetadata(metadata map[string]string) error {
+	for k, v := range metadata {
+		if k == "" || !utf8.ValidString(k) || !utf8.ValidString(v) {
+			return invalid("metadata %q: %q, want UTF-8 and a key that is not empty", k, v)
+		}
+	}
+	return nil
+}
+
+// now is the time as the wire holds it.
+func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
