@@ -121,30 +121,6 @@ func Delay(d time.Duration) TaskOption {
 	})
 }
 
-// Retries sets how often the task is tried again after its first attempt failed; 0 means never. Without it the worker
-// decides, with [DefaultRetries] by default.
-func Retries(n int) TaskOption {
-	return taskOption(func(c *taskConfig) error {
-		if n < 0 {
-			return invalid("Retries is %d, want at least 0", n)
-		}
-		c.maxAttempts = n + 1
-		return nil
-	})
-}
-
-// Timeout bounds how long one attempt may take: the handler's context ends then. At least a microsecond. Without it
-// the worker decides, with no bound by default.
-func Timeout(d time.Duration) TaskOption {
-	return taskOption(func(c *taskConfig) error {
-		if d < time.Microsecond {
-			return invalid("Timeout is %v, want at least 1µs", d)
-		}
-		c.timeout = d.Truncate(time.Microsecond)
-		return nil
-	})
-}
-
 // ResultTTL sets how long the task's result can be read once it is settled, [DefaultResultTTL] by default. With 0 only
 // those get it who are waiting at that moment.
 func ResultTTL(d time.Duration) TaskOption {

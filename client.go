@@ -1,0 +1,167 @@
+package omniq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/omniq-go/omniq/codec"
+	"github.com/omniq-go/omniq/internal/batch"
+)
+
+// Client enqueues tasks and reads their results. It is safe for concurrent use, holds no resource of its own and needs
+// no Close; the backend is closed by who opened it.
+//
+// Most programs go through the typed methods of a definition or a reference, and give them the client.
+type Client struct {
+	backend Backend
+	codecs  codecs
+	enqueue *batch.Group[RawTask]
+}
+
+// ClientOption sets something of a client.
+type ClientOption interface{ applyClient(*Client) error }
+
+// NewClient returns a client of the backend. It fails with [ErrInvalid] if an option's value cannot be.
+func NewClient(b Backend, opts ...ClientOption) (*Client, error) {
+	if b == nil {
+		return nil, invalid("a client without a backend")
+	}
+	c := &Client{backend: b, enqueue: batch.New(b.Enqueue)}
+	for _, o := range opts {
+		if err := o.applyClient(c); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// CodecsOption is what [Codecs] returns: it fits clients and workers.
+type CodecsOption interface {
+	ClientOption
+	WorkerOption
+}
+
+// codecs is what a client or a worker writes with, the first, and can read.
+type codecs []codec.Codec
+
+// Codecs sets the codec that payloads are written with, [codec.JSON] by default, and further ones that can be read.
+// What is read goes by the name on the wire; JSON can always be read. To change the codec of a running system, first
+// make every program read the new one, then let them write it.
+func Codecs(write codec.Codec, read ...codec.Codec) CodecsOption {
+	return append(codecs{write}, read...)
+}
+
+func (c codecs) check() error {
+	for i, one := range c {
+		if one == nil {
+			return invalid("codec %d is nil", i)
+		}
+		if err := codec.CheckName(one.Name()); err != nil {
+			return invalid("%v", err)
+		}
+		if slices.ContainsFunc(c[:i], func(other codec.Codec) bool { return other.Name() == one.Name() }) {
+			return invalid("two codecs are named %q", one.Name())
+		}
+	}
+	return nil
+}
+
+func (c codecs) applyClient(client *Client) error {
+	client.codecs = c
+	return c.check()
+}
+
+func (c codecs) applyWorker(w *Worker) error {
+	w.codecs = c
+	return c.check()
+}
+
+// writer is the codec to write with.
+func (c codecs) writer() codec.Codec {
+	if len(c) == 0 {
+		return codec.JSON
+	}
+	return c[0]
+}
+
+// Enqueue stores tasks in their raw form, all or none. Payloads of JSON are checked and made compact. It fails with
+// [ErrInvalid] for a task that cannot be, and with a [DuplicateError] if the ID of one or more was taken: the others
+// are stored then. It blocks while the backend does; when ctx ends first, whether the tasks were stored is unknown, and
+// enqueuing the same tasks again is safe because of their IDs.
+func (c *Client) Enqueue(ctx context.Context, tasks ...RawTask) error {
+	checked := make([]RawTask, len(tasks))
+	for i := range tasks {
+		if err := tasks[i].Validate(); err != nil {
+			return err
+		}
+		raw, err := checkedPayload(tasks[i])
+		if err != nil {
+			return fmt.Errorf("%w: task %v: %w", ErrInvalid, tasks[i].ID, err)
+		}
+		checked[i] = raw
+	}
+	return c.store(ctx, checked)
+}
+
+// checkedPayload returns t with a payload that is known to be right, as far as that shows without its types.
+func checkedPayload(t RawTask) (RawTask, error) {
+	if t.Codec == codec.NameJSON {
+		t.Codec = ""
+	}
+	if t.Codec == "" {
+		return t.Encode(codec.JSON)
+	}
+	_, _, err := openOpaque(t.Args, t.Kwargs)
+	return t, err
+}
+
+// store enqueues tasks that are known to be valid.
+func (c *Client) store(ctx context.Context, tasks []RawTask) error {
+	if len(tasks) == 0 {
+		return nil
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("omniq: enqueue: %w", err)
+	}
+	errs, err := c.enqueue.Do(ctx, tasks)
+	if err != nil {
+		return fmt.Errorf("omniq: enqueue: %w", err)
+	}
+	var duplicates []uuid.UUID
+	for i, err := range errs {
+		switch {
+		case err == nil:
+		case errors.Is(err, ErrDuplicate):
+			duplicates = append(duplicates, tasks[i].ID)
+		default:
+			return fmt.Errorf("omniq: enqueue: task %v: %w", tasks[i].ID, err)
+		}
+	}
+	if duplicates != nil {
+		return &DuplicateError{IDs: duplicates}
+	}
+	return nil
+}
+
+// Result returns a task's result as it is now; see [ResultStore]. For a typed one use a [Handle].
+func (c *Client) Result(ctx context.Context, id uuid.UUID) (RawResult, error) {
+	r, err := c.backend.Result(ctx, id)
+	if err != nil {
+		return r, fmt.Errorf("omniq: result of task %v: %w", id, err)
+	}
+	return r, nil
+}
+
+// Wait returns a task's result once the task is final, whether it succeeded or not, and blocks until then or until ctx
+// ends. [ErrNotFound] says at once that there is no such task. For a typed result use a [Handle].
+func (c *Client) Wait(ctx context.Context, id uuid.UUID) (RawResult, error) {
+	r, err := c.backend.Await(ctx, id)
+	if err != nil {
+		return r, fmt.Errorf("omniq: wait for task %v: %w", id, err)
+	}
+	return r, nil
+}

@@ -1,0 +1,186 @@
+package omniq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+
+	"github.com/google/uuid"
+)
+
+// Reference is a task by its name and its types, without its function: what programs need that enqueue it. It is an
+// immutable value, made by [Refer] and usable from many goroutines. [Define] binds a function to it.
+//
+// For tasks without kwargs, without args or without either there are [ArgsReference], [KwargsReference] and
+// [NoArgsReference].
+type Reference[A, K, R any] struct {
+	name     string
+	defaults taskConfig
+}
+
+// Refer returns a reference to the task of this name. The options are the defaults of its tasks. The types must be
+// those that the task is defined with; R is [Void] for one without a result.
+//
+// It panics if the name, a type or an option cannot be: references are made once, at the start of a program, and the
+// mistake is in its text. The message is that of [NewTask].
+func Refer[A, K, R any](name string, defaults ...TaskOption) Reference[A, K, R] {
+	return Reference[A, K, R]{name: name}.with(defaults)
+}
+
+// with returns r with further defaults, and panics if something is wrong with it.
+func (r Reference[A, K, R]) with(defaults []TaskOption) Reference[A, K, R] {
+	err := errors.Join(checkName(r.name), checkShapes[A, K](), r.defaults.apply(defaults))
+	if err == nil && r.defaults.id != uuid.Nil {
+		err = invalid("ID is of one task, and no default")
+	}
+	if err != nil {
+		panic(fmt.Sprintf("omniq: task %q: %v", r.name, err))
+	}
+	return r
+}
+
+// Name is the task's name on the wire.
+func (r Reference[A, K, R]) Name() string { return r.name }
+
+// Task returns a task with these arguments, to be enqueued by EnqueueMany. It fails as [NewTask] does.
+func (r Reference[A, K, R]) Task(args A, kwargs K, opts ...TaskOption) (Task[A, K], error) {
+	if r.name == "" {
+		return Task[A, K]{}, invalid("a reference that Refer has not made")
+	}
+	c := r.defaults
+	if err := c.apply(opts); err != nil {
+		return Task[A, K]{}, err
+	}
+	return newTask(r.name, args, kwargs, &c)
+}
+
+// Enqueue stores a task with these arguments. The options override the defaults. When it has returned without an error,
+// the task will be run.
+//
+// If the ID was taken, the error is [ErrDuplicate] and the handle is that of the task that had it first. With any other
+// error there is no handle: [ErrInvalid] for an option that cannot be, an error that names the argument which the codec
+// cannot encode, or the backend's. It blocks while the backend does; when ctx ends first, whether the task was stored
+// is unknown.
+func (r Reference[A, K, R]) Enqueue(ctx context.Context, c *Client, args A, kwargs K, opts ...TaskOption) (*Handle[R], error) {
+	t, err := r.Task(args, kwargs, opts...)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := t.Encode(c.codecs.writer())
+	if err != nil {
+		return nil, err
+	}
+	err = c.store(ctx, []RawTask{raw})
+	if err != nil && !errors.Is(err, ErrDuplicate) {
+		return nil, err
+	}
+	return r.Attach(c, t.ID), err
+}
+
+// EnqueueMany stores tasks that Task returned, all or none, in one call of the backend. The handles are in the order of
+// the tasks. If IDs were taken the error is a [DuplicateError] with just those, the other tasks are stored, and the
+// handles are there; otherwise as for Enqueue.
+func (r Reference[A, K, R]) EnqueueMany(ctx context.Context, c *Client, tasks []Task[A, K]) ([]*Handle[R], error) {
+	raw := make([]RawTask, len(tasks))
+	handles := make([]*Handle[R], len(tasks))
+	for i := range tasks {
+		t := &tasks[i]
+		err := t.Validate()
+		if err == nil && t.FuncName != r.name {
+			err = invalid("task %v is of %q, and this is %q", t.ID, t.FuncName, r.name)
+		}
+		if err == nil {
+			raw[i], err = t.Encode(c.codecs.writer())
+		}
+		if err != nil {
+			return nil, fmt.Errorf("omniq: task %d of %d: %w", i+1, len(tasks), err)
+		}
+		handles[i] = r.Attach(c, t.ID)
+	}
+	err := c.store(ctx, raw)
+	if err != nil && !errors.Is(err, ErrDuplicate) {
+		return nil, err
+	}
+	return handles, err
+}
+
+// Attach returns the handle of a task that was enqueued before, here or elsewhere. It asks nobody whether it exists.
+func (r Reference[A, K, R]) Attach(c *Client, id uuid.UUID) *Handle[R] {
+	return &Handle[R]{client: c, id: id}
+}
+
+// Definition is a task with its function. It has the methods of its [Reference], and workers take it by [Handlers].
+type Definition[A, K, R any] struct {
+	Reference[A, K, R]
+	handlerSpec
+}
+
+// Handler is a definition of any kind and any types, as [Handlers] takes it.
+type Handler interface{ spec() handlerSpec }
+
+// handlerSpec is a definition without its types.
+type handlerSpec struct {
+	name string
+	run  func(ctx context.Context, t *RawTask, c codecs) (RawResult, error)
+}
+
+func (s handlerSpec) spec() handlerSpec { return s }
+
+// Define makes a task of fn: under a new name, or as what a reference refers to, whose types fn must have then. The
+// options are the defaults of its tasks; those of a reference stay unless overridden. A name, not the function's, is
+// what stands on the wire: it stays the same when the function is moved or renamed.
+//
+// fn is called from many goroutines at once. Its context has the task's [Info] and ends with the task's timeout, the
+// loss of its lease or the worker's shutdown. What it returns besides nil is a failed attempt: see [Worker].
+//
+// It panics as [Refer] does, and if fn is nil.
+//
+// [DefineVoid] is the same for a function without a result. [DefineArgs], [DefineKwargs] and [DefineNoArgs], with their
+// own Void forms, are for functions without kwargs, without args and without either.
+func Define[A, K, R any, T string | Reference[A, K, R]](target T, fn func(context.Context, A, K) (R, error), defaults ...TaskOption) Definition[A, K, R] {
+	ref := referenceOf[A, K, R](target).with(defaults)
+	return Definition[A, K, R]{ref, newSpec(ref.name, fn)}
+}
+
+// DefineVoid is [Define] for a function without a result.
+func DefineVoid[A, K any, T string | Reference[A, K, Void]](target T, fn func(context.Context, A, K) error, defaults ...TaskOption) Definition[A, K, Void] {
+	ref := referenceOf[A, K, Void](target).with(defaults)
+	var full func(context.Context, A, K) (Void, error)
+	if fn != nil {
+		full = func(ctx context.Context, args A, kwargs K) (Void, error) { return Void{}, fn(ctx, args, kwargs) }
+	}
+	return Definition[A, K, Void]{ref, newSpec(ref.name, full)}
+}
+
+// referenceOf is the reference that target is, or one of the name that it is.
+func referenceOf[A, K, R any](target any) Reference[A, K, R] {
+	if ref, ok := target.(Reference[A, K, R]); ok {
+		return ref
+	}
+	return Reference[A, K, R]{name: target.(string)}
+}
+
+// newSpec takes the types off fn: it decodes arguments before it and encodes the result behind it.
+func newSpec[A, K, R any](name string, fn func(context.Context, A, K) (R, error)) handlerSpec {
+	if fn == nil {
+		panic(fmt.Sprintf("omniq: task %q: its function is nil", name))
+	}
+	return handlerSpec{name, func(ctx context.Context, t *RawTask, c codecs) (RawResult, error) {
+		var args A
+		var kwargs K
+		if err := decodePayload(t, c, &args, &kwargs); err != nil {
+			return RawResult{}, Permanent(&TaskError{Type: typeDecode, Message: validText(err.Error())})
+		}
+		data, err := fn(ctx, args, kwargs)
+		if err != nil {
+			return RawResult{}, err
+		}
+		var r RawResult
+		if r.ResultData, r.Codec, err = encodeResult(c.writer(), &data); err != nil {
+			message := fmt.Sprintf("result of type %v: %v", reflect.TypeFor[R](), err)
+			return RawResult{}, Permanent(&TaskError{Type: typeEncode, Message: validText(message)})
+		}
+		return r, nil
+	}}
+}

@@ -1,0 +1,54 @@
+package omniq
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+)
+
+// Handle is where the result of one task will be. It is a small value that any number of goroutines may use; dropping
+// it costs nothing.
+type Handle[R any] struct {
+	client *Client
+	id     uuid.UUID
+}
+
+// ID is the task's ID. With it, Attach of the task's definition or reference gives the handle again, in any process.
+func (h *Handle[R]) ID() uuid.UUID { return h.id }
+
+// Wait blocks until the task is final or ctx ends. It returns what the handler returned, or
+//
+//   - a [TaskError] if the task failed, was cancelled or expired: errors.As finds it, and errors.Is [ErrCancelled],
+//     [ErrExpired] and the like;
+//   - [ErrNotFound] if there is no such task, or its result's TTL is over;
+//   - the context's error if ctx ends first: the task goes on, and Wait can be called again;
+//   - an error that says what does not fit if the result is no R.
+func (h *Handle[R]) Wait(ctx context.Context) (R, error) {
+	raw, err := h.client.Wait(ctx, h.id)
+	if err != nil {
+		var none R
+		return none, err
+	}
+	if err := raw.Err(); err != nil {
+		var none R
+		return none, err
+	}
+	r, err := DecodeResult[R](raw, h.client.codecs...)
+	return r.ResultData, err
+}
+
+// Result returns the result as it is now. Its Status tells whether the task is final. That a task failed is no error
+// here: see [TaskResult.Err].
+func (h *Handle[R]) Result(ctx context.Context) (TaskResult[R], error) {
+	raw, err := h.client.Result(ctx, h.id)
+	if err != nil {
+		return TaskResult[R]{}, err
+	}
+	return DecodeResult[R](raw, h.client.codecs...)
+}
+
+// Status returns the task's status as it is now.
+func (h *Handle[R]) Status(ctx context.Context) (Status, error) {
+	raw, err := h.client.Result(ctx, h.id)
+	return raw.Status, err
+}

@@ -1,0 +1,50 @@
+package omniq
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Info is what a handler can know of the attempt that it is. Its deadline is that of its context.
+type Info struct {
+	ID          uuid.UUID
+	FuncName    string
+	Queue       string
+	Attempt     int // 1 for the first
+	MaxAttempts int // Attempt is the last one when it has reached this
+	CreatedAt   time.Time
+	Metadata    map[string]string // not to be changed
+	WorkerID    string
+}
+
+type infoKey struct{}
+
+// InfoFrom returns what is known of the attempt whose handler, or middleware, got ctx or one derived from it. In any
+// other context ok is false.
+func InfoFrom(ctx context.Context) (info Info, ok bool) {
+	p, ok := ctx.Value(infoKey{}).(*Info)
+	if !ok {
+		return Info{}, false
+	}
+	return *p, true
+}
+
+// ContextWithInfo returns a context in which [InfoFrom] finds info, for tests of handlers.
+func ContextWithInfo(ctx context.Context, info Info) context.Context {
+	return &infoContext{ctx, info}
+}
+
+// infoContext is a context.WithValue in one piece.
+type infoContext struct {
+	context.Context
+	info Info
+}
+
+func (c *infoContext) Value(key any) any {
+	if key == (infoKey{}) {
+		return &c.info
+	}
+	return c.Context.Value(key)
+}

@@ -1,0 +1,137 @@
+// Package batch lets concurrent calls share the calls of an engine: while one is in flight, those that come gather for
+// the next. There is no timer, and a call that comes alone is made at once, by its own goroutine.
+package batch
+
+import (
+	"context"
+	"sync"
+)
+
+// MaxItems is how many items calls are gathered up to for one call of the engine. A single call may have more.
+const MaxItems = 1000
+
+// Group gathers calls of one function. It is safe for concurrent use.
+type Group[T any] struct {
+	do func(ctx context.Context, items []T) ([]error, error)
+
+	mu      sync.Mutex
+	busy    bool // a call is in flight, and will look at waiting when it ends
+	waiting []*call[T]
+}
+
+type call[T any] struct {
+	items []T
+	errs  []error
+	err   error
+	done  chan struct{}
+}
+
+// New returns a group over do, which returns an error for each item, or a nil slice for none, or one for all items: then
+// it has done nothing.
+func New[T any](do func(ctx context.Context, items []T) ([]error, error)) *Group[T] {
+	return &Group[T]{do: do}
+}
+
+// Do calls the function with the items, alone or with those of others. When ctx ends first it returns the context's
+// error; whether the items were worked on is unknown then. A failure of a shared call is not shared: each caller's
+// items are tried again alone.
+func (g *Group[T]) Do(ctx context.Context, items []T) ([]error, error) {
+	g.mu.Lock()
+	if !g.busy {
+		g.busy = true
+		g.mu.Unlock()
+		defer g.next()
+		return g.do(ctx, items)
+	}
+	c := &call[T]{items: items, done: make(chan struct{})}
+	g.waiting = append(g.waiting, c)
+	g.mu.Unlock()
+	select {
+	case <-c.done:
+		return c.errs, c.err
+	case <-ctx.Done():
+	}
+	if g.withdraw(c) {
+		return nil, ctx.Err()
+	}
+	// It is in flight. It ends with it, unless the engine hangs, and then the caller must not.
+	select {
+	case <-c.done:
+		return c.errs, c.err
+	default:
+		return nil, ctx.Err()
+	}
+}
+
+// withdraw takes c out of those that wait, if it still does.
+func (g *Group[T]) withdraw(c *call[T]) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for i, w := range g.waiting {
+		if w == c {
+			g.waiting = append(g.waiting[:i:i], g.waiting[i+1:]...)
+			return true
+		}
+	}
+	return false
+}
+
+// next ends a call, and makes the one that has gathered meanwhile.
+func (g *Group[T]) next() {
+	if calls := g.take(); calls != nil {
+		go func() {
+			for calls != nil {
+				g.run(calls)
+				calls = g.take()
+			}
+		}()
+	}
+}
+
+// take returns the calls to make next. When there are none, the next caller makes its own.
+func (g *Group[T]) take() []*call[T] {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n, items := 0, 0
+	for n < len(g.waiting) && (n == 0 || items+len(g.waiting[n].items) <= MaxItems) {
+		items += len(g.waiting[n].items)
+		n++
+	}
+	calls := g.waiting[:n:n]
+	g.waiting = g.waiting[n:]
+	if n == 0 {
+		g.busy, g.waiting = false, nil
+		return nil
+	}
+	return calls
+}
+
+// run makes calls as one. They belong to several contexts, so none of them ends it.
+func (g *Group[T]) run(calls []*call[T]) {
+	ctx := context.Background()
+	if len(calls) == 1 {
+		calls[0].finish(g.do(ctx, calls[0].items))
+		return
+	}
+	var items []T
+	for _, c := range calls {
+		items = append(items, c.items...)
+	}
+	errs, err := g.do(ctx, items)
+	for _, c := range calls {
+		switch {
+		case err != nil:
+			c.finish(g.do(ctx, c.items))
+		case errs == nil:
+			c.finish(nil, nil)
+		default:
+			c.finish(errs[:len(c.items):len(c.items)], nil)
+			errs = errs[len(c.items):]
+		}
+	}
+}
+
+func (c *call[T]) finish(errs []error, err error) {
+	c.errs, c.err = errs, err
+	close(c.done)
+}

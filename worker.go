@@ -1,0 +1,312 @@
+package omniq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/omniq-go/omniq/internal/batch"
+)
+
+// Worker takes tasks from a backend and runs their handlers.
+//
+// # Attempts
+//
+// A task is leased, and the lease extended while its handler runs. What the handler returns decides:
+//
+//   - a result: the task succeeded;
+//   - an error: the attempt failed. The task is run again after a delay, as [Retries], [RetryDelays] and [RetryAfter]
+//     say, or has failed for good if no attempt is left or the error is [Permanent];
+//   - [Snooze]: the task is run again after a delay, and the attempt does not count.
+//
+// A panic, and a handler that ends its goroutine, is a failed attempt whose [TaskError] has the stack. A payload that
+// cannot be decoded, or a result that cannot be encoded, fails the task for good. A task of a name that this worker does
+// not know is a failed attempt like any other: another worker may know it. A task whose TTL has passed is not started.
+// An attempt that ends with its process, or loses its lease, counts; when it was the last, the task fails.
+//
+// # Contexts
+//
+// A handler's context ends, with a cause that [context.Cause] tells, when the attempt's timeout is over ([ErrTimeout]),
+// when the lease is lost ([ErrLeaseLost]) and when the worker has to stop ([ErrShutdown]). The handler's place is taken
+// by another task only when it has returned, so attempts of one task never overlap in one worker.
+type Worker struct {
+	backend         Backend
+	specs           map[string]handlerSpec
+	middleware      []Middleware
+	codecs          codecs
+	concurrency     int
+	queues          []string
+	lease           time.Duration
+	shutdownTimeout time.Duration
+	backoff         Backoff
+	jitter          float64
+	maxAttempts     int
+	timeout         time.Duration
+	log             *slog.Logger
+	id              string
+
+	handlers map[string]HandlerFunc // specs inside the middleware
+	settle   *batch.Group[Settlement]
+
+	mu      sync.Mutex
+	running bool
+	free    int                   // places for handlers
+	held    map[*attempt]struct{} // leases to extend
+	freed   chan struct{}         // holds a token after free has grown
+	done    sync.WaitGroup        // of attempts
+}
+
+// NewWorker returns a worker on the backend, which does nothing until Run. It fails with [ErrInvalid] if an option's
+// value cannot be, two handlers have one name, or there is none.
+func NewWorker(b Backend, opts ...WorkerOption) (*Worker, error) {
+	if b == nil {
+		return nil, invalid("a worker without a backend")
+	}
+	w := &Worker{
+		backend: b, specs: make(map[string]handlerSpec), concurrency: 16, queues: []string{DefaultQueue},
+		lease: DefaultLease, shutdownTimeout: 30 * time.Second,
+		backoff: Exponential(DefaultRetryDelay, MaxRetryDelay), jitter: DefaultJitter, maxAttempts: DefaultRetries + 1,
+		log: slog.Default(), id: newWorkerID(),
+		settle: batch.New(b.Settle), held: make(map[*attempt]struct{}), freed: make(chan struct{}, 1),
+	}
+	for _, o := range opts {
+		if err := o.applyWorker(w); err != nil {
+			return nil, err
+		}
+	}
+	if len(w.specs) == 0 {
+		return nil, invalid("a worker without handlers: give it some with Handlers")
+	}
+	w.free = w.concurrency
+	w.log = w.log.With("worker", w.id)
+	w.handlers = make(map[string]HandlerFunc, len(w.specs))
+	for name, s := range w.specs {
+		h := HandlerFunc(func(ctx context.Context, t *RawTask) (RawResult, error) { return s.run(ctx, t, w.codecs) })
+		for i := len(w.middleware) - 1; i >= 0; i-- {
+			h = w.middleware[i](h)
+		}
+		w.handlers[name] = h
+	}
+	return w, nil
+}
+
+func newWorkerID() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return fmt.Sprintf("%s:%d:%.8s", host, os.Getpid(), uuid.New())
+}
+
+// ID is the name that the worker goes by; see [WorkerID].
+func (w *Worker) ID() string { return w.id }
+
+// afterShutdown is how long a handler has to return once its context has ended with [ErrShutdown].
+const afterShutdown = 5 * time.Second
+
+// Run takes and runs tasks until ctx ends, and then stops: it takes no further task, lets the handlers go on for the
+// shutdown timeout, ends their contexts, and gives back what had not finished without using up an attempt. It returns
+// nil once all handlers have returned, or an error that names the tasks whose handlers have not, 5 s after their contexts
+// ended: another worker will get these while they still run.
+//
+// Trouble with the backend is logged and tried again, and ends Run only when the backend is closed, with [ErrClosed].
+// A worker can be run again after Run has returned, but not twice at once: that is [ErrInvalid].
+//
+// Handlers see the values of ctx, not its end.
+func (w *Worker) Run(ctx context.Context) error {
+	w.mu.Lock()
+	if w.running {
+		w.mu.Unlock()
+		return invalid("the worker is running already")
+	}
+	w.running = true
+	w.mu.Unlock()
+	defer func() {
+		w.mu.Lock()
+		w.running = false
+		w.mu.Unlock()
+	}()
+
+	handlerCtx, stopHandlers := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer stopHandlers(ErrShutdown)
+	beatCtx, stopBeat := context.WithCancel(context.WithoutCancel(ctx))
+	var beat sync.WaitGroup
+	beat.Go(func() { w.heartbeat(beatCtx) })
+	defer beat.Wait()
+	defer stopBeat()
+
+	w.log.Info("worker started", "queues", w.queues, "concurrency", w.concurrency, "tasks", len(w.handlers))
+	err := w.fetch(ctx, handlerCtx)
+	return errors.Join(err, w.shutDown(stopHandlers))
+}
+
+// fetch leases tasks for the places that are free, until ctx ends or the backend is closed.
+func (w *Worker) fetch(ctx, handlerCtx context.Context) error {
+	const minPause, maxPause = 50 * time.Millisecond, 5 * time.Second
+	pause := minPause
+	for ctx.Err() == nil {
+		n, ok := w.reserve(ctx)
+		if !ok {
+			return nil
+		}
+		leases, err := w.backend.Lease(ctx, LeaseRequest{
+			Queues: w.queues, Max: n, Duration: w.lease, Wait: time.Minute, WorkerID: w.id,
+		})
+		w.unreserve(n - len(leases))
+		received := time.Now()
+		for i := range leases {
+			w.start(handlerCtx, &leases[i], received, ctx.Err() != nil)
+		}
+		switch {
+		case err == nil:
+			pause = minPause
+		case errors.Is(err, ErrClosed):
+			return fmt.Errorf("omniq: worker: %w", err)
+		case ctx.Err() == nil:
+			w.log.Error("cannot lease tasks; trying again", "pause", pause, "error", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(pause):
+			}
+			pause = min(2*pause, maxPause)
+		}
+	}
+	return nil
+}
+
+// reserve takes all the places that are free, and waits until one is.
+func (w *Worker) reserve(ctx context.Context) (n int, ok bool) {
+	for {
+		w.mu.Lock()
+		n, w.free = w.free, 0
+		w.mu.Unlock()
+		if n > 0 {
+			return n, true
+		}
+		select {
+		case <-w.freed:
+		case <-ctx.Done():
+			return 0, false
+		}
+	}
+}
+
+func (w *Worker) unreserve(n int) {
+	if n == 0 {
+		return
+	}
+	w.mu.Lock()
+	w.free += n
+	w.mu.Unlock()
+	select {
+	case w.freed <- struct{}{}:
+	default:
+	}
+}
+
+// shutDown waits for the handlers, as Run says.
+func (w *Worker) shutDown(stopHandlers context.CancelCauseFunc) error {
+	done := make(chan struct{})
+	go func() {
+		w.done.Wait()
+		close(done)
+	}()
+	wait := func(d time.Duration) bool {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		select {
+		case <-done:
+			return true
+		case <-timer.C:
+			return false
+		}
+	}
+	w.log.Info("worker stopping", "running", w.concurrency-w.freePlaces(), "timeout", w.shutdownTimeout)
+	if !wait(w.shutdownTimeout) {
+		stopHandlers(ErrShutdown)
+		if !wait(afterShutdown) {
+			return w.abandon()
+		}
+	}
+	w.log.Info("worker stopped")
+	return nil
+}
+
+func (w *Worker) freePlaces() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.free
+}
+
+// abandon gives back the tasks whose handlers do not return.
+func (w *Worker) abandon() error {
+	var stuck []uuid.UUID
+	w.mu.Lock()
+	held := make([]*attempt, 0, len(w.held))
+	for a := range w.held {
+		held = append(held, a)
+	}
+	w.mu.Unlock()
+	for _, a := range held {
+		stuck = append(stuck, a.lease.Task.ID)
+		w.finish(a, Settlement{Action: ActionRelease})
+	}
+	w.log.Error("handlers have not returned; their tasks are given back", "tasks", stuck)
+	return fmt.Errorf("omniq: worker: %d handlers have not returned %v after their contexts ended: tasks %v",
+		len(stuck), afterShutdown, stuck)
+}
+
+// heartbeat extends the leases that are held, at a third of their duration.
+func (w *Worker) heartbeat(ctx context.Context) {
+	ticker := time.NewTicker(w.lease / 3)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			w.extend(ctx)
+		}
+	}
+}
+
+func (w *Worker) extend(ctx context.Context) {
+	w.mu.Lock()
+	held := make([]*attempt, 0, len(w.held))
+	leases := make([]LeaseID, 0, len(w.held))
+	for a := range w.held {
+		held = append(held, a)
+		leases = append(leases, a.lease.LeaseID)
+	}
+	w.mu.Unlock()
+	if len(held) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, w.lease/3)
+	defer cancel()
+	asked := time.Now()
+	errs, err := w.backend.Extend(ctx, leases, w.lease)
+	if err != nil {
+		w.log.Error("cannot extend leases; trying again", "leases", len(leases), "error", err)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i, a := range held {
+		switch {
+		case err == nil && (errs == nil || errs[i] == nil):
+			a.expires = asked.Add(w.lease)
+		case err == nil && errors.Is(errs[i], ErrLeaseLost), time.Now().After(a.expires):
+			if _, held := w.held[a]; held {
+				delete(w.held, a)
+				a.lost = true
+				a.cancel(ErrLeaseLost)
+			}
+		}
+	}
+}

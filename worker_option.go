@@ -1,0 +1,201 @@
+package omniq
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"time"
+	"unicode/utf8"
+)
+
+// WorkerOption sets something of a worker.
+type WorkerOption interface{ applyWorker(*Worker) error }
+
+type workerOption func(*Worker) error
+
+func (o workerOption) applyWorker(w *Worker) error { return o(w) }
+
+// HandlerFunc runs one attempt of a task in its raw form: what [Middleware] wraps. Of the result only ResultData and
+// Codec count. The task must not be changed; it is the handler's until it returns.
+type HandlerFunc func(ctx context.Context, task *RawTask) (RawResult, error)
+
+// Middleware puts something around every handler of a worker: logs, traces, metrics, checks. It is called once for each
+// handler when the worker is made, and what it returns once for each attempt. It sees what the worker will see: an
+// error with its [Permanent] or [RetryAfter], and a panic that it may recover from.
+type Middleware func(next HandlerFunc) HandlerFunc
+
+// Handlers gives the worker the tasks that it can run. Two of one name are an error.
+func Handlers(handlers ...Handler) WorkerOption {
+	return workerOption(func(w *Worker) error {
+		for _, h := range handlers {
+			if h == nil {
+				return invalid("a nil handler")
+			}
+			s := h.spec()
+			if s.run == nil {
+				return invalid("a definition that Define has not made")
+			}
+			if _, ok := w.specs[s.name]; ok {
+				return invalid("two handlers are named %q", s.name)
+			}
+			w.specs[s.name] = s
+		}
+		return nil
+	})
+}
+
+// Use puts middleware around the handlers: the first is the outermost, and those of a later Use are inside.
+func Use(middleware ...Middleware) WorkerOption {
+	return workerOption(func(w *Worker) error {
+		if slices.ContainsFunc(middleware, func(m Middleware) bool { return m == nil }) {
+			return invalid("a nil middleware")
+		}
+		w.middleware = append(w.middleware, middleware...)
+		return nil
+	})
+}
+
+// Concurrency sets how many handlers run at once at the most: 16 by default.
+func Concurrency(n int) WorkerOption {
+	return workerOption(func(w *Worker) error {
+		if n < 1 {
+			return invalid("Concurrency is %d, want at least 1", n)
+		}
+		w.concurrency = n
+		return nil
+	})
+}
+
+// Queues sets which queues the worker takes tasks from: as long as an earlier one has a task that is due, none is taken
+// from a later one. [DefaultQueue] by default.
+func Queues(names ...string) WorkerOption {
+	return workerOption(func(w *Worker) error {
+		if len(names) == 0 {
+			return invalid("no queues, want at least one")
+		}
+		for i, name := range names {
+			if err := checkQueue(name); err != nil {
+				return err
+			}
+			if slices.Contains(names[:i], name) {
+				return invalid("queue %q stands twice", name)
+			}
+		}
+		w.queues = slices.Clone(names)
+		return nil
+	})
+}
+
+// LeaseDuration sets how long the worker holds a task without a sign of life, [DefaultLease] by default and at least
+// 30 ms. It extends its leases at a third of that. A short one finds dead workers sooner, and costs more.
+func LeaseDuration(d time.Duration) WorkerOption {
+	return workerOption(func(w *Worker) error {
+		if d < 30*time.Millisecond {
+			return invalid("LeaseDuration is %v, want at least 30ms", d)
+		}
+		w.lease = d
+		return nil
+	})
+}
+
+// ShutdownTimeout sets how long handlers may go on once the worker's context has ended, before theirs end: 30 s by
+// default; 0 ends them at once.
+func ShutdownTimeout(d time.Duration) WorkerOption {
+	return workerOption(func(w *Worker) error {
+		if d < 0 {
+			return invalid("ShutdownTimeout is %v, want at least 0", d)
+		}
+		w.shutdownTimeout = d
+		return nil
+	})
+}
+
+// RetryDelays sets how long to wait before a retry: by default [Exponential] from [DefaultRetryDelay] to
+// [MaxRetryDelay], with [DefaultJitter]. The jitter is the part of each delay, from 0 to 1, that chance adds or takes.
+func RetryDelays(backoff Backoff, jitter float64) WorkerOption {
+	return workerOption(func(w *Worker) error {
+		if backoff == nil {
+			return invalid("a nil Backoff")
+		}
+		if !(jitter >= 0 && jitter <= 1) {
+			return invalid("jitter is %v, want 0 to 1", jitter)
+		}
+		w.backoff, w.jitter = backoff, jitter
+		return nil
+	})
+}
+
+// Logger sets where the worker logs, [slog.Default] by default: failed attempts at level Warn, tasks that failed for
+// good and trouble with the backend at Error, its own start and stop at Info, each settled task at Debug.
+func Logger(l *slog.Logger) WorkerOption {
+	return workerOption(func(w *Worker) error {
+		if l == nil {
+			return invalid("a nil logger")
+		}
+		w.log = l
+		return nil
+	})
+}
+
+// WorkerID sets the name that the worker goes by in logs and events: by default one of the host, the process and chance.
+func WorkerID(id string) WorkerOption {
+	return workerOption(func(w *Worker) error {
+		if id == "" || !utf8.ValidString(id) {
+			return invalid("WorkerID is %q, want UTF-8 that is not empty", id)
+		}
+		w.id = id
+		return nil
+	})
+}
+
+// LimitOption is what [Retries] and [Timeout] return. Given to a worker it holds for the tasks that do not say.
+type LimitOption interface {
+	TaskOption
+	WorkerOption
+}
+
+type retriesOption int
+
+func (n retriesOption) check() error {
+	if n < 0 {
+		return invalid("Retries is %d, want at least 0", int(n))
+	}
+	return nil
+}
+
+func (n retriesOption) applyTask(c *taskConfig) error {
+	c.maxAttempts = int(n) + 1
+	return n.check()
+}
+
+func (n retriesOption) applyWorker(w *Worker) error {
+	w.maxAttempts = int(n) + 1
+	return n.check()
+}
+
+// Retries sets how often a task is tried again after its first attempt failed; 0 means never. A task that does not say
+// leaves it to the worker, whose default is [DefaultRetries].
+func Retries(n int) LimitOption { return retriesOption(n) }
+
+type timeoutOption time.Duration
+
+func (d timeoutOption) check() error {
+	if time.Duration(d) < time.Microsecond {
+		return invalid("Timeout is %v, want at least 1µs", time.Duration(d))
+	}
+	return nil
+}
+
+func (d timeoutOption) applyTask(c *taskConfig) error {
+	c.timeout = time.Duration(d).Truncate(time.Microsecond)
+	return d.check()
+}
+
+func (d timeoutOption) applyWorker(w *Worker) error {
+	w.timeout = time.Duration(d)
+	return d.check()
+}
+
+// Timeout bounds how long one attempt may take: its handler's context ends then. At least a microsecond. A task that
+// does not say leaves it to the worker, which sets no bound by default.
+func Timeout(d time.Duration) LimitOption { return timeoutOption(d) }
