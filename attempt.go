@@ -159,14 +159,14 @@ func (a *attempt) attrs(more ...any) []any {
 }
 
 // finish settles the attempt, unless that has been done or the lease is lost. While the backend is in trouble it tries
-// again until the lease has run out. It does so by no context of the worker's: one that has ended would settle nothing.
+// again until the lease has run out.
 func (w *Worker) finish(a *attempt, s Settlement) {
 	s.LeaseID = a.lease.LeaseID
 	pause := 20 * time.Millisecond
 	for {
 		w.mu.Lock()
 		_, held := w.held[a]
-		lost, expires := a.lost, a.expires
+		lost, expires, ctx := a.lost, a.expires, w.settleCtx
 		w.mu.Unlock()
 		if !held {
 			if lost {
@@ -174,9 +174,7 @@ func (w *Worker) finish(a *attempt, s Settlement) {
 			}
 			return
 		}
-		ctx, cancel := context.WithDeadline(context.Background(), expires)
 		errs, err := w.settle.Do(ctx, []Settlement{s})
-		cancel()
 		if err == nil && errs != nil {
 			err = errs[0]
 		}

@@ -54,12 +54,13 @@ type Worker struct {
 	handlers map[string]HandlerFunc // specs inside the middleware
 	settle   *batch.Group[Settlement]
 
-	mu      sync.Mutex
-	running bool
-	free    int                   // places for handlers
-	held    map[*attempt]struct{} // leases to extend
-	freed   chan struct{}         // holds a token after free has grown
-	done    sync.WaitGroup        // of attempts
+	mu        sync.Mutex
+	running   bool
+	free      int                   // places for handlers
+	held      map[*attempt]struct{} // leases to extend
+	settleCtx context.Context       // for settlements; one for many, because each costs a timer
+	freed     chan struct{}         // holds a token after free has grown
+	done      sync.WaitGroup        // of attempts
 }
 
 // NewWorker returns a worker on the backend, which does nothing until Run. It fails with [ErrInvalid] if an option's
@@ -136,8 +137,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	handlerCtx, stopHandlers := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stopHandlers(ErrShutdown)
 	beatCtx, stopBeat := context.WithCancel(context.WithoutCancel(ctx))
+	dropSettleCtx := w.renewSettleCtx()
 	var beat sync.WaitGroup
-	beat.Go(func() { w.heartbeat(beatCtx) })
+	beat.Go(func() { w.heartbeat(beatCtx, dropSettleCtx) })
 	defer beat.Wait()
 	defer stopBeat()
 
@@ -262,15 +264,34 @@ func (w *Worker) abandon() error {
 		len(stuck), afterShutdown, stuck)
 }
 
+// renewSettleCtx makes a context for the settlements that begin before the next heartbeat. It lasts as long as a lease
+// and belongs to no caller: a settlement by a context that has ended would never succeed.
+func (w *Worker) renewSettleCtx() context.CancelFunc {
+	ctx, cancel := context.WithTimeout(context.Background(), w.lease)
+	w.mu.Lock()
+	w.settleCtx = ctx
+	w.mu.Unlock()
+	return cancel
+}
+
 // heartbeat extends the leases that are held, at a third of their duration.
-func (w *Worker) heartbeat(ctx context.Context) {
+func (w *Worker) heartbeat(ctx context.Context, drop context.CancelFunc) {
 	ticker := time.NewTicker(w.lease / 3)
 	defer ticker.Stop()
+	live := []context.CancelFunc{drop} // of the contexts for settlements that have not timed out
 	for {
 		select {
 		case <-ctx.Done():
+			for _, drop := range live {
+				drop()
+			}
 			return
 		case <-ticker.C:
+			live = append(live, w.renewSettleCtx())
+			if len(live) > 4 {
+				live[0]()
+				live = live[1:]
+			}
 			w.extend(ctx)
 		}
 	}

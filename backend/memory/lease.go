@@ -1,0 +1,102 @@
+package memory
+
+import (
+	"context"
+	"time"
+
+	"github.com/omniq-go/omniq"
+)
+
+// holder returns the task of a lease, or nil if the lease is lost.
+func (b *Backend) holder(id omniq.LeaseID) *entry {
+	e, ok := b.tasks[id.TaskID]
+	if !ok || e.token == 0 || token(e.token) != id.Token {
+		return nil
+	}
+	return e
+}
+
+// Extend implements [omniq.TaskQueue]. It never blocks.
+func (b *Backend) Extend(ctx context.Context, leases []omniq.LeaseID, by time.Duration) ([]error, error) {
+	if by <= 0 {
+		return nil, invalid("extension of %d leases by %v, want a positive time", len(leases), by)
+	}
+	now, err := b.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer b.end()
+	var errs []error
+	for i, id := range leases {
+		e := b.holder(id)
+		if e == nil {
+			errs = report(errs, len(leases), i)
+			continue
+		}
+		if expires := now.Add(by); expires.After(e.at) {
+			b.agenda.put(e, expires)
+		}
+	}
+	return errs, nil
+}
+
+// Settle implements [omniq.TaskQueue]. It never blocks.
+func (b *Backend) Settle(ctx context.Context, settlements []omniq.Settlement) ([]error, error) {
+	for i := range settlements {
+		if err := check(&settlements[i]); err != nil {
+			return nil, err
+		}
+	}
+	now, err := b.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer b.end()
+	var errs []error
+	for i := range settlements {
+		s := &settlements[i]
+		e := b.holder(s.LeaseID)
+		if e == nil {
+			errs = report(errs, len(settlements), i)
+			continue
+		}
+		if s.Action == omniq.ActionFinish {
+			b.finish(e, s.Result, now)
+			continue
+		}
+		if s.Action == omniq.ActionRelease {
+			e.attempt--
+		}
+		switch {
+		case !s.At.IsZero():
+			e.due = s.At
+		case s.Action == omniq.ActionRetry:
+			e.due = now
+		}
+		b.pend(e, now)
+	}
+	return errs, nil
+}
+
+func check(s *omniq.Settlement) error {
+	switch s.Action {
+	case omniq.ActionRetry, omniq.ActionRelease:
+		return nil
+	case omniq.ActionFinish:
+		if s.Result.TaskID != s.TaskID || !s.Result.Status.Final() {
+			return invalid("task %v finishes with the result of task %v and status %v, want its own and a final one",
+				s.TaskID, s.Result.TaskID, s.Result.Status)
+		}
+		return nil
+	}
+	return invalid("settlement of task %v with action %d, want one that exists", s.TaskID, s.Action)
+}
+
+// report notes that lease i of n is lost.
+func report(errs []error, n, i int) []error {
+	if errs == nil {
+		errs = make([]error, n)
+	}
+	errs[i] = omniq.ErrLeaseLost
+	return errs
+}

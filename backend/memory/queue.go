@@ -1,0 +1,225 @@
+package memory
+
+import (
+	"container/heap"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/omniq-go/omniq"
+)
+
+// queue is what a named queue has ready, and who waits for it. It exists while a task is in it or somebody waits.
+type queue struct {
+	name    string
+	ready   ready
+	size    int // tasks that are not final
+	waiting []*waiter
+}
+
+// waiter is a call of Lease that waits. It is in the lists of all its queues until it is woken.
+type waiter struct {
+	queues []*queue
+	wake   chan struct{} // holds a token once it is woken
+}
+
+// queue returns the queue of this name, with a place more for a task or a waiter in it.
+func (b *Backend) queue(name string) *queue {
+	if name == "" {
+		name = omniq.DefaultQueue
+	}
+	q, ok := b.queues[name]
+	if !ok {
+		q = &queue{name: name}
+		b.queues[name] = q
+	}
+	q.size++
+	return q
+}
+
+// release gives a place back.
+func (b *Backend) release(q *queue) {
+	q.size--
+	if q.size == 0 {
+		delete(b.queues, q.name)
+	}
+}
+
+// pend makes a task pending: ready when it is due, and otherwise in the agenda.
+func (b *Backend) pend(e *entry, now time.Time) {
+	e.since, e.token = now, 0
+	b.agenda.drop(e)
+	if e.expired(now) {
+		b.finish(e, omniq.ExpiredResult(&e.task, now, e.attempt), now)
+		return
+	}
+	next := e.due
+	if e.due.After(now) {
+		if !e.deadline.IsZero() && e.deadline.Before(next) {
+			next = e.deadline
+		}
+		b.agenda.put(e, next)
+		return
+	}
+	heap.Push(&e.queue.ready, e)
+	if !e.deadline.IsZero() {
+		b.agenda.put(e, e.deadline)
+	}
+	e.queue.wakeOne()
+}
+
+func (e *entry) expired(now time.Time) bool {
+	return !e.deadline.IsZero() && !now.Before(e.deadline)
+}
+
+// wakeOne wakes who has waited longest.
+func (q *queue) wakeOne() {
+	if len(q.waiting) > 0 {
+		w := q.waiting[0]
+		w.leave()
+		w.wake <- struct{}{}
+	}
+}
+
+// leave takes the waiter out of the lists of its queues.
+func (w *waiter) leave() {
+	for _, q := range w.queues {
+		if i := slices.Index(q.waiting, w); i >= 0 {
+			q.waiting = slices.Delete(q.waiting, i, i+1)
+		}
+	}
+}
+
+// drop takes e out of what is ready, if it is there.
+func (q *queue) drop(e *entry) {
+	if e.place >= 0 {
+		heap.Remove(&q.ready, e.place)
+	}
+}
+
+// Lease implements [omniq.TaskQueue].
+func (b *Backend) Lease(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Lease, error) {
+	if len(r.Queues) == 0 || r.Max < 1 || r.Duration <= 0 {
+		return nil, invalid("lease of at most %d tasks of queues %q for %v, want at least one of each", r.Max, r.Queues, r.Duration)
+	}
+	var timeout <-chan time.Time
+	for {
+		now, err := b.begin(ctx)
+		if err != nil {
+			return nil, err
+		}
+		leases := b.take(&r, now)
+		if len(leases) > 0 || r.Wait <= 0 {
+			b.end()
+			return leases, nil
+		}
+		w := b.wait(r.Queues)
+		b.end()
+		if timeout == nil {
+			timer := time.NewTimer(r.Wait)
+			defer timer.Stop()
+			timeout = timer.C
+		}
+		select {
+		case <-w.wake:
+			b.stopWaiting(w, false)
+		case <-timeout:
+			b.stopWaiting(w, true)
+			r.Wait = 0 // one more look: it may have been woken at the same moment
+		case <-ctx.Done():
+			b.stopWaiting(w, true)
+			return nil, contextError(ctx)
+		case <-b.closed:
+			return nil, omniq.ErrClosed
+		}
+	}
+}
+
+// wait puts a waiter into the queues.
+func (b *Backend) wait(names []string) *waiter {
+	w := &waiter{wake: make(chan struct{}, 1), queues: make([]*queue, len(names))}
+	for i, name := range names {
+		w.queues[i] = b.queue(name)
+		w.queues[i].waiting = append(w.queues[i].waiting, w)
+	}
+	return w
+}
+
+// stopWaiting takes a waiter out of its queues. If it was woken and does not look, it wakes another in its place.
+func (b *Backend) stopWaiting(w *waiter, pass bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.isClosed() {
+		return
+	}
+	w.leave()
+	for _, q := range w.queues {
+		if pass && len(w.wake) > 0 && len(q.ready) > 0 {
+			q.wakeOne()
+		}
+		b.release(q)
+	}
+}
+
+// take leases what is ready. If it leaves something that somebody else waits for, that one is awake: each task that
+// becomes ready wakes one.
+func (b *Backend) take(r *omniq.LeaseRequest, now time.Time) []omniq.Lease {
+	var leases []omniq.Lease
+	for _, name := range r.Queues {
+		q, ok := b.queues[name]
+		for ok && len(q.ready) > 0 && len(leases) < r.Max {
+			if leases == nil {
+				leases = make([]omniq.Lease, 0, min(r.Max, len(q.ready)))
+			}
+			e := heap.Pop(&q.ready).(*entry)
+			b.tokens++
+			e.attempt++
+			e.token, e.since = b.tokens, now
+			expires := now.Add(r.Duration)
+			b.agenda.put(e, expires)
+			leases = append(leases, omniq.Lease{
+				LeaseID: omniq.LeaseID{TaskID: e.task.ID, Token: token(e.token)},
+				Task:    e.task, Attempt: e.attempt, Expires: expires,
+			})
+		}
+	}
+	return leases
+}
+
+// ready is a heap of tasks that are due, in the order in which they are leased.
+type ready []*entry
+
+func (r ready) Len() int { return len(r) }
+
+func (r ready) Less(i, j int) bool {
+	a, b := r[i], r[j]
+	if a.task.Priority != b.task.Priority {
+		return a.task.Priority > b.task.Priority
+	}
+	if c := a.due.Compare(b.due); c != 0 {
+		return c < 0
+	}
+	return a.seq < b.seq
+}
+
+func (r ready) Swap(i, j int) {
+	r[i], r[j] = r[j], r[i]
+	r[i].place, r[j].place = i, j
+}
+
+// Push is for container/heap.
+func (r *ready) Push(x any) {
+	e := x.(*entry)
+	e.place = len(*r)
+	*r = append(*r, e)
+}
+
+// Pop is for container/heap.
+func (r *ready) Pop() any {
+	last := len(*r) - 1
+	e := (*r)[last]
+	(*r)[last] = nil
+	*r = (*r)[:last]
+	e.place = -1
+	return e
+}
