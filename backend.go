@@ -21,8 +21,8 @@ const DefaultResultTTL = time.Hour
 //   - A method that is given a context returns soon after the context has ended, with an error in which errors.Is
 //     finds the context's. Whether its work was done then is unknown, but it was done whole or not at all.
 //   - After Close each method returns [ErrClosed]; calls that block return it, too.
-//   - The backend may keep the slices and maps inside the tasks and results that it is given, and hand them out again:
-//     nobody changes them afterwards. It does not keep the slices that hold the tasks, leases and settlements.
+//   - The backend may keep the tasks and results that it is given, and hand the same ones out again: nobody changes them
+//     or what they point to afterwards. It does not keep the slices that hold tasks, leases and settlements.
 //   - Where a method returns a slice of errors, it has one for each item of the call in the same order, nil for what
 //     went well; a nil slice means that all did. With the second error not nil, nothing was done.
 //   - An engine never sleeps and retries, and never decodes a payload: the runtime above it does.
@@ -47,7 +47,7 @@ type TaskQueue interface {
 	//
 	// The tasks have been validated. A zero RunAt means now, an empty Queue [DefaultQueue], a nil ResultTTL
 	// [DefaultResultTTL].
-	Enqueue(ctx context.Context, tasks []RawTask) ([]error, error)
+	Enqueue(ctx context.Context, tasks []*RawTask) ([]error, error)
 
 	// Lease hands out tasks that are due: by the order of the queues in the request, then the higher priority, then
 	// the earlier time that they became due, then the order in which they were enqueued. Where none is due it waits
@@ -72,11 +72,11 @@ type ResultStore interface {
 	// Result returns a task's result as it is now. Before the task is settled its Status is pending or running, its
 	// ResultData nil and its Timestamp the time since when it is so. [ErrNotFound] is for an ID that is unknown or
 	// whose result's TTL is over.
-	Result(ctx context.Context, id uuid.UUID) (RawResult, error)
+	Result(ctx context.Context, id uuid.UUID) (*RawResult, error)
 
 	// Await returns a task's result once its status is final, and blocks until then. [ErrNotFound] as for Result, at
 	// once. Who waits when a task is settled gets the result even if its TTL is zero.
-	Await(ctx context.Context, id uuid.UUID) (RawResult, error)
+	Await(ctx context.Context, id uuid.UUID) (*RawResult, error)
 }
 
 // LeaseRequest is what a worker asks [TaskQueue].Lease for.
@@ -97,7 +97,7 @@ type LeaseID struct {
 // Lease is a task in the hands of a worker.
 type Lease struct {
 	LeaseID
-	Task    RawTask
+	Task    *RawTask
 	Attempt int       // 1 for the first; handing a task out counts, releasing it takes the count back
 	Expires time.Time // by the backend's clock
 }
@@ -106,7 +106,7 @@ type Lease struct {
 type Settlement struct {
 	LeaseID
 	Action Action
-	Result RawResult  // with ActionFinish: what to keep, for as long as its TTL; a nil TTL is for ever
+	Result *RawResult // with ActionFinish: what to keep, for as long as its TTL; a nil TTL is for ever
 	At     time.Time  // with ActionRetry and ActionRelease: when the task is due again; zero means now
 	Error  *TaskError // with ActionRetry: why, for people to read
 }

@@ -19,7 +19,7 @@ import (
 type Client struct {
 	backend Backend
 	codecs  codecs
-	enqueue *batch.Group[RawTask]
+	enqueue *batch.Group[*RawTask]
 }
 
 // ClientOption sets something of a client.
@@ -93,7 +93,7 @@ func (c codecs) writer() codec.Codec {
 // are stored then. It blocks while the backend does; when ctx ends first, whether the tasks were stored is unknown, and
 // enqueuing the same tasks again is safe because of their IDs.
 func (c *Client) Enqueue(ctx context.Context, tasks ...RawTask) error {
-	checked := make([]RawTask, len(tasks))
+	checked := make([]*RawTask, len(tasks))
 	for i := range tasks {
 		if err := tasks[i].Validate(); err != nil {
 			return err
@@ -102,7 +102,7 @@ func (c *Client) Enqueue(ctx context.Context, tasks ...RawTask) error {
 		if err != nil {
 			return fmt.Errorf("%w: task %v: %w", ErrInvalid, tasks[i].ID, err)
 		}
-		checked[i] = raw
+		checked[i] = &raw
 	}
 	return c.store(ctx, checked)
 }
@@ -120,7 +120,7 @@ func checkedPayload(t RawTask) (RawTask, error) {
 }
 
 // store enqueues tasks that are known to be valid.
-func (c *Client) store(ctx context.Context, tasks []RawTask) error {
+func (c *Client) store(ctx context.Context, tasks []*RawTask) error {
 	if len(tasks) == 0 {
 		return nil
 	}
@@ -151,9 +151,9 @@ func (c *Client) store(ctx context.Context, tasks []RawTask) error {
 func (c *Client) Result(ctx context.Context, id uuid.UUID) (RawResult, error) {
 	r, err := c.backend.Result(ctx, id)
 	if err != nil {
-		return r, fmt.Errorf("omniq: result of task %v: %w", id, err)
+		return RawResult{}, fmt.Errorf("omniq: result of task %v: %w", id, err)
 	}
-	return r, nil
+	return *r, nil
 }
 
 // Wait returns a task's result once the task is final, whether it succeeded or not, and blocks until then or until ctx
@@ -161,7 +161,7 @@ func (c *Client) Result(ctx context.Context, id uuid.UUID) (RawResult, error) {
 func (c *Client) Wait(ctx context.Context, id uuid.UUID) (RawResult, error) {
 	r, err := c.backend.Await(ctx, id)
 	if err != nil {
-		return r, fmt.Errorf("omniq: wait for task %v: %w", id, err)
+		return RawResult{}, fmt.Errorf("omniq: wait for task %v: %w", id, err)
 	}
-	return r, nil
+	return *r, nil
 }

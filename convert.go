@@ -13,49 +13,56 @@ func (t *Task[A, K]) Encode(c codec.Codec) (RawTask, error) {
 	if c == nil {
 		c = codec.JSON
 	}
-	raw := RawTask{
-		ID: t.ID, FuncName: t.FuncName, CreatedAt: t.CreatedAt, TTL: t.TTL, Queue: t.Queue, Priority: t.Priority,
-		RunAt: t.RunAt, MaxAttempts: t.MaxAttempts, Timeout: t.Timeout, ResultTTL: t.ResultTTL, Metadata: t.Metadata,
-		Codec: wireName(c),
-	}
 	if t.Codec != "" {
 		self, ok := any(t).(*RawTask)
-		if !ok || t.Codec != raw.Codec {
+		if !ok || t.Codec != wireName(c) {
 			return RawTask{}, invalid("task %v says that its payload is of codec %q, and %q is asked for", t.ID, t.Codec, c.Name())
 		}
 		return *self, nil
 	}
-	args, err := appendArgs(make([]byte, 0, 64), c, argsShapeOf(reflect.TypeFor[A]()), &t.Args)
-	if err != nil {
+	raw := RawTask{
+		ID: t.ID, FuncName: t.FuncName, CreatedAt: t.CreatedAt, TTL: t.TTL, Queue: t.Queue, Priority: t.Priority,
+		RunAt: t.RunAt, MaxAttempts: t.MaxAttempts, Timeout: t.Timeout, ResultTTL: t.ResultTTL, Metadata: t.Metadata,
+	}
+	if err := encodePayload(&raw, c, &t.Args, &t.Kwargs); err != nil {
 		return RawTask{}, err
+	}
+	return raw, nil
+}
+
+// encodePayload sets the payload of raw, and its codec.
+func encodePayload[A, K any](raw *RawTask, c codec.Codec, a *A, k *K) error {
+	args, err := appendArgs(make([]byte, 0, 64), c, argsShapeOf(reflect.TypeFor[A]()), a)
+	if err != nil {
+		return err
 	}
 	n := len(args)
-	both, err := appendKwargs(args, c, kwargsShapeOf(reflect.TypeFor[K]()), &t.Kwargs)
+	both, err := appendKwargs(args, c, kwargsShapeOf(reflect.TypeFor[K]()), k)
 	if err != nil {
-		return RawTask{}, err
+		return err
 	}
 	if len(both) > codec.MaxSize {
-		return RawTask{}, fmt.Errorf("omniq: the payload has %w", sizeError(len(both)))
+		return fmt.Errorf("omniq: the payload has %w", sizeError(len(both)))
 	}
+	raw.Codec = wireName(c)
 	if raw.Codec == "" {
 		raw.Args, raw.Kwargs = both[:n:n], both[n:]
-		return raw, nil
+		return nil
 	}
-	raw.Args = append(raw.Args, '[')
+	raw.Args = append(raw.Args[:0:0], '[')
 	raw.Args = append(appendBase64(raw.Args, both[:n]), ',')
 	raw.Args = append(appendBase64(raw.Args, both[n:]), ']')
 	raw.Kwargs = Raw("{}")
-	return raw, nil
+	return nil
 }
 
 // DecodeTask returns the task in its typed form. JSON payloads can always be read, those of other codecs if codecs has
 // one of the name that raw.Codec says. The error says which argument is wrong. It keeps nothing of raw's payload.
 func DecodeTask[A, K any](raw RawTask, codecs ...codec.Codec) (Task[A, K], error) {
-	t := Task[A, K]{
-		ID: raw.ID, FuncName: raw.FuncName, CreatedAt: raw.CreatedAt, TTL: raw.TTL, Queue: raw.Queue, Priority: raw.Priority,
-		RunAt: raw.RunAt, MaxAttempts: raw.MaxAttempts, Timeout: raw.Timeout, ResultTTL: raw.ResultTTL, Metadata: raw.Metadata,
-	}
-	return t, decodePayload(&raw, codecs, &t.Args, &t.Kwargs)
+	var args A
+	var kwargs K
+	err := decodePayload(&raw, codecs, &args, &kwargs)
+	return withPayload(&raw, args, kwargs), err
 }
 
 // decodePayload decodes the payload of raw into zero values of its types.

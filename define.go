@@ -45,14 +45,27 @@ func (r Reference[A, K, R]) Name() string { return r.name }
 
 // Task returns a task with these arguments, to be enqueued by EnqueueMany. It fails as [NewTask] does.
 func (r Reference[A, K, R]) Task(args A, kwargs K, opts ...TaskOption) (Task[A, K], error) {
-	if r.name == "" {
-		return Task[A, K]{}, invalid("a reference that Refer has not made")
-	}
-	c := r.defaults
-	if err := c.apply(opts); err != nil {
+	raw, err := r.newRaw(opts)
+	if err != nil {
 		return Task[A, K]{}, err
 	}
-	return newTask(r.name, args, kwargs, &c)
+	return withPayload(raw, args, kwargs), nil
+}
+
+// newRaw returns a task without its payload.
+func (r *Reference[A, K, R]) newRaw(opts []TaskOption) (*RawTask, error) {
+	if r.name == "" {
+		return nil, invalid("a reference that Refer has not made")
+	}
+	c := &r.defaults
+	if len(opts) > 0 {
+		own := r.defaults
+		if err := own.apply(opts); err != nil {
+			return nil, err
+		}
+		c = &own
+	}
+	return newRawTask(r.name, c)
 }
 
 // Enqueue stores a task with these arguments. The options override the defaults. When it has returned without an error,
@@ -63,26 +76,25 @@ func (r Reference[A, K, R]) Task(args A, kwargs K, opts ...TaskOption) (Task[A, 
 // cannot encode, or the backend's. It blocks while the backend does; when ctx ends first, whether the task was stored
 // is unknown.
 func (r Reference[A, K, R]) Enqueue(ctx context.Context, c *Client, args A, kwargs K, opts ...TaskOption) (*Handle[R], error) {
-	t, err := r.Task(args, kwargs, opts...)
+	raw, err := r.newRaw(opts)
 	if err != nil {
 		return nil, err
 	}
-	raw, err := t.Encode(c.codecs.writer())
-	if err != nil {
+	if err := encodePayload(raw, c.codecs.writer(), &args, &kwargs); err != nil {
 		return nil, err
 	}
-	err = c.store(ctx, []RawTask{raw})
+	err = c.store(ctx, []*RawTask{raw})
 	if err != nil && !errors.Is(err, ErrDuplicate) {
 		return nil, err
 	}
-	return r.Attach(c, t.ID), err
+	return r.Attach(c, raw.ID), err
 }
 
 // EnqueueMany stores tasks that Task returned, all or none, in one call of the backend. The handles are in the order of
 // the tasks. If IDs were taken the error is a [DuplicateError] with just those, the other tasks are stored, and the
 // handles are there; otherwise as for Enqueue.
 func (r Reference[A, K, R]) EnqueueMany(ctx context.Context, c *Client, tasks []Task[A, K]) ([]*Handle[R], error) {
-	raw := make([]RawTask, len(tasks))
+	raw := make([]*RawTask, len(tasks))
 	handles := make([]*Handle[R], len(tasks))
 	for i := range tasks {
 		t := &tasks[i]
@@ -91,7 +103,8 @@ func (r Reference[A, K, R]) EnqueueMany(ctx context.Context, c *Client, tasks []
 			err = invalid("task %v is of %q, and this is %q", t.ID, t.FuncName, r.name)
 		}
 		if err == nil {
-			raw[i], err = t.Encode(c.codecs.writer())
+			raw[i] = new(RawTask)
+			*raw[i], err = t.Encode(c.codecs.writer())
 		}
 		if err != nil {
 			return nil, fmt.Errorf("omniq: task %d of %d: %w", i+1, len(tasks), err)

@@ -126,9 +126,10 @@ func NewTaskError(err error) *TaskError {
 	retryable := !errors.As(err, &permanent)
 	var known *TaskError
 	if errors.As(err, &known) {
-		e := *known
-		e.Retryable = e.Retryable && retryable
-		return &e
+		return &TaskError{
+			Type: validText(known.Type), Message: validText(known.Message), Stack: validText(known.Stack),
+			Retryable: known.Retryable && retryable,
+		}
 	}
 	return &TaskError{Type: errorType(err), Message: validText(err.Error()), Retryable: retryable}
 }

@@ -92,19 +92,19 @@ func (r *TaskResult[R]) Err() error {
 }
 
 // ExpiredResult is the result of a task whose TTL passed at the given time or before. Backends record it.
-func ExpiredResult(t *RawTask, at time.Time, attempts int) RawResult {
+func ExpiredResult(t *RawTask, at time.Time, attempts int) *RawResult {
 	r := finalResult(t, StatusExpired, at, attempts)
 	r.Error = &TaskError{Type: typeExpired, Message: "the task's TTL of " + t.TTL.String() + " passed before it could start"}
 	return r
 }
 
 // finalResult has what each result of t has.
-func finalResult(t *RawTask, s Status, at time.Time, attempts int) RawResult {
+func finalResult(t *RawTask, s Status, at time.Time, attempts int) *RawResult {
 	ttl := t.ResultTTL
 	if ttl == nil {
 		ttl = &defaultResultTTL
 	}
-	return RawResult{TaskID: t.ID, Status: s, Timestamp: at.UTC().Truncate(time.Microsecond), TTL: ttl, Attempts: attempts}
+	return &RawResult{TaskID: t.ID, Status: s, Timestamp: at.UTC().Truncate(time.Microsecond), TTL: ttl, Attempts: attempts}
 }
 
 var defaultResultTTL = DefaultResultTTL

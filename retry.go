@@ -1,6 +1,7 @@
 package omniq
 
 import (
+	"math"
 	"math/rand/v2"
 	"time"
 )
@@ -40,5 +41,9 @@ func Constant(d time.Duration) Backoff {
 
 // spread changes d by at most its part jitter, up or down, by chance.
 func spread(d time.Duration, jitter float64) time.Duration {
-	return d + time.Duration(float64(d)*jitter*(2*rand.Float64()-1))
+	by := time.Duration(float64(d) * jitter * (2*rand.Float64() - 1))
+	if d > math.MaxInt64-max(by, 0) {
+		return math.MaxInt64
+	}
+	return d + by
 }

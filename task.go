@@ -1,6 +1,8 @@
 package omniq
 
 import (
+	"encoding/binary"
+	"math/rand/v2"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -71,20 +73,23 @@ func NewTask[A, K any](name string, args A, kwargs K, opts ...TaskOption) (Task[
 	if err := c.apply(opts); err != nil {
 		return Task[A, K]{}, err
 	}
-	return newTask(name, args, kwargs, &c)
+	raw, err := newRawTask(name, &c)
+	if err != nil {
+		return Task[A, K]{}, err
+	}
+	return withPayload(raw, args, kwargs), nil
 }
 
-// newTask is NewTask behind the checks.
-func newTask[A, K any](name string, args A, kwargs K, c *taskConfig) (Task[A, K], error) {
-	t := Task[A, K]{
-		ID: c.id, FuncName: name, Args: args, Kwargs: kwargs, CreatedAt: now(), TTL: c.ttl,
-		Queue: c.queue, Priority: c.priority, RunAt: c.runAt, MaxAttempts: c.maxAttempts, Timeout: c.timeout,
-		ResultTTL: c.resultTTL, Metadata: c.metadata,
+// newRawTask returns a task without its payload, of a name that has been checked.
+func newRawTask(name string, c *taskConfig) (*RawTask, error) {
+	t := &RawTask{
+		ID: c.id, FuncName: name, CreatedAt: now(), TTL: c.ttl, Queue: c.queue, Priority: c.priority, RunAt: c.runAt,
+		MaxAttempts: c.maxAttempts, Timeout: c.timeout, ResultTTL: c.resultTTL, Metadata: c.metadata,
 	}
 	if t.ID == uuid.Nil {
-		id, err := uuid.NewV7()
+		id, err := newID()
 		if err != nil {
-			return t, err
+			return nil, err
 		}
 		t.ID = id
 	}
@@ -92,6 +97,29 @@ func newTask[A, K any](name string, args A, kwargs K, c *taskConfig) (Task[A, K]
 		t.RunAt = t.CreatedAt.Add(c.delay)
 	}
 	return t, t.checkStart()
+}
+
+// newID returns a UUID of version 7. Its chance comes from the runtime's generator, which is seeded by the system and
+// cryptographically strong, and costs no system call.
+func newID() (uuid.UUID, error) { return uuid.NewV7FromReader(randomReader{}) }
+
+type randomReader struct{}
+
+func (randomReader) Read(p []byte) (int, error) {
+	var b [8]byte
+	for n := 0; n < len(p); n += copy(p[n:], b[:]) {
+		binary.LittleEndian.PutUint64(b[:], rand.Uint64())
+	}
+	return len(p), nil
+}
+
+// withPayload returns t with a payload instead of its own.
+func withPayload[A, K any](t *RawTask, args A, kwargs K) Task[A, K] {
+	return Task[A, K]{
+		ID: t.ID, FuncName: t.FuncName, Args: args, Kwargs: kwargs, CreatedAt: t.CreatedAt, TTL: t.TTL, Queue: t.Queue,
+		Priority: t.Priority, RunAt: t.RunAt, MaxAttempts: t.MaxAttempts, Timeout: t.Timeout, ResultTTL: t.ResultTTL,
+		Metadata: t.Metadata,
+	}
 }
 
 // checkStart refuses a task whose TTL ends before it is due.

@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-
-	"github.com/omniq-go/omniq/internal/batch"
 )
 
 // Worker takes tasks from a backend and runs their handlers.
@@ -52,15 +50,12 @@ type Worker struct {
 	id              string
 
 	handlers map[string]HandlerFunc // specs inside the middleware
-	settle   *batch.Group[Settlement]
 
-	mu        sync.Mutex
-	running   bool
-	free      int                   // places for handlers
-	held      map[*attempt]struct{} // leases to extend
-	settleCtx context.Context       // for settlements; one for many, because each costs a timer
-	freed     chan struct{}         // holds a token after free has grown
-	done      sync.WaitGroup        // of attempts
+	mu      sync.Mutex
+	running bool
+	free    int                   // places for handlers
+	held    map[*attempt]struct{} // leases to extend
+	freed   chan struct{}         // holds a token after free has grown
 }
 
 // NewWorker returns a worker on the backend, which does nothing until Run. It fails with [ErrInvalid] if an option's
@@ -74,7 +69,7 @@ func NewWorker(b Backend, opts ...WorkerOption) (*Worker, error) {
 		lease: DefaultLease, shutdownTimeout: 30 * time.Second,
 		backoff: Exponential(DefaultRetryDelay, MaxRetryDelay), jitter: DefaultJitter, maxAttempts: DefaultRetries + 1,
 		log: slog.Default(), id: newWorkerID(),
-		settle: batch.New(b.Settle), held: make(map[*attempt]struct{}), freed: make(chan struct{}, 1),
+		held: make(map[*attempt]struct{}), freed: make(chan struct{}, 1),
 	}
 	for _, o := range opts {
 		if err := o.applyWorker(w); err != nil {
@@ -137,19 +132,55 @@ func (w *Worker) Run(ctx context.Context) error {
 	handlerCtx, stopHandlers := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stopHandlers(ErrShutdown)
 	beatCtx, stopBeat := context.WithCancel(context.WithoutCancel(ctx))
-	dropSettleCtx := w.renewSettleCtx()
 	var beat sync.WaitGroup
-	beat.Go(func() { w.heartbeat(beatCtx, dropSettleCtx) })
+	beat.Go(func() { w.heartbeat(beatCtx) })
 	defer beat.Wait()
 	defer stopBeat()
 
+	// Leases flow from fetch to the handlers' goroutines and on to the one that settles.
+	attempts := make(chan *attempt, w.concurrency)
+	s := newSettler(w)
+	var handlers, settler sync.WaitGroup
+	for range w.concurrency {
+		handlers.Go(func() { w.serve(handlerCtx, attempts, s, &handlers) })
+	}
+	settler.Go(s.run)
+
 	w.log.Info("worker started", "queues", w.queues, "concurrency", w.concurrency, "tasks", len(w.handlers))
-	err := w.fetch(ctx, handlerCtx)
-	return errors.Join(err, w.shutDown(stopHandlers))
+	err := w.fetch(ctx, attempts)
+	close(attempts)
+	w.log.Info("worker stopping", "timeout", w.shutdownTimeout)
+	done := make(chan struct{})
+	go func() {
+		handlers.Wait()
+		close(done)
+	}()
+	if !within(done, w.shutdownTimeout) {
+		stopHandlers(ErrShutdown)
+		if !within(done, afterShutdown) {
+			err = errors.Join(err, w.abandon(s))
+		}
+	}
+	s.close()
+	settler.Wait()
+	w.log.Info("worker stopped")
+	return err
+}
+
+// within reports whether done is closed before d has passed.
+func within(done <-chan struct{}, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return true
+	case <-timer.C:
+		return false
+	}
 }
 
 // fetch leases tasks for the places that are free, until ctx ends or the backend is closed.
-func (w *Worker) fetch(ctx, handlerCtx context.Context) error {
+func (w *Worker) fetch(ctx context.Context, attempts chan<- *attempt) error {
 	const minPause, maxPause = 50 * time.Millisecond, 5 * time.Second
 	pause := minPause
 	for ctx.Err() == nil {
@@ -161,10 +192,7 @@ func (w *Worker) fetch(ctx, handlerCtx context.Context) error {
 			Queues: w.queues, Max: n, Duration: w.lease, Wait: time.Minute, WorkerID: w.id,
 		})
 		w.unreserve(n - len(leases))
-		received := time.Now()
-		for i := range leases {
-			w.start(handlerCtx, &leases[i], received, ctx.Err() != nil)
-		}
+		w.hold(leases, attempts, ctx.Err() != nil)
 		switch {
 		case err == nil:
 			pause = minPause
@@ -180,6 +208,24 @@ func (w *Worker) fetch(ctx, handlerCtx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// hold takes charge of leases, for which places are reserved, and passes them on. It does not block.
+func (w *Worker) hold(leases []Lease, attempts chan<- *attempt, stopping bool) {
+	if len(leases) == 0 {
+		return
+	}
+	expires := time.Now().Add(w.lease)
+	all := make([]attempt, len(leases))
+	w.mu.Lock()
+	for i := range leases {
+		all[i] = attempt{lease: &leases[i], expires: expires, giveBack: stopping}
+		w.held[&all[i]] = struct{}{}
+	}
+	w.mu.Unlock()
+	for i := range all {
+		attempts <- &all[i]
+	}
 }
 
 // reserve takes all the places that are free, and waits until one is.
@@ -212,86 +258,35 @@ func (w *Worker) unreserve(n int) {
 	}
 }
 
-// shutDown waits for the handlers, as Run says.
-func (w *Worker) shutDown(stopHandlers context.CancelCauseFunc) error {
-	done := make(chan struct{})
-	go func() {
-		w.done.Wait()
-		close(done)
-	}()
-	wait := func(d time.Duration) bool {
-		timer := time.NewTimer(d)
-		defer timer.Stop()
-		select {
-		case <-done:
-			return true
-		case <-timer.C:
-			return false
-		}
-	}
-	w.log.Info("worker stopping", "running", w.concurrency-w.freePlaces(), "timeout", w.shutdownTimeout)
-	if !wait(w.shutdownTimeout) {
-		stopHandlers(ErrShutdown)
-		if !wait(afterShutdown) {
-			return w.abandon()
-		}
-	}
-	w.log.Info("worker stopped")
-	return nil
-}
-
-func (w *Worker) freePlaces() int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.free
-}
-
 // abandon gives back the tasks whose handlers do not return.
-func (w *Worker) abandon() error {
-	var stuck []uuid.UUID
+func (w *Worker) abandon(s *settler) error {
 	w.mu.Lock()
-	held := make([]*attempt, 0, len(w.held))
+	var stuck []*attempt
 	for a := range w.held {
-		held = append(held, a)
+		if !a.settling {
+			stuck = append(stuck, a)
+		}
 	}
 	w.mu.Unlock()
-	for _, a := range held {
-		stuck = append(stuck, a.lease.Task.ID)
-		w.finish(a, Settlement{Action: ActionRelease})
+	ids := make([]uuid.UUID, len(stuck))
+	for i, a := range stuck {
+		ids[i] = a.lease.Task.ID
+		s.settle(a, Settlement{Action: ActionRelease})
 	}
-	w.log.Error("handlers have not returned; their tasks are given back", "tasks", stuck)
+	w.log.Error("handlers have not returned; their tasks are given back", "tasks", ids)
 	return fmt.Errorf("omniq: worker: %d handlers have not returned %v after their contexts ended: tasks %v",
-		len(stuck), afterShutdown, stuck)
-}
-
-// renewSettleCtx makes a context for the settlements that begin before the next heartbeat. It lasts as long as a lease
-// and belongs to no caller: a settlement by a context that has ended would never succeed.
-func (w *Worker) renewSettleCtx() context.CancelFunc {
-	ctx, cancel := context.WithTimeout(context.Background(), w.lease)
-	w.mu.Lock()
-	w.settleCtx = ctx
-	w.mu.Unlock()
-	return cancel
+		len(ids), afterShutdown, ids)
 }
 
 // heartbeat extends the leases that are held, at a third of their duration.
-func (w *Worker) heartbeat(ctx context.Context, drop context.CancelFunc) {
+func (w *Worker) heartbeat(ctx context.Context) {
 	ticker := time.NewTicker(w.lease / 3)
 	defer ticker.Stop()
-	live := []context.CancelFunc{drop} // of the contexts for settlements that have not timed out
 	for {
 		select {
 		case <-ctx.Done():
-			for _, drop := range live {
-				drop()
-			}
 			return
 		case <-ticker.C:
-			live = append(live, w.renewSettleCtx())
-			if len(live) > 4 {
-				live[0]()
-				live = live[1:]
-			}
 			w.extend(ctx)
 		}
 	}
@@ -313,7 +308,7 @@ func (w *Worker) extend(ctx context.Context) {
 	defer cancel()
 	asked := time.Now()
 	errs, err := w.backend.Extend(ctx, leases, w.lease)
-	if err != nil {
+	if err != nil && ctx.Err() == nil {
 		w.log.Error("cannot extend leases; trying again", "leases", len(leases), "error", err)
 	}
 	w.mu.Lock()
@@ -322,11 +317,12 @@ func (w *Worker) extend(ctx context.Context) {
 		switch {
 		case err == nil && (errs == nil || errs[i] == nil):
 			a.expires = asked.Add(w.lease)
-		case err == nil && errors.Is(errs[i], ErrLeaseLost), time.Now().After(a.expires):
-			if _, held := w.held[a]; held {
-				delete(w.held, a)
+		case err == nil && errors.Is(errs[i], ErrLeaseLost), !time.Now().Before(a.expires):
+			if _, ok := w.held[a]; ok {
 				a.lost = true
-				a.cancel(ErrLeaseLost)
+				if a.cancel != nil {
+					a.cancel(ErrLeaseLost)
+				}
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package omniq
 import (
 	"context"
 	"log/slog"
+	"math"
 	"slices"
 	"time"
 	"unicode/utf8"
@@ -157,8 +158,8 @@ type LimitOption interface {
 type retriesOption int
 
 func (n retriesOption) check() error {
-	if n < 0 {
-		return invalid("Retries is %d, want at least 0", int(n))
+	if n < 0 || n >= math.MaxInt32 {
+		return invalid("Retries is %d, want at least 0, and less than %d", int(n), math.MaxInt32)
 	}
 	return nil
 }

@@ -8,70 +8,62 @@ import (
 )
 
 // agenda is a heap of what happens by itself, the next first: tasks become due or expire, leases run out, results go.
-type agenda []item
+// An entry is in one agenda at most.
+type agenda []*entry
 
-// item is an entry or a kept result.
-type item interface{ when() *moment }
-
-// moment is an item's place in the agenda.
-type moment struct {
-	at    time.Time
-	index int // -1 outside
-}
-
-func (m *moment) when() *moment { return m }
-
-// put enters an item, or moves it.
-func (a *agenda) put(it item, at time.Time) {
-	m := it.when()
-	m.at = at
-	if m.index >= 0 {
-		heap.Fix(a, m.index)
+// put enters e, or moves it.
+func (a *agenda) put(e *entry, at time.Time) {
+	e.at = at
+	if e.index >= 0 {
+		heap.Fix(a, e.index)
 		return
 	}
-	heap.Push(a, it)
+	heap.Push(a, e)
 }
 
-// drop takes an item out, if it is in.
-func (a *agenda) drop(it item) {
-	if m := it.when(); m.index >= 0 {
-		heap.Remove(a, m.index)
+// drop takes e out, if it is in.
+func (a *agenda) drop(e *entry) {
+	if e.index >= 0 {
+		heap.Remove(a, e.index)
 	}
+}
+
+// next returns the entry to which the next thing happens, if that is at now or before.
+func (a agenda) next(now time.Time) (*entry, bool) {
+	if len(a) == 0 || a[0].at.After(now) {
+		return nil, false
+	}
+	return a[0], true
 }
 
 // advance does what was to happen until now.
 func (b *Backend) advance(now time.Time) {
-	for len(b.agenda) > 0 && !b.agenda[0].when().at.After(now) {
-		switch it := heap.Pop(&b.agenda).(type) {
-		case *kept:
-			delete(b.results, it.result.TaskID)
-		case *entry:
-			switch {
-			case it.token == 0 && it.expired(now):
-				b.finish(it, omniq.ExpiredResult(&it.task, now, it.attempt), now)
-			default: // due, or its lease ran out
-				b.pend(it, now)
-			}
-		}
+	for e, ok := b.coming.next(now); ok; e, ok = b.coming.next(now) {
+		b.pend(e, now) // it is due or has expired, or its lease ran out
+	}
+	for e, ok := b.going.next(now); ok; e, ok = b.going.next(now) {
+		b.going.drop(e)
+		delete(b.tasks, e.id)
 	}
 }
 
 // setTimer sees to it that advance is called in time when nobody else calls.
 func (b *Backend) setTimer() {
-	if len(b.agenda) == 0 {
-		return
+	var next time.Time
+	for _, a := range []agenda{b.coming, b.going} {
+		if len(a) > 0 && (next.IsZero() || a[0].at.Before(next)) {
+			next = a[0].at
+		}
 	}
-	next := b.agenda[0].when().at
-	if !b.wake.IsZero() && !next.Before(b.wake) {
+	if next.IsZero() || !b.wake.IsZero() && !next.Before(b.wake) {
 		return
 	}
 	b.wake = next
-	d := time.Until(next)
 	if b.timer == nil {
-		b.timer = time.AfterFunc(d, b.tick)
+		b.timer = time.AfterFunc(time.Until(next), b.tick)
 		return
 	}
-	b.timer.Reset(d)
+	b.timer.Reset(time.Until(next))
 }
 
 func (b *Backend) tick() {
@@ -85,28 +77,55 @@ func (b *Backend) tick() {
 	b.end()
 }
 
+// expired reports whether the task's TTL has passed.
+func (e *entry) expired(now time.Time) bool {
+	deadline, ok := e.task.Deadline()
+	return ok && !now.Before(deadline)
+}
+
+// pend makes a task pending: ready when it is due, and in the agenda for what comes next.
+func (b *Backend) pend(e *entry, now time.Time) {
+	e.since, e.token = now, 0
+	if e.expired(now) {
+		b.finish(e, omniq.ExpiredResult(e.task, now, e.attempt), now)
+		return
+	}
+	deadline, expires := e.task.Deadline()
+	switch ready := !e.due.After(now); {
+	case !ready && (!expires || e.due.Before(deadline)):
+		b.coming.put(e, e.due)
+	case expires:
+		b.coming.put(e, deadline)
+	default:
+		b.coming.drop(e)
+	}
+	if !e.due.After(now) {
+		e.queue.push(e)
+	}
+}
+
 func (a agenda) Len() int { return len(a) }
 
-func (a agenda) Less(i, j int) bool { return a[i].when().at.Before(a[j].when().at) }
+func (a agenda) Less(i, j int) bool { return a[i].at.Before(a[j].at) }
 
 func (a agenda) Swap(i, j int) {
 	a[i], a[j] = a[j], a[i]
-	a[i].when().index, a[j].when().index = i, j
+	a[i].index, a[j].index = i, j
 }
 
 // Push is for container/heap.
 func (a *agenda) Push(x any) {
-	it := x.(item)
-	it.when().index = len(*a)
-	*a = append(*a, it)
+	e := x.(*entry)
+	e.index = len(*a)
+	*a = append(*a, e)
 }
 
 // Pop is for container/heap.
 func (a *agenda) Pop() any {
 	last := len(*a) - 1
-	it := (*a)[last]
+	e := (*a)[last]
 	(*a)[last] = nil
 	*a = (*a)[:last]
-	it.when().index = -1
-	return it
+	e.index = -1
+	return e
 }

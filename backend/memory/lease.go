@@ -34,7 +34,7 @@ func (b *Backend) Extend(ctx context.Context, leases []omniq.LeaseID, by time.Du
 			continue
 		}
 		if expires := now.Add(by); expires.After(e.at) {
-			b.agenda.put(e, expires)
+			b.coming.put(e, expires)
 		}
 	}
 	return errs, nil
@@ -83,9 +83,8 @@ func check(s *omniq.Settlement) error {
 	case omniq.ActionRetry, omniq.ActionRelease:
 		return nil
 	case omniq.ActionFinish:
-		if s.Result.TaskID != s.TaskID || !s.Result.Status.Final() {
-			return invalid("task %v finishes with the result of task %v and status %v, want its own and a final one",
-				s.TaskID, s.Result.TaskID, s.Result.Status)
+		if s.Result == nil || s.Result.TaskID != s.TaskID || !s.Result.Status.Final() {
+			return invalid("task %v finishes with result %+v, want its own with a final status", s.TaskID, s.Result)
 		}
 		return nil
 	}

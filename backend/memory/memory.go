@@ -4,8 +4,6 @@ package memory
 import (
 	"context"
 	"fmt"
-	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -15,48 +13,44 @@ import (
 )
 
 // Backend is an [omniq.Backend] in memory. It holds what is queued, what is running, and results until their TTL is
-// over; nothing else grows with use. It has no goroutine of its own.
+// over; nothing else grows with use. It has no goroutine of its own. Its clock is [time.Now].
 type Backend struct {
-	mu      sync.Mutex
-	closed  chan struct{} // closed by Close
-	tasks   map[uuid.UUID]*entry
-	results map[uuid.UUID]*kept
-	queues  map[string]*queue
-	seq     uint64 // of enqueued tasks
-	tokens  uint64 // of leases
-	agenda  agenda
-	timer   *time.Timer
-	wake    time.Time // when the timer fires, zero for not at all
+	closed chan struct{} // closed by Close
+
+	mu     sync.Mutex
+	tasks  map[uuid.UUID]*entry
+	queues map[string]*queue
+	seq    uint64 // of enqueued tasks
+	tokens uint64 // of leases
+	coming agenda // what happens to tasks that are not final
+	going  agenda // when results go
+	timer  *time.Timer
+	wake   time.Time // when the timer fires, zero for not at all
 }
 
-// entry is a task that is not final.
+// entry is a task, or what has become of it.
 type entry struct {
-	moment   // when the next thing happens to it by itself, if it is in the agenda
-	task     omniq.RawTask
-	queue    *queue
-	due      time.Time
-	deadline time.Time // zero without a TTL
-	seq      uint64
-	attempt  int       // handings out that count
-	token    uint64    // of its lease, 0 for none
-	since    time.Time // when it got its status
-	place    int       // in the queue's ready heap, -1 outside
-	waiters  []chan omniq.RawResult
-}
-
-// kept is a result.
-type kept struct {
-	moment
-	result omniq.RawResult
+	id      uuid.UUID
+	task    *omniq.RawTask   // nil when it is final
+	result  *omniq.RawResult // nil until it is final
+	done    chan struct{}    // closed when it is final; nil if nobody has waited
+	queue   *queue
+	due     time.Time
+	seq     uint64
+	attempt int       // handings out that count
+	token   uint64    // of its lease, 0 for none
+	since   time.Time // when it got its status
+	place   int       // in the queue's ready heap, -1 outside
+	at      time.Time // when the next thing happens to it by itself, if it is in an agenda
+	index   int       // in the agenda, -1 outside
 }
 
 // New returns an empty backend.
 func New() *Backend {
 	return &Backend{
-		closed:  make(chan struct{}),
-		tasks:   make(map[uuid.UUID]*entry),
-		results: make(map[uuid.UUID]*kept),
-		queues:  make(map[string]*queue),
+		closed: make(chan struct{}),
+		tasks:  make(map[uuid.UUID]*entry),
+		queues: make(map[string]*queue),
 	}
 }
 
@@ -78,7 +72,7 @@ func (b *Backend) Close() error {
 	if b.timer != nil {
 		b.timer.Stop()
 	}
-	b.tasks, b.results, b.queues, b.agenda = nil, nil, nil, nil
+	b.tasks, b.queues, b.coming, b.going = nil, nil, nil, nil
 	return nil
 }
 
@@ -124,18 +118,15 @@ func invalid(format string, args ...any) error {
 }
 
 // Enqueue implements [omniq.TaskQueue]. It never blocks.
-func (b *Backend) Enqueue(ctx context.Context, tasks []omniq.RawTask) ([]error, error) {
+func (b *Backend) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error, error) {
 	now, err := b.begin(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer b.end()
 	var errs []error
-	for i := range tasks {
-		t := &tasks[i]
-		_, queued := b.tasks[t.ID]
-		_, settled := b.results[t.ID]
-		if queued || settled {
+	for i, t := range tasks {
+		if _, taken := b.tasks[t.ID]; taken {
 			if errs == nil {
 				errs = make([]error, len(tasks))
 			}
@@ -143,13 +134,9 @@ func (b *Backend) Enqueue(ctx context.Context, tasks []omniq.RawTask) ([]error, 
 			continue
 		}
 		b.seq++
-		e := &entry{task: *t, queue: b.queue(t.Queue), due: t.RunAt, seq: b.seq, place: -1}
-		e.index = -1
+		e := &entry{id: t.ID, task: t, queue: b.queue(t.Queue), due: t.RunAt, seq: b.seq, place: -1, index: -1}
 		if e.due.IsZero() {
 			e.due = now
-		}
-		if deadline, ok := t.Deadline(); ok {
-			e.deadline = deadline
 		}
 		b.tasks[t.ID] = e
 		b.pend(e, now)
@@ -158,76 +145,68 @@ func (b *Backend) Enqueue(ctx context.Context, tasks []omniq.RawTask) ([]error, 
 }
 
 // Result implements [omniq.ResultStore]. It never blocks.
-func (b *Backend) Result(ctx context.Context, id uuid.UUID) (omniq.RawResult, error) {
+func (b *Backend) Result(ctx context.Context, id uuid.UUID) (*omniq.RawResult, error) {
 	if _, err := b.begin(ctx); err != nil {
-		return omniq.RawResult{}, err
+		return nil, err
 	}
 	defer b.end()
-	if k, ok := b.results[id]; ok {
-		return k.result, nil
-	}
 	e, ok := b.tasks[id]
-	if !ok {
-		return omniq.RawResult{}, omniq.ErrNotFound
+	switch {
+	case !ok:
+		return nil, omniq.ErrNotFound
+	case e.result != nil:
+		return e.result, nil
 	}
-	r := omniq.RawResult{TaskID: id, Status: omniq.StatusPending, Timestamp: e.since.UTC().Truncate(time.Microsecond), Attempts: e.attempt}
+	status := omniq.StatusPending
 	if e.token != 0 {
-		r.Status = omniq.StatusRunning
+		status = omniq.StatusRunning
 	}
-	return r, nil
+	return &omniq.RawResult{
+		TaskID: id, Status: status, Timestamp: e.since.UTC().Truncate(time.Microsecond), Attempts: e.attempt,
+	}, nil
 }
 
 // Await implements [omniq.ResultStore].
-func (b *Backend) Await(ctx context.Context, id uuid.UUID) (omniq.RawResult, error) {
+func (b *Backend) Await(ctx context.Context, id uuid.UUID) (*omniq.RawResult, error) {
 	if _, err := b.begin(ctx); err != nil {
-		return omniq.RawResult{}, err
-	}
-	if k, ok := b.results[id]; ok {
-		defer b.end()
-		return k.result, nil
+		return nil, err
 	}
 	e, ok := b.tasks[id]
-	if !ok {
+	if !ok || e.result != nil {
 		defer b.end()
-		return omniq.RawResult{}, omniq.ErrNotFound
+		if !ok {
+			return nil, omniq.ErrNotFound
+		}
+		return e.result, nil
 	}
-	c := make(chan omniq.RawResult, 1)
-	e.waiters = append(e.waiters, c)
+	if e.done == nil {
+		e.done = make(chan struct{})
+	}
 	b.end()
 	select {
-	case r := <-c:
-		return r, nil
+	case <-e.done:
+		return e.result, nil
 	case <-b.closed:
-		return omniq.RawResult{}, omniq.ErrClosed
+		return nil, omniq.ErrClosed
 	case <-ctx.Done():
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		e.waiters = slices.DeleteFunc(e.waiters, func(w chan omniq.RawResult) bool { return w == c })
-		return omniq.RawResult{}, contextError(ctx)
+		return nil, contextError(ctx)
 	}
 }
 
 // finish records the result of a task, tells those who wait for it, and forgets the task.
-func (b *Backend) finish(e *entry, r omniq.RawResult, now time.Time) {
-	b.agenda.drop(e)
+func (b *Backend) finish(e *entry, r *omniq.RawResult, now time.Time) {
+	b.coming.drop(e)
 	e.queue.drop(e)
-	e.token = 0
 	b.release(e.queue)
-	delete(b.tasks, e.task.ID)
-	for _, c := range e.waiters {
-		c <- r
+	e.task, e.queue, e.token, e.result = nil, nil, 0, r
+	if e.done != nil {
+		close(e.done)
 	}
-	e.waiters = nil
-	if r.TTL != nil && *r.TTL <= 0 {
-		return
-	}
-	k := &kept{result: r}
-	k.index = -1
-	b.results[e.task.ID] = k
-	if r.TTL != nil {
-		b.agenda.put(k, now.Add(*r.TTL))
+	switch {
+	case r.TTL == nil:
+	case *r.TTL <= 0:
+		delete(b.tasks, e.id)
+	default:
+		b.going.put(e, now.Add(*r.TTL))
 	}
 }
-
-// token is the text form of a lease's number.
-func token(n uint64) string { return strconv.FormatUint(n, 36) }

@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"context"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/omniq-go/omniq"
@@ -45,31 +46,12 @@ func (b *Backend) release(q *queue) {
 	}
 }
 
-// pend makes a task pending: ready when it is due, and otherwise in the agenda.
-func (b *Backend) pend(e *entry, now time.Time) {
-	e.since, e.token = now, 0
-	b.agenda.drop(e)
-	if e.expired(now) {
-		b.finish(e, omniq.ExpiredResult(&e.task, now, e.attempt), now)
-		return
+// push makes e ready, and wakes who has waited longest.
+func (q *queue) push(e *entry) {
+	if e.place < 0 {
+		heap.Push(&q.ready, e)
+		q.wakeOne()
 	}
-	next := e.due
-	if e.due.After(now) {
-		if !e.deadline.IsZero() && e.deadline.Before(next) {
-			next = e.deadline
-		}
-		b.agenda.put(e, next)
-		return
-	}
-	heap.Push(&e.queue.ready, e)
-	if !e.deadline.IsZero() {
-		b.agenda.put(e, e.deadline)
-	}
-	e.queue.wakeOne()
-}
-
-func (e *entry) expired(now time.Time) bool {
-	return !e.deadline.IsZero() && !now.Before(e.deadline)
 }
 
 // wakeOne wakes who has waited longest.
@@ -161,8 +143,7 @@ func (b *Backend) stopWaiting(w *waiter, pass bool) {
 	}
 }
 
-// take leases what is ready. If it leaves something that somebody else waits for, that one is awake: each task that
-// becomes ready wakes one.
+// take leases what is ready. Who waits for what it leaves is awake: each task that becomes ready wakes one.
 func (b *Backend) take(r *omniq.LeaseRequest, now time.Time) []omniq.Lease {
 	var leases []omniq.Lease
 	for _, name := range r.Queues {
@@ -176,9 +157,9 @@ func (b *Backend) take(r *omniq.LeaseRequest, now time.Time) []omniq.Lease {
 			e.attempt++
 			e.token, e.since = b.tokens, now
 			expires := now.Add(r.Duration)
-			b.agenda.put(e, expires)
+			b.coming.put(e, expires)
 			leases = append(leases, omniq.Lease{
-				LeaseID: omniq.LeaseID{TaskID: e.task.ID, Token: token(e.token)},
+				LeaseID: omniq.LeaseID{TaskID: e.id, Token: token(e.token)},
 				Task:    e.task, Attempt: e.attempt, Expires: expires,
 			})
 		}
@@ -223,3 +204,6 @@ func (r *ready) Pop() any {
 	e.place = -1
 	return e
 }
+
+// token is the text form of a lease's number.
+func token(n uint64) string { return strconv.FormatUint(n, 36) }
