@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 	"time"
 )
 
@@ -42,6 +43,7 @@ func (s *settler) run() {
 	var batch []*attempt
 	for a := range s.ended {
 		batch = append(batch[:0], a)
+		runtime.Gosched() // attempts that are about to end do so first
 	gather:
 		for len(batch) < maxSettlements {
 			select {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 
@@ -231,6 +232,7 @@ func (w *Worker) hold(leases []Lease, attempts chan<- *attempt, stopping bool) {
 // reserve takes all the places that are free, and waits until one is.
 func (w *Worker) reserve(ctx context.Context) (n int, ok bool) {
 	for {
+		runtime.Gosched() // handlers that are about to return do so first, and one lease serves them all
 		w.mu.Lock()
 		n, w.free = w.free, 0
 		w.mu.Unlock()
