@@ -61,12 +61,13 @@ func encodePayload[A, K any](raw *RawTask, c codec.Codec, a *A, k *K) error {
 func DecodeTask[A, K any](raw RawTask, codecs ...codec.Codec) (Task[A, K], error) {
 	var args A
 	var kwargs K
-	err := decodePayload(&raw, codecs, &args, &kwargs)
+	err := decodePayload(&raw, false, codecs, &args, &kwargs)
 	return withPayload(&raw, args, kwargs), err
 }
 
-// decodePayload decodes the payload of raw into zero values of its types.
-func decodePayload[A, K any](raw *RawTask, codecs []codec.Codec, args *A, kwargs *K) error {
+// decodePayload decodes the payload of raw into zero values of its types. A JSON payload that is known to be valid is not
+// checked again.
+func decodePayload[A, K any](raw *RawTask, valid bool, codecs []codec.Codec, args *A, kwargs *K) error {
 	c, err := codecFor(raw.Codec, codecs)
 	if err != nil {
 		return fmt.Errorf("omniq: task: %w", err)
@@ -82,14 +83,15 @@ func decodePayload[A, K any](raw *RawTask, codecs []codec.Codec, args *A, kwargs
 		k = []byte("{}")
 	}
 	if raw.Codec != "" && raw.Codec != codec.NameJSON {
+		valid = false
 		if a, k, err = openOpaque(a, k); err != nil {
 			return fmt.Errorf("omniq: task: %w", err)
 		}
 	}
-	if err := decodeArgs(a, c, argsShapeOf(reflect.TypeFor[A]()), args); err != nil {
+	if err := decodeArgs(a, valid, c, argsShapeOf(reflect.TypeFor[A]()), args); err != nil {
 		return err
 	}
-	return decodeKwargs(k, c, kwargsShapeOf(reflect.TypeFor[K]()), kwargs)
+	return decodeKwargs(k, valid, c, kwargsShapeOf(reflect.TypeFor[K]()), kwargs)
 }
 
 // Encode returns the result in its raw form with a payload of codec c, [codec.JSON] if c is nil. It shares nothing
@@ -146,6 +148,11 @@ func isNothing(data any) bool {
 
 // DecodeResult returns the result in its typed form, as [DecodeTask] does for tasks.
 func DecodeResult[R any](raw RawResult, codecs ...codec.Codec) (TaskResult[R], error) {
+	return resultOf[R](&raw, false, codecs)
+}
+
+// resultOf is [DecodeResult]. A JSON payload that is known to be valid is not checked again.
+func resultOf[R any](raw *RawResult, valid bool, codecs []codec.Codec) (TaskResult[R], error) {
 	r := TaskResult[R]{TaskID: raw.TaskID, Status: raw.Status, Timestamp: raw.Timestamp, TTL: raw.TTL, Error: raw.Error, Attempts: raw.Attempts}
 	c, err := codecFor(raw.Codec, codecs)
 	if err != nil {
@@ -159,9 +166,10 @@ func DecodeResult[R any](raw RawResult, codecs ...codec.Codec) (TaskResult[R], e
 	case len(data) == 0:
 		data = []byte("null")
 	case raw.Codec != "" && raw.Codec != codec.NameJSON:
+		valid = false
 		if data, err = decodeBase64(data); err != nil {
 			return r, &payloadError{"result_data", err}
 		}
 	}
-	return r, decodeResult(data, c, &r.ResultData, raw.Status == StatusSuccess)
+	return r, decodeResult(data, valid, c, &r.ResultData, raw.Status == StatusSuccess)
 }

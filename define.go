@@ -182,7 +182,7 @@ func newSpec[A, K, R any](name string, fn func(context.Context, A, K) (R, error)
 	return handlerSpec{name, func(ctx context.Context, t *RawTask, c codecs) (RawResult, error) {
 		var args A
 		var kwargs K
-		if err := decodePayload(t, c, &args, &kwargs); err != nil {
+		if err := decodePayload(t, false, c, &args, &kwargs); err != nil {
 			return RawResult{}, Permanent(&TaskError{Type: typeDecode, Message: validText(err.Error())})
 		}
 		data, err := fn(ctx, args, kwargs)

@@ -1,7 +1,6 @@
 package omniq
 
 import (
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"reflect"
@@ -33,14 +32,16 @@ func (w *writer) fail(key string, err error) {
 	}
 }
 
+// idDigits is where the digits of each byte of an ID stand in its quoted form.
+var idDigits = [16]uint8{1, 3, 5, 7, 10, 12, 15, 17, 20, 22, 25, 27, 29, 31, 33, 35}
+
 func (w *writer) id(id *uuid.UUID) {
 	var text [38]byte
 	text[0], text[9], text[14], text[19], text[24], text[37] = '"', '-', '-', '-', '-', '"'
-	hex.Encode(text[1:], id[:4])
-	hex.Encode(text[10:], id[4:6])
-	hex.Encode(text[15:], id[6:8])
-	hex.Encode(text[20:], id[8:10])
-	hex.Encode(text[25:], id[10:])
+	const digits = "0123456789abcdef"
+	for i, at := range idDigits {
+		text[at], text[at+1] = digits[id[i]>>4], digits[id[i]&15]
+	}
 	w.buf = append(w.buf, text[:]...)
 }
 
@@ -274,31 +275,34 @@ func (e *TaskEvent) AppendJSON(dst []byte) ([]byte, error) {
 func (e TaskEvent) MarshalJSON() ([]byte, error) { return e.AppendJSON(nil) }
 
 // field is the JSON text of a member's value, which has been checked.
-type field []byte
-
-func (f field) wrong(want string) error {
-	return fmt.Errorf("found %s, want %s", jsontext.Kind(f[0]), want)
+type field struct {
+	json  []byte
+	plain bool // the text is compact, and a string in it has no escapes
 }
 
-func (f field) null() bool { return f[0] == 'n' }
+func (f field) wrong(want string) error {
+	return fmt.Errorf("found %s, want %s", jsontext.Kind(f.json[0]), want)
+}
+
+func (f field) null() bool { return f.json[0] == 'n' }
 
 // text is the value of a string. It shares the envelope's memory where it can.
 func (f field) text(want string) ([]byte, error) {
-	if f[0] != '"' {
+	if f.json[0] != '"' {
 		return nil, f.wrong(want)
 	}
-	if slices.Contains(f, '\\') {
-		return []byte(jsontext.UnquoteValid(f)), nil
+	if !f.plain {
+		return []byte(jsontext.UnquoteValid(f.json)), nil
 	}
-	return f[1 : len(f)-1], nil
+	return f.json[1 : len(f.json)-1], nil
 }
 
 func (f field) string(to *string) error {
-	if f[0] != '"' {
-		return f.wrong("a string")
+	text, err := f.text("a string")
+	if err == nil {
+		*to = string(text)
 	}
-	*to = jsontext.UnquoteValid(f)
-	return nil
+	return err
 }
 
 func (f field) id(to *uuid.UUID) error {
@@ -342,20 +346,20 @@ func (f field) durationOrNull(to **time.Duration) error {
 }
 
 func (f field) int(to *int) error {
-	n, err := strconv.Atoi(string(f))
+	n, err := strconv.Atoi(string(f.json))
 	if err != nil {
-		return fmt.Errorf("found %.40s, want a whole number of at most 64 bits", f)
+		return fmt.Errorf("found %.40s, want a whole number of at most 64 bits", f.json)
 	}
 	*to = n
 	return nil
 }
 
 func (f field) strings(to *map[string]string) error {
-	if f[0] != '{' {
+	if f.json[0] != '{' {
 		return f.wrong("an object")
 	}
 	m := make(map[string]string)
-	err := readObject(f, func(key []byte, value field, _ bool) error {
+	err := readObject(f.json, nil, func(key []byte, value field) error {
 		if _, ok := m[string(key)]; ok {
 			return errTwice
 		}
@@ -377,13 +381,13 @@ func (f field) error(to **TaskError) error {
 		*to = nil
 		return nil
 	}
-	if f[0] != '{' {
+	if f.json[0] != '{' {
 		return f.wrong("an object")
 	}
 	e := new(TaskError)
 	*to = e
 	var seen keySet
-	return readObject(f, func(key []byte, value field, _ bool) error {
+	return readObject(f.json, nil, func(key []byte, value field) error {
 		switch string(key) {
 		case "type":
 			return seen.once(0, value.string(&e.Type))
@@ -392,10 +396,10 @@ func (f field) error(to **TaskError) error {
 		case "stack":
 			return seen.once(2, value.string(&e.Stack))
 		case "retryable":
-			if value[0] != 't' && value[0] != 'f' {
+			if value.json[0] != 't' && value.json[0] != 'f' {
 				return value.wrong("a boolean")
 			}
-			e.Retryable = value[0] == 't'
+			e.Retryable = value.json[0] == 't'
 			return seen.once(3, nil)
 		}
 		return nil
@@ -415,8 +419,9 @@ func (s *keySet) once(n int, err error) error {
 	return err
 }
 
-// readObject calls member for each member of the object that is the whole of data. Its errors are given the key.
-func readObject(data []byte, member func(key []byte, value field, plain bool) error) error {
+// readObject calls member for each member of the object that is the whole of data. Its errors are given the key. Members
+// are found faster if their keys, in quotes and with a colon, come in the order that is expected.
+func readObject(data []byte, expected []string, member func(key []byte, value field) error) error {
 	if len(data) > codec.MaxSize {
 		return sizeError(len(data))
 	}
@@ -424,8 +429,12 @@ func readObject(data []byte, member func(key []byte, value field, plain bool) er
 	if err != nil {
 		return err
 	}
-	for {
-		ok, err := o.Next()
+	for n := 0; ; n++ {
+		expect := ""
+		if n < len(expected) {
+			expect = expected[n]
+		}
+		ok, err := o.NextOf(expect)
 		if err != nil {
 			return err
 		}
@@ -433,7 +442,7 @@ func readObject(data []byte, member func(key []byte, value field, plain bool) er
 			return jsontext.End(data, o.At())
 		}
 		m := o.Member()
-		if err := member(m.Key, field(data[m.Start:m.End]), m.Plain); err != nil {
+		if err := member(m.Key, field{data[m.Start:m.End], m.Plain}); err != nil {
 			return fmt.Errorf("%.60s: %w", m.Key, err)
 		}
 	}
@@ -449,39 +458,39 @@ func (s *keySet) required(keys ...string) error {
 	return nil
 }
 
-// rawMember is a payload inside an envelope whose memory it shares.
-type rawMember struct {
-	text  []byte
-	plain bool // the text is compact
+// raw is the compact form in memory of its own.
+func (f field) raw() Raw {
+	dst := make(Raw, 0, len(f.json))
+	if f.plain {
+		return append(dst, f.json...)
+	}
+	return jsontext.AppendCompact(dst, f.json)
 }
 
-// raw is the payload's compact form in memory of its own.
-func (m rawMember) raw() Raw {
-	dst := make(Raw, 0, len(m.text))
-	if m.plain {
-		return append(dst, m.text...)
-	}
-	return jsontext.AppendCompact(dst, m.text)
-}
+var (
+	taskKeys   = []string{`"id":`, `"func_name":`, `"args":`, `"kwargs":`, `"created_at":`, `"ttl":`}
+	resultKeys = []string{`"task_id":`, `"status":`, `"result_data":`, `"timestamp":`, `"ttl":`}
+	eventKeys  = []string{`"task_id":`, `"event_type":`, `"timestamp":`, `"worker_id":`}
+)
 
 // readTask reads a task's envelope into t, but for the payload.
-func readTask(data []byte, t *RawTask) (args, kwargs rawMember, err error) {
+func readTask(data []byte, t *RawTask) (args, kwargs field, err error) {
 	var seen keySet
-	err = readObject(data, func(key []byte, value field, plain bool) error {
+	err = readObject(data, taskKeys, func(key []byte, value field) error {
 		switch string(key) {
 		case "id":
 			return seen.once(0, value.id(&t.ID))
 		case "func_name":
 			return seen.once(1, value.string(&t.FuncName))
 		case "args":
-			args = rawMember{value, plain}
-			if value[0] != '[' {
+			args = value
+			if value.json[0] != '[' {
 				return value.wrong("an array")
 			}
 			return seen.once(2, nil)
 		case "kwargs":
-			kwargs = rawMember{value, plain}
-			if value[0] != '{' {
+			kwargs = value
+			if value.json[0] != '{' {
 				return value.wrong("an object")
 			}
 			return seen.once(3, nil)
@@ -517,8 +526,8 @@ func readTask(data []byte, t *RawTask) (args, kwargs rawMember, err error) {
 	return args, kwargs, nil
 }
 
-// UnmarshalJSON reads a task's JSON form with JSON payloads, the whole of data, strictly. It keeps nothing of data. For
-// payloads of another codec, read a [RawTask] and use [DecodeTask].
+// UnmarshalJSON reads a task's JSON form with JSON payloads, the whole of data, strictly. It keeps nothing of data. When
+// it fails, what is in t is unspecified. For payloads of another codec, read a [RawTask] and use [DecodeTask].
 func (t *Task[A, K]) UnmarshalJSON(data []byte) error {
 	var raw RawTask
 	args, kwargs, err := readTask(data, &raw)
@@ -530,9 +539,9 @@ func (t *Task[A, K]) UnmarshalJSON(data []byte) error {
 		*self = raw
 		return nil
 	}
-	raw.Args, raw.Kwargs = args.text, kwargs.text
-	*t, err = DecodeTask[A, K](raw)
-	return err
+	raw.Args, raw.Kwargs = args.json, kwargs.json
+	*t = withPayload(&raw, *new(A), *new(K))
+	return decodePayload(&raw, true, nil, &t.Args, &t.Kwargs)
 }
 
 // UnmarshalJSON reads a result's JSON form with a JSON payload, the whole of data, strictly. It keeps nothing of data.
@@ -548,15 +557,19 @@ func (r *TaskResult[R]) UnmarshalJSON(data []byte) error {
 		*self = raw
 		return nil
 	}
-	raw.ResultData = result.text
-	*r, err = DecodeResult[R](raw)
-	return err
+	raw.ResultData = result.json
+	typed, err := resultOf[R](&raw, true, nil)
+	if err != nil {
+		return err
+	}
+	*r = typed
+	return nil
 }
 
 // readResult reads a result's envelope into r, but for the payload.
-func readResult(data []byte, r *RawResult) (result rawMember, err error) {
+func readResult(data []byte, r *RawResult) (result field, err error) {
 	var seen keySet
-	err = readObject(data, func(key []byte, value field, plain bool) error {
+	err = readObject(data, resultKeys, func(key []byte, value field) error {
 		switch string(key) {
 		case "task_id":
 			return seen.once(0, value.id(&r.TaskID))
@@ -567,7 +580,7 @@ func readResult(data []byte, r *RawResult) (result rawMember, err error) {
 			}
 			return seen.once(1, err)
 		case "result_data":
-			result = rawMember{value, plain}
+			result = value
 			return seen.once(2, nil)
 		case "timestamp":
 			return seen.once(3, value.time(&r.Timestamp))
@@ -595,7 +608,7 @@ func readResult(data []byte, r *RawResult) (result rawMember, err error) {
 func (e *TaskEvent) UnmarshalJSON(data []byte) error {
 	var seen keySet
 	var read TaskEvent
-	err := readObject(data, func(key []byte, value field, _ bool) error {
+	err := readObject(data, eventKeys, func(key []byte, value field) error {
 		switch string(key) {
 		case "task_id":
 			return seen.once(0, value.id(&read.TaskID))

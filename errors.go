@@ -1,7 +1,6 @@
 package omniq
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"reflect"
@@ -210,12 +209,4 @@ func (e *snoozeError) Error() string { return "snoozed for " + e.delay.String() 
 
 func invalid(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{ErrInvalid}, args...)...)
-}
-
-// contextCause is the error of a context that has ended, with its cause where one was given.
-func contextCause(ctx context.Context) error {
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, ctx.Err()) {
-		return fmt.Errorf("%w: %w", ctx.Err(), cause)
-	}
-	return ctx.Err()
 }

@@ -12,6 +12,7 @@ import (
 // The text forms are upper-case names; reading them is case-sensitive.
 type EventType uint8
 
+// What can happen to a task.
 const (
 	EventEnqueued  EventType = iota + 1 // it was stored
 	EventStarted                        // an attempt began

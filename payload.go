@@ -62,6 +62,11 @@ func appendArgs(dst []byte, c codec.Codec, s *argsShape, args any) ([]byte, erro
 		case shapeRaw:
 			return appendRaw(dst, *args.(*Raw), '[')
 		case shapeStruct:
+			if f, ok := c.(codec.FieldCoder); ok && s.flat {
+				if dst, ok, err := f.AppendArray(dst, args); ok {
+					return dst, err
+				}
+			}
 			v := reflect.ValueOf(args).Elem()
 			dst = append(dst, '[')
 			for i := range s.fields {
@@ -168,20 +173,27 @@ func unmarshal(c codec.Codec, data []byte, v any) error {
 
 var errNull = errors.New("null, want a value")
 
-// decodeArgs decodes what appendArgs wrote into args, which points to a zero value of a type with shape s.
-func decodeArgs(data []byte, c codec.Codec, s *argsShape, args any) error {
+// decodeArgs decodes what appendArgs wrote into args, which points to a zero value of a type with shape s. Data that is
+// known to be valid JSON is not checked again.
+func decodeArgs(data []byte, valid bool, c codec.Codec, s *argsShape, args any) error {
 	if s.err != nil {
 		return s.err
 	}
-	return decodeThrough(data, c, args, "args", func(data []byte, c codec.Codec) error {
+	return decodeThrough(data, valid, c, args, "args", func(data []byte, valid bool, c codec.Codec) error {
 		if s.kind == shapeRaw {
 			return decodeRaw(data, args.(*Raw), '[')
+		}
+		v := reflect.ValueOf(args).Elem()
+		if f, ok := c.(codec.FieldCoder); ok && s.flat && valid {
+			if f.UnmarshalArray(data, args) {
+				return nil
+			}
+			v.SetZero()
 		}
 		a, err := jsontext.NewArray(data, jsontext.SkipSpace(data, 0), codec.MaxDepth)
 		if err != nil {
 			return err
 		}
-		v := reflect.ValueOf(args).Elem()
 		switch s.kind {
 		case shapeStruct:
 			n := 0
@@ -244,13 +256,19 @@ func decodeElement(data []byte, c codec.Codec, v reflect.Value, null bool) error
 }
 
 // decodeKwargs is decodeArgs for kwargs.
-func decodeKwargs(data []byte, c codec.Codec, s *kwargsShape, kwargs any) error {
+func decodeKwargs(data []byte, valid bool, c codec.Codec, s *kwargsShape, kwargs any) error {
 	if s.err != nil {
 		return s.err
 	}
-	return decodeThrough(data, c, kwargs, "kwargs", func(data []byte, c codec.Codec) error {
+	return decodeThrough(data, valid, c, kwargs, "kwargs", func(data []byte, valid bool, c codec.Codec) error {
 		if s.kind == shapeRaw {
 			return decodeRaw(data, kwargs.(*Raw), '{')
+		}
+		if f, ok := c.(codec.FieldCoder); ok && s.kind == shapeStruct && valid {
+			if f.UnmarshalObject(data, kwargs) {
+				return nil
+			}
+			reflect.ValueOf(kwargs).Elem().SetZero()
 		}
 		o, err := jsontext.NewObject(data, jsontext.SkipSpace(data, 0), codec.MaxDepth)
 		if err != nil {
@@ -328,18 +346,18 @@ func (s *keySet) add(n int) bool {
 	return true
 }
 
-func decodeThrough(data []byte, c codec.Codec, v any, part string, decodeJSON func([]byte, codec.Codec) error) error {
+func decodeThrough(data []byte, valid bool, c codec.Codec, v any, part string, decodeJSON func([]byte, bool, codec.Codec) error) error {
 	var err error
 	switch t, ok := c.(codec.Transform); {
 	case c.Name() == codec.NameJSON:
-		err = decodeJSON(data, c)
+		err = decodeJSON(data, valid, c)
 	case ok:
 		var plain []byte
 		if plain, err = t.Open(data); err == nil {
 			if len(plain) > codec.MaxSize {
 				err = sizeError(len(plain))
 			} else {
-				err = decodeThrough(plain, t.Inner(), v, "", decodeJSON)
+				err = decodeThrough(plain, false, t.Inner(), v, "", decodeJSON)
 			}
 		}
 	default:
@@ -427,7 +445,7 @@ func appendResult(dst []byte, c codec.Codec, data any) ([]byte, error) {
 }
 
 // decodeResult is the reverse of appendResult. A null that is not the result of a success leaves the zero value.
-func decodeResult(data []byte, c codec.Codec, result any, success bool) error {
+func decodeResult(data []byte, valid bool, c codec.Codec, result any, success bool) error {
 	switch r := result.(type) {
 	case *Void:
 		return nil
@@ -437,9 +455,11 @@ func decodeResult(data []byte, c codec.Codec, result any, success bool) error {
 		}
 		return nil
 	}
-	return decodeThrough(data, c, result, "result_data", func(data []byte, c codec.Codec) error {
-		if err := codec.Valid(data); err != nil {
-			return err
+	return decodeThrough(data, valid, c, result, "result_data", func(data []byte, valid bool, c codec.Codec) error {
+		if !valid {
+			if err := codec.Valid(data); err != nil {
+				return err
+			}
 		}
 		if i := jsontext.SkipSpace(data, 0); data[i] == 'n' {
 			if t := reflect.TypeOf(result).Elem(); !nullable(t) {

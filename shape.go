@@ -4,6 +4,7 @@ import (
 	"encoding"
 	"encoding/json"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"unicode"
@@ -16,6 +17,7 @@ type argsShape struct {
 	typ    reflect.Type
 	kind   shapeKind
 	fields []argsField // of a struct
+	flat   bool        // they are the struct's own, none embedded
 	null   bool        // the element of a slice or an array may be null
 	err    error       // why the type is not positional
 }
@@ -57,7 +59,6 @@ var (
 
 var (
 	typeRaw             = reflect.TypeFor[Raw]()
-	typeVoid            = reflect.TypeFor[Void]()
 	typeJSONMarshaler   = reflect.TypeFor[json.Marshaler]()
 	typeJSONUnmarshaler = reflect.TypeFor[json.Unmarshaler]()
 	typeTextMarshaler   = reflect.TypeFor[encoding.TextMarshaler]()
@@ -109,6 +110,7 @@ func newArgsShape(t reflect.Type) *argsShape {
 		if problem != "" {
 			return refuse("%s", problem)
 		}
+		s.flat = !slices.ContainsFunc(s.fields, func(f argsField) bool { return len(f.index) > 1 })
 	case reflect.Slice, reflect.Array:
 		if t.Elem().Kind() == reflect.Uint8 {
 			return refuse("is bytes; they can be a field, as in Args1[%v]", t)

@@ -7,6 +7,7 @@ import "fmt"
 // The text forms are upper-case names; reading them is case-sensitive.
 type Status uint8
 
+// The states of a task.
 const (
 	StatusPending   Status = iota + 1 // waits for its time and for a worker
 	StatusRunning                     // a worker holds its lease

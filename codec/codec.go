@@ -60,23 +60,27 @@ type ValidUnmarshaler interface {
 }
 
 // Transform is what a codec implements that changes the bytes of another one: it compresses or encrypts them, say.
-// Marshal(v) must give what Seal gives for Inner().Marshal(v), and Unmarshal the reverse. Because of it,
-// positional arguments are an array inside as well, whatever is put around the JSON codec.
+// Marshal(v) must give what Seal gives for Inner().Marshal(v), and Unmarshal the reverse, but for what is random in
+// it. Its name must differ from that of the inner codec. Because of it, positional arguments are an array inside as
+// well, whatever is put around the JSON codec.
 type Transform interface {
 	Codec
 
 	// Inner is the codec whose bytes are changed.
 	Inner() Codec
 
-	// Seal appends the changed form of plain to dst. It does not keep plain.
+	// Seal appends the changed form of plain to dst, which must not overlap plain. It neither changes plain nor keeps
+	// it. On an error it returns dst at its old length.
 	Seal(dst, plain []byte) ([]byte, error)
 
-	// Open returns what Seal was given. Anything else than one whole output of Seal is an error.
+	// Open returns what Seal was given. Anything else than one whole output of Seal or of another program
+	// that writes the same format, is an error. It neither changes sealed nor keeps it; the caller owns what is returned.
 	Open(sealed []byte) ([]byte, error)
 }
 
 // ErrUnsupported is what errors.Is finds in an error of Marshal or Unmarshal about a type or a value that the codec
-// cannot hold, whatever the data: the mistake is in the program.
+// cannot hold, whatever the data: a function, NaN in JSON, a value that is too large. The mistake is in the program.
+// An error of a value's own method is not one of these.
 var ErrUnsupported = errors.New("unsupported")
 
 // Append appends c's encoded form of v to dst, through [Appender] where c implements it. On an error it returns dst

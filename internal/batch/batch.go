@@ -4,6 +4,7 @@ package batch
 
 import (
 	"context"
+	"slices"
 	"sync"
 )
 
@@ -19,11 +20,20 @@ type Group[T any] struct {
 	waiting []*call[T]
 }
 
+// call is a call of Do that waits for one of the engine. Mu guards what is not its channel's to publish.
 type call[T any] struct {
-	items []T
-	errs  []error
-	err   error
-	done  chan struct{}
+	items  []T
+	errs   []error
+	err    error
+	done   chan struct{}
+	flight *flight // the engine's call that it is in, nil before
+	left   bool    // the caller's context has ended, and nobody waits any more
+}
+
+// flight is a call of the engine for several callers. It ends when all of them have left.
+type flight struct {
+	cancel  context.CancelFunc
+	callers int // that have not left
 }
 
 // New returns a group over do, which returns an error for each item, or a nil slice for none, or one for all items: then
@@ -51,29 +61,24 @@ func (g *Group[T]) Do(ctx context.Context, items []T) ([]error, error) {
 		return c.errs, c.err
 	case <-ctx.Done():
 	}
-	if g.withdraw(c) {
-		return nil, ctx.Err()
-	}
-	// It is in flight. It ends with it, unless the engine hangs, and then the caller must not.
-	select {
-	case <-c.done:
-		return c.errs, c.err
-	default:
-		return nil, ctx.Err()
-	}
+	g.leave(c)
+	return nil, ctx.Err()
 }
 
-// withdraw takes c out of those that wait, if it still does.
-func (g *Group[T]) withdraw(c *call[T]) bool {
+// leave takes c out of those that wait, or ends its flight if nobody else is in it.
+func (g *Group[T]) leave(c *call[T]) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for i, w := range g.waiting {
-		if w == c {
-			g.waiting = append(g.waiting[:i:i], g.waiting[i+1:]...)
-			return true
+	c.left = true
+	if i := slices.Index(g.waiting, c); i >= 0 {
+		g.waiting = slices.Delete(g.waiting, i, i+1)
+		return
+	}
+	if c.flight != nil {
+		if c.flight.callers--; c.flight.callers == 0 {
+			c.flight.cancel()
 		}
 	}
-	return false
 }
 
 // next ends a call, and makes the one that has gathered meanwhile.
@@ -106,22 +111,21 @@ func (g *Group[T]) take() []*call[T] {
 	return calls
 }
 
-// run makes calls as one. They belong to several contexts, so none of them ends it.
+// run makes calls as one.
 func (g *Group[T]) run(calls []*call[T]) {
-	ctx := context.Background()
 	if len(calls) == 1 {
-		calls[0].finish(g.do(ctx, calls[0].items))
+		calls[0].finish(g.fly(calls, calls[0].items))
 		return
 	}
 	var items []T
 	for _, c := range calls {
 		items = append(items, c.items...)
 	}
-	errs, err := g.do(ctx, items)
-	for _, c := range calls {
+	errs, err := g.fly(calls, items)
+	for i, c := range calls {
 		switch {
 		case err != nil:
-			c.finish(g.do(ctx, c.items))
+			c.finish(g.fly(calls[i:i+1], c.items))
 		case errs == nil:
 			c.finish(nil, nil)
 		default:
@@ -129,6 +133,26 @@ func (g *Group[T]) run(calls []*call[T]) {
 			errs = errs[len(c.items):]
 		}
 	}
+}
+
+// fly calls the function. The calls belong to several contexts, so none of them ends it: only all do.
+func (g *Group[T]) fly(calls []*call[T], items []T) ([]error, error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	f := &flight{cancel: cancel}
+	g.mu.Lock()
+	for _, c := range calls {
+		if !c.left {
+			c.flight = f
+			f.callers++
+		}
+	}
+	deserted := f.callers == 0
+	g.mu.Unlock()
+	if deserted {
+		return nil, context.Canceled
+	}
+	return g.do(ctx, items)
 }
 
 func (c *call[T]) finish(errs []error, err error) {

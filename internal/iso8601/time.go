@@ -11,15 +11,22 @@ import (
 // AppendTime appends t in UTC with six fraction digits or none. A year outside 1 to 9999 is an error. What is
 // shorter than a microsecond is cut off.
 func AppendTime(dst []byte, t time.Time) ([]byte, error) {
-	t = t.UTC()
-	year, month, day := t.Date()
-	if year < 1 || year > 9999 {
-		return dst, fmt.Errorf("year %d is outside 1 to 9999", year)
+	const secondsPerDay, daysBeforeUnix = 86400, 719468 // days from 0000-03-01 to 1970-01-01
+	seconds := t.Unix()
+	days := seconds / secondsPerDay
+	rest := int(seconds % secondsPerDay)
+	if rest < 0 {
+		rest += secondsPerDay
+		days--
 	}
-	hour, minute, second := t.Clock()
+	if days += daysBeforeUnix; days < 306 || days > 3652364 { // 0001-01-01 and 9999-12-31
+		return dst, fmt.Errorf("year %d is outside 1 to 9999", t.UTC().Year())
+	}
+	year, month, day := civil(uint32(days))
+	hour, minute, second := rest/3600, rest/60%60, rest%60
 	dst = append2(dst, year/100)
 	dst = append2(dst, year%100)
-	dst = append2(append(dst, '-'), int(month))
+	dst = append2(append(dst, '-'), month)
 	dst = append2(append(dst, '-'), day)
 	dst = append2(append(dst, 'T'), hour)
 	dst = append2(append(dst, ':'), minute)
@@ -30,6 +37,21 @@ func AppendTime(dst []byte, t time.Time) ([]byte, error) {
 		dst = append2(dst, micros%100)
 	}
 	return append(dst, 'Z'), nil
+}
+
+// civil is the date that is so many days after 0000-03-01 in the proleptic Gregorian calendar: a year that begins in
+// March has its leap day at the end. See Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", civil_from_days.
+func civil(days uint32) (year, month, day int) {
+	era, dayOfEra := days/146097, days%146097
+	yearOfEra := (dayOfEra - dayOfEra/1460 + dayOfEra/36524 - dayOfEra/146096) / 365
+	dayOfYear := dayOfEra - (365*yearOfEra + yearOfEra/4 - yearOfEra/100)
+	m := (5*dayOfYear + 2) / 153 // months since March
+	day = int(dayOfYear - (153*m+2)/5 + 1)
+	year, month = int(yearOfEra+era*400), int(m+3)
+	if month > 12 {
+		year, month = year+1, month-12
+	}
+	return year, month, day
 }
 
 func append2(dst []byte, n int) []byte {

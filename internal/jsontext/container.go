@@ -29,7 +29,10 @@ func NewObject(data []byte, i, maxDepth int) (Object, error) {
 }
 
 // Next reads the next member, which [Object.Member] then tells. It returns false at the end of the object.
-func (o *Object) Next() (bool, error) {
+func (o *Object) Next() (bool, error) { return o.NextOf("") }
+
+// NextOf is Next, and faster if the member's key, in quotes and with its colon, is expect.
+func (o *Object) NextOf(expect string) (bool, error) {
 	data, i := o.Data, o.at
 	if !o.begun {
 		if o.maxDepth <= 0 {
@@ -52,30 +55,43 @@ func (o *Object) Next() (bool, error) {
 		}
 		i = o.space(i + 1)
 	}
-	if i >= len(data) || data[i] != '"' {
-		return false, wantAt(data, i, "a key in double quotes")
-	}
-	end, plainKey, err := skipString(data, i)
-	if err != nil {
+	m := &o.member
+	var err error
+	if n := len(expect); n > 0 && len(data)-i > n && string(data[i:i+n]) == expect {
+		m.Key = data[i+1 : i+n-2]
+		i += n
+	} else if i, err = o.key(i); err != nil {
 		return false, err
 	}
-	m := &o.member
-	m.Key = data[i+1 : end-1]
-	if !plainKey {
-		m.Key = appendUnquoted(nil, data[i:end])
-		o.spaced = true
-	}
-	i = o.space(end)
-	if i >= len(data) || data[i] != ':' {
-		return false, wantAt(data, i, "':'")
-	}
-	m.Start = o.space(i + 1)
+	m.Start = o.space(i)
 	m.End, m.Plain, err = Skip(data, m.Start, o.maxDepth-1)
 	if err != nil {
 		return false, err
 	}
 	o.at = m.End
 	return true, nil
+}
+
+// key reads the key at i and its colon, and returns the place behind them.
+func (o *Object) key(i int) (int, error) {
+	data := o.Data
+	if i >= len(data) || data[i] != '"' {
+		return i, wantAt(data, i, "a key in double quotes")
+	}
+	end, plain, err := skipString(data, i)
+	if err != nil {
+		return i, err
+	}
+	o.member.Key = data[i+1 : end-1]
+	if !plain {
+		o.member.Key = appendUnquoted(nil, data[i:end])
+		o.spaced = true
+	}
+	i = o.space(end)
+	if i >= len(data) || data[i] != ':' {
+		return i, wantAt(data, i, "':'")
+	}
+	return i + 1, nil
 }
 
 // Member is what the last Next read. It is overwritten by the next one.

@@ -17,6 +17,12 @@ func AppendString(dst []byte, s string) ([]byte, error) {
 	dst = append(dst, '"')
 	from := 0
 	for i := 0; i < len(s); {
+		for len(s)-i >= 8 && special(load64(s, i)) == 0 {
+			i += 8
+		}
+		if i == len(s) {
+			break
+		}
 		c := s[i]
 		if c >= utf8.RuneSelf {
 			_, n := utf8.DecodeRuneInString(s[i:])
@@ -37,6 +43,13 @@ func AppendString(dst []byte, s string) ([]byte, error) {
 	}
 	dst = append(dst, s[from:]...)
 	return append(dst, '"'), nil
+}
+
+// load64 is the eight bytes of s at i.
+func load64(s string, i int) uint64 {
+	s = s[i : i+8]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }
 
 func appendEscape(dst []byte, c byte) []byte {

@@ -1,0 +1,238 @@
+package batch_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/omniq-go/omniq/internal/batch"
+)
+
+// engine records its calls, each of which takes a second.
+type engine struct {
+	mu    sync.Mutex
+	calls [][]int
+	fail  func(items []int) ([]error, error)
+}
+
+func (e *engine) do(ctx context.Context, items []int) ([]error, error) {
+	e.mu.Lock()
+	e.calls = append(e.calls, slices.Clone(items))
+	e.mu.Unlock()
+	select {
+	case <-time.After(time.Second):
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if e.fail != nil {
+		return e.fail(items)
+	}
+	return nil, nil
+}
+
+// together calls Do once for each of the items, the first some time before the others, and returns what each got.
+func together(g *batch.Group[int], calls ...[]int) (errs [][]error, failures []error) {
+	errs, failures = make([][]error, len(calls)), make([]error, len(calls))
+	var wg sync.WaitGroup
+	for i, items := range calls {
+		wg.Go(func() { errs[i], failures[i] = g.Do(context.Background(), items) })
+		synctest.Wait()
+	}
+	wg.Wait()
+	return errs, failures
+}
+
+func TestAloneAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &engine{}
+		g := batch.New(e.do)
+		start := time.Now()
+		for i := range 3 {
+			errs, err := g.Do(t.Context(), []int{i})
+			require.NoError(t, err)
+			assert.Nil(t, errs)
+		}
+		assert.Equal(t, [][]int{{0}, {1}, {2}}, e.calls)
+		assert.Equal(t, 3*time.Second, time.Since(start), "nothing is added to the engine's time")
+	})
+}
+
+func TestGathersWhileOneIsInFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &engine{}
+		start := time.Now()
+		_, failures := together(batch.New(e.do), []int{1}, []int{2, 3}, []int{4}, []int{5, 6, 7})
+		assert.Equal(t, make([]error, 4), failures)
+		assert.Equal(t, [][]int{{1}, {2, 3, 4, 5, 6, 7}}, e.calls)
+		assert.Equal(t, 2*time.Second, time.Since(start))
+	})
+}
+
+func TestErrorsGoToTheirCallers(t *testing.T) {
+	odd := errors.New("odd")
+	synctest.Test(t, func(t *testing.T) {
+		e := &engine{fail: func(items []int) ([]error, error) {
+			errs := make([]error, len(items))
+			for i, n := range items {
+				if n%2 == 1 {
+					errs[i] = odd
+				}
+			}
+			return errs, nil
+		}}
+		errs, failures := together(batch.New(e.do), []int{0}, []int{1, 2}, []int{4}, []int{6, 8, 3})
+		assert.Equal(t, make([]error, 4), failures)
+		assert.Equal(t, [][]error{{nil}, {odd, nil}, {nil}, {nil, nil, odd}}, errs)
+		assert.Len(t, e.calls, 2)
+	})
+}
+
+func TestFailureIsNotShared(t *testing.T) {
+	poison := errors.New("poison")
+	synctest.Test(t, func(t *testing.T) {
+		e := &engine{fail: func(items []int) ([]error, error) {
+			if slices.Contains(items, 13) {
+				return nil, poison
+			}
+			return nil, nil
+		}}
+		_, failures := together(batch.New(e.do), []int{1}, []int{2}, []int{13}, []int{3})
+		assert.Equal(t, []error{nil, nil, poison, nil}, failures)
+		assert.Equal(t, [][]int{{1}, {2, 13, 3}, {2}, {13}, {3}}, e.calls)
+	})
+}
+
+func TestCallsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &engine{}
+		half := make([]int, batch.MaxItems/2)
+		large := make([]int, 3*batch.MaxItems)
+		together(batch.New(e.do), []int{1}, half, half, []int{2}, large, []int{3})
+		var sizes []int
+		for _, c := range e.calls {
+			sizes = append(sizes, len(c))
+		}
+		assert.Equal(t, []int{1, batch.MaxItems, 1, 3 * batch.MaxItems, 1}, sizes)
+	})
+}
+
+func TestContextEndsAWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &engine{}
+		g := batch.New(e.do)
+		var wg sync.WaitGroup
+		wg.Go(func() { _, _ = g.Do(context.Background(), []int{1}) })
+		synctest.Wait()
+
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
+		defer cancel()
+		wg.Go(func() {
+			start := time.Now()
+			_, err := g.Do(ctx, []int{2})
+			assert.ErrorIs(t, err, context.DeadlineExceeded)
+			assert.Equal(t, time.Second/2, time.Since(start))
+		})
+		synctest.Wait()
+		wg.Go(func() { _, _ = g.Do(context.Background(), []int{3}) })
+		wg.Wait()
+		assert.Equal(t, [][]int{{1}, {3}}, e.calls, "what was given up before its turn is not done")
+	})
+}
+
+func TestContextOfTheCallerThatIsAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &engine{}
+		g := batch.New(e.do)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
+		defer cancel()
+		_, err := g.Do(ctx, []int{1})
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		_, err = g.Do(t.Context(), []int{2})
+		require.NoError(t, err)
+	})
+}
+
+// A shared call ends when nobody waits for it any more, and not before: a hanging engine does not block the group.
+func TestSharedCallEndsWithItsLastCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hang := func(ctx context.Context, items []int) ([]error, error) {
+			if items[0] == 1 {
+				time.Sleep(time.Second)
+				return nil, nil
+			}
+			if slices.Contains(items, 2) {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return nil, nil
+		}
+		g := batch.New(hang)
+		start := time.Now()
+		var wg sync.WaitGroup
+		wg.Go(func() { _, _ = g.Do(context.Background(), []int{1}) })
+		for _, patience := range []time.Duration{3 * time.Second, 5 * time.Second} {
+			synctest.Wait()
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			defer cancel()
+			wg.Go(func() {
+				_, err := g.Do(ctx, []int{2})
+				assert.ErrorIs(t, err, context.DeadlineExceeded)
+				assert.Equal(t, patience, time.Since(start))
+			})
+		}
+		time.Sleep(4 * time.Second) // the two are in flight, and one of them has left
+		wg.Go(func() {
+			_, err := g.Do(context.Background(), []int{3})
+			assert.NoError(t, err)
+			assert.Equal(t, 5*time.Second, time.Since(start))
+		})
+		wg.Wait()
+	})
+}
+
+func TestManyCallers(t *testing.T) {
+	var mu sync.Mutex
+	done := map[int]bool{}
+	g := batch.New(func(_ context.Context, items []int) ([]error, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		errs := make([]error, len(items))
+		for i, n := range items {
+			if done[n] {
+				errs[i] = fmt.Errorf("%d twice", n)
+			}
+			done[n] = true
+		}
+		return errs, nil
+	})
+	const callers, calls = 16, 500
+	var wg sync.WaitGroup
+	for c := range callers {
+		wg.Go(func() {
+			for i := range calls {
+				ctx := t.Context()
+				if i%10 == 0 { // these leave at some moment
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeout(ctx, time.Duration(i)*time.Microsecond)
+					defer cancel()
+				}
+				errs, err := g.Do(ctx, []int{c*calls + i})
+				if i%10 != 0 {
+					assert.NoError(t, err)
+					assert.Equal(t, []error{nil}, errs)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	assert.GreaterOrEqual(t, len(done), callers*calls*9/10)
+	assert.LessOrEqual(t, len(done), callers*calls)
+}
