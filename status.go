@@ -1,6 +1,9 @@
 package omniq
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Status is the state that a task is in. The zero value is no status, and is refused wherever one is written.
 //
@@ -45,12 +48,7 @@ func (s Status) Final() bool {
 
 // CanBecome reports whether a task in s may go to next in one step. No status can become itself.
 func (s Status) CanBecome(next Status) bool {
-	for _, to := range transitions[s] {
-		if to == next {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(transitions[s], next)
 }
 
 func (s Status) valid() bool { return s > 0 && int(s) < len(statusNames) }

@@ -57,7 +57,8 @@ func (*failing) UnmarshalJSON([]byte) error  { return errMethod }
 func (panicing) MarshalJSON() ([]byte, error) { panic("at the disco") }
 func (*panicing) UnmarshalJSON([]byte) error  { panic("at the disco") }
 
-func ref[T any](v T) *T { return &v }
+//go:fix inline
+func ref[T any](v T) *T { return new(v) }
 
 func nested(levels int) (v any) {
 	v = 1
@@ -76,42 +77,42 @@ func TestJSONEncodes(t *testing.T) {
 	}{
 		{"nil", nil, `null`},
 		{"bool", true, `true`},
-		{"pointer to bool", ref(false), `false`},
+		{"pointer to bool", new(false), `false`},
 		{"nil pointer to bool", (*bool)(nil), `null`},
 		{"int", -5, `-5`},
-		{"pointer to int", ref(7), `7`},
+		{"pointer to int", new(7), `7`},
 		{"nil pointer to int", (*int)(nil), `null`},
 		{"int64", int64(math.MinInt64), `-9223372036854775808`},
-		{"pointer to int64", ref(int64(1)), `1`},
+		{"pointer to int64", new(int64(1)), `1`},
 		{"int32", int32(-3), `-3`},
-		{"pointer to int32", ref(int32(3)), `3`},
+		{"pointer to int32", new(int32(3)), `3`},
 		{"int16", int16(-3), `-3`},
-		{"pointer to int16", ref(int16(3)), `3`},
+		{"pointer to int16", new(int16(3)), `3`},
 		{"int8", int8(-128), `-128`},
-		{"pointer to int8", ref(int8(3)), `3`},
+		{"pointer to int8", new(int8(3)), `3`},
 		{"uint", uint(3), `3`},
-		{"pointer to uint", ref(uint(3)), `3`},
+		{"pointer to uint", new(uint(3)), `3`},
 		{"uint64", uint64(math.MaxUint64), `18446744073709551615`},
-		{"pointer to uint64", ref(uint64(3)), `3`},
+		{"pointer to uint64", new(uint64(3)), `3`},
 		{"uint32", uint32(3), `3`},
-		{"pointer to uint32", ref(uint32(3)), `3`},
+		{"pointer to uint32", new(uint32(3)), `3`},
 		{"uint16", uint16(3), `3`},
-		{"pointer to uint16", ref(uint16(3)), `3`},
+		{"pointer to uint16", new(uint16(3)), `3`},
 		{"uint8", uint8(255), `255`},
-		{"pointer to uint8", ref(uint8(3)), `3`},
+		{"pointer to uint8", new(uint8(3)), `3`},
 		{"nil pointer to uint8", (*uint8)(nil), `null`},
 		{"float64", 0.1, `0.1`},
-		{"pointer to float64", ref(2.5), `2.5`},
+		{"pointer to float64", new(2.5), `2.5`},
 		{"nil pointer to float64", (*float64)(nil), `null`},
 		{"float32", float32(0.1), `0.1`},
-		{"pointer to float32", ref(float32(2.5)), `2.5`},
+		{"pointer to float32", new(float32(2.5)), `2.5`},
 		{"nil pointer to float32", (*float32)(nil), `null`},
 		{"string", "a\"\\\b\f\n\r\t\x00\x1f\x7f<&>\u2028é", `"a\"\\\b\f\n\r\t\u0000\u001f` + "\x7f<&>\u2028é\""},
-		{"pointer to string", ref("b"), `"b"`},
+		{"pointer to string", new("b"), `"b"`},
 		{"nil pointer to string", (*string)(nil), `null`},
 		{"named string", color("red\u2029<"), "\"red\u2029<\""},
-		{"pointer to named string", ref(color("red")), `"red"`},
-		{"pointer to pointer", ref(ref(5)), `5`},
+		{"pointer to named string", new(color("red")), `"red"`},
+		{"pointer to pointer", new(new(5)), `5`},
 		{"struct", tiny{"<é\u2028>", 3}, "{\"subject\":\"<é\u2028>\",\"retries\":3}"},
 		{"pointer to struct", &tiny{"hi", -1}, `{"subject":"hi","retries":-1}`},
 		{"nil pointer to struct", (*tiny)(nil), `null`},
@@ -125,12 +126,12 @@ func TestJSONEncodes(t *testing.T) {
 		{"keys of a method", map[textOf]int{{"b"}: 1, {"a\u2028"}: 2}, "{\"a\u2028\":2,\"b\":1}"},
 		{"JSON of a method", []jsonOf{{" {\"a\" : [1 , 2.50e0]}\n"}, {`"\u0041\/\u2028\u001F\ud83d\ude00"`}}, "[{\"a\":[1,2.50e0]},\"A/\u2028\\u001f😀\"]"},
 		{"JSON of a method in an interface", map[string]any{"a": []any{jsonOf{`"\u003c"`}}}, `{"a":["<"]}`},
-		{"JSON of a method behind a pointer in an interface", any(ref(any(&jsonOf{`"\u003c"`}))), `"<"`},
+		{"JSON of a method behind a pointer in an interface", any(new(any(&jsonOf{`"\u003c"`}))), `"<"`},
 		{"RawMessage", json.RawMessage(` { "a" : "\u0041" } `), `{"a":"A"}`},
 		{"json.Number", []json.Number{"1.50", "-0"}, `[1.50,-0]`},
 		{"big.Int", big.NewInt(12345678901234), `12345678901234`},
-		{"pointers to pointers in a slice", []**big.Int{ref(big.NewInt(5))}, `[5]`},
-		{"pointers to pointers in a map", map[string]**big.Int{"a": ref(big.NewInt(5))}, `{"a":5}`},
+		{"pointers to pointers in a slice", []**big.Int{new(big.NewInt(5))}, `[5]`},
+		{"pointers to pointers in a map", map[string]**big.Int{"a": new(big.NewInt(5))}, `{"a":5}`},
 		{"512 levels", nested(512), strings.Repeat("[", 512) + "1" + strings.Repeat("]", 512)},
 		{"list", &list{&list{}}, `{"next":{"next":null}}`},
 		{"interfaces in a struct", struct{ A, B, C, D any }{1, "b", &tiny{"x", 1}, []any{map[string]any{"k": nil}}}, `{"A":1,"B":"b","C":{"subject":"x","retries":1},"D":[{"k":null}]}`},
@@ -161,7 +162,7 @@ func TestJSONRefusesToEncode(t *testing.T) {
 		want string
 	}{
 		{"NaN", math.NaN(), `JSON has no number for NaN`},
-		{"pointer to infinity", ref(math.Inf(-1)), `JSON has no number for -Inf`},
+		{"pointer to infinity", new(math.Inf(-1)), `JSON has no number for -Inf`},
 		{"field", home{Address: street{Widths: []float64{1, math.Inf(1)}}}, `cannot encode codec_test.home: .Address.Widths[1]: JSON has no number for +Inf`},
 		{"string", "a\xff", `invalid UTF-8 at byte 1`},
 		{"named string", color("a\xff"), `cannot encode codec_test.color: invalid UTF-8 at byte 1`},
@@ -231,15 +232,15 @@ func TestJSONRefusesPointersToPointersInFields(t *testing.T) {
 		name, field string
 		v           any
 	}{
-		{"field", "field P of struct codec_test.direct", direct{ref(big.NewInt(5))}},
-		{"pointer to struct", "field P of struct codec_test.direct", &direct{ref(big.NewInt(5))}},
+		{"field", "field P of struct codec_test.direct", direct{new(big.NewInt(5))}},
+		{"pointer to struct", "field P of struct codec_test.direct", &direct{new(big.NewInt(5))}},
 		{"nil", "field P of struct codec_test.direct", direct{}},
-		{"without a method", "field P of struct codec_test.plain", plain{ref(ref(1))}},
-		{"three pointers", "field P of struct codec_test.deeper", deeper{ref(ref(&textOf{"a"}))}},
-		{"embedded", "field P of struct codec_test.direct", embedding{direct{ref(big.NewInt(5))}}},
-		{"generic", "field V of struct codec_test.generic[*math/big.Int]", generic[*big.Int]{ref(big.NewInt(5))}},
-		{"slice", "field P of struct codec_test.direct", []direct{{ref(big.NewInt(5))}}},
-		{"map", "field P of struct codec_test.direct", map[string]*direct{"a": {ref(big.NewInt(5))}}},
+		{"without a method", "field P of struct codec_test.plain", plain{new(new(1))}},
+		{"three pointers", "field P of struct codec_test.deeper", deeper{new(new(&textOf{"a"}))}},
+		{"embedded", "field P of struct codec_test.direct", embedding{direct{new(big.NewInt(5))}}},
+		{"generic", "field V of struct codec_test.generic[*math/big.Int]", generic[*big.Int]{new(big.NewInt(5))}},
+		{"slice", "field P of struct codec_test.direct", []direct{{new(big.NewInt(5))}}},
+		{"map", "field P of struct codec_test.direct", map[string]*direct{"a": {new(big.NewInt(5))}}},
 		{"field of a field", "field P of struct codec_test.direct", struct{ D struct{ D direct } }{}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -255,7 +256,7 @@ func TestJSONRefusesPointersToPointersInFields(t *testing.T) {
 				_, err = c.Marshal(home{Extra: &test.v})
 				require.ErrorIs(t, err, codec.ErrUnsupported)
 
-				err = c.Unmarshal([]byte(`null`), ref(test.v))
+				err = c.Unmarshal([]byte(`null`), new(test.v))
 				assert.NoError(t, err, "what an interface held before does not matter")
 			})
 		})
@@ -291,29 +292,29 @@ func TestJSONDecodes(t *testing.T) {
 		target     any
 		want       any
 	}{
-		{"string", ` "a\u00e9\ud83d\ude00\n" `, ref("old"), ref("aé😀\n")},
-		{"bool", "true\n", ref(false), ref(true)},
-		{"false", "false", ref(true), ref(false)},
-		{"int", " -12 ", ref(1), ref(-12)},
-		{"minus zero", "-0", ref(1), ref(0)},
-		{"least int8", "-128", ref(int8(1)), ref(int8(-128))},
-		{"int16", "32767", ref(int16(1)), ref(int16(32767))},
-		{"int32", "-2147483648", ref(int32(1)), ref(int32(-2147483648))},
-		{"least int64", "-9223372036854775808", ref(int64(1)), ref(int64(math.MinInt64))},
-		{"uint", "5", ref(uint(1)), ref(uint(5))},
-		{"uint8", "255", ref(uint8(1)), ref(uint8(255))},
-		{"uint16", "65535", ref(uint16(1)), ref(uint16(65535))},
-		{"uint32", "4294967295", ref(uint32(1)), ref(uint32(4294967295))},
-		{"greatest uint64", "18446744073709551615", ref(uint64(1)), ref(uint64(math.MaxUint64))},
-		{"float64", "-1.5E+2", ref(1.0), ref(-150.0)},
-		{"float32", "0.1", ref(float32(1)), ref(float32(0.1))},
-		{"named string", `"red"`, ref(color("old")), ref(color("red"))},
-		{"pointer", `7`, ref(ref(3)), ref(ref(7))},
-		{"null pointer", ` null `, ref(ref(3)), ref((*int)(nil))},
-		{"null bytes", `null`, ref([]byte("old")), ref([]byte(nil))},
-		{"null map", `null`, &map[string]int{"old": 1}, ref(map[string]int(nil))},
-		{"null interface", `null`, ref(any(5)), ref(any(nil))},
-		{"interface that held a pointer", `5`, ref(any(ref(6))), ref(any(5.0))},
+		{"string", ` "a\u00e9\ud83d\ude00\n" `, new("old"), new("aé😀\n")},
+		{"bool", "true\n", new(false), new(true)},
+		{"false", "false", new(true), new(false)},
+		{"int", " -12 ", new(1), new(-12)},
+		{"minus zero", "-0", new(1), new(0)},
+		{"least int8", "-128", new(int8(1)), new(int8(-128))},
+		{"int16", "32767", new(int16(1)), new(int16(32767))},
+		{"int32", "-2147483648", new(int32(1)), new(int32(-2147483648))},
+		{"least int64", "-9223372036854775808", new(int64(1)), ref(int64(math.MinInt64))},
+		{"uint", "5", new(uint(1)), new(uint(5))},
+		{"uint8", "255", new(uint8(1)), new(uint8(255))},
+		{"uint16", "65535", new(uint16(1)), new(uint16(65535))},
+		{"uint32", "4294967295", new(uint32(1)), new(uint32(4294967295))},
+		{"greatest uint64", "18446744073709551615", new(uint64(1)), ref(uint64(math.MaxUint64))},
+		{"float64", "-1.5E+2", new(1.0), new(-150.0)},
+		{"float32", "0.1", new(float32(1)), new(float32(0.1))},
+		{"named string", `"red"`, new(color("old")), new(color("red"))},
+		{"pointer", `7`, new(new(3)), new(new(7))},
+		{"null pointer", ` null `, new(new(3)), new((*int)(nil))},
+		{"null bytes", `null`, new([]byte("old")), new([]byte(nil))},
+		{"null map", `null`, &map[string]int{"old": 1}, new(map[string]int(nil))},
+		{"null interface", `null`, new(any(5)), new(any(nil))},
+		{"interface that held a pointer", `5`, new(any(new(6))), new(any(5.0))},
 		{"map", `{"a":1}`, &map[string]int{"old": 1}, &map[string]int{"a": 1}},
 		{"shorter slice", `[{"subject":"a"}]`, &[]tiny{{"old", 5}, {"old", 6}}, &[]tiny{{"a", 0}}},
 		{"struct", ` { "retries" : 3 , "subject" : "a" } `, &tiny{"old", 5}, &tiny{"a", 3}},
@@ -327,9 +328,9 @@ func TestJSONDecodes(t *testing.T) {
 		{"a key twice", `{"subject":"a","retries":1,"subject":"b"}`, &tiny{}, &tiny{"b", 1}},
 		{"a key twice with null", `{"subject":"a","subject":null}`, &tiny{}, &tiny{"a", 0}},
 		{"array", `[1]`, &[2]int{5, 6}, &[2]int{1, 0}},
-		{"RawMessage", ` {"a": 1} `, ref(json.RawMessage("old")), ref(json.RawMessage(`{"a": 1}`))},
-		{"time", `"2026-11-23T07:10:47Z"`, &time.Time{}, ref(time.Date(2026, 11, 23, 7, 10, 47, 0, time.UTC))},
-		{"any", `{"a":[1,"b",null,true]}`, ref(any(nil)), ref(any(map[string]any{"a": []any{1.0, "b", nil, true}}))},
+		{"RawMessage", ` {"a": 1} `, new(json.RawMessage("old")), new(json.RawMessage(`{"a": 1}`))},
+		{"time", `"2026-11-23T07:10:47Z"`, &time.Time{}, new(time.Date(2026, 11, 23, 7, 10, 47, 0, time.UTC))},
+		{"any", `{"a":[1,"b",null,true]}`, new(any(nil)), new(any(map[string]any{"a": []any{1.0, "b", nil, true}}))},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			bothJSON(t, func(t *testing.T, c codec.Codec) {

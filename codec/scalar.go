@@ -130,7 +130,7 @@ func appendFloat(dst []byte, f float64, bits int) ([]byte, error) {
 	}
 	// A number of at most four decimals that is whole when scaled up is its own shortest form: no two numbers of up to
 	// fifteen digits are the same float64.
-	if scaled := f * 1e4; bits == 64 && scaled == math.Trunc(scaled) && math.Abs(scaled) < 1e15 && scaled/1e4 == f && f != 0 {
+	if scaled := f * 1e4; bits == 64 && f != math.Trunc(f) && scaled == math.Trunc(scaled) && math.Abs(scaled) < 1e15 && scaled/1e4 == f {
 		return appendDecimal(dst, int64(scaled)), nil
 	}
 	format, abs := byte('f'), math.Abs(f)
@@ -287,13 +287,11 @@ func parseUint(data []byte, bits int) (uint64, bool) {
 	}
 	var u uint64
 	for i, c := range data {
-		if c -= '0'; c > 9 {
+		c -= '0'
+		if c > 9 || i == 19 && (u > math.MaxUint64/10 || u == math.MaxUint64/10 && c > math.MaxUint64%10) {
 			return 0, false
-		} else if i == 19 && (u > math.MaxUint64/10 || u == math.MaxUint64/10 && c > math.MaxUint64%10) {
-			return 0, false
-		} else {
-			u = u*10 + uint64(c)
 		}
+		u = u*10 + uint64(c)
 	}
 	return u, bits == 64 || u>>bits == 0
 }

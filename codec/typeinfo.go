@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -112,12 +113,7 @@ var (
 )
 
 func implements(t reflect.Type, interfaces []reflect.Type) bool {
-	for _, i := range interfaces {
-		if t.Implements(i) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(interfaces, t.Implements)
 }
 
 // encodesItself reports whether the parts of a value of type t are not encoded because a method encodes the whole,

@@ -159,19 +159,19 @@ func (k *checker) guard(what string, f func()) (ok bool) {
 }
 
 // tryMarshal returns ok false if Marshal panicked.
-func (k *checker) tryMarshal(v any) (data []byte, err error, ok bool) {
+func (k *checker) tryMarshal(v any) (data []byte, ok bool, err error) {
 	ok = k.guard(fmt.Sprintf("Marshal of a %T", v), func() { data, err = k.c.Marshal(v) })
-	return data, err, ok
+	return data, ok, err
 }
 
-func (k *checker) tryUnmarshal(data []byte, v any) (err error, ok bool) {
+func (k *checker) tryUnmarshal(data []byte, v any) (ok bool, err error) {
 	ok = k.guard(fmt.Sprintf("Unmarshal of %.60q into a %T", data, v), func() { err = k.c.Unmarshal(data, v) })
-	return err, ok
+	return ok, err
 }
 
 // marshal reports whether v was encoded. Otherwise the rule is broken.
 func (k *checker) marshal(v any) (data []byte, ok bool) {
-	data, err, ok := k.tryMarshal(v)
+	data, ok, err := k.tryMarshal(v)
 	if ok && err != nil {
 		k.fail("Marshal of %s: %v", show(v), err)
 	}
@@ -179,7 +179,7 @@ func (k *checker) marshal(v any) (data []byte, ok bool) {
 }
 
 func (k *checker) unmarshal(data []byte, v any) (ok bool) {
-	err, ok := k.tryUnmarshal(data, v)
+	ok, err := k.tryUnmarshal(data, v)
 	if ok && err != nil {
 		k.fail("Unmarshal of %.60q into a %T: %v", data, v, err)
 	}

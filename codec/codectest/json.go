@@ -82,7 +82,7 @@ func checkJSONWrites(k *checker) {
 		{"too many bytes", strings.Repeat("x", codec.MaxSize-1)},
 		{"too many bytes in a slice", []string{strings.Repeat("x", codec.MaxSize)}},
 	} {
-		if data, err, ok := k.tryMarshal(test.v); ok && err == nil {
+		if data, ok, err := k.tryMarshal(test.v); ok && err == nil {
 			k.fail("%s: Marshal returns %.60q and no error", test.name, data)
 		}
 	}
@@ -142,11 +142,11 @@ func checkJSONReads(k *checker) {
 		{"too many bytes", strings.Repeat(" ", codec.MaxSize) + "1"},
 	} {
 		var v any
-		if err, ok := k.tryUnmarshal([]byte(test.data), &v); ok && err == nil {
+		if ok, err := k.tryUnmarshal([]byte(test.data), &v); ok && err == nil {
 			k.fail("%s: Unmarshal of %.60q returns no error", test.name, test.data)
 		}
 		raw := struct{ A *int }{}
-		if err, ok := k.tryUnmarshal([]byte(`{"unread":`+test.data+`}`), &raw); ok && err == nil {
+		if ok, err := k.tryUnmarshal([]byte(`{"unread":`+test.data+`}`), &raw); ok && err == nil {
 			if codec.Valid([]byte(`{"unread":`+test.data+`}`)) != nil {
 				k.fail("%s: Unmarshal of %.60q in an unread part returns no error", test.name, test.data)
 			}
@@ -186,7 +186,7 @@ func checkJSONReads(k *checker) {
 		{`{"subject":1}`, new(settings)},
 		{`{"age":256}`, new(person)},
 	} {
-		if err, ok := k.tryUnmarshal([]byte(test.data), test.target); ok && err == nil {
+		if ok, err := k.tryUnmarshal([]byte(test.data), test.target); ok && err == nil {
 			k.fail("Unmarshal of %s into a %T returns no error", test.data, test.target)
 		}
 	}
@@ -211,7 +211,7 @@ func checkUnmarshalValid(k *checker) {
 	for _, data := range []string{`null`, `1`, `1.5`, `"a"`, `true`, `[]`, `{}`, `[1,2,3]`, `{"name":1}`, `{"name":null}`, `{"Name":"a"}`} {
 		for _, v := range k.values() {
 			want, got := target(v.make()), target(v.make())
-			wantErr, ok := k.tryUnmarshal([]byte(data), want)
+			ok, wantErr := k.tryUnmarshal([]byte(data), want)
 			var gotErr error
 			if !ok || !k.guard("UnmarshalValid", func() { gotErr = u.UnmarshalValid([]byte(data), got) }) {
 				return

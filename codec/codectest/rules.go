@@ -48,7 +48,7 @@ func checkMarshalKeepsValue(k *checker) {
 	}
 	for _, value := range k.values() {
 		v := value.make()
-		if _, _, ok := k.tryMarshal(v); ok && !reflect.DeepEqual(v, value.make()) {
+		if _, ok, _ := k.tryMarshal(v); ok && !reflect.DeepEqual(v, value.make()) {
 			k.fail("%s: it is %s after Marshal, was %s", value.name, show(v), show(value.make()))
 		}
 	}
@@ -195,7 +195,7 @@ func (k *checker) documents() []encoded {
 
 func checkWholeDocument(k *checker) {
 	refuse := func(e encoded, data []byte, how string) bool {
-		err, ok := k.tryUnmarshal(data, target(e.make()))
+		ok, err := k.tryUnmarshal(data, target(e.make()))
 		if ok && err == nil {
 			k.fail("%s: Unmarshal accepts %.60q, %s", e.name, data, how)
 		}
@@ -222,7 +222,7 @@ func checkDamage(k *checker) {
 		for i := range data[:min(len(data), 100)] {
 			for _, mask := range []byte{0x01, 0x80, 0xff} {
 				data[i] ^= mask
-				_, ok := k.tryUnmarshal(data, target(e.make()))
+				ok, _ := k.tryUnmarshal(data, target(e.make()))
 				data[i] ^= mask
 				if !ok {
 					return
@@ -232,7 +232,7 @@ func checkDamage(k *checker) {
 	}
 	for _, data := range [][]byte{nil, {}, {0}, {0xff}, bytes.Repeat([]byte{0xff}, 100), bytes.Repeat([]byte("["), 10_000)} {
 		for _, v := range k.values() {
-			if _, ok := k.tryUnmarshal(data, target(v.make())); !ok {
+			if ok, _ := k.tryUnmarshal(data, target(v.make())); !ok {
 				return
 			}
 		}
@@ -244,7 +244,7 @@ func checkUnsupported(k *checker) {
 		if reflect.TypeOf(v).Kind() == reflect.Complex128 && !isJSON(k) {
 			continue // some formats have complex numbers
 		}
-		data, err, ok := k.tryMarshal(v)
+		data, ok, err := k.tryMarshal(v)
 		switch {
 		case !ok:
 		case err == nil:
@@ -268,7 +268,7 @@ func checkTargets(k *checker) {
 			if rv := reflect.ValueOf(v); rv.Kind() == reflect.Pointer && !rv.IsNil() {
 				continue // a value that is a pointer itself
 			}
-			if err, ok := k.tryUnmarshal(e.data, v); ok && err == nil {
+			if ok, err := k.tryUnmarshal(e.data, v); ok && err == nil {
 				k.fail("%s: Unmarshal into %s returns no error", e.name, show(v))
 			}
 		}

@@ -185,7 +185,7 @@ type encoded struct {
 func (k *checker) encodeAll() []encoded {
 	var all []encoded
 	for _, v := range k.values() {
-		data, err, ok := k.tryMarshal(v.make())
+		data, ok, err := k.tryMarshal(v.make())
 		switch {
 		case !ok:
 		case err == nil:
