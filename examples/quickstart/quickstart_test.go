@@ -1,0 +1,160 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/examples/quickstart/digest"
+	"github.com/omniq-go/omniq/examples/quickstart/tasks"
+)
+
+// quickstart runs the program and returns its exit status and what it printed.
+func quickstart(t *testing.T, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	status = run(t.Context(), args, &out, &errs)
+	return status, out.String(), errs.String()
+}
+
+func write(t *testing.T, dir, name, content string) string {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+	require.NoError(t, os.WriteFile(path, []byte(content), 0o644))
+	return path
+}
+
+func TestDigestsAgreeWithSha256sum(t *testing.T) {
+	dir := t.TempDir()
+	files := []string{
+		write(t, dir, "empty", ""),
+		write(t, dir, "a.txt", "one\ntwo\n"),
+		write(t, dir, "sub/no newline at the end", "one\ntwo"),
+		write(t, dir, "sub/deep/big", strings.Repeat("0123456789abcdef\n", 1<<16)),
+		write(t, dir, "ключ", "значение\n"),
+	}
+	status, out, errs := quickstart(t, "-workers", "3", dir)
+	require.Zero(t, status, errs)
+	sums, err := exec.Command("sha256sum", files...).Output()
+	require.NoError(t, err)
+	for line := range strings.Lines(string(sums)) {
+		sum, file, _ := strings.Cut(strings.TrimSpace(line), "  ")
+		assert.Regexp(t, "(?m)^"+sum+` +\d+ +\d+ +`+file+"$", out)
+	}
+	assert.Contains(t, out, "5 files, ")
+	assert.Contains(t, out, " 0 failed; ")
+	assert.Regexp(t, `\d tasks/s\n$`, out)
+}
+
+func TestKnownDigests(t *testing.T) {
+	file := write(t, t.TempDir(), "abc", "abc")
+	for algorithm, want := range map[string]string{
+		"md5":    "900150983cd24fb0d6963f7d28e17f72",
+		"sha1":   "a9993e364706816aba3e25717850c26c9cd0d89d",
+		"sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+		"sha512": "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f",
+	} {
+		status, out, errs := quickstart(t, "-algorithm", algorithm, file)
+		require.Zero(t, status, errs)
+		assert.Contains(t, out, want)
+	}
+}
+
+func TestBadInput(t *testing.T) {
+	dir := t.TempDir()
+	good := write(t, dir, "good", "good\n")
+	tests := []struct {
+		name   string
+		args   []string
+		status int
+		stderr string
+		done   bool // the good file was done all the same
+	}{
+		{"a path that does not exist", []string{filepath.Join(dir, "missing"), good}, 1, "missing: no such file or directory", true},
+		{"a path below a file", []string{filepath.Join(good, "below"), good}, 1, "below: not a directory", true},
+		{"an algorithm that nobody knows", []string{"-algorithm", "rot13", good}, 1, `unknown algorithm "rot13", want one of md5, sha1, sha256, sha512`, false},
+		{"no worker", []string{"-workers", "0", good}, 1, "Concurrency is 0, want at least 1", false},
+		{"a flag that nobody knows", []string{"-x", good}, 2, "flag provided but not defined: -x", false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			status, out, errs := quickstart(t, tt.args...)
+			assert.Equal(t, tt.status, status)
+			assert.Contains(t, errs, tt.stderr)
+			assert.Equal(t, tt.done, strings.Contains(out, good), out)
+		})
+	}
+}
+
+func TestNames(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "with space", "1")
+	write(t, dir, "with\nnewline", "2")
+	write(t, dir, "not \xff utf-8", "3")
+	status, out, errs := quickstart(t, dir)
+	assert.Equal(t, 1, status)
+	assert.Contains(t, out, "with space")
+	assert.Contains(t, out, `with\nnewline`)
+	assert.Contains(t, out, "2 files, ")
+	assert.Contains(t, errs, `is not UTF-8`)
+}
+
+func TestWhatIsPassedOver(t *testing.T) {
+	dir := t.TempDir()
+	target := write(t, dir, "target", "x")
+	write(t, dir, ".git/config", "x")
+	link := filepath.Join(dir, "link")
+	require.NoError(t, os.Symlink(target, link))
+	_, out, _ := quickstart(t, dir)
+	assert.Contains(t, out, "1 files, ")
+	_, out, _ = quickstart(t, link)
+	assert.Contains(t, out, "1 files, ", "a link that is named is followed")
+	status, out, errs := quickstart(t, t.TempDir())
+	assert.Zero(t, status, errs)
+	assert.Contains(t, out, "0 files, ")
+}
+
+func TestLongTable(t *testing.T) {
+	dir := t.TempDir()
+	for i := range 130 { // more than one batch
+		write(t, dir, strings.Repeat("x", i+1), "x")
+	}
+	_, out, _ := quickstart(t, dir)
+	assert.Contains(t, out, "and 110 more (-all shows them)")
+	_, out, _ = quickstart(t, "-all", dir)
+	assert.Equal(t, 132, strings.Count(out, "\n"), "a head, the files and the totals")
+}
+
+func TestInterrupt(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var out, errs bytes.Buffer
+	assert.Equal(t, 1, run(ctx, []string{write(t, t.TempDir(), "x", "x")}, &out, &errs))
+	assert.Contains(t, errs.String(), "quickstart: ")
+}
+
+func TestUnreadable(t *testing.T) {
+	_, err := digest.File(t.Context(), tasks.Path{Path: t.TempDir()}, tasks.Options{Algorithm: "md5"})
+	assert.ErrorContains(t, err, "is a directory")
+	_, err = digest.File(t.Context(), tasks.Path{Path: "gone"}, tasks.Options{Algorithm: "md5"})
+	assert.False(t, omniq.NewTaskError(err).Retryable)
+	_, err = digest.File(t.Context(), tasks.Path{Path: "x"}, tasks.Options{Algorithm: "rot13"})
+	assert.False(t, omniq.NewTaskError(err).Retryable)
+}
+
+// A program that only enqueues does not link what does the work.
+func TestProducersDoNotLinkTheWork(t *testing.T) {
+	deps, err := exec.Command("go", "list", "-deps", "./tasks").Output()
+	require.NoError(t, err)
+	assert.Contains(t, string(deps), "examples/quickstart/tasks")
+	assert.NotContains(t, string(deps), "examples/quickstart/digest")
+}
