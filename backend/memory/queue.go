@@ -21,7 +21,8 @@ type queue struct {
 // waiter is a call of Lease that waits. It is in the lists of all its queues until it is woken.
 type waiter struct {
 	queues []*queue
-	wake   chan struct{} // holds a token once it is woken
+	wake   chan struct{} // closed when it is woken
+	woken  bool
 }
 
 // queue returns the queue of this name, with a place more for a task or a waiter in it.
@@ -59,7 +60,8 @@ func (q *queue) wakeOne() {
 	if len(q.waiting) > 0 {
 		w := q.waiting[0]
 		w.leave()
-		w.wake <- struct{}{}
+		w.woken = true
+		close(w.wake)
 	}
 }
 
@@ -84,16 +86,18 @@ func (b *Backend) Lease(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Leas
 	if len(r.Queues) == 0 || r.Max < 1 || r.Duration <= 0 {
 		return nil, invalid("lease of at most %d tasks of queues %q for %v, want at least one of each", r.Max, r.Queues, r.Duration)
 	}
+	now, err := b.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var timeout <-chan time.Time
 	for {
-		now, err := b.begin(ctx)
-		if err != nil {
-			return nil, err
-		}
-		leases := b.take(&r, now)
-		if len(leases) > 0 || r.Wait <= 0 {
+		if leases := b.take(&r, now); len(leases) > 0 || r.Wait <= 0 {
 			b.end()
-			return leases, nil
+			if len(leases) > 0 {
+				return leases, nil
+			}
+			return nil, err
 		}
 		w := b.wait(r.Queues)
 		b.end()
@@ -104,22 +108,32 @@ func (b *Backend) Lease(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Leas
 		}
 		select {
 		case <-w.wake:
-			b.stopWaiting(w, false)
 		case <-timeout:
-			b.stopWaiting(w, true)
-			r.Wait = 0 // one more look: it may have been woken at the same moment
+			r.Wait = 0
 		case <-ctx.Done():
-			b.stopWaiting(w, true)
-			return nil, contextError(ctx)
+			r.Wait, err = 0, contextError(ctx)
 		case <-b.closed:
 			return nil, omniq.ErrClosed
 		}
+		b.mu.Lock()
+		if b.isClosed() {
+			b.mu.Unlock()
+			return nil, omniq.ErrClosed
+		}
+		b.stopWaiting(w)
+		if err != nil && !w.woken {
+			b.mu.Unlock()
+			return nil, err
+		}
+		// Who was woken looks, even if its time is over: what it was woken for would wait for the next one otherwise.
+		now = time.Now()
+		b.advance(now)
 	}
 }
 
 // wait puts a waiter into the queues.
 func (b *Backend) wait(names []string) *waiter {
-	w := &waiter{wake: make(chan struct{}, 1), queues: make([]*queue, len(names))}
+	w := &waiter{wake: make(chan struct{}), queues: make([]*queue, len(names))}
 	for i, name := range names {
 		w.queues[i] = b.queue(name)
 		w.queues[i].waiting = append(w.queues[i].waiting, w)
@@ -127,18 +141,10 @@ func (b *Backend) wait(names []string) *waiter {
 	return w
 }
 
-// stopWaiting takes a waiter out of its queues. If it was woken and does not look, it wakes another in its place.
-func (b *Backend) stopWaiting(w *waiter, pass bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.isClosed() {
-		return
-	}
+// stopWaiting takes a waiter out of its queues.
+func (b *Backend) stopWaiting(w *waiter) {
 	w.leave()
 	for _, q := range w.queues {
-		if pass && len(w.wake) > 0 && len(q.ready) > 0 {
-			q.wakeOne()
-		}
 		b.release(q)
 	}
 }
