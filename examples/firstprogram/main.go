@@ -12,8 +12,8 @@ import (
 
 type GreetArgs struct{ Name string } // positional: ["Ada"]
 
-type GreetOpts struct { // named: {"excited":true}
-	Excited bool `json:"excited"`
+type GreetOpts struct { // named: {"salutation":"Hello"}
+	Salutation string `json:"salutation"`
 }
 
 type Greeting struct {
@@ -21,29 +21,29 @@ type Greeting struct {
 }
 
 func greet(_ context.Context, args GreetArgs, opts GreetOpts) (Greeting, error) {
-	if opts.Excited {
-		return Greeting{"Hello, " + args.Name + "!"}, nil
-	}
-	return Greeting{"Hello, " + args.Name + "."}, nil
+	return Greeting{opts.Salutation + ", " + args.Name + "!"}, nil
 }
 
 var Greet = omniq.Define("greet", greet)
 
 func main() {
 	ctx, stop := context.WithCancel(context.Background())
-	defer stop()
 	backend := memory.New()
 	client, err := omniq.NewClient(backend)
 	check(err)
 	worker, err := omniq.NewWorker(backend, omniq.Handlers(Greet))
 	check(err)
-	go func() { check(worker.Run(ctx)) }()
+	stopped := make(chan error)
+	go func() { stopped <- worker.Run(ctx) }()
 
-	handle, err := Greet.Enqueue(ctx, client, GreetArgs{"Ada"}, GreetOpts{Excited: true}, omniq.Retries(1))
+	handle, err := Greet.Enqueue(ctx, client, GreetArgs{"Ada"}, GreetOpts{Salutation: "Hello"}, omniq.Retries(1))
 	check(err)
 	greeting, err := handle.Wait(ctx) // a Greeting
 	check(err)
 	fmt.Println(greeting.Text)
+
+	stop() // the worker finishes what it has begun
+	check(<-stopped)
 }
 
 func check(err error) {

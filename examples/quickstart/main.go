@@ -2,12 +2,13 @@
 //
 //	go run ./examples/quickstart [-algorithm sha256] [-workers N] [-all] [path ...]
 //
-// It takes the regular files at and below the paths, by default the current directory. Directories named .git, and
-// links, devices and the like, are passed over. The exit status is 1 if a path or a file could not be read.
+// It takes the regular files at and below the paths, by default the current directory. Below a path it passes over
+// directories named .git, links, devices and the like. The exit status is 1 if a path or a file could not be read.
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -29,7 +30,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
@@ -40,21 +41,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.Usage = func() {
 		fmt.Fprintln(stderr, "usage: quickstart [flags] [path ...]")
 		fmt.Fprintln(stderr, "Digests of the regular files at and below the paths, by default the current directory.")
-		fmt.Fprintln(stderr, "Directories named .git, links, devices and the like are passed over.")
+		fmt.Fprintln(stderr, "Below a path, directories named .git, links, devices and the like are passed over.")
 		flags.PrintDefaults()
 	}
 	algorithm := flags.String("algorithm", "sha256", "one of "+strings.Join(digest.Algorithms(), ", "))
 	workers := flags.Int("workers", runtime.NumCPU(), "how many files to read at once")
 	all := flags.Bool("all", false, "list every file at the end, not just the first 20")
 	switch err := flags.Parse(args); {
-	case err == flag.ErrHelp:
+	case errors.Is(err, flag.ErrHelp):
 		return 0
 	case err != nil:
 		return 2
-	}
-	if err := digest.CheckAlgorithm(*algorithm); err != nil {
-		fmt.Fprintln(stderr, "quickstart:", err)
-		return 1
 	}
 	paths := flags.Args()
 	if len(paths) == 0 {
@@ -62,19 +59,24 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 
 	r := newReport(stdout, stderr, isTerminal(stderr))
-	if err := process(ctx, paths, *algorithm, *workers, r); err != nil {
-		fmt.Fprintln(stderr, "quickstart:", err)
-		return 1
+	err := digest.CheckAlgorithm(*algorithm)
+	if err == nil && *workers < 1 {
+		err = fmt.Errorf("-workers is %d, want at least 1", *workers)
 	}
-	r.print(*all)
-	if r.failed > 0 {
+	if err == nil {
+		err = errors.Join(process(ctx, paths, *algorithm, *workers, r), r.print(*all))
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "quickstart:", err)
+	}
+	if err != nil || r.failed > 0 {
 		return 1
 	}
 	return 0
 }
 
-// process makes a task of each file, runs the tasks, and reports what became of them. It returns what kept it from
-// going on; that single files could not be read is in the report.
+// process makes a task of each file, runs the tasks, and reports what becomes of them. It returns what kept it from
+// going on; which files could not be read is in the report.
 func process(ctx context.Context, paths []string, algorithm string, workers int, r *report) error {
 	backend := memory.New()
 	defer func() { _ = backend.Close() }() // memory has nothing to lose
@@ -82,34 +84,53 @@ func process(ctx context.Context, paths []string, algorithm string, workers int,
 	if err != nil {
 		return err
 	}
-	worker, err := omniq.NewWorker(backend,
-		omniq.Handlers(omniq.Define(tasks.Digest, digest.File)),
-		omniq.Concurrency(workers),
-		omniq.Logger(slog.New(slog.DiscardHandler))) // failures are in the results
+	worker, err := newWorker(backend, workers)
 	if err != nil {
 		return err
 	}
-	ctx, stop := context.WithCancel(ctx)
+
+	working, stop := context.WithCancelCause(ctx)
 	var running sync.WaitGroup
-	running.Go(func() { err = worker.Run(ctx) })
-	enqueueErr := enqueue(ctx, client, paths, algorithm, r)
-	stop()
+	running.Go(func() { stop(worker.Run(working)) }) // without a worker there is nothing to wait for
+	jobs, err := enqueue(working, client, paths, algorithm, r)
+	if err == nil {
+		err = collect(working, jobs, r)
+	}
+	stop(nil)
 	running.Wait()
-	if enqueueErr != nil {
-		return enqueueErr
+	if ctx.Err() != nil {
+		return fmt.Errorf("stopped before the end: %w", context.Cause(ctx))
 	}
 	return err
 }
 
-// enqueue makes the tasks, in batches, and waits for their results.
-func enqueue(ctx context.Context, client *omniq.Client, paths []string, algorithm string, r *report) error {
+// newWorker binds the function to its task.
+func newWorker(backend omniq.Backend, workers int) (*omniq.Worker, error) {
+	return omniq.NewWorker(backend,
+		omniq.Handlers(omniq.Define(tasks.Digest, digest.File)),
+		omniq.Concurrency(workers),
+		omniq.ShutdownTimeout(0),                    // Ctrl-C does not wait for a big file
+		omniq.Logger(slog.New(slog.DiscardHandler))) // failures are in the results
+}
+
+// job is a file and its task.
+type job struct {
+	file   string
+	handle *omniq.Handle[tasks.Summary]
+}
+
+// enqueue makes a task of each file, a batch of them in one call of the backend.
+func enqueue(ctx context.Context, client *omniq.Client, paths []string, algorithm string, r *report) ([]job, error) {
 	const batchSize = 100
-	var files []string
-	var handles []*omniq.Handle[tasks.Summary]
+	var jobs []job
 	var batch []omniq.Task[tasks.Path, tasks.Options]
 	send := func() error {
-		sent, err := tasks.Digest.EnqueueMany(ctx, client, batch)
-		handles, batch = append(handles, sent...), batch[:0]
+		handles, err := tasks.Digest.EnqueueMany(ctx, client, batch)
+		for i, h := range handles {
+			jobs = append(jobs, job{batch[i].Args.Path, h})
+		}
+		r.found(len(handles))
+		batch = batch[:0]
 		return err
 	}
 	for file, err := range walk(paths) {
@@ -117,34 +138,32 @@ func enqueue(ctx context.Context, client *omniq.Client, paths []string, algorith
 			r.fail(file, err)
 			continue
 		}
-		if err := checkName(file); err != nil {
-			r.fail(file, err)
-			continue
-		}
 		task, err := tasks.Digest.Task(tasks.Path{Path: file}, tasks.Options{Algorithm: algorithm})
 		if err != nil {
-			return err
+			return nil, err
 		}
-		files, batch = append(files, file), append(batch, task)
-		if len(batch) == batchSize {
+		if batch = append(batch, task); len(batch) == batchSize {
 			if err := send(); err != nil {
-				return err
+				return nil, err
 			}
 		}
 	}
-	if err := send(); err != nil {
-		return err
-	}
-	r.begin(len(handles))
-	for i, h := range handles {
-		summary, err := h.Wait(ctx)
+	err := send()
+	return jobs, err
+}
+
+// collect waits for the results, and reports them.
+func collect(ctx context.Context, jobs []job, r *report) error {
+	r.begin(len(jobs))
+	for _, j := range jobs {
+		summary, err := j.handle.Wait(ctx) // a tasks.Summary
 		switch {
 		case ctx.Err() != nil:
-			return fmt.Errorf("interrupted after %d of %d files", i, len(handles))
+			return context.Cause(ctx)
 		case err != nil:
-			r.fail(files[i], err)
+			r.fail(j.file, err)
 		default:
-			r.done(files[i], summary)
+			r.done(j.file, summary)
 		}
 	}
 	return nil
@@ -154,4 +173,3 @@ func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
-

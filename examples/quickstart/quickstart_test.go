@@ -3,16 +3,20 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/backend/memory"
 	"github.com/omniq-go/omniq/examples/quickstart/digest"
 	"github.com/omniq-go/omniq/examples/quickstart/tasks"
 )
@@ -72,6 +76,9 @@ func TestKnownDigests(t *testing.T) {
 func TestBadInput(t *testing.T) {
 	dir := t.TempDir()
 	good := write(t, dir, "good", "good\n")
+	nowhere := filepath.Join(dir, "nowhere")
+	require.NoError(t, os.Symlink("missing", nowhere))
+	bytesName := write(t, dir, "not \xff utf-8", "x")
 	tests := []struct {
 		name   string
 		args   []string
@@ -79,10 +86,13 @@ func TestBadInput(t *testing.T) {
 		stderr string
 		done   bool // the good file was done all the same
 	}{
-		{"a path that does not exist", []string{filepath.Join(dir, "missing"), good}, 1, "missing: no such file or directory", true},
+		{"a path that does not exist", []string{filepath.Join(dir, "missing"), good}, 1, "quickstart: " + filepath.Join(dir, "missing") + ": no such file or directory\n", true},
 		{"a path below a file", []string{filepath.Join(good, "below"), good}, 1, "below: not a directory", true},
 		{"an algorithm that nobody knows", []string{"-algorithm", "rot13", good}, 1, `unknown algorithm "rot13", want one of md5, sha1, sha256, sha512`, false},
-		{"no worker", []string{"-workers", "0", good}, 1, "Concurrency is 0, want at least 1", false},
+		{"a device", []string{os.DevNull, good}, 1, os.DevNull + ": neither a file nor a directory", true},
+		{"a link to nowhere", []string{nowhere, good}, 1, nowhere + ": no such file or directory", true},
+		{"a name that is not UTF-8", []string{bytesName, good}, 1, `not \xff utf-8": the name is not UTF-8`, true},
+		{"no worker", []string{"-workers", "0", good}, 1, "-workers is 0, want at least 1", false},
 		{"a flag that nobody knows", []string{"-x", good}, 2, "flag provided but not defined: -x", false},
 	}
 	for _, tt := range tests {
@@ -105,22 +115,78 @@ func TestNames(t *testing.T) {
 	assert.Contains(t, out, "with space")
 	assert.Contains(t, out, `with\nnewline`)
 	assert.Contains(t, out, "2 files, ")
-	assert.Contains(t, errs, `is not UTF-8`)
+	assert.Contains(t, errs, `not \xff utf-8": the name is not UTF-8`)
+	assert.True(t, utf8.ValidString(out+errs))
 }
 
 func TestWhatIsPassedOver(t *testing.T) {
-	dir := t.TempDir()
+	dir, links := t.TempDir(), t.TempDir()
 	target := write(t, dir, "target", "x")
 	write(t, dir, ".git/config", "x")
-	link := filepath.Join(dir, "link")
-	require.NoError(t, os.Symlink(target, link))
-	_, out, _ := quickstart(t, dir)
-	assert.Contains(t, out, "1 files, ")
-	_, out, _ = quickstart(t, link)
-	assert.Contains(t, out, "1 files, ", "a link that is named is followed")
-	status, out, errs := quickstart(t, t.TempDir())
-	assert.Zero(t, status, errs)
-	assert.Contains(t, out, "0 files, ")
+	toFile, toDir := filepath.Join(links, "file"), filepath.Join(links, "dir")
+	require.NoError(t, os.Symlink(target, toFile))
+	require.NoError(t, os.Symlink(dir, toDir))
+	tests := []struct {
+		name, path string
+		want       string
+	}{
+		{"a directory named .git", dir, "1 file, "},
+		{"unless it is what was asked for", filepath.Join(dir, ".git"), "1 file, "},
+		{"links", links, "0 files, "},
+		{"unless asked for, to a file", toFile, "1 file, "},
+		{"or to a directory", toDir, "1 file, "},
+		{"nothing, where nothing is", t.TempDir(), "0 files, 0 bytes, 0 lines, 0 failed; "},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			status, out, errs := quickstart(t, tt.path)
+			assert.Zero(t, status, errs)
+			assert.Contains(t, out, tt.want)
+		})
+	}
+}
+
+func TestHelp(t *testing.T) {
+	status, out, errs := quickstart(t, "-h")
+	assert.Zero(t, status)
+	assert.Empty(t, out)
+	assert.Contains(t, errs, ".git")
+	assert.Contains(t, errs, "one of md5, sha1, sha256, sha512")
+}
+
+// Where nobody looks on, there are plain lines: a log can keep them.
+func TestPlainOutput(t *testing.T) {
+	dir := t.TempDir()
+	for i := range 1001 {
+		write(t, dir, strconv.Itoa(i), "x\n")
+	}
+	status, out, errs := quickstart(t, dir)
+	assert.Zero(t, status)
+	assert.Equal(t, "1001 files found\n1000 done\n", errs)
+	assert.NotContains(t, out, "\r")
+}
+
+// Where a person looks on, there is a bar, with the messages above it, and nothing of it is left in the end.
+func TestBar(t *testing.T) {
+	var out, errs bytes.Buffer
+	r := newReport(&out, &errs, true)
+	file := write(t, t.TempDir(), "x", "x")
+	require.NoError(t, process(t.Context(), []string{file, "missing"}, "md5", 1, r))
+	require.NoError(t, r.print(false))
+	assert.Contains(t, errs.String(), "digests   0% |")
+	assert.Contains(t, errs.String(), "\rquickstart: missing: no such file or directory\n")
+	assert.NotContains(t, errs.String(), "found\n")
+	assert.True(t, strings.HasSuffix(errs.String(), "\r"))
+	assert.Contains(t, out.String(), "1 file, 1 byte, 0 lines, 1 failed; ")
+}
+
+func TestOutputThatCannotBeWritten(t *testing.T) {
+	var errs bytes.Buffer
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	require.NoError(t, err)
+	defer full.Close()
+	assert.Equal(t, 1, run(t.Context(), []string{t.TempDir()}, full, &errs))
+	assert.Contains(t, errs.String(), "no space left on device")
 }
 
 func TestLongTable(t *testing.T) {
@@ -135,11 +201,55 @@ func TestLongTable(t *testing.T) {
 }
 
 func TestInterrupt(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errors.New("interrupt signal received"))
 	var out, errs bytes.Buffer
 	assert.Equal(t, 1, run(ctx, []string{write(t, t.TempDir(), "x", "x")}, &out, &errs))
-	assert.Contains(t, errs.String(), "quickstart: ")
+	assert.Contains(t, errs.String(), "quickstart: stopped before the end: interrupt signal received\n")
+	assert.Contains(t, out.String(), "0 files, ", "what was done is shown all the same")
+}
+
+// A digest in work ends with its context.
+func TestInterruptedFile(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(omniq.ErrShutdown)
+	_, err := digest.File(ctx, tasks.Path{Path: "main.go"}, tasks.Options{Algorithm: "md5"})
+	assert.ErrorIs(t, err, omniq.ErrShutdown)
+}
+
+// A file that goes away between its task and its digest fails, for good, and the others are done.
+func TestFileThatGoesAway(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "stays", "x")
+	gone := write(t, dir, "goes", "x")
+	backend := memory.New()
+	client, err := omniq.NewClient(backend)
+	require.NoError(t, err)
+	var out, errs bytes.Buffer
+	r := newReport(&out, &errs, false)
+	jobs, err := enqueue(t.Context(), client, []string{dir}, "md5", r)
+	require.NoError(t, err)
+	require.Len(t, jobs, 2)
+	require.NoError(t, os.Remove(gone))
+
+	worker, err := newWorker(backend, 1)
+	require.NoError(t, err)
+	ctx, stop := context.WithCancel(t.Context())
+	stopped := make(chan error)
+	go func() { stopped <- worker.Run(ctx) }()
+	require.NoError(t, collect(ctx, jobs, r))
+	_, err = jobs[0].handle.Wait(ctx)
+	failed, ok := errors.AsType[*omniq.TaskError](err)
+	require.True(t, ok, "%v", err)
+	assert.Equal(t, "*fs.PathError", failed.Type)
+	assert.False(t, failed.Retryable)
+	stop()
+	require.NoError(t, <-stopped)
+
+	assert.Equal(t, 1, r.failed)
+	assert.Equal(t, "2 files found\nquickstart: "+gone+": no such file or directory\n", errs.String())
+	require.NoError(t, r.print(false))
+	assert.Contains(t, out.String(), "1 file, 1 byte, 0 lines, 1 failed; ")
 }
 
 func TestUnreadable(t *testing.T) {

@@ -1,14 +1,18 @@
 package main
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
 
+	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/examples/quickstart/tasks"
 )
 
@@ -29,65 +33,107 @@ type row struct {
 }
 
 func newReport(stdout, stderr io.Writer, terminal bool) *report {
-	return &report{stdout: stdout, stderr: stderr, terminal: terminal, started: time.Now()}
+	r := &report{stdout: stdout, stderr: stderr, terminal: terminal, started: time.Now()}
+	r.draw("finding files", -1)
+	return r
 }
 
-// begin says how many files there are.
-func (r *report) begin(files int) {
+// draw begins a progress bar, if somebody can see it. A number of -1 is not known yet.
+func (r *report) draw(what string, n int) {
 	if r.terminal {
-		r.bar = progressbar.NewOptions(files, progressbar.OptionSetWriter(r.stderr), progressbar.OptionShowCount(),
-			progressbar.OptionClearOnFinish(), progressbar.OptionSetDescription("digests"))
-		return
+		r.bar = progressbar.NewOptions(n,
+			progressbar.OptionSetWriter(r.stderr),
+			progressbar.OptionSetDescription(what),
+			progressbar.OptionShowCount(),
+			progressbar.OptionSetRenderBlankState(true),
+			progressbar.OptionSetSpinnerChangeInterval(0), // drawn by steps only, not in between
+			progressbar.OptionThrottle(50*time.Millisecond),
+			progressbar.OptionClearOnFinish())
 	}
-	fmt.Fprintf(r.stderr, "%d files\n", files)
+}
+
+// step moves the bar. One that cannot be drawn is no reason to stop.
+func (r *report) step(n int) {
+	if r.bar != nil {
+		_ = r.bar.Add(n)
+	}
+}
+
+// clear takes the bar away, to be drawn again with the next step.
+func (r *report) clear() {
+	if r.bar != nil {
+		_ = r.bar.Clear()
+	}
+}
+
+// found says that there are more files to do.
+func (r *report) found(files int) { r.step(files) }
+
+// begin says that these are all the files.
+func (r *report) begin(files int) {
+	r.clear()
+	r.draw("digests", files)
+	if !r.terminal {
+		fmt.Fprintf(r.stderr, "%s found\n", count(files, "file"))
+	}
 }
 
 func (r *report) done(file string, s tasks.Summary) {
 	r.rows = append(r.rows, row{file, s})
 	r.bytes += s.Bytes
 	r.lines += s.Lines
-	r.step()
-}
-
-func (r *report) fail(file string, err error) {
-	r.failed++
-	if r.bar != nil {
-		_ = r.bar.Clear() // it is drawn again below the message
-	}
-	fmt.Fprintf(r.stderr, "quickstart: %s: %v\n", printable(file), err)
-	r.step()
-}
-
-func (r *report) step() {
-	if r.bar != nil {
-		_ = r.bar.Add(1) // a bar that cannot be drawn is no reason to stop
-		return
-	}
-	if n := len(r.rows) + r.failed; n%1000 == 0 {
+	r.step(1)
+	if n := len(r.rows); !r.terminal && n%1000 == 0 {
 		fmt.Fprintf(r.stderr, "%d done\n", n)
 	}
 }
 
+func (r *report) fail(file string, err error) {
+	r.failed++
+	message := err.Error()
+	if failed, ok := errors.AsType[*omniq.TaskError](err); ok {
+		message = failed.Message
+	}
+	if _, cause, ok := strings.Cut(message, " "+file+": "); ok {
+		message = cause // "open FILE: cause" names the file, too
+	}
+	r.clear()
+	fmt.Fprintf(r.stderr, "quickstart: %s: %s\n", printable(file), message)
+	r.step(1)
+}
+
 // print writes the table and the totals.
-func (r *report) print(all bool) {
+func (r *report) print(all bool) error {
 	took := time.Since(r.started)
+	r.clear()
 	shown := len(r.rows)
 	if !all {
 		shown = min(shown, 20)
 	}
-	table := tabwriter.NewWriter(r.stdout, 0, 8, 2, ' ', 0)
+	var out bytes.Buffer
+	table := tabwriter.NewWriter(&out, 0, 8, 2, ' ', 0)
 	if shown > 0 {
 		fmt.Fprintln(table, "DIGEST\tBYTES\tLINES\tFILE")
 	}
 	for _, row := range r.rows[:shown] {
 		fmt.Fprintf(table, "%s\t%d\t%d\t%s\n", row.Digest, row.Bytes, row.Lines, printable(row.file))
 	}
-	_ = table.Flush() // what cannot be printed cannot be told either
+	_ = table.Flush() // into memory
 	if rest := len(r.rows) - shown; rest > 0 {
-		fmt.Fprintf(r.stdout, "and %d more (-all shows them)\n", rest)
+		fmt.Fprintf(&out, "and %d more (-all shows them)\n", rest)
 	}
-	fmt.Fprintf(r.stdout, "%d files, %d bytes, %d lines, %d failed; %.0f tasks/s\n",
-		len(r.rows), r.bytes, r.lines, r.failed, float64(len(r.rows)+r.failed)/took.Seconds())
+	fmt.Fprintf(&out, "%s, %s, %s, %d failed; %.0f tasks/s\n", count(len(r.rows), "file"), count(r.bytes, "byte"),
+		count(r.lines, "line"), r.failed, float64(len(r.rows)+r.failed)/took.Seconds())
+	_, err := out.WriteTo(r.stdout)
+	return err
+}
+
+// count is a number of things, in words.
+func count[N int | int64](n N, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // printable is a name as it is, or quoted if it would spoil a line.

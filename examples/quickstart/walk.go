@@ -1,7 +1,7 @@
 package main
 
 import (
-	"fmt"
+	"errors"
 	"io/fs"
 	"iter"
 	"os"
@@ -9,47 +9,69 @@ import (
 	"unicode/utf8"
 )
 
-// walk yields the regular files at and below the paths, and the paths and directories that cannot be read with their
-// errors.
+var (
+	errKind = errors.New("neither a file nor a directory")
+	errName = errors.New("the name is not UTF-8, and a task's arguments are")
+)
+
+// walk yields the regular files at and below the paths, and with an error what cannot be read. A path that is a link is
+// followed; below the paths, links and whatever else is no regular file are passed over, and so is .git.
 func walk(paths []string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
+		more := true
 		for _, path := range paths {
-			err := filepath.WalkDir(path, func(file string, d fs.DirEntry, err error) error {
-				switch {
-				case err != nil:
-					if !yield(file, err) {
-						return filepath.SkipAll
-					}
-					return nil
-				case d.IsDir() && d.Name() == ".git" && file != path:
-					return filepath.SkipDir
-				case !regular(file, d, file == path):
-					return nil
-				case !yield(file, nil):
-					return filepath.SkipAll
-				}
-				return nil
-			})
-			if err != nil {
+			info, err := os.Stat(path)
+			switch {
+			case err != nil:
+				more = yield(path, err)
+			case info.Mode().IsRegular():
+				more = yield(path, checkName(path))
+			case !info.IsDir():
+				more = yield(path, errKind)
+			default:
+				more = walkDir(path, yield)
+			}
+			if !more {
 				return
 			}
 		}
 	}
 }
 
-// regular reports whether file is a regular file. A link that the user has named is followed.
-func regular(file string, d fs.DirEntry, named bool) bool {
-	if named && d.Type()&fs.ModeSymlink != 0 {
-		info, err := os.Stat(file)
-		return err == nil && info.Mode().IsRegular()
+// walkDir yields what is below a directory, and reports whether to go on.
+func walkDir(dir string, yield func(string, error) bool) (more bool) {
+	more = true
+	root := followed(dir)
+	// The error is nil: the function below returns none but those that WalkDir takes as orders.
+	_ = filepath.WalkDir(root, func(file string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			more = yield(file, err)
+		case d.IsDir() && d.Name() == ".git" && file != root:
+			return filepath.SkipDir
+		case d.Type().IsRegular():
+			more = yield(file, checkName(file))
+		}
+		if !more {
+			return filepath.SkipAll
+		}
+		return nil
+	})
+	return more
+}
+
+// followed is dir so that WalkDir follows it if it is a link.
+func followed(dir string) string {
+	if info, err := os.Lstat(dir); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		return dir + string(filepath.Separator)
 	}
-	return d.Type().IsRegular()
+	return dir
 }
 
 // checkName refuses a name that JSON cannot hold.
 func checkName(file string) error {
 	if !utf8.ValidString(file) {
-		return fmt.Errorf("the name %q is not UTF-8", file)
+		return errName
 	}
 	return nil
 }
