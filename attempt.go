@@ -11,7 +11,7 @@ import (
 
 // attempt is one lease in a worker's hands, from its start until it is settled or lost.
 type attempt struct {
-	lease    *Lease
+	lease    Lease
 	giveBack bool // do not run it: the worker is stopping
 
 	// The worker's mu guards these.
@@ -19,8 +19,10 @@ type attempt struct {
 	expires  time.Time               // by this process's clock
 	lost     bool                    // somebody else may have the task by now
 	settling bool                    // the settler has it
+	index    int                     // in held
 
-	settlement Settlement // the settler's
+	info       infoContext // the handler's context
+	settlement Settlement  // the settler's
 }
 
 // serve runs attempts one after another: it is one of the worker's places. Goroutines that last keep the stacks that
@@ -42,14 +44,17 @@ func (w *Worker) serve(ctx context.Context, attempts <-chan *attempt, s *settler
 func (w *Worker) attend(ctx context.Context, a *attempt, s *settler) {
 	settlement := Settlement{Action: ActionRelease}
 	defer func() {
-		w.unreserve(1)
 		s.settle(a, settlement)
+		w.unreserve(1)
 	}()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	w.mu.Lock()
 	a.cancel = cancel
-	skip := a.giveBack || a.lost
+	skip := a.giveBack || a.lost || a.settling
+	if w.ending {
+		cancel(ErrShutdown)
+	}
 	w.mu.Unlock()
 	if !skip {
 		w.run(ctx, a, &settlement)
@@ -89,14 +94,22 @@ func (w *Worker) run(ctx context.Context, a *attempt, s *Settlement) {
 	if queue == "" {
 		queue = DefaultQueue
 	}
-	ctx = &infoContext{ctx, Info{
+	a.info = infoContext{ctx, Info{
 		ID: t.ID, FuncName: t.FuncName, Queue: queue, Attempt: a.lease.Attempt, MaxAttempts: limit,
 		CreatedAt: t.CreatedAt, Metadata: t.Metadata, WorkerID: w.id,
 	}}
+	ctx = &a.info
 	var result RawResult
-	var err error = &TaskError{Type: typePanic, Message: "the handler ended its goroutine", Retryable: true}
-	defer func() { *s = w.outcome(ctx, a, limit, timeout, result, err) }()
+	var err error
+	returned := false
+	defer func() {
+		if !returned {
+			err = &TaskError{Type: typePanic, Message: "the handler ended its goroutine", Stack: stack(), Retryable: true}
+		}
+		*s = w.outcome(ctx, a, limit, timeout, result, err)
+	}()
 	result, err = w.call(ctx, t)
+	returned = true
 }
 
 // call runs the handler and turns a panic into an error.
@@ -117,15 +130,21 @@ func (w *Worker) call(ctx context.Context, t *RawTask) (result RawResult, err er
 	return handler(ctx, t)
 }
 
-func panicError(v any) error {
-	return &TaskError{
-		Type: typePanic, Message: validText(fmt.Sprint("panic: ", v)), Stack: validText(string(debug.Stack())), Retryable: true,
-	}
+func panicError(v any) *TaskError {
+	return &TaskError{Type: typePanic, Message: validText(fmt.Sprint("panic: ", v)), Stack: stack(), Retryable: true}
 }
 
+// stack is that of the goroutine. In a deferred function it shows what panicked, or ended the goroutine.
+func stack() string { return validText(string(debug.Stack())) }
+
 // outcome is how the attempt ends after its handler has returned.
-func (w *Worker) outcome(ctx context.Context, a *attempt, limit int, timeout time.Duration, result RawResult, err error) Settlement {
+func (w *Worker) outcome(ctx context.Context, a *attempt, limit int, timeout time.Duration, result RawResult, err error) (s Settlement) {
 	t, n := a.lease.Task, a.lease.Attempt
+	defer func() { // the methods of the handler's error may panic, too, and the Backoff
+		if v := recover(); v != nil {
+			s = w.retry(a, limit, DefaultRetryDelay, panicError(v))
+		}
+	}()
 	if err == nil {
 		r := finalResult(t, StatusSuccess, time.Now(), n)
 		r.ResultData, r.Codec = result.ResultData, result.Codec
@@ -145,18 +164,25 @@ func (w *Worker) outcome(ctx context.Context, a *attempt, limit int, timeout tim
 			Type: typeTimeout, Message: fmt.Sprintf("no result within %v: %s", timeout, e.Message), Retryable: e.Retryable,
 		}
 	}
-	if !e.Retryable || n >= limit {
-		return w.fail(a, n, limit, e)
-	}
 	var after *retryAfterError
 	var delay time.Duration
-	if errors.As(err, &after) {
+	switch {
+	case !e.Retryable || n >= limit:
+	case errors.As(err, &after):
 		delay = after.delay
-	} else {
-		delay = spread(w.backoff(n), w.jitter)
+	default:
+		delay = max(spread(w.backoff(n), w.jitter), 0)
+	}
+	return w.retry(a, limit, delay, e)
+}
+
+// retry is how an attempt ends that failed, for good if it must.
+func (w *Worker) retry(a *attempt, limit int, delay time.Duration, e *TaskError) Settlement {
+	if !e.Retryable || a.lease.Attempt >= limit {
+		return w.fail(a, a.lease.Attempt, limit, e)
 	}
 	w.log.Warn("attempt failed", a.attrs("of", limit, "retry_in", delay, "error", e)...)
-	return Settlement{Action: ActionRetry, At: time.Now().Add(max(delay, 0)), Error: e}
+	return Settlement{Action: ActionRetry, At: time.Now().Add(delay), Error: e}
 }
 
 func (w *Worker) fail(a *attempt, attempts, limit int, e *TaskError) Settlement {

@@ -19,7 +19,7 @@ import (
 type Client struct {
 	backend Backend
 	codecs  codecs
-	enqueue *batch.Group[*RawTask]
+	enqueue func(ctx context.Context, tasks []*RawTask) ([]error, error)
 }
 
 // ClientOption sets something of a client.
@@ -30,7 +30,10 @@ func NewClient(b Backend, opts ...ClientOption) (*Client, error) {
 	if b == nil {
 		return nil, invalid("a client without a backend")
 	}
-	c := &Client{backend: b, enqueue: batch.New(b.Enqueue)}
+	c := &Client{backend: b, enqueue: b.Enqueue}
+	if caps := b.Capabilities(); caps.Durable || caps.Shared { // a call costs more than to wait for another one
+		c.enqueue = batch.New(b.Enqueue).Do
+	}
 	for _, o := range opts {
 		if err := o.applyClient(c); err != nil {
 			return nil, err
@@ -127,7 +130,7 @@ func (c *Client) store(ctx context.Context, tasks []*RawTask) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("omniq: enqueue: %w", err)
 	}
-	errs, err := c.enqueue.Do(ctx, tasks)
+	errs, err := c.enqueue(ctx, tasks)
 	if err != nil {
 		return fmt.Errorf("omniq: enqueue: %w", err)
 	}

@@ -2,7 +2,6 @@ package omniq
 
 import (
 	"fmt"
-	"reflect"
 
 	"github.com/omniq-go/omniq/codec"
 )
@@ -32,12 +31,13 @@ func (t *Task[A, K]) Encode(c codec.Codec) (RawTask, error) {
 
 // encodePayload sets the payload of raw, and its codec.
 func encodePayload[A, K any](raw *RawTask, c codec.Codec, a *A, k *K) error {
-	args, err := appendArgs(make([]byte, 0, 64), c, argsShapeOf(reflect.TypeFor[A]()), a)
+	shape := shapeOf[A, K]()
+	args, err := appendArgs(make([]byte, 0, 64), c, shape.args, a)
 	if err != nil {
 		return err
 	}
 	n := len(args)
-	both, err := appendKwargs(args, c, kwargsShapeOf(reflect.TypeFor[K]()), k)
+	both, err := appendKwargs(args, c, shape.kwargs, k)
 	if err != nil {
 		return err
 	}
@@ -88,10 +88,11 @@ func decodePayload[A, K any](raw *RawTask, valid bool, codecs []codec.Codec, arg
 			return fmt.Errorf("omniq: task: %w", err)
 		}
 	}
-	if err := decodeArgs(a, valid, c, argsShapeOf(reflect.TypeFor[A]()), args); err != nil {
+	shape := shapeOf[A, K]()
+	if err := decodeArgs(a, valid, c, shape.args, args); err != nil {
 		return err
 	}
-	return decodeKwargs(k, valid, c, kwargsShapeOf(reflect.TypeFor[K]()), kwargs)
+	return decodeKwargs(k, valid, c, shape.kwargs, kwargs)
 }
 
 // Encode returns the result in its raw form with a payload of codec c, [codec.JSON] if c is nil. It shares nothing

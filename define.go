@@ -183,7 +183,9 @@ func newSpec[A, K, R any](name string, fn func(context.Context, A, K) (R, error)
 		var args A
 		var kwargs K
 		if err := decodePayload(t, false, c, &args, &kwargs); err != nil {
-			return RawResult{}, Permanent(&TaskError{Type: typeDecode, Message: validText(err.Error())})
+			// A worker that lacks the codec is like one that lacks the handler: another may have it.
+			var unknown *unknownCodecError
+			return RawResult{}, &TaskError{Type: typeDecode, Message: validText(err.Error()), Retryable: errors.As(err, &unknown)}
 		}
 		data, err := fn(ctx, args, kwargs)
 		if err != nil {

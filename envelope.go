@@ -1,8 +1,11 @@
 package omniq
 
 import (
+	"encoding"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/bits"
 	"reflect"
 	"slices"
 	"strconv"
@@ -32,17 +35,34 @@ func (w *writer) fail(key string, err error) {
 	}
 }
 
-// idDigits is where the digits of each byte of an ID stand in its quoted form.
-var idDigits = [16]uint8{1, 3, 5, 7, 10, 12, 15, 17, 20, 22, 25, 27, 29, 31, 33, 35}
+// id appends key, which begins the envelope, and the ID.
+func (w *writer) id(key string, id *uuid.UUID) {
+	const form = `"00000000-0000-0000-0000-000000000000"`
+	w.lit(key)
+	w.lit(form)
+	text := (*[len(form)]byte)(w.buf[len(w.buf)-len(form):])
+	a, b := hexDigits([4]byte(id[0:])), hexDigits([4]byte(id[4:]))
+	c, d := hexDigits([4]byte(id[8:])), hexDigits([4]byte(id[12:]))
+	copy(text[1:9], a[:])
+	copy(text[10:14], b[:4])
+	copy(text[15:19], b[4:])
+	copy(text[20:24], c[:4])
+	copy(text[25:29], c[4:])
+	copy(text[29:37], d[:])
+}
 
-func (w *writer) id(id *uuid.UUID) {
-	var text [38]byte
-	text[0], text[9], text[14], text[19], text[24], text[37] = '"', '-', '-', '-', '-', '"'
-	const digits = "0123456789abcdef"
-	for i, at := range idDigits {
-		text[at], text[at+1] = digits[id[i]>>4], digits[id[i]&15]
-	}
-	w.buf = append(w.buf, text[:]...)
+// hexDigits returns the lower-case hexadecimal digits of b, all computed at once: each half of a byte is moved into a
+// byte of its own, and those above 9 are lifted to the letters.
+func hexDigits(b [4]byte) (digits [8]byte) {
+	const each = 0x0101010101010101
+	w := uint64(binary.BigEndian.Uint32(b[:]))
+	w = (w | w<<16) & 0x0000ffff0000ffff
+	w = (w | w<<8) & 0x00ff00ff00ff00ff
+	w = (w | w<<4) & 0x0f0f0f0f0f0f0f0f
+	letters := (w + 6*each) >> 4 & each
+	w += '0'*each + letters*('a'-'9'-1)
+	binary.BigEndian.PutUint64(digits[:], w)
+	return digits
 }
 
 func (w *writer) string(key, s string) {
@@ -120,17 +140,17 @@ func (w *writer) end(dst []byte) ([]byte, error) {
 // hold, it returns dst.
 func (t *Task[A, K]) AppendJSON(dst []byte) ([]byte, error) {
 	w := writer{buf: dst}
-	w.lit(`{"id":`)
-	w.id(&t.ID)
+	w.id(`{"id":`, &t.ID)
 	w.lit(`,"func_name":`)
 	w.string("func_name", t.FuncName)
+	shape := shapeOf[A, K]()
 	var err error
 	w.lit(`,"args":`)
-	if w.buf, err = appendArgs(w.buf, codec.JSON, argsShapeOf(reflect.TypeFor[A]()), &t.Args); err != nil {
+	if w.buf, err = appendArgs(w.buf, codec.JSON, shape.args, &t.Args); err != nil {
 		return dst, err
 	}
 	w.lit(`,"kwargs":`)
-	if w.buf, err = appendKwargs(w.buf, codec.JSON, kwargsShapeOf(reflect.TypeFor[K]()), &t.Kwargs); err != nil {
+	if w.buf, err = appendKwargs(w.buf, codec.JSON, shape.kwargs, &t.Kwargs); err != nil {
 		return dst, err
 	}
 	w.lit(`,"created_at":`)
@@ -198,14 +218,18 @@ func (w *writer) codec(name string, payload any) {
 }
 
 // MarshalJSON returns the task's JSON form, with JSON payloads. For another codec see Encode.
-func (t Task[A, K]) MarshalJSON() ([]byte, error) { return t.AppendJSON(nil) }
+func (t Task[A, K]) MarshalJSON() ([]byte, error) {
+	return t.AppendJSON(make([]byte, 0, marshalSize))
+}
+
+// marshalSize is the capacity that MarshalJSON begins with: what the usual envelope has.
+const marshalSize = 256
 
 // AppendJSON appends the result's JSON form, with a JSON payload, to dst. On an error, about a value that the wire
 // cannot hold, it returns dst.
 func (r *TaskResult[R]) AppendJSON(dst []byte) ([]byte, error) {
 	w := writer{buf: dst}
-	w.lit(`{"task_id":`)
-	w.id(&r.TaskID)
+	w.id(`{"task_id":`, &r.TaskID)
 	w.lit(`,"status":`)
 	w.enum("status", uint8(r.Status), statusNames[:])
 	w.lit(`,"result_data":`)
@@ -240,13 +264,14 @@ func (r *TaskResult[R]) hasData() bool {
 }
 
 // MarshalJSON returns the result's JSON form, with a JSON payload. For another codec see Encode.
-func (r TaskResult[R]) MarshalJSON() ([]byte, error) { return r.AppendJSON(nil) }
+func (r TaskResult[R]) MarshalJSON() ([]byte, error) {
+	return r.AppendJSON(make([]byte, 0, marshalSize))
+}
 
 // AppendJSON appends the event's JSON form to dst. On an error, about a value that the wire cannot hold, it returns dst.
 func (e *TaskEvent) AppendJSON(dst []byte) ([]byte, error) {
 	w := writer{buf: dst}
-	w.lit(`{"task_id":`)
-	w.id(&e.TaskID)
+	w.id(`{"task_id":`, &e.TaskID)
 	w.lit(`,"event_type":`)
 	w.enum("event_type", uint8(e.EventType), eventNames[:])
 	w.lit(`,"timestamp":`)
@@ -272,138 +297,29 @@ func (e *TaskEvent) AppendJSON(dst []byte) ([]byte, error) {
 }
 
 // MarshalJSON returns the event's JSON form.
-func (e TaskEvent) MarshalJSON() ([]byte, error) { return e.AppendJSON(nil) }
-
-// field is the JSON text of a member's value, which has been checked.
-type field struct {
-	json  []byte
-	plain bool // the text is compact, and a string in it has no escapes
+func (e TaskEvent) MarshalJSON() ([]byte, error) {
+	return e.AppendJSON(make([]byte, 0, marshalSize))
 }
 
-func (f field) wrong(want string) error {
-	return fmt.Errorf("found %s, want %s", jsontext.Kind(f.json[0]), want)
-}
-
-func (f field) null() bool { return f.json[0] == 'n' }
-
-// text is the value of a string. It shares the envelope's memory where it can.
-func (f field) text(want string) ([]byte, error) {
-	if f.json[0] != '"' {
-		return nil, f.wrong(want)
-	}
-	if !f.plain {
-		return []byte(jsontext.UnquoteValid(f.json)), nil
-	}
-	return f.json[1 : len(f.json)-1], nil
-}
-
-func (f field) string(to *string) error {
-	text, err := f.text("a string")
-	if err == nil {
-		*to = string(text)
-	}
-	return err
-}
-
-func (f field) id(to *uuid.UUID) error {
-	text, err := f.text("a UUID")
-	if err != nil {
-		return err
-	}
-	if len(text) == 36 || len(text) == 32 {
-		if *to, err = uuid.ParseBytes(text); err == nil {
-			return nil
-		}
-	}
-	return fmt.Errorf("%.60q is no UUID, want 32 hexadecimal digits with or without hyphens", text)
-}
-
-func (f field) time(to *time.Time) error {
-	text, err := f.text("a time")
-	if err != nil {
-		return err
-	}
-	*to, err = iso8601.ParseTime(text)
-	return err
-}
-
-func (f field) duration(to *time.Duration) error {
-	text, err := f.text("a duration")
-	if err != nil {
-		return err
-	}
-	*to, err = iso8601.ParseDuration(text)
-	return err
-}
-
-func (f field) durationOrNull(to **time.Duration) error {
-	if f.null() {
-		*to = nil
-		return nil
-	}
-	*to = new(time.Duration)
-	return f.duration(*to)
-}
-
-func (f field) int(to *int) error {
-	n, err := strconv.Atoi(string(f.json))
-	if err != nil {
-		return fmt.Errorf("found %.40s, want a whole number of at most 64 bits", f.json)
-	}
-	*to = n
-	return nil
-}
-
-func (f field) strings(to *map[string]string) error {
-	if f.json[0] != '{' {
-		return f.wrong("an object")
-	}
-	m := make(map[string]string)
-	err := readObject(f.json, nil, func(key []byte, value field) error {
-		if _, ok := m[string(key)]; ok {
-			return errTwice
-		}
-		var s string
-		if err := value.string(&s); err != nil {
-			return err
-		}
-		m[string(key)] = s
-		return nil
-	})
-	if len(m) > 0 {
-		*to = m
-	}
-	return err
-}
-
-func (f field) error(to **TaskError) error {
-	if f.null() {
-		*to = nil
-		return nil
-	}
-	if f.json[0] != '{' {
-		return f.wrong("an object")
-	}
-	e := new(TaskError)
-	*to = e
-	var seen keySet
-	return readObject(f.json, nil, func(key []byte, value field) error {
-		switch string(key) {
-		case "type":
-			return seen.once(0, value.string(&e.Type))
-		case "message":
-			return seen.once(1, value.string(&e.Message))
-		case "stack":
-			return seen.once(2, value.string(&e.Stack))
-		case "retryable":
-			if value.json[0] != 't' && value.json[0] != 'f' {
-				return value.wrong("a boolean")
-			}
-			e.Retryable = value.json[0] == 't'
-			return seen.once(3, nil)
-		}
-		return nil
-	})
+// reader reads an object with known keys, in quotes and with a colon, which are found faster in their order. Other keys
+// are passed over. Use:
+//
+//	r := newReader(data, keys)
+//	for r.next() {
+//		switch r.key {
+//		case n:
+//			r.string(&s) // or another method, once, for the value
+//		}
+//	}
+//	err := r.end(required)
+type reader struct {
+	data   []byte
+	keys   []string
+	key    int // the number in keys of the one that was found
+	object jsontext.Object
+	follow int    // the key that is expected next
+	seen   uint64 // a bit for each of keys
+	err    error  // ends the loop
 }
 
 var (
@@ -411,51 +327,281 @@ var (
 	errMissing = errors.New("is missing")
 )
 
-// once is errTwice if n was seen before, and err otherwise.
-func (s *keySet) once(n int, err error) error {
-	if !s.add(n) {
-		return errTwice
-	}
-	return err
-}
-
-// readObject calls member for each member of the object that is the whole of data. Its errors are given the key. Members
-// are found faster if their keys, in quotes and with a colon, come in the order that is expected.
-func readObject(data []byte, expected []string, member func(key []byte, value field) error) error {
+// newReader begins to read the object that is the whole of data.
+func newReader(data []byte, keys []string) reader {
+	r := reader{data: data, keys: keys}
 	if len(data) > codec.MaxSize {
-		return sizeError(len(data))
+		r.err = sizeError(len(data))
+		return r
 	}
-	o, err := jsontext.NewObject(data, jsontext.SkipSpace(data, 0), codec.MaxDepth)
-	if err != nil {
-		return err
-	}
-	for n := 0; ; n++ {
+	r.object, r.err = jsontext.NewObject(data, jsontext.SkipSpace(data, 0), codec.MaxDepth)
+	return r
+}
+
+// next goes to the next known member of the object.
+func (r *reader) next() bool {
+	for r.err == nil {
 		expect := ""
-		if n < len(expected) {
-			expect = expected[n]
+		if r.follow < len(r.keys) {
+			expect = r.keys[r.follow]
 		}
-		ok, err := o.NextOf(expect)
-		if err != nil {
-			return err
+		more, err := r.object.NextKey(expect)
+		if !more {
+			if r.err = err; err == nil {
+				r.err = jsontext.End(r.data, r.object.At())
+			}
+			return false
 		}
-		if !ok {
-			return jsontext.End(data, o.At())
+		r.key = r.follow
+		if !r.object.Expected {
+			r.key = slices.IndexFunc(r.keys, func(key string) bool { return key[1:len(key)-2] == string(r.object.Key) })
+			if r.key < 0 {
+				r.err = r.object.SkipValue()
+				continue
+			}
 		}
-		m := o.Member()
-		if err := member(m.Key, field{data[m.Start:m.End], m.Plain}); err != nil {
-			return fmt.Errorf("%.60s: %w", m.Key, err)
+		r.follow = r.key + 1
+		bit := uint64(1) << r.key
+		if r.seen&bit != 0 {
+			r.fail(errTwice)
+			return false
+		}
+		r.seen |= bit
+		return true
+	}
+	return false
+}
+
+// fail ends the reading because of the value of the key that was read.
+func (r *reader) fail(err error) {
+	if r.err == nil {
+		r.err = fmt.Errorf("%.60s: %w", r.object.Key, err)
+	}
+}
+
+// end is the error that ended the reading, or that one of the required keys, a bit for each, is missing.
+func (r *reader) end(required uint64) error {
+	if missing := required &^ r.seen; r.err == nil && missing != 0 {
+		key := r.keys[bits.TrailingZeros64(missing)]
+		return fmt.Errorf("%s: %w", key[1:len(key)-2], errMissing)
+	}
+	return r.err
+}
+
+// value is the value, checked, or nothing after an error.
+func (r *reader) value() field {
+	if r.err = r.object.SkipValue(); r.err != nil {
+		return field{}
+	}
+	return field{r.data[r.object.Start:r.object.End], r.object.Plain}
+}
+
+// kind is value for one that begins with open.
+func (r *reader) kind(open byte, want string) field {
+	f := r.value()
+	if r.err == nil && f.json[0] != open {
+		r.fail(fmt.Errorf("found %s, want %s", jsontext.Kind(f.json[0]), want))
+	}
+	return f
+}
+
+// text is the value of a string. It shares the envelope's memory where it can.
+func (r *reader) text(want string) []byte {
+	f := r.kind('"', want)
+	switch {
+	case r.err != nil:
+		return nil
+	case !f.plain:
+		return []byte(jsontext.UnquoteValid(f.json))
+	}
+	return f.json[1 : len(f.json)-1]
+}
+
+// null reports whether the value is null, and passes over it if so.
+func (r *reader) null() bool {
+	if r.object.Start < len(r.data) && r.data[r.object.Start] == 'n' {
+		r.value()
+		return true
+	}
+	return false
+}
+
+func (r *reader) string(to *string) { *to = string(r.text("a string")) }
+
+func (r *reader) id(to *uuid.UUID) {
+	const size = len(`"00000000-0000-0000-0000-000000000000"`)
+	if at := r.object.Start; len(r.data)-at >= size && parseID((*[size]byte)(r.data[at:]), to) {
+		r.object.Jump(at + size)
+		return
+	}
+	text := r.text("a UUID")
+	if r.err != nil {
+		return
+	}
+	if len(text) == 36 || len(text) == 32 {
+		var err error
+		if *to, err = uuid.ParseBytes(text); err == nil {
+			return
+		}
+	}
+	r.fail(fmt.Errorf("%.60q is no UUID, want 32 hexadecimal digits with or without hyphens", text))
+}
+
+// hexValues has the value of each hexadecimal digit, and 0xff for what is none.
+var hexValues = func() (values [256]uint8) {
+	for i := range values {
+		values[i] = 0xff
+	}
+	for i := range uint8(10) {
+		values['0'+i] = i
+	}
+	for i := range uint8(6) {
+		values['a'+i], values['A'+i] = 10+i, 10+i
+	}
+	return values
+}()
+
+// parseID reads the usual form of an ID, with hyphens and in quotes.
+func parseID(text *[38]byte, to *uuid.UUID) bool {
+	if text[0] != '"' || text[9] != '-' || text[14] != '-' || text[19] != '-' || text[24] != '-' || text[37] != '"' {
+		return false
+	}
+	bad := uint8(0)
+	for i, at := range [len(to)]uint8{1, 3, 5, 7, 10, 12, 15, 17, 20, 22, 25, 27, 29, 31, 33, 35} {
+		high, low := hexValues[text[at]], hexValues[text[at+1]]
+		to[i] = high<<4 | low
+		bad |= high | low
+	}
+	return bad < 16
+}
+
+func (r *reader) enum(to encoding.TextUnmarshaler, want string) {
+	if text := r.text(want); r.err == nil {
+		if err := to.UnmarshalText(text); err != nil {
+			r.fail(err)
 		}
 	}
 }
 
-// required is an error that names the first of the keys, numbered from 0, that was not seen.
-func (s *keySet) required(keys ...string) error {
-	for i, key := range keys {
-		if s.low&(1<<i) == 0 {
-			return fmt.Errorf("%s: %w", key, errMissing)
+func (r *reader) time(to *time.Time) {
+	if text := r.text("a time"); r.err == nil {
+		var err error
+		if *to, err = iso8601.ParseTime(text); err != nil {
+			r.fail(err)
 		}
 	}
-	return nil
+}
+
+func (r *reader) duration(to *time.Duration) {
+	if text := r.text("a duration"); r.err == nil {
+		var err error
+		if *to, err = iso8601.ParseDuration(text); err != nil {
+			r.fail(err)
+		}
+	}
+}
+
+func (r *reader) durationOrNull(to **time.Duration) {
+	if !r.null() {
+		*to = new(time.Duration)
+		r.duration(*to)
+	}
+}
+
+func (r *reader) stringOrNull(to **string) {
+	if !r.null() {
+		*to = new(string)
+		r.string(*to)
+	}
+}
+
+func (r *reader) int(to *int) {
+	f := r.value()
+	if r.err != nil {
+		return
+	}
+	n, err := strconv.Atoi(string(f.json))
+	if err != nil {
+		r.fail(fmt.Errorf("found %.40s, want a whole number of at most 64 bits", f.json))
+	}
+	*to = n
+}
+
+func (r *reader) bool(to *bool) {
+	f := r.value()
+	switch {
+	case r.err != nil:
+	case f.json[0] == 't' || f.json[0] == 'f':
+		*to = f.json[0] == 't'
+	default:
+		r.fail(fmt.Errorf("found %s, want a boolean", jsontext.Kind(f.json[0])))
+	}
+}
+
+func (r *reader) strings(to *map[string]string) {
+	f := r.kind('{', "an object")
+	if r.err != nil {
+		return
+	}
+	m := make(map[string]string)
+	inner := newReader(f.json, nil)
+	for inner.nextAny() {
+		if _, ok := m[string(inner.object.Key)]; ok {
+			inner.fail(errTwice)
+			break
+		}
+		var s string
+		inner.string(&s)
+		m[string(inner.object.Key)] = s
+	}
+	if inner.err != nil {
+		r.fail(inner.err)
+	}
+	if len(m) > 0 {
+		*to = m
+	}
+}
+
+// nextAny goes to the next member, whatever its key is.
+func (r *reader) nextAny() (more bool) {
+	if r.err == nil {
+		more, r.err = r.object.NextKey("")
+	}
+	return more
+}
+
+func (r *reader) error(to **TaskError) {
+	if r.null() {
+		return
+	}
+	f := r.kind('{', "an object")
+	if r.err != nil {
+		return
+	}
+	e := new(TaskError)
+	inner := newReader(f.json, errorKeys)
+	for inner.next() {
+		switch inner.key {
+		case errorKind:
+			inner.string(&e.Type)
+		case errorMessage:
+			inner.string(&e.Message)
+		case errorStack:
+			inner.string(&e.Stack)
+		case errorRetryable:
+			inner.bool(&e.Retryable)
+		}
+	}
+	if inner.err != nil {
+		r.fail(inner.err)
+	}
+	*to = e
+}
+
+// field is the JSON text of a value, which has been checked.
+type field struct {
+	json  []byte
+	plain bool // the text is its compact form
 }
 
 // raw is the compact form in memory of its own.
@@ -467,60 +613,114 @@ func (f field) raw() Raw {
 	return jsontext.AppendCompact(dst, f.json)
 }
 
-var (
-	taskKeys   = []string{`"id":`, `"func_name":`, `"args":`, `"kwargs":`, `"created_at":`, `"ttl":`}
-	resultKeys = []string{`"task_id":`, `"status":`, `"result_data":`, `"timestamp":`, `"ttl":`}
-	eventKeys  = []string{`"task_id":`, `"event_type":`, `"timestamp":`, `"worker_id":`}
+// The keys of each object, in the order in which they are written.
+const (
+	taskID = iota
+	taskFuncName
+	taskArgs
+	taskKwargs
+	taskCreatedAt
+	taskTTL
+	taskQueue
+	taskPriority
+	taskRunAt
+	taskMaxAttempts
+	taskTimeout
+	taskResultTTL
+	taskMetadata
+	taskCodec
 )
+
+var taskKeys = []string{
+	taskID: `"id":`, taskFuncName: `"func_name":`, taskArgs: `"args":`, taskKwargs: `"kwargs":`, taskCreatedAt: `"created_at":`,
+	taskTTL: `"ttl":`, taskQueue: `"queue":`, taskPriority: `"priority":`, taskRunAt: `"run_at":`, taskMaxAttempts: `"max_attempts":`,
+	taskTimeout: `"timeout":`, taskResultTTL: `"result_ttl":`, taskMetadata: `"metadata":`, taskCodec: `"codec":`,
+}
+
+const taskRequired = 1<<taskID | 1<<taskFuncName | 1<<taskArgs | 1<<taskKwargs | 1<<taskCreatedAt
+
+const (
+	resultTaskID = iota
+	resultStatus
+	resultData
+	resultTimestamp
+	resultTTL
+	resultError
+	resultAttempts
+	resultCodec
+)
+
+var resultKeys = []string{
+	resultTaskID: `"task_id":`, resultStatus: `"status":`, resultData: `"result_data":`, resultTimestamp: `"timestamp":`,
+	resultTTL: `"ttl":`, resultError: `"error":`, resultAttempts: `"attempts":`, resultCodec: `"codec":`,
+}
+
+const resultRequired = 1<<resultTaskID | 1<<resultStatus | 1<<resultData | 1<<resultTimestamp
+
+const (
+	eventTaskID = iota
+	eventEventType
+	eventTimestamp
+	eventWorkerID
+	eventAttempt
+	eventQueue
+	eventError
+)
+
+var eventKeys = []string{
+	eventTaskID: `"task_id":`, eventEventType: `"event_type":`, eventTimestamp: `"timestamp":`, eventWorkerID: `"worker_id":`,
+	eventAttempt: `"attempt":`, eventQueue: `"queue":`, eventError: `"error":`,
+}
+
+const eventRequired = 1<<eventTaskID | 1<<eventEventType | 1<<eventTimestamp
+
+const (
+	errorKind = iota
+	errorMessage
+	errorStack
+	errorRetryable
+)
+
+var errorKeys = []string{
+	errorKind: `"type":`, errorMessage: `"message":`, errorStack: `"stack":`, errorRetryable: `"retryable":`,
+}
 
 // readTask reads a task's envelope into t, but for the payload.
 func readTask(data []byte, t *RawTask) (args, kwargs field, err error) {
-	var seen keySet
-	err = readObject(data, taskKeys, func(key []byte, value field) error {
-		switch string(key) {
-		case "id":
-			return seen.once(0, value.id(&t.ID))
-		case "func_name":
-			return seen.once(1, value.string(&t.FuncName))
-		case "args":
-			args = value
-			if value.json[0] != '[' {
-				return value.wrong("an array")
-			}
-			return seen.once(2, nil)
-		case "kwargs":
-			kwargs = value
-			if value.json[0] != '{' {
-				return value.wrong("an object")
-			}
-			return seen.once(3, nil)
-		case "created_at":
-			return seen.once(4, value.time(&t.CreatedAt))
-		case "ttl":
-			return seen.once(5, value.durationOrNull(&t.TTL))
-		case "queue":
-			return seen.once(6, value.string(&t.Queue))
-		case "priority":
-			return seen.once(7, value.int(&t.Priority))
-		case "run_at":
-			return seen.once(8, value.time(&t.RunAt))
-		case "max_attempts":
-			return seen.once(9, value.int(&t.MaxAttempts))
-		case "timeout":
-			return seen.once(10, value.duration(&t.Timeout))
-		case "result_ttl":
-			return seen.once(11, value.durationOrNull(&t.ResultTTL))
-		case "metadata":
-			return seen.once(12, value.strings(&t.Metadata))
-		case "codec":
-			return seen.once(13, value.string(&t.Codec))
+	r := newReader(data, taskKeys)
+	for r.next() {
+		switch r.key {
+		case taskID:
+			r.id(&t.ID)
+		case taskFuncName:
+			r.string(&t.FuncName)
+		case taskArgs:
+			args = r.kind('[', "an array")
+		case taskKwargs:
+			kwargs = r.kind('{', "an object")
+		case taskCreatedAt:
+			r.time(&t.CreatedAt)
+		case taskTTL:
+			r.durationOrNull(&t.TTL)
+		case taskQueue:
+			r.string(&t.Queue)
+		case taskPriority:
+			r.int(&t.Priority)
+		case taskRunAt:
+			r.time(&t.RunAt)
+		case taskMaxAttempts:
+			r.int(&t.MaxAttempts)
+		case taskTimeout:
+			r.duration(&t.Timeout)
+		case taskResultTTL:
+			r.durationOrNull(&t.ResultTTL)
+		case taskMetadata:
+			r.strings(&t.Metadata)
+		case taskCodec:
+			r.string(&t.Codec)
 		}
-		return nil
-	})
-	if err == nil {
-		err = seen.required("id", "func_name", "args", "kwargs", "created_at")
 	}
-	if err != nil {
+	if err := r.end(taskRequired); err != nil {
 		return args, kwargs, fmt.Errorf("omniq: task: %w", err)
 	}
 	return args, kwargs, nil
@@ -540,7 +740,8 @@ func (t *Task[A, K]) UnmarshalJSON(data []byte) error {
 		return nil
 	}
 	raw.Args, raw.Kwargs = args.json, kwargs.json
-	*t = withPayload(&raw, *new(A), *new(K))
+	*t = Task[A, K]{}
+	t.setHead(&raw)
 	return decodePayload(&raw, true, nil, &t.Args, &t.Kwargs)
 }
 
@@ -567,38 +768,29 @@ func (r *TaskResult[R]) UnmarshalJSON(data []byte) error {
 }
 
 // readResult reads a result's envelope into r, but for the payload.
-func readResult(data []byte, r *RawResult) (result field, err error) {
-	var seen keySet
-	err = readObject(data, resultKeys, func(key []byte, value field) error {
-		switch string(key) {
-		case "task_id":
-			return seen.once(0, value.id(&r.TaskID))
-		case "status":
-			text, err := value.text("a status")
-			if err == nil {
-				err = r.Status.UnmarshalText(text)
-			}
-			return seen.once(1, err)
-		case "result_data":
-			result = value
-			return seen.once(2, nil)
-		case "timestamp":
-			return seen.once(3, value.time(&r.Timestamp))
-		case "ttl":
-			return seen.once(4, value.durationOrNull(&r.TTL))
-		case "error":
-			return seen.once(5, value.error(&r.Error))
-		case "attempts":
-			return seen.once(6, value.int(&r.Attempts))
-		case "codec":
-			return seen.once(7, value.string(&r.Codec))
+func readResult(data []byte, to *RawResult) (result field, err error) {
+	r := newReader(data, resultKeys)
+	for r.next() {
+		switch r.key {
+		case resultTaskID:
+			r.id(&to.TaskID)
+		case resultStatus:
+			r.enum(&to.Status, "a status")
+		case resultData:
+			result = r.value()
+		case resultTimestamp:
+			r.time(&to.Timestamp)
+		case resultTTL:
+			r.durationOrNull(&to.TTL)
+		case resultError:
+			r.error(&to.Error)
+		case resultAttempts:
+			r.int(&to.Attempts)
+		case resultCodec:
+			r.string(&to.Codec)
 		}
-		return nil
-	})
-	if err == nil {
-		err = seen.required("task_id", "status", "result_data", "timestamp")
 	}
-	if err != nil {
+	if err := r.end(resultRequired); err != nil {
 		return result, fmt.Errorf("omniq: result: %w", err)
 	}
 	return result, nil
@@ -606,41 +798,29 @@ func readResult(data []byte, r *RawResult) (result field, err error) {
 
 // UnmarshalJSON reads an event's JSON form, the whole of data. It keeps nothing of data.
 func (e *TaskEvent) UnmarshalJSON(data []byte) error {
-	var seen keySet
-	var read TaskEvent
-	err := readObject(data, eventKeys, func(key []byte, value field) error {
-		switch string(key) {
-		case "task_id":
-			return seen.once(0, value.id(&read.TaskID))
-		case "event_type":
-			text, err := value.text("an event type")
-			if err == nil {
-				err = read.EventType.UnmarshalText(text)
-			}
-			return seen.once(1, err)
-		case "timestamp":
-			return seen.once(2, value.time(&read.Timestamp))
-		case "worker_id":
-			if value.null() {
-				return seen.once(3, nil)
-			}
-			read.WorkerID = new(string)
-			return seen.once(3, value.string(read.WorkerID))
-		case "attempt":
-			return seen.once(4, value.int(&read.Attempt))
-		case "queue":
-			return seen.once(5, value.string(&read.Queue))
-		case "error":
-			return seen.once(6, value.error(&read.Error))
+	var to TaskEvent
+	r := newReader(data, eventKeys)
+	for r.next() {
+		switch r.key {
+		case eventTaskID:
+			r.id(&to.TaskID)
+		case eventEventType:
+			r.enum(&to.EventType, "an event type")
+		case eventTimestamp:
+			r.time(&to.Timestamp)
+		case eventWorkerID:
+			r.stringOrNull(&to.WorkerID)
+		case eventAttempt:
+			r.int(&to.Attempt)
+		case eventQueue:
+			r.string(&to.Queue)
+		case eventError:
+			r.error(&to.Error)
 		}
-		return nil
-	})
-	if err == nil {
-		err = seen.required("task_id", "event_type", "timestamp")
 	}
-	if err != nil {
+	if err := r.end(eventRequired); err != nil {
 		return fmt.Errorf("omniq: event: %w", err)
 	}
-	*e = read
+	*e = to
 	return nil
 }

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"slices"
+	"strings"
 
 	"github.com/omniq-go/omniq/codec"
 	"github.com/omniq-go/omniq/internal/jsontext"
@@ -22,6 +22,17 @@ func wireName(c codec.Codec) string {
 	return ""
 }
 
+// unknownCodecError says that a payload is of a codec that nobody has given the client or the worker.
+type unknownCodecError struct {
+	name  string
+	known []string
+}
+
+func (e *unknownCodecError) Error() string {
+	return fmt.Sprintf("the payload is of codec %q, which is not known here, only %s: add it with Codecs",
+		e.name, strings.Join(e.known, ", "))
+}
+
 // codecFor finds the codec of an envelope that names one.
 func codecFor(name string, codecs []codec.Codec) (codec.Codec, error) {
 	if name == "" {
@@ -35,12 +46,13 @@ func codecFor(name string, codecs []codec.Codec) (codec.Codec, error) {
 	if name == codec.NameJSON {
 		return codec.JSON, nil
 	}
-	known := make([]string, len(codecs))
-	for i, c := range codecs {
-		known[i] = c.Name()
+	known := []string{codec.NameJSON}
+	for _, c := range codecs {
+		if c.Name() != codec.NameJSON {
+			known = append(known, c.Name())
+		}
 	}
-	slices.Sort(known)
-	return nil, fmt.Errorf("the payload is of codec %q, and only json and %v can be read here: add it with Codecs", name, known)
+	return nil, &unknownCodecError{name, known}
 }
 
 // payloadError says which part of a task or a result could not be encoded or decoded.
@@ -57,44 +69,57 @@ func appendArgs(dst []byte, c codec.Codec, s *argsShape, args any) ([]byte, erro
 	if s.err != nil {
 		return dst, s.err
 	}
-	return appendThrough(dst, c, args, "args", func(dst []byte, c codec.Codec) ([]byte, error) {
-		switch s.kind {
-		case shapeRaw:
-			return appendRaw(dst, *args.(*Raw), '[')
-		case shapeStruct:
-			if f, ok := c.(codec.FieldCoder); ok && s.flat {
-				if dst, ok, err := f.AppendArray(dst, args); ok {
-					return dst, err
-				}
+	var out []byte
+	var err error
+	if c.Name() == codec.NameJSON {
+		out, err = appendArgsJSON(dst, c, s, args)
+	} else {
+		out, err = appendThrough(dst, c, args, func(c codec.Codec) ([]byte, error) {
+			return appendArgsJSON(nil, c, s, args)
+		})
+	}
+	if err != nil {
+		return dst, &payloadError{"args", err}
+	}
+	return out, nil
+}
+
+func appendArgsJSON(dst []byte, c codec.Codec, s *argsShape, args any) ([]byte, error) {
+	switch s.kind {
+	case shapeRaw:
+		return appendRaw(dst, *args.(*Raw), '[')
+	case shapeStruct:
+		if f, ok := c.(codec.FieldCoder); ok && s.flat {
+			if out, ok, err := f.AppendArray(dst, args); ok {
+				return out, err
 			}
-			v := reflect.ValueOf(args).Elem()
-			dst = append(dst, '[')
-			for i := range s.fields {
-				if i > 0 {
-					dst = append(dst, ',')
-				}
-				f := &s.fields[i]
-				var err error
-				if dst, err = codec.Append(c, dst, fieldByIndex(v, f.index).Addr().Interface()); err != nil {
-					return dst, fmt.Errorf("%s: %w", f.name, err)
-				}
-			}
-			return append(dst, ']'), nil
-		default:
-			v := reflect.ValueOf(args).Elem()
-			dst = append(dst, '[')
-			for i := range v.Len() {
-				if i > 0 {
-					dst = append(dst, ',')
-				}
-				var err error
-				if dst, err = codec.Append(c, dst, v.Index(i).Addr().Interface()); err != nil {
-					return dst, fmt.Errorf("[%d]: %w", i, err)
-				}
-			}
-			return append(dst, ']'), nil
 		}
-	})
+		v := reflect.ValueOf(args).Elem()
+		dst = append(dst, '[')
+		for i := range s.fields {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			f := &s.fields[i]
+			var err error
+			if dst, err = codec.Append(c, dst, fieldByIndex(v, f.index).Addr().Interface()); err != nil {
+				return dst, fmt.Errorf("%s: %w", f.name, err)
+			}
+		}
+	default:
+		v := reflect.ValueOf(args).Elem()
+		dst = append(dst, '[')
+		for i := range v.Len() {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			var err error
+			if dst, err = codec.Append(c, dst, v.Index(i).Addr().Interface()); err != nil {
+				return dst, fmt.Errorf("[%d]: %w", i, err)
+			}
+		}
+	}
+	return append(dst, ']'), nil
 }
 
 // fieldByIndex is reflect's, without its cost for the usual depth.
@@ -110,40 +135,47 @@ func appendKwargs(dst []byte, c codec.Codec, s *kwargsShape, kwargs any) ([]byte
 	if s.err != nil {
 		return dst, s.err
 	}
-	return appendThrough(dst, c, kwargs, "kwargs", func(dst []byte, c codec.Codec) ([]byte, error) {
-		if s.kind == shapeRaw {
-			return appendRaw(dst, *kwargs.(*Raw), '{')
-		}
-		if s.kind == shapeStruct && len(s.keys) == 0 || s.kind == shapeMap && reflect.ValueOf(kwargs).Elem().Len() == 0 {
-			return append(dst, "{}"...), nil
-		}
-		return codec.Append(c, dst, kwargs)
-	})
-}
-
-// appendThrough calls appendJSON with the innermost codec if that writes JSON, and puts the transforms around what it
-// appends. Any other codec gets the whole value.
-func appendThrough(dst []byte, c codec.Codec, v any, part string, appendJSON func([]byte, codec.Codec) ([]byte, error)) ([]byte, error) {
-	old := len(dst)
+	var out []byte
 	var err error
-	switch t, ok := c.(codec.Transform); {
-	case c.Name() == codec.NameJSON:
-		dst, err = appendJSON(dst, c)
-	case ok:
-		var plain []byte
-		if plain, err = appendThrough(nil, t.Inner(), v, "", appendJSON); err == nil {
-			dst, err = t.Seal(dst, plain)
-		}
-	default:
-		dst, err = codec.Append(c, dst, v)
+	if c.Name() == codec.NameJSON {
+		out, err = appendKwargsJSON(dst, c, s, kwargs)
+	} else {
+		out, err = appendThrough(dst, c, kwargs, func(c codec.Codec) ([]byte, error) {
+			return appendKwargsJSON(nil, c, s, kwargs)
+		})
 	}
 	if err != nil {
-		if part != "" {
-			err = &payloadError{part, err}
-		}
-		return dst[:old], err
+		return dst, &payloadError{"kwargs", err}
 	}
-	return dst, nil
+	return out, nil
+}
+
+func appendKwargsJSON(dst []byte, c codec.Codec, s *kwargsShape, kwargs any) ([]byte, error) {
+	if s.kind == shapeRaw {
+		return appendRaw(dst, *kwargs.(*Raw), '{')
+	}
+	if s.kind == shapeStruct && len(s.keys) == 0 || s.kind == shapeMap && reflect.ValueOf(kwargs).Elem().Len() == 0 {
+		return append(dst, "{}"...), nil
+	}
+	return codec.Append(c, dst, kwargs)
+}
+
+// appendThrough appends the bytes of c, which is not named "json", for v. A transform is put around what marshalJSON
+// returns if the innermost codec is; any other codec gets the whole value.
+func appendThrough(dst []byte, c codec.Codec, v any, marshalJSON func(codec.Codec) ([]byte, error)) ([]byte, error) {
+	if c.Name() == codec.NameJSON {
+		plain, err := marshalJSON(c)
+		return append(dst, plain...), err
+	}
+	t, ok := c.(codec.Transform)
+	if !ok {
+		return codec.Append(c, dst, v)
+	}
+	plain, err := appendThrough(nil, t.Inner(), v, marshalJSON)
+	if err != nil {
+		return dst, err
+	}
+	return t.Seal(dst, plain)
 }
 
 // appendRaw appends raw in its compact form, which must begin with open unless that is 0.
@@ -179,73 +211,70 @@ func decodeArgs(data []byte, valid bool, c codec.Codec, s *argsShape, args any) 
 	if s.err != nil {
 		return s.err
 	}
-	return decodeThrough(data, valid, c, args, "args", func(data []byte, valid bool, c codec.Codec) error {
-		if s.kind == shapeRaw {
-			return decodeRaw(data, args.(*Raw), '[')
+	var err error
+	if c.Name() == codec.NameJSON {
+		err = decodeArgsJSON(data, valid, c, s, args)
+	} else {
+		err = decodeThrough(data, c, args, func(data []byte, c codec.Codec) error {
+			return decodeArgsJSON(data, false, c, s, args)
+		})
+	}
+	if err != nil {
+		return &payloadError{"args", err}
+	}
+	return nil
+}
+
+func decodeArgsJSON(data []byte, valid bool, c codec.Codec, s *argsShape, args any) error {
+	if s.kind == shapeRaw {
+		return decodeRaw(data, args.(*Raw), '[')
+	}
+	if f, ok := c.(codec.FieldCoder); ok && s.flat && valid && f.UnmarshalArray(data, args) {
+		return nil
+	}
+	v := reflect.ValueOf(args).Elem()
+	v.SetZero()
+	if s.kind == shapeSlice {
+		v.Set(reflect.MakeSlice(s.typ, 0, 4))
+	}
+	want := len(s.fields)
+	a, err := jsontext.NewArray(data, jsontext.SkipSpace(data, 0), codec.MaxDepth)
+	n := 0
+	for ; err == nil; n++ {
+		var more bool
+		if more, err = a.Next(); !more {
+			break
 		}
-		v := reflect.ValueOf(args).Elem()
-		if f, ok := c.(codec.FieldCoder); ok && s.flat && valid {
-			if f.UnmarshalArray(data, args) {
-				return nil
+		element := data[a.Start:a.End]
+		if s.kind == shapeStruct {
+			if n < want {
+				f := &s.fields[n]
+				if err := decodeElement(element, c, fieldByIndex(v, f.index), f.null); err != nil {
+					return fmt.Errorf("[%d] (%s): %w", n, f.name, err)
+				}
 			}
-			v.SetZero()
+			continue
 		}
-		a, err := jsontext.NewArray(data, jsontext.SkipSpace(data, 0), codec.MaxDepth)
-		if err != nil {
-			return err
+		if s.kind == shapeSlice {
+			v.Grow(1)
+			v.SetLen(n + 1)
 		}
-		switch s.kind {
-		case shapeStruct:
-			n := 0
-			for {
-				ok, err := a.Next()
-				if err != nil {
-					return err
-				}
-				if !ok {
-					break
-				}
-				if n < len(s.fields) {
-					f := &s.fields[n]
-					if err := decodeElement(data[a.Start:a.End], c, fieldByIndex(v, f.index), f.null); err != nil {
-						return fmt.Errorf("[%d] (%s): %w", n, f.name, err)
-					}
-				}
-				n++
-			}
-			if n != len(s.fields) {
-				return fmt.Errorf("%d elements, want %d for %v", n, len(s.fields), s.typ)
-			}
-		default:
-			if s.kind == shapeSlice {
-				v.Set(reflect.MakeSlice(s.typ, 0, 4))
-			}
-			n := 0
-			for {
-				ok, err := a.Next()
-				if err != nil {
-					return err
-				}
-				if !ok {
-					break
-				}
-				if s.kind == shapeSlice {
-					v.Grow(1)
-					v.SetLen(n + 1)
-				}
-				if n < v.Len() {
-					if err := decodeElement(data[a.Start:a.End], c, v.Index(n), s.null); err != nil {
-						return fmt.Errorf("[%d]: %w", n, err)
-					}
-				}
-				n++
-			}
-			if n != v.Len() {
-				return fmt.Errorf("%d elements, want %d for %v", n, v.Len(), s.typ)
+		if want = v.Len(); n < want {
+			if err := decodeElement(element, c, v.Index(n), s.null); err != nil {
+				return fmt.Errorf("[%d]: %w", n, err)
 			}
 		}
-		return jsontext.End(data, a.At())
-	})
+	}
+	if err != nil {
+		return err
+	}
+	if s.kind == shapeArray {
+		want = v.Len()
+	}
+	if n != want {
+		return fmt.Errorf("%d elements, want %d for %v", n, want, s.typ)
+	}
+	return jsontext.End(data, a.At())
 }
 
 func decodeElement(data []byte, c codec.Codec, v reflect.Value, null bool) error {
@@ -260,66 +289,78 @@ func decodeKwargs(data []byte, valid bool, c codec.Codec, s *kwargsShape, kwargs
 	if s.err != nil {
 		return s.err
 	}
-	return decodeThrough(data, valid, c, kwargs, "kwargs", func(data []byte, valid bool, c codec.Codec) error {
-		if s.kind == shapeRaw {
-			return decodeRaw(data, kwargs.(*Raw), '{')
-		}
-		if f, ok := c.(codec.FieldCoder); ok && s.kind == shapeStruct && valid {
-			if f.UnmarshalObject(data, kwargs) {
-				return nil
-			}
-			reflect.ValueOf(kwargs).Elem().SetZero()
-		}
-		o, err := jsontext.NewObject(data, jsontext.SkipSpace(data, 0), codec.MaxDepth)
-		if err != nil {
-			return err
-		}
-		var seen keySet
-		n := 0
-		for {
-			ok, err := o.Next()
-			if err != nil {
-				return err
-			}
-			if !ok {
-				break
-			}
-			m := o.Member()
-			null := s.null
-			if s.kind == shapeStruct {
-				f, ok := s.keys[string(m.Key)]
-				if !ok {
-					return fmt.Errorf("unknown keyword %.60q for %v", m.Key, s.typ)
-				}
-				if !seen.add(f.number) {
-					return fmt.Errorf("keyword %q stands twice", m.Key)
-				}
-				null = f.null
-			}
-			if !null && data[m.Start] == 'n' {
-				return fmt.Errorf("%q: %w", m.Key, errNull)
-			}
-			n++
-		}
-		if err := jsontext.End(data, o.At()); err != nil {
-			return err
-		}
-		if n == 0 {
-			if s.kind == shapeMap {
-				reflect.ValueOf(kwargs).Elem().Set(reflect.MakeMap(s.typ))
-			}
-			return nil
-		}
-		if err := unmarshal(c, data, kwargs); err != nil {
-			return err
-		}
+	var err error
+	if c.Name() == codec.NameJSON {
+		err = decodeKwargsJSON(data, valid, c, s, kwargs)
+	} else {
+		err = decodeThrough(data, c, kwargs, func(data []byte, c codec.Codec) error {
+			return decodeKwargsJSON(data, false, c, s, kwargs)
+		})
+	}
+	if err != nil {
+		return &payloadError{"kwargs", err}
+	}
+	return nil
+}
+
+func decodeKwargsJSON(data []byte, valid bool, c codec.Codec, s *kwargsShape, kwargs any) error {
+	if s.kind == shapeRaw {
+		return decodeRaw(data, kwargs.(*Raw), '{')
+	}
+	if f, ok := c.(codec.FieldCoder); ok && s.kind == shapeStruct && valid && f.UnmarshalObject(data, kwargs) {
+		return nil
+	}
+	v := reflect.ValueOf(kwargs).Elem()
+	v.SetZero()
+	n, err := s.check(data)
+	if err != nil {
+		return err
+	}
+	if n == 0 {
 		if s.kind == shapeMap {
-			if got := reflect.ValueOf(kwargs).Elem().Len(); got != n {
-				return fmt.Errorf("%d keywords of which only %d differ", n, got)
-			}
+			v.Set(reflect.MakeMap(s.typ))
 		}
 		return nil
-	})
+	}
+	if err := unmarshal(c, data, kwargs); err != nil {
+		return err
+	}
+	if s.kind == shapeMap && v.Len() != n {
+		return fmt.Errorf("%d keywords of which only %d differ", n, v.Len())
+	}
+	return nil
+}
+
+// check reports what is wrong with an object of the shape, but for what its values hold, and counts its members.
+func (s *kwargsShape) check(data []byte) (n int, err error) {
+	o, err := jsontext.NewObject(data, jsontext.SkipSpace(data, 0), codec.MaxDepth)
+	if err != nil {
+		return 0, err
+	}
+	var seen keySet
+	for ; ; n++ {
+		more, err := o.Next()
+		if err != nil {
+			return n, err
+		}
+		if !more {
+			return n, jsontext.End(data, o.At())
+		}
+		null := s.null
+		if s.kind == shapeStruct {
+			f, ok := s.keys[string(o.Key)]
+			if !ok {
+				return n, fmt.Errorf("unknown keyword %.60q for %v", o.Key, s.typ)
+			}
+			if !seen.add(f.number) {
+				return n, fmt.Errorf("keyword %q stands twice", o.Key)
+			}
+			null = f.null
+		}
+		if !null && data[o.Start] == 'n' {
+			return n, fmt.Errorf("%q: %w", o.Key, errNull)
+		}
+	}
 }
 
 // keySet remembers small numbers.
@@ -346,27 +387,23 @@ func (s *keySet) add(n int) bool {
 	return true
 }
 
-func decodeThrough(data []byte, valid bool, c codec.Codec, v any, part string, decodeJSON func([]byte, bool, codec.Codec) error) error {
-	var err error
-	switch t, ok := c.(codec.Transform); {
-	case c.Name() == codec.NameJSON:
-		err = decodeJSON(data, valid, c)
-	case ok:
-		var plain []byte
-		if plain, err = t.Open(data); err == nil {
-			if len(plain) > codec.MaxSize {
-				err = sizeError(len(plain))
-			} else {
-				err = decodeThrough(plain, false, t.Inner(), v, "", decodeJSON)
-			}
-		}
-	default:
-		err = c.Unmarshal(data, v)
+// decodeThrough is the reverse of appendThrough. What unmarshalJSON is given has not been checked.
+func decodeThrough(data []byte, c codec.Codec, v any, unmarshalJSON func([]byte, codec.Codec) error) error {
+	if c.Name() == codec.NameJSON {
+		return unmarshalJSON(data, c)
 	}
-	if err != nil && part != "" {
-		return &payloadError{part, err}
+	t, ok := c.(codec.Transform)
+	if !ok {
+		return c.Unmarshal(data, v)
 	}
-	return err
+	plain, err := t.Open(data)
+	if err != nil {
+		return err
+	}
+	if len(plain) > codec.MaxSize {
+		return sizeError(len(plain))
+	}
+	return decodeThrough(plain, t.Inner(), v, unmarshalJSON)
 }
 
 // decodeRaw puts the compact form of data, in memory of its own, into raw.
@@ -429,46 +466,66 @@ func openOpaque(args, kwargs Raw) (a, k []byte, err error) {
 
 // appendResult appends the JSON document or the opaque bytes of a result, which data points to.
 func appendResult(dst []byte, c codec.Codec, data any) ([]byte, error) {
-	if _, ok := data.(*Void); ok {
+	var out []byte
+	var err error
+	if c.Name() == codec.NameJSON {
+		out, err = appendResultJSON(dst, c, data)
+	} else {
+		out, err = appendThrough(dst, c, data, func(c codec.Codec) ([]byte, error) {
+			return appendResultJSON(nil, c, data)
+		})
+	}
+	if err != nil {
+		return dst, &payloadError{"result_data", err}
+	}
+	return out, nil
+}
+
+func appendResultJSON(dst []byte, c codec.Codec, data any) ([]byte, error) {
+	switch d := data.(type) {
+	case *Void:
 		return append(dst, "null"...), nil
+	case *Raw:
+		return appendRaw(dst, *d, 0)
 	}
-	if raw, ok := data.(*Raw); ok {
-		dst, err := appendRaw(dst, *raw, 0)
-		if err != nil {
-			return dst, &payloadError{"result_data", err}
-		}
-		return dst, nil
-	}
-	return appendThrough(dst, c, data, "result_data", func(dst []byte, c codec.Codec) ([]byte, error) {
-		return codec.Append(c, dst, data)
-	})
+	return codec.Append(c, dst, data)
 }
 
 // decodeResult is the reverse of appendResult. A null that is not the result of a success leaves the zero value.
 func decodeResult(data []byte, valid bool, c codec.Codec, result any, success bool) error {
-	switch r := result.(type) {
-	case *Void:
-		return nil
-	case *Raw:
-		if err := decodeRaw(data, r, 0); err != nil {
-			return &payloadError{"result_data", err}
-		}
+	if _, ok := result.(*Void); ok {
 		return nil
 	}
-	return decodeThrough(data, valid, c, result, "result_data", func(data []byte, valid bool, c codec.Codec) error {
-		if !valid {
-			if err := codec.Valid(data); err != nil {
-				return err
-			}
+	var err error
+	if c.Name() == codec.NameJSON {
+		err = decodeResultJSON(data, valid, c, result, success)
+	} else {
+		err = decodeThrough(data, c, result, func(data []byte, c codec.Codec) error {
+			return decodeResultJSON(data, false, c, result, success)
+		})
+	}
+	if err != nil {
+		return &payloadError{"result_data", err}
+	}
+	return nil
+}
+
+func decodeResultJSON(data []byte, valid bool, c codec.Codec, result any, success bool) error {
+	if raw, ok := result.(*Raw); ok {
+		return decodeRaw(data, raw, 0)
+	}
+	if !valid {
+		if err := codec.Valid(data); err != nil {
+			return err
 		}
-		if i := jsontext.SkipSpace(data, 0); data[i] == 'n' {
-			if t := reflect.TypeOf(result).Elem(); !nullable(t) {
-				if !success {
-					return nil
-				}
-				return fmt.Errorf("%w of type %v", errNull, t)
+	}
+	if i := jsontext.SkipSpace(data, 0); data[i] == 'n' {
+		if t := reflect.TypeOf(result).Elem(); !nullable(t) {
+			if !success {
+				return nil
 			}
+			return fmt.Errorf("%w of type %v", errNull, t)
 		}
-		return unmarshal(c, data, result)
-	})
+	}
+	return unmarshal(c, data, result)
 }

@@ -5,39 +5,49 @@ import (
 	"errors"
 	"log/slog"
 	"runtime"
+	"slices"
+	"sync"
 	"time"
 )
 
 // settler passes the outcomes of attempts on to the backend. While one call is in flight those that end meanwhile
 // gather for the next; there is no timer.
 type settler struct {
-	w     *Worker
-	ended chan *attempt // has room for some, so that handlers need not wait for the engine, but not without a bound
+	w       *Worker
+	ended   chan *attempt  // has room for some, so that handlers need not wait for the engine, but not without a bound
+	senders sync.WaitGroup // calls of settle
+	alone   sync.WaitGroup // calls of persist
+	buffer  []Settlement   // of flush
 }
 
 // maxSettlements is how many are passed on in one call.
 const maxSettlements = 1000
 
 func newSettler(w *Worker) *settler {
-	return &settler{w, make(chan *attempt, 2*w.concurrency)}
+	return &settler{w: w, ended: make(chan *attempt, 2*w.concurrency)}
 }
 
 // settle takes charge of an attempt that has ended, unless that has been done.
 func (s *settler) settle(a *attempt, settlement Settlement) {
 	s.w.mu.Lock()
-	again := a.settling
-	a.settling = true
-	s.w.mu.Unlock()
-	if again {
+	if a.settling {
+		s.w.mu.Unlock()
 		return
 	}
+	a.settling = true
+	s.senders.Add(1)
+	s.w.mu.Unlock()
 	a.settlement = settlement
 	a.settlement.LeaseID = a.lease.LeaseID
 	s.ended <- a
+	s.senders.Done()
 }
 
-// close makes run end once it has passed on what there is.
-func (s *settler) close() { close(s.ended) }
+// close makes run end once it has passed on what there is. All attempts have been given to settle.
+func (s *settler) close() {
+	s.senders.Wait()
+	close(s.ended)
+}
 
 func (s *settler) run() {
 	var batch []*attempt
@@ -59,40 +69,65 @@ func (s *settler) run() {
 		s.flush(batch)
 		clear(batch)
 	}
+	s.alone.Wait()
 }
 
-// flush settles the attempts. While the backend is in trouble it tries again, until their leases have run out. No
-// context of a caller or of the worker is used: a settlement by one that has ended would never succeed.
+// flush settles the attempts. Those that the backend fails to settle are tried again one by one: one of them may be the
+// reason, and must not hold up the others.
 func (s *settler) flush(batch []*attempt) {
-	pause := 20 * time.Millisecond
-	settlements := make([]Settlement, 0, len(batch))
-	for {
-		settlements = settlements[:0]
-		for _, a := range batch {
-			settlements = append(settlements, a.settlement)
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), s.w.lease)
-		errs, err := s.w.backend.Settle(ctx, settlements)
-		cancel()
-		if batch = s.sort(batch, errs, err, pause); len(batch) == 0 {
+	s.buffer = slices.Grow(s.buffer[:0], len(batch))
+	again, why := s.try(batch, s.buffer)
+	clear(s.buffer[:len(batch)])
+	s.w.addTroubled(len(again))
+	for _, a := range again {
+		s.alone.Go(func() {
+			s.persist(a, why)
+			s.w.addTroubled(-1)
+		})
+	}
+}
+
+// persist tries again to settle an attempt, for as long as a lease lasts. What cannot be settled by then is left to run
+// again.
+func (s *settler) persist(a *attempt, why error) {
+	giveUp := time.Now().Add(s.w.lease)
+	pause := min(20*time.Millisecond, s.w.lease/10)
+	for again := []*attempt{a}; len(again) > 0; again, why = s.try(again, nil) {
+		if time.Now().Add(pause).After(giveUp) {
+			s.w.log.Error("cannot settle the attempt; the task will run again", a.attrs("error", why)...)
+			s.w.mu.Lock()
+			s.w.drop(a)
+			s.w.mu.Unlock()
 			return
 		}
-		if len(batch) > 1 && errors.Is(err, ErrInvalid) {
-			for i := range batch { // only some of them can be the reason
-				s.flush(batch[i : i+1])
-			}
-			return
-		}
-		s.w.log.Error("cannot settle attempts; trying again", "attempts", len(batch), "pause", pause, "error", err)
+		s.w.log.Error("cannot settle the attempt; trying again", a.attrs("pause", pause, "error", why)...)
 		time.Sleep(pause)
 		pause = min(2*pause, time.Second)
 	}
 }
 
-// sort lets go of the attempts that are done with, and returns those to try again after the pause.
-func (s *settler) sort(batch []*attempt, errs []error, err error, pause time.Duration) (again []*attempt) {
+// try settles the attempts whose leases are not lost, and returns those to try again, and why. No context of a caller or
+// of the worker is used: a settlement by one that has ended would never succeed. It appends to settlements.
+func (s *settler) try(batch []*attempt, settlements []Settlement) (again []*attempt, why error) {
 	w := s.w
-	next := time.Now().Add(pause)
+	w.mu.Lock()
+	batch = slices.DeleteFunc(batch, func(a *attempt) bool {
+		if a.lost {
+			w.drop(a)
+			w.log.Warn("lease lost: the attempt's outcome is dropped", a.attrs()...)
+			return true
+		}
+		settlements = append(settlements, a.settlement)
+		return false
+	})
+	w.mu.Unlock()
+	if len(batch) == 0 {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), w.lease)
+	errs, err := w.backend.Settle(ctx, settlements)
+	cancel()
+
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for i, a := range batch {
@@ -105,15 +140,15 @@ func (s *settler) sort(batch []*attempt, errs []error, err error, pause time.Dur
 			if w.log.Enabled(context.Background(), slog.LevelDebug) {
 				w.log.Debug("attempt settled", a.attrs("action", a.settlement.Action)...)
 			}
-		case a.lost, errors.Is(e, ErrLeaseLost):
+		case errors.Is(e, ErrLeaseLost):
 			w.log.Warn("lease lost: the attempt's outcome is dropped", a.attrs()...)
-		case errors.Is(e, ErrClosed), errors.Is(e, ErrInvalid) && len(batch) == 1, next.After(a.expires):
+		case errors.Is(e, ErrClosed), errors.Is(e, ErrInvalid) && (err == nil || len(batch) == 1):
 			w.log.Error("cannot settle the attempt; the task will run again", a.attrs("error", e)...)
 		default:
-			again = append(again, a)
+			again, why = append(again, a), e
 			continue
 		}
-		delete(w.held, a)
+		w.drop(a)
 	}
-	return again
+	return again, why
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"unicode"
 )
 
@@ -53,11 +54,6 @@ const (
 )
 
 var (
-	argsShapes   sync.Map // reflect.Type -> *argsShape
-	kwargsShapes sync.Map // reflect.Type -> *kwargsShape
-)
-
-var (
 	typeRaw             = reflect.TypeFor[Raw]()
 	typeJSONMarshaler   = reflect.TypeFor[json.Marshaler]()
 	typeJSONUnmarshaler = reflect.TypeFor[json.Unmarshaler]()
@@ -65,28 +61,43 @@ var (
 	typeTextUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
 )
 
-func argsShapeOf(t reflect.Type) *argsShape {
-	if s, ok := argsShapes.Load(t); ok {
-		return s.(*argsShape)
-	}
-	s, _ := argsShapes.LoadOrStore(t, newArgsShape(t))
-	return s.(*argsShape)
+// taskShape is the shape of a type of tasks.
+type taskShape struct {
+	typ    reflect.Type
+	args   *argsShape
+	kwargs *kwargsShape
 }
 
-func kwargsShapeOf(t reflect.Type) *kwargsShape {
-	if s, ok := kwargsShapes.Load(t); ok {
-		return s.(*kwargsShape)
+var (
+	taskShapes sync.Map // reflect.Type -> *taskShape
+
+	// latestShapes has those of the latest types, where they are found faster.
+	latestShapes [64]atomic.Pointer[taskShape]
+)
+
+// shapeOf returns the shape of [Task] with these payloads.
+func shapeOf[A, K any]() *taskShape {
+	t := reflect.TypeFor[Task[A, K]]()
+	id := reflect.ValueOf(t).Pointer() // of the type's description: any number will do
+	latest := &latestShapes[(id>>5^id>>11)%uintptr(len(latestShapes))]
+	if s := latest.Load(); s != nil && s.typ == t {
+		return s
 	}
-	s, _ := kwargsShapes.LoadOrStore(t, newKwargsShape(t))
-	return s.(*kwargsShape)
+	s, ok := taskShapes.Load(t)
+	if !ok {
+		s, _ = taskShapes.LoadOrStore(t, &taskShape{t, newArgsShape(reflect.TypeFor[A]()), newKwargsShape(reflect.TypeFor[K]())})
+	}
+	latest.Store(s.(*taskShape))
+	return s.(*taskShape)
 }
 
 // checkShapes reports whether A is positional and K named.
 func checkShapes[A, K any]() error {
-	if s := argsShapeOf(reflect.TypeFor[A]()); s.err != nil {
-		return s.err
+	s := shapeOf[A, K]()
+	if s.args.err != nil {
+		return s.args.err
 	}
-	return kwargsShapeOf(reflect.TypeFor[K]()).err
+	return s.kwargs.err
 }
 
 func newArgsShape(t reflect.Type) *argsShape {

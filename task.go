@@ -115,11 +115,16 @@ func (randomReader) Read(p []byte) (int, error) {
 
 // withPayload returns t with a payload instead of its own.
 func withPayload[A, K any](t *RawTask, args A, kwargs K) Task[A, K] {
-	return Task[A, K]{
-		ID: t.ID, FuncName: t.FuncName, Args: args, Kwargs: kwargs, CreatedAt: t.CreatedAt, TTL: t.TTL, Queue: t.Queue,
-		Priority: t.Priority, RunAt: t.RunAt, MaxAttempts: t.MaxAttempts, Timeout: t.Timeout, ResultTTL: t.ResultTTL,
-		Metadata: t.Metadata,
-	}
+	typed := Task[A, K]{Args: args, Kwargs: kwargs}
+	typed.setHead(t)
+	return typed
+}
+
+// setHead copies what is not payload.
+func (t *Task[A, K]) setHead(from *RawTask) {
+	t.ID, t.FuncName, t.CreatedAt, t.TTL = from.ID, from.FuncName, from.CreatedAt, from.TTL
+	t.Queue, t.Priority, t.RunAt, t.MaxAttempts = from.Queue, from.Priority, from.RunAt, from.MaxAttempts
+	t.Timeout, t.ResultTTL, t.Metadata = from.Timeout, from.ResultTTL, from.Metadata
 }
 
 // checkStart refuses a task whose TTL ends before it is due.

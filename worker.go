@@ -25,8 +25,8 @@ import (
 //   - [Snooze]: the task is run again after a delay, and the attempt does not count.
 //
 // A panic, and a handler that ends its goroutine, is a failed attempt whose [TaskError] has the stack. A payload that
-// cannot be decoded, or a result that cannot be encoded, fails the task for good. A task of a name that this worker does
-// not know is a failed attempt like any other: another worker may know it. A task whose TTL has passed is not started.
+// cannot be decoded, or a result that cannot be encoded, fails the task for good. A task of a name or a codec that this
+// worker does not know is a failed attempt like any other: another worker may know it. A task whose TTL has passed is not started.
 // An attempt that ends with its process, or loses its lease, counts; when it was the last, the task fails.
 //
 // # Contexts
@@ -52,11 +52,13 @@ type Worker struct {
 
 	handlers map[string]HandlerFunc // specs inside the middleware
 
-	mu      sync.Mutex
-	running bool
-	free    int                   // places for handlers
-	held    map[*attempt]struct{} // leases to extend
-	freed   chan struct{}         // holds a token after free has grown
+	mu       sync.Mutex
+	running  bool
+	ending   bool          // handlers have no more time
+	free     int           // places for handlers
+	troubled int           // attempts that the backend has failed to settle, and that are tried again
+	held     []*attempt    // from their lease until they are settled, in no order
+	freed    chan struct{} // holds a token after there may be more to reserve
 }
 
 // NewWorker returns a worker on the backend, which does nothing until Run. It fails with [ErrInvalid] if an option's
@@ -70,7 +72,7 @@ func NewWorker(b Backend, opts ...WorkerOption) (*Worker, error) {
 		lease: DefaultLease, shutdownTimeout: 30 * time.Second,
 		backoff: Exponential(DefaultRetryDelay, MaxRetryDelay), jitter: DefaultJitter, maxAttempts: DefaultRetries + 1,
 		log: slog.Default(), id: newWorkerID(),
-		held: make(map[*attempt]struct{}), freed: make(chan struct{}, 1),
+		freed: make(chan struct{}, 1),
 	}
 	for _, o := range opts {
 		if err := o.applyWorker(w); err != nil {
@@ -86,7 +88,9 @@ func NewWorker(b Backend, opts ...WorkerOption) (*Worker, error) {
 	for name, s := range w.specs {
 		h := HandlerFunc(func(ctx context.Context, t *RawTask) (RawResult, error) { return s.run(ctx, t, w.codecs) })
 		for i := len(w.middleware) - 1; i >= 0; i-- {
-			h = w.middleware[i](h)
+			if h = w.middleware[i](h); h == nil {
+				return nil, invalid("middleware %d returned nil for task %q", i+1, name)
+			}
 		}
 		w.handlers[name] = h
 	}
@@ -110,7 +114,8 @@ const afterShutdown = 5 * time.Second
 // Run takes and runs tasks until ctx ends, and then stops: it takes no further task, lets the handlers go on for the
 // shutdown timeout, ends their contexts, and gives back what had not finished without using up an attempt. It returns
 // nil once all handlers have returned, or an error that names the tasks whose handlers have not, 5 s after their contexts
-// ended: another worker will get these while they still run.
+// ended: another worker will get these while they still run. While the backend cannot settle what handlers have returned,
+// Run goes on trying for as long as a lease lasts.
 //
 // Trouble with the backend is logged and tried again, and ends Run only when the backend is closed, with [ErrClosed].
 // A worker can be run again after Run has returned, but not twice at once: that is [ErrInvalid].
@@ -122,7 +127,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		w.mu.Unlock()
 		return invalid("the worker is running already")
 	}
-	w.running = true
+	w.running, w.ending = true, false
 	w.mu.Unlock()
 	defer func() {
 		w.mu.Lock()
@@ -130,8 +135,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		w.mu.Unlock()
 	}()
 
-	handlerCtx, stopHandlers := context.WithCancelCause(context.WithoutCancel(ctx))
-	defer stopHandlers(ErrShutdown)
+	handlerCtx := context.WithoutCancel(ctx)
 	beatCtx, stopBeat := context.WithCancel(context.WithoutCancel(ctx))
 	var beat sync.WaitGroup
 	beat.Go(func() { w.heartbeat(beatCtx) })
@@ -147,24 +151,24 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	settler.Go(s.run)
 
-	w.log.Info("worker started", "queues", w.queues, "concurrency", w.concurrency, "tasks", len(w.handlers))
+	w.log.Debug("worker started", "queues", w.queues, "concurrency", w.concurrency, "tasks", len(w.handlers))
 	err := w.fetch(ctx, attempts)
 	close(attempts)
-	w.log.Info("worker stopping", "timeout", w.shutdownTimeout)
+	w.log.Debug("worker stopping", "timeout", w.shutdownTimeout)
 	done := make(chan struct{})
 	go func() {
 		handlers.Wait()
 		close(done)
 	}()
 	if !within(done, w.shutdownTimeout) {
-		stopHandlers(ErrShutdown)
+		w.endHandlers()
 		if !within(done, afterShutdown) {
 			err = errors.Join(err, w.abandon(s))
 		}
 	}
 	s.close()
 	settler.Wait()
-	w.log.Info("worker stopped")
+	w.log.Debug("worker stopped")
 	return err
 }
 
@@ -217,24 +221,29 @@ func (w *Worker) hold(leases []Lease, attempts chan<- *attempt, stopping bool) {
 		return
 	}
 	expires := time.Now().Add(w.lease)
-	all := make([]attempt, len(leases))
-	w.mu.Lock()
+	all := make([]*attempt, len(leases)) // each by itself: a long one must not keep the others' payloads
 	for i := range leases {
-		all[i] = attempt{lease: &leases[i], expires: expires, giveBack: stopping}
-		w.held[&all[i]] = struct{}{}
+		all[i] = &attempt{lease: leases[i], expires: expires, giveBack: stopping}
 	}
+	w.mu.Lock()
+	for i, a := range all {
+		a.index = len(w.held) + i
+	}
+	w.held = append(w.held, all...)
 	w.mu.Unlock()
-	for i := range all {
-		attempts <- &all[i]
+	for _, a := range all {
+		attempts <- a
 	}
 }
 
-// reserve takes all the places that are free, and waits until one is.
+// reserve takes all the places that are free, and waits until one is. Attempts that cannot be settled count like those
+// that run: a backend in trouble is not asked for ever more tasks.
 func (w *Worker) reserve(ctx context.Context) (n int, ok bool) {
 	for {
 		runtime.Gosched() // handlers that are about to return do so first, and one lease serves them all
 		w.mu.Lock()
-		n, w.free = w.free, 0
+		n = max(min(w.free, w.concurrency-w.troubled), 0)
+		w.free -= n
 		w.mu.Unlock()
 		if n > 0 {
 			return n, true
@@ -254,9 +263,45 @@ func (w *Worker) unreserve(n int) {
 	w.mu.Lock()
 	w.free += n
 	w.mu.Unlock()
+	w.wakeReserve()
+}
+
+func (w *Worker) addTroubled(n int) {
+	if n == 0 {
+		return
+	}
+	w.mu.Lock()
+	w.troubled += n
+	w.mu.Unlock()
+	w.wakeReserve()
+}
+
+func (w *Worker) wakeReserve() {
 	select {
 	case w.freed <- struct{}{}:
 	default:
+	}
+}
+
+// drop lets go of an attempt. The worker's mu is locked.
+func (w *Worker) drop(a *attempt) {
+	last := len(w.held) - 1
+	w.held[a.index] = w.held[last]
+	w.held[a.index].index = a.index
+	w.held[last] = nil
+	w.held = w.held[:last]
+}
+
+// endHandlers ends the contexts of the handlers. It does so one by one: a context that they had in common would be a
+// lock that all of them take twice.
+func (w *Worker) endHandlers() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ending = true
+	for _, a := range w.held {
+		if a.cancel != nil {
+			a.cancel(ErrShutdown)
+		}
 	}
 }
 
@@ -264,7 +309,7 @@ func (w *Worker) unreserve(n int) {
 func (w *Worker) abandon(s *settler) error {
 	w.mu.Lock()
 	var stuck []*attempt
-	for a := range w.held {
+	for _, a := range w.held {
 		if !a.settling {
 			stuck = append(stuck, a)
 		}
@@ -274,6 +319,9 @@ func (w *Worker) abandon(s *settler) error {
 	for i, a := range stuck {
 		ids[i] = a.lease.Task.ID
 		s.settle(a, Settlement{Action: ActionRelease})
+	}
+	if len(ids) == 0 {
+		return nil // the last ones wait only to be settled
 	}
 	w.log.Error("handlers have not returned; their tasks are given back", "tasks", ids)
 	return fmt.Errorf("omniq: worker: %d handlers have not returned %v after their contexts ended: tasks %v",
@@ -298,9 +346,11 @@ func (w *Worker) extend(ctx context.Context) {
 	w.mu.Lock()
 	held := make([]*attempt, 0, len(w.held))
 	leases := make([]LeaseID, 0, len(w.held))
-	for a := range w.held {
-		held = append(held, a)
-		leases = append(leases, a.lease.LeaseID)
+	for _, a := range w.held {
+		if !a.lost {
+			held = append(held, a)
+			leases = append(leases, a.lease.LeaseID)
+		}
 	}
 	w.mu.Unlock()
 	if len(held) == 0 {
@@ -320,11 +370,9 @@ func (w *Worker) extend(ctx context.Context) {
 		case err == nil && (errs == nil || errs[i] == nil):
 			a.expires = asked.Add(w.lease)
 		case err == nil && errors.Is(errs[i], ErrLeaseLost), !time.Now().Before(a.expires):
-			if _, ok := w.held[a]; ok {
-				a.lost = true
-				if a.cancel != nil {
-					a.cancel(ErrLeaseLost)
-				}
+			a.lost = true
+			if a.cancel != nil {
+				a.cancel(ErrLeaseLost)
 			}
 		}
 	}

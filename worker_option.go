@@ -127,7 +127,7 @@ func RetryDelays(backoff Backoff, jitter float64) WorkerOption {
 }
 
 // Logger sets where the worker logs, [slog.Default] by default: failed attempts at level Warn, tasks that failed for
-// good and trouble with the backend at Error, its own start and stop at Info, each settled task at Debug.
+// good and trouble with the backend at Error, each settled task and its own start and stop at Debug.
 func Logger(l *slog.Logger) WorkerOption {
 	return workerOption(func(w *Worker) error {
 		if l == nil {

@@ -36,9 +36,11 @@ func AppendDuration(dst []byte, d time.Duration) []byte {
 	dst = append(dst, 'T')
 	dst = strconv.AppendInt(dst, micros/microsPerSecond, 10)
 	if frac := int(micros % microsPerSecond); frac != 0 {
-		dst = append2(append(dst, '.'), frac/10000)
-		dst = append2(dst, frac/100%100)
-		dst = append2(dst, frac%100)
+		dst = append(dst, ".000000"...)
+		text := dst[len(dst)-6:]
+		put2(text, frac/10000)
+		put2(text[2:], frac/100%100)
+		put2(text[4:], frac%100)
 		for dst[len(dst)-1] == '0' {
 			dst = dst[:len(dst)-1]
 		}
@@ -105,10 +107,12 @@ func ParseDuration(text []byte) (time.Duration, error) {
 				return fail()
 			}
 		}
-		whole, err := strconv.ParseUint(string(number), 10, 64)
 		per := units[unit].micros
-		if err != nil || whole > uint64(maxMicros)/per {
-			return tooLong(text)
+		whole := uint64(0)
+		for _, c := range number {
+			if whole = whole*10 + uint64(c-'0'); whole > uint64(maxMicros)/per {
+				return tooLong(text)
+			}
 		}
 		part := int64(whole*per) + fraction(frac, per)
 		if part > maxMicros-total {

@@ -8,10 +8,14 @@ import (
 	"time"
 )
 
+const (
+	secondsPerDay  = 86400
+	daysBeforeUnix = 719468 // from 0000-03-01 to 1970-01-01
+)
+
 // AppendTime appends t in UTC with six fraction digits or none. A year outside 1 to 9999 is an error. What is
 // shorter than a microsecond is cut off.
 func AppendTime(dst []byte, t time.Time) ([]byte, error) {
-	const secondsPerDay, daysBeforeUnix = 86400, 719468 // days from 0000-03-01 to 1970-01-01
 	seconds := t.Unix()
 	days := seconds / secondsPerDay
 	rest := int(seconds % secondsPerDay)
@@ -23,20 +27,32 @@ func AppendTime(dst []byte, t time.Time) ([]byte, error) {
 		return dst, fmt.Errorf("year %d is outside 1 to 9999", t.UTC().Year())
 	}
 	year, month, day := civil(uint32(days))
-	hour, minute, second := rest/3600, rest/60%60, rest%60
-	dst = append2(dst, year/100)
-	dst = append2(dst, year%100)
-	dst = append2(append(dst, '-'), month)
-	dst = append2(append(dst, '-'), day)
-	dst = append2(append(dst, 'T'), hour)
-	dst = append2(append(dst, ':'), minute)
-	dst = append2(append(dst, ':'), second)
-	if micros := t.Nanosecond() / 1000; micros != 0 {
-		dst = append2(append(dst, '.'), micros/10000)
-		dst = append2(dst, micros/100%100)
-		dst = append2(dst, micros%100)
+	const form = "0000-00-00T00:00:00.000000Z"
+	n := len(dst)
+	dst = append(dst, form...)
+	text := (*[len(form)]byte)(dst[n:])
+	put2(text[0:], year/100)
+	put2(text[2:], year%100)
+	put2(text[5:], month)
+	put2(text[8:], day)
+	put2(text[11:], rest/3600)
+	put2(text[14:], rest/60%60)
+	put2(text[17:], rest%60)
+	micros := t.Nanosecond() / 1000
+	if micros == 0 {
+		text[19] = 'Z'
+		return dst[:n+20], nil
 	}
-	return append(dst, 'Z'), nil
+	put2(text[20:], micros/10000)
+	put2(text[22:], micros/100%100)
+	put2(text[24:], micros%100)
+	return dst, nil
+}
+
+// put2 writes two digits to the beginning of text.
+func put2(text []byte, n int) {
+	_ = text[1]
+	text[0], text[1] = byte('0'+uint(n)/10), byte('0'+uint(n)%10)
 }
 
 // civil is the date that is so many days after 0000-03-01 in the proleptic Gregorian calendar: a year that begins in
@@ -54,10 +70,6 @@ func civil(days uint32) (year, month, day int) {
 	return year, month, day
 }
 
-func append2(dst []byte, n int) []byte {
-	return append(dst, byte('0'+n/10), byte('0'+n%10))
-}
-
 // ParseTime reads an RFC 3339 time and returns it in UTC. The separator may be T, t or a space, the zone Z, z,
 // ±hh:mm, ±hhmm or absent, which means UTC; fractions of any length are rounded half up to microseconds.
 func ParseTime(s []byte) (time.Time, error) {
@@ -67,16 +79,10 @@ func ParseTime(s []byte) (time.Time, error) {
 	if len(s) < 19 || s[4] != '-' || s[7] != '-' || s[10] != 'T' && s[10] != 't' && s[10] != ' ' || s[13] != ':' || s[16] != ':' {
 		return fail()
 	}
-	century, ok1 := parse2(s[0:])
-	year, ok2 := parse2(s[2:])
-	month, ok3 := parse2(s[5:])
-	day, ok4 := parse2(s[8:])
-	hour, ok5 := parse2(s[11:])
-	minute, ok6 := parse2(s[14:])
-	second, ok7 := parse2(s[17:])
-	year += 100 * century
-	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || !ok6 || !ok7 || year < 1 ||
-		month < 1 || month > 12 || day < 1 || day > daysIn(year, month) || hour > 23 || minute > 59 || second > 59 {
+	year, month, day := 100*parse2(s, 0)+parse2(s, 2), parse2(s, 5), parse2(s, 8)
+	hour, minute, second := parse2(s, 11), parse2(s, 14), parse2(s, 17)
+	if year < 1 || year > 9999 || month < 1 || month > 12 || day < 1 || day > 28 && day > daysIn(year, month) ||
+		hour > 23 || minute > 59 || second > 59 {
 		return fail()
 	}
 	rest := s[19:]
@@ -89,19 +95,34 @@ func ParseTime(s []byte) (time.Time, error) {
 		micros = fraction(rest[1:1+n], 1_000_000)
 		rest = rest[1+n:]
 	}
-	offset, ok := parseZone(rest)
-	if !ok {
-		return fail()
+	var offset int64
+	if len(rest) != 1 || rest[0] != 'Z' {
+		var ok bool
+		if offset, ok = parseZone(rest); !ok {
+			return fail()
+		}
 	}
-	t := time.Date(year, time.Month(month), day, hour, minute, second, 0, time.UTC)
-	t = t.Add(time.Duration(micros)*time.Microsecond - offset)
-	if y := t.Year(); y < 1 || y > 9999 {
+	seconds := secondsPerDay*(days(year, month, day)-daysBeforeUnix) + int64(3600*hour+60*minute+second) - offset
+	if micros == 1_000_000 {
+		seconds, micros = seconds+1, 0
+	}
+	const first, last = (306 - daysBeforeUnix) * secondsPerDay, (3652365-daysBeforeUnix)*secondsPerDay - 1
+	if seconds < first || seconds > last {
 		return time.Time{}, fmt.Errorf("%.60q is outside the years 1 to 9999 in UTC", s)
 	}
-	return t, nil
+	return time.Unix(seconds, micros*1000).UTC(), nil
 }
 
-func parseZone(s []byte) (offset time.Duration, ok bool) {
+// days is the reverse of civil.
+func days(year, month, day int) int64 {
+	if month <= 2 {
+		year, month = year-1, month+12
+	}
+	return int64(365*year + year/4 - year/100 + year/400 + (153*(month-3)+2)/5 + day - 1)
+}
+
+// parseZone returns the seconds that a zone is ahead of UTC.
+func parseZone(s []byte) (offset int64, ok bool) {
 	switch {
 	case len(s) == 0, len(s) == 1 && (s[0] == 'Z' || s[0] == 'z'):
 		return 0, true
@@ -116,21 +137,24 @@ func parseZone(s []byte) (offset time.Duration, ok bool) {
 	if len(s) != 4 {
 		return 0, false
 	}
-	hours, ok1 := parse2(s)
-	minutes, ok2 := parse2(s[2:])
-	if !ok1 || !ok2 || hours > 23 || minutes > 59 {
+	hours, minutes := parse2(s, 0), parse2(s, 2)
+	if hours > 23 || minutes > 59 {
 		return 0, false
 	}
-	offset = time.Duration(hours)*time.Hour + time.Duration(minutes)*time.Minute
+	offset = int64(3600*hours + 60*minutes)
 	if negative {
 		offset = -offset
 	}
 	return offset, true
 }
 
-func parse2(s []byte) (n int, ok bool) {
-	a, b := s[0]-'0', s[1]-'0'
-	return int(a)*10 + int(b), a <= 9 && b <= 9
+// parse2 is the value of the two digits at i, or more than any two digits have.
+func parse2(s []byte, i int) int {
+	a, b := s[i]-'0', s[i+1]-'0'
+	if a > 9 || b > 9 {
+		return 1 << 16
+	}
+	return int(a)*10 + int(b)
 }
 
 func daysIn(year, month int) int {
@@ -162,6 +186,9 @@ func fraction(frac []byte, unit uint64) int64 {
 	for _, c := range frac[:min(len(frac), 18)] {
 		f = f*10 + uint64(c-'0')
 		scale *= 10
+	}
+	if scale == unit {
+		return int64(f)
 	}
 	hi, lo := bits.Mul64(f, unit)
 	lo, carry := bits.Add64(lo, scale/2, 0)

@@ -2,20 +2,34 @@ package jsontext
 
 // Object walks over the members of an object and checks each on the way.
 type Object struct {
-	Data     []byte
+	walk
+	Key        []byte // without quotes and escapes; a part of the data where it has no escape
+	Expected   bool   // the key is what NextKey was given
+	Start, End int    // the value is data[Start:End]; End only when it was skipped
+	Plain      bool   // the value is plain, see [Skip]
+}
+
+// walk is the way through an array or an object.
+type walk struct {
+	scanner
 	at       int // behind what was read
 	maxDepth int
 	begun    bool
-	spaced   bool // white space was seen
-	member   Member
 }
 
-// Member is a key of an object and the place of its value.
-type Member struct {
-	Key        []byte // without quotes and escapes; a part of the data where it has no escape
-	Start, End int    // the value is data[Start:End]
-	Plain      bool   // the value is plain, see [Skip]
+// step goes to what follows in the array or the object.
+func (w *walk) step(closing byte) (more bool, err error) {
+	if w.begun {
+		w.at, more, err = w.next(w.at, closing)
+	} else {
+		w.begun = true
+		w.at, more, err = w.open(w.at, closing, w.maxDepth)
+	}
+	return more, err
 }
+
+// At is the place behind what was read: behind the whole when Next has returned false.
+func (w *walk) At() int { return w.at }
 
 // NewObject begins at the object that starts at i. Where something else stands there, the error says so.
 func NewObject(data []byte, i, maxDepth int) (Object, error) {
@@ -25,113 +39,61 @@ func NewObject(data []byte, i, maxDepth int) (Object, error) {
 	if data[i] != '{' {
 		return Object{}, syntaxError(i, "found %s, want an object", Kind(data[i]))
 	}
-	return Object{Data: data, at: i, maxDepth: maxDepth}, nil
+	return Object{walk: walk{scanner: scanner{data: data}, at: i, maxDepth: maxDepth}}, nil
 }
 
-// Next reads the next member, which [Object.Member] then tells. It returns false at the end of the object.
-func (o *Object) Next() (bool, error) { return o.NextOf("") }
-
-// NextOf is Next, and faster if the member's key, in quotes and with its colon, is expect.
-func (o *Object) NextOf(expect string) (bool, error) {
-	data, i := o.Data, o.at
-	if !o.begun {
-		if o.maxDepth <= 0 {
-			return false, syntaxError(i, "more arrays and objects inside each other than allowed")
-		}
-		o.begun = true
-		i = o.space(i + 1)
-		if i < len(data) && data[i] == '}' {
-			o.at = i + 1
-			return false, nil
-		}
-	} else {
-		i = o.space(i)
-		if i < len(data) && data[i] == '}' {
-			o.at = i + 1
-			return false, nil
-		}
-		if i >= len(data) || data[i] != ',' {
-			return false, wantAt(data, i, "',' or '}'")
-		}
-		i = o.space(i + 1)
+// Next reads the next member. It returns false at the end of the object.
+func (o *Object) Next() (bool, error) {
+	more, err := o.NextKey("")
+	if more {
+		err = o.SkipValue()
 	}
-	m := &o.member
-	var err error
-	if n := len(expect); n > 0 && len(data)-i > n && string(data[i:i+n]) == expect {
-		m.Key = data[i+1 : i+n-2]
-		i += n
-	} else if i, err = o.key(i); err != nil {
+	return more && err == nil, err
+}
+
+// NextKey is Next without the value, for which SkipValue or Jump must be called. It is faster if the key, in quotes and
+// with its colon, is expect.
+func (o *Object) NextKey(expect string) (bool, error) {
+	more, err := o.step('}')
+	if !more || err != nil {
 		return false, err
 	}
-	m.Start = o.space(i)
-	m.End, m.Plain, err = Skip(data, m.Start, o.maxDepth-1)
+	i := o.at
+	if n := len(expect); n > 0 && len(o.data)-i > n && string(o.data[i:i+n]) == expect {
+		o.Key, o.Expected = o.data[i+1:i+n-2], true
+		o.Start = o.space(i + n)
+		return true, nil
+	}
+	if i >= len(o.data) || o.data[i] != '"' {
+		return false, wantAt(o.data, i, "a key in double quotes")
+	}
+	o.plain = true
+	end, err := o.string(i)
 	if err != nil {
 		return false, err
 	}
-	o.at = m.End
-	return true, nil
+	o.Key, o.Expected = o.data[i+1:end-1], false
+	if !o.plain {
+		o.Key = appendUnquoted(nil, o.data[i:end])
+	}
+	o.Start, err = o.colon(end)
+	return err == nil, err
 }
 
-// key reads the key at i and its colon, and returns the place behind them.
-func (o *Object) key(i int) (int, error) {
-	data := o.Data
-	if i >= len(data) || data[i] != '"' {
-		return i, wantAt(data, i, "a key in double quotes")
-	}
-	end, plain, err := skipString(data, i)
-	if err != nil {
-		return i, err
-	}
-	o.member.Key = data[i+1 : end-1]
-	if !plain {
-		o.member.Key = appendUnquoted(nil, data[i:end])
-		o.spaced = true
-	}
-	i = o.space(end)
-	if i >= len(data) || data[i] != ':' {
-		return i, wantAt(data, i, "':'")
-	}
-	return i + 1, nil
+// SkipValue checks the value of the key that was read, and goes behind it.
+func (o *Object) SkipValue() (err error) {
+	o.End, o.Plain, err = Skip(o.data, o.Start, o.maxDepth-1)
+	o.at = o.End
+	return err
 }
 
-// Member is what the last Next read. It is overwritten by the next one.
-func (o *Object) Member() *Member { return &o.member }
-
-// At is the place behind what was read: behind the object when Next has returned false.
-func (o *Object) At() int { return o.at }
-
-func (o *Object) space(i int) int {
-	if i < len(o.Data) && o.Data[i] > ' ' {
-		return i
-	}
-	j := SkipSpace(o.Data, i)
-	o.spaced = o.spaced || j > i
-	return j
-}
-
-func (o *Object) skip() (end int, plain bool, err error) {
-	plain = true
-	for {
-		ok, err := o.Next()
-		if err != nil {
-			return o.at, false, err
-		}
-		if !ok {
-			return o.at, plain && !o.spaced, nil
-		}
-		plain = plain && o.member.Plain
-	}
-}
+// Jump goes behind the value of the key that was read, which ends at end and has been checked.
+func (o *Object) Jump(end int) { o.at = end }
 
 // Array walks over the elements of an array and checks each on the way.
 type Array struct {
-	Data       []byte
-	Start, End int  // the element that the last Next read is Data[Start:End]
-	Plain      bool // it is plain, see [Skip]
-	at         int
-	maxDepth   int
-	begun      bool
-	spaced     bool
+	walk
+	Start, End int // the element that the last Next read is data[Start:End]
 }
 
 // NewArray begins at the array that starts at i. Where something else stands there, the error says so.
@@ -142,66 +104,19 @@ func NewArray(data []byte, i, maxDepth int) (Array, error) {
 	if data[i] != '[' {
 		return Array{}, syntaxError(i, "found %s, want an array", Kind(data[i]))
 	}
-	return Array{Data: data, at: i, maxDepth: maxDepth}, nil
+	return Array{walk: walk{scanner: scanner{data: data}, at: i, maxDepth: maxDepth}}, nil
 }
 
 // Next reads the next element. It returns false at the end of the array.
 func (a *Array) Next() (bool, error) {
-	data, i := a.Data, a.at
-	if !a.begun {
-		if a.maxDepth <= 0 {
-			return false, syntaxError(i, "more arrays and objects inside each other than allowed")
-		}
-		a.begun = true
-		i = a.space(i + 1)
-		if i < len(data) && data[i] == ']' {
-			a.at = i + 1
-			return false, nil
-		}
-	} else {
-		i = a.space(i)
-		if i < len(data) && data[i] == ']' {
-			a.at = i + 1
-			return false, nil
-		}
-		if i >= len(data) || data[i] != ',' {
-			return false, wantAt(data, i, "',' or ']'")
-		}
-		i = a.space(i + 1)
-	}
-	a.Start = i
-	end, plain, err := Skip(data, i, a.maxDepth-1)
-	if err != nil {
+	more, err := a.step(']')
+	if !more || err != nil {
 		return false, err
 	}
-	a.End, a.Plain, a.at = end, plain, end
-	return true, nil
-}
-
-// At is the place behind what was read: behind the array when Next has returned false.
-func (a *Array) At() int { return a.at }
-
-func (a *Array) space(i int) int {
-	if i < len(a.Data) && a.Data[i] > ' ' {
-		return i
-	}
-	j := SkipSpace(a.Data, i)
-	a.spaced = a.spaced || j > i
-	return j
-}
-
-func (a *Array) skip() (end int, plain bool, err error) {
-	plain = true
-	for {
-		ok, err := a.Next()
-		if err != nil {
-			return a.at, false, err
-		}
-		if !ok {
-			return a.at, plain && !a.spaced, nil
-		}
-		plain = plain && a.Plain
-	}
+	a.Start = a.at
+	a.End, _, err = Skip(a.data, a.at, a.maxDepth-1)
+	a.at = a.End
+	return err == nil, err
 }
 
 func wantAt(data []byte, i int, want string) error {

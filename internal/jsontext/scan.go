@@ -5,6 +5,7 @@ package jsontext
 import (
 	"encoding/binary"
 	"fmt"
+	"math/bits"
 	"strconv"
 	"unicode/utf8"
 )
@@ -62,31 +63,114 @@ func End(data []byte, i int) error {
 // Skip checks the value that begins at i, which is no white space, and returns the place behind it. It is plain when
 // its compact form is the same bytes: no white space and no escapes.
 func Skip(data []byte, i, maxDepth int) (end int, plain bool, err error) {
-	if i >= len(data) {
-		return i, false, syntaxError(i, "the document ends where a value is wanted")
+	s := scanner{data: data, plain: true}
+	end, err = s.value(i, maxDepth)
+	return end, s.plain && err == nil, err
+}
+
+// scanner checks values. Its methods are given the place where something begins and return the place behind it.
+type scanner struct {
+	data  []byte
+	plain bool // neither white space nor escapes were seen
+}
+
+func (s *scanner) value(i, maxDepth int) (int, error) {
+	if i >= len(s.data) {
+		return i, syntaxError(i, "the document ends where a value is wanted")
 	}
-	switch c := data[i]; c {
+	switch c := s.data[i]; c {
 	case '"':
-		return skipString(data, i)
+		return s.string(i)
 	case '{':
-		o := Object{Data: data, at: i, maxDepth: maxDepth}
-		return o.skip()
+		return s.object(i, maxDepth)
 	case '[':
-		a := Array{Data: data, at: i, maxDepth: maxDepth}
-		return a.skip()
+		return s.array(i, maxDepth)
 	case 't':
-		end, err = skipLiteral(data, i, "true")
+		return skipLiteral(s.data, i, "true")
 	case 'f':
-		end, err = skipLiteral(data, i, "false")
+		return skipLiteral(s.data, i, "false")
 	case 'n':
-		end, err = skipLiteral(data, i, "null")
+		return skipLiteral(s.data, i, "null")
+	case '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
+		return skipNumber(s.data, i)
 	default:
-		if c != '-' && (c < '0' || c > '9') {
-			return i, false, syntaxError(i, "%s where a value is wanted", quoteByte(c))
-		}
-		end, err = skipNumber(data, i)
+		return i, syntaxError(i, "%s where a value is wanted", quoteByte(c))
 	}
-	return end, err == nil, err
+}
+
+func (s *scanner) object(i, maxDepth int) (int, error) {
+	i, more, err := s.open(i, '}', maxDepth)
+	for more && err == nil {
+		if i >= len(s.data) || s.data[i] != '"' {
+			return i, wantAt(s.data, i, "a key in double quotes")
+		}
+		if i, err = s.string(i); err != nil {
+			break
+		}
+		if i, err = s.colon(i); err != nil {
+			break
+		}
+		if i, err = s.value(i, maxDepth-1); err != nil {
+			break
+		}
+		i, more, err = s.next(i, '}')
+	}
+	return i, err
+}
+
+func (s *scanner) array(i, maxDepth int) (int, error) {
+	i, more, err := s.open(i, ']', maxDepth)
+	for more && err == nil {
+		if i, err = s.value(i, maxDepth-1); err != nil {
+			break
+		}
+		i, more, err = s.next(i, ']')
+	}
+	return i, err
+}
+
+// open goes from the bracket that opens an array or an object to what stands first in it, or behind its end.
+func (s *scanner) open(i int, closing byte, maxDepth int) (at int, more bool, err error) {
+	if maxDepth <= 0 {
+		return i, false, syntaxError(i, "more arrays and objects inside each other than allowed")
+	}
+	if i = s.space(i + 1); i < len(s.data) && s.data[i] == closing {
+		return i + 1, false, nil
+	}
+	return i, true, nil
+}
+
+// next goes from the end of a value in an array or an object to what follows in it, or behind its end.
+func (s *scanner) next(i int, closing byte) (at int, more bool, err error) {
+	if i >= len(s.data) || s.data[i] <= ' ' {
+		i = s.space(i)
+	}
+	switch {
+	case i < len(s.data) && s.data[i] == ',':
+		return s.space(i + 1), true, nil
+	case i < len(s.data) && s.data[i] == closing:
+		return i + 1, false, nil
+	}
+	return i, false, wantAt(s.data, i, "',' or "+quoteByte(closing))
+}
+
+// colon goes from the end of a key to the value behind its colon.
+func (s *scanner) colon(i int) (int, error) {
+	if i >= len(s.data) || s.data[i] != ':' {
+		if i = s.space(i); i >= len(s.data) || s.data[i] != ':' {
+			return i, wantAt(s.data, i, "':'")
+		}
+	}
+	return s.space(i + 1), nil
+}
+
+func (s *scanner) space(i int) int {
+	if i < len(s.data) && s.data[i] > ' ' {
+		return i
+	}
+	end := SkipSpace(s.data, i)
+	s.plain = s.plain && end == i
+	return end
 }
 
 func skipLiteral(data []byte, i int, lit string) (int, error) {
@@ -101,34 +185,26 @@ func skipNumber(data []byte, start int) (int, error) {
 	if data[i] == '-' {
 		i++
 	}
-	digits := func() bool {
-		from := i
-		for i < len(data) && '0' <= data[i] && data[i] <= '9' {
-			i++
-		}
-		return i > from
-	}
-	if i < len(data) && data[i] == '0' {
-		i++
-		if i < len(data) && '0' <= data[i] && data[i] <= '9' {
-			return i, syntaxError(i, "a digit behind a leading zero")
-		}
-	} else if !digits() {
+	from := i
+	if i = skipDigits(data, i); i == from {
 		return i, syntaxError(i, "a number without a digit")
 	}
+	if data[from] == '0' && i-from > 1 {
+		return from + 1, syntaxError(from+1, "a digit behind a leading zero")
+	}
 	if i < len(data) && data[i] == '.' {
-		i++
-		if !digits() {
+		from = i + 1
+		if i = skipDigits(data, from); i == from {
 			return i, syntaxError(i, "a number without a digit behind its point")
 		}
 	}
 	exponent := i < len(data) && (data[i] == 'e' || data[i] == 'E')
 	if exponent {
-		i++
-		if i < len(data) && (data[i] == '+' || data[i] == '-') {
-			i++
+		from = i + 1
+		if from < len(data) && (data[from] == '+' || data[from] == '-') {
+			from++
 		}
-		if !digits() {
+		if i = skipDigits(data, from); i == from {
 			return i, syntaxError(i, "a number without a digit in its exponent")
 		}
 	}
@@ -140,49 +216,59 @@ func skipNumber(data []byte, start int) (int, error) {
 	return i, nil
 }
 
+func skipDigits(data []byte, i int) int {
+	for i < len(data) && data[i]-'0' <= 9 {
+		i++
+	}
+	return i
+}
+
 const (
 	eachByte = 0x0101010101010101
 	highBits = 0x8080808080808080
 )
 
-// special has a high bit set if one of the eight bytes of w ends a string's plain run: a quote, a backslash, a
-// control character or a byte that is not ASCII.
+// special looks for what ends a string's plain run: a quote, a backslash, a control character or a byte that is not
+// ASCII. The lowest bit that is set in the result is the high bit of the first of these in w, which is read in little
+// endian; those above mean nothing. Without any the result is 0.
 func special(w uint64) uint64 {
 	quote := w ^ eachByte*'"'
 	slash := w ^ eachByte*'\\'
 	return ((w - eachByte*0x20) | (quote - eachByte) | (slash - eachByte) | w) & highBits
 }
 
-// skipString checks the string whose opening quote is at i. It is plain when it holds no escape.
-func skipString(data []byte, i int) (end int, plain bool, err error) {
-	start := i
-	plain = true
-	i++
+// string goes from the opening quote of a string behind its closing one.
+func (s *scanner) string(start int) (end int, err error) {
+	data, i := s.data, start+1
 	for {
-		for len(data)-i >= 8 && special(binary.LittleEndian.Uint64(data[i:])) == 0 {
+		for len(data)-i >= 8 {
+			if w := special(binary.LittleEndian.Uint64(data[i:])); w != 0 {
+				i += bits.TrailingZeros64(w) / 8
+				break
+			}
 			i += 8
 		}
 		if i >= len(data) {
-			return i, false, syntaxError(start, "a string without an end")
+			return i, syntaxError(start, "a string without an end")
 		}
 		switch c := data[i]; {
 		case c == '"':
-			return i + 1, plain, nil
+			return i + 1, nil
 		case c == '\\':
-			plain = false
+			s.plain = false
 			_, n, err := unescape(data[i:])
 			if err != nil {
-				return i, false, &SyntaxError{Offset: i, Msg: err.Error()}
+				return i, &SyntaxError{Offset: i, Msg: err.Error()}
 			}
 			i += n
 		case c < ' ':
-			return i, false, syntaxError(i, "control character %s in a string", quoteByte(c))
+			return i, syntaxError(i, "control character %s in a string", quoteByte(c))
 		case c < utf8.RuneSelf:
 			i++
 		default:
 			_, n := utf8.DecodeRune(data[i:])
 			if n == 1 {
-				return i, false, syntaxError(i, "invalid UTF-8")
+				return i, syntaxError(i, "invalid UTF-8")
 			}
 			i += n
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/bits"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -16,11 +17,8 @@ func AppendString(dst []byte, s string) ([]byte, error) {
 	old := len(dst)
 	dst = append(dst, '"')
 	from := 0
-	for i := 0; i < len(s); {
-		for len(s)-i >= 8 && special(load64(s, i)) == 0 {
-			i += 8
-		}
-		if i == len(s) {
+	for i := 0; ; {
+		if i = skipPlain(s, i); i == len(s) {
 			break
 		}
 		c := s[i]
@@ -32,10 +30,6 @@ func AppendString(dst []byte, s string) ([]byte, error) {
 			i += n
 			continue
 		}
-		if c >= ' ' && c != '"' && c != '\\' {
-			i++
-			continue
-		}
 		dst = append(dst, s[from:i]...)
 		dst = appendEscape(dst, c)
 		i++
@@ -43,6 +37,20 @@ func AppendString(dst []byte, s string) ([]byte, error) {
 	}
 	dst = append(dst, s[from:]...)
 	return append(dst, '"'), nil
+}
+
+// skipPlain returns the place of the first byte at or after i that cannot be copied without a look, see [special].
+func skipPlain(s string, i int) int {
+	for len(s)-i >= 8 {
+		if w := special(load64(s, i)); w != 0 {
+			return i + bits.TrailingZeros64(w)/8
+		}
+		i += 8
+	}
+	for i < len(s) && ' ' <= s[i] && s[i] < utf8.RuneSelf && s[i] != '"' && s[i] != '\\' {
+		i++
+	}
+	return i
 }
 
 // load64 is the eight bytes of s at i.
@@ -75,14 +83,15 @@ func Unquote(data []byte) (string, error) {
 	if len(data) < 2 || data[0] != '"' {
 		return "", syntaxError(0, "want a string")
 	}
-	end, plain, err := skipString(data, 0)
+	s := scanner{data: data, plain: true}
+	end, err := s.string(0)
 	if err != nil {
 		return "", err
 	}
 	if end != len(data) {
 		return "", syntaxError(end, "something stands behind the string")
 	}
-	if plain {
+	if s.plain {
 		return string(data[1 : len(data)-1]), nil
 	}
 	return string(appendUnquoted(nil, data)), nil

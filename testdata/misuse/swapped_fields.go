@@ -1,0 +1,27 @@
+// want: cannot use 640 (untyped int constant) as string value in struct literal
+
+package main
+
+import (
+	"context"
+
+	"github.com/omniq-go/omniq"
+)
+
+type args struct {
+	Path  string
+	Width int
+}
+
+type opts struct {
+	Quality int
+}
+
+type thumb struct{ Path string }
+
+var resize = omniq.Refer[args, opts, thumb]("images.resize")
+
+func main() {
+	ctx, client := context.Background(), (*omniq.Client)(nil)
+	_, _ = resize.Enqueue(ctx, client, args{640, "a.png"}, opts{80})
+}
