@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math/big"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -207,12 +208,7 @@ func oneOf(names ...string) func([]byte) bool {
 		if v[0] != '"' || json.Unmarshal(v, &s) != nil {
 			return false
 		}
-		for _, name := range names {
-			if s == name {
-				return true
-			}
-		}
-		return false
+		return slices.Contains(names, s)
 	}
 }
 
