@@ -89,7 +89,7 @@ func ParseDuration(text []byte) (time.Duration, error) {
 			continue
 		}
 		n := digits(s)
-		if n == 0 || n == len(s) {
+		if n == 0 || n == len(s) || unit == time1-1 {
 			return fail()
 		}
 		number, frac := s[:n], []byte(nil)

@@ -40,7 +40,8 @@ func TestParseDuration(t *testing.T) {
 		{in: "P1H", bad: true}, {in: "PT1D", bad: true}, {in: "PT1M1H", bad: true}, {in: "PT1S1S", bad: true},
 		{in: "PT.5S", bad: true}, {in: "PT1.S", bad: true}, {in: "PT1.5H1S", bad: true}, {in: "PT-1S", bad: true},
 		{in: "P-1D", bad: true}, {in: "--P1D", bad: true}, {in: "PTT1S", bad: true}, {in: "P1DT1S ", bad: true},
-		{in: "1H", bad: true}, {in: "P1D1D", bad: true}, {in: "P1T", bad: true}, {in: "P1TS", bad: true},
+		{in: "1H", bad: true}, {in: "P1D1D", bad: true}, {in: "P1T", bad: true}, {in: "P1D1H", bad: true},
+		{in: "P1D1S", bad: true}, {in: "P1D1T", bad: true}, {in: "P1D1", bad: true}, {in: "P1TS", bad: true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.in, func(t *testing.T) {
