@@ -12,7 +12,6 @@ package backendtest
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -24,8 +23,9 @@ import (
 	"github.com/omniq-go/omniq"
 )
 
-// Run checks the backends that open returns, a new one for each rule. It uses leases and TTLs of some hundred
-// milliseconds of real time, and closes what it opened.
+// Run checks the backends that open returns, a new and empty one for each rule, several at once. It closes what it
+// opened. It uses leases and TTLs of some hundred milliseconds of real time, longer ones where the backend or the machine
+// turns out to be slow. The backend's clock must be that of the test, to the millisecond.
 func Run(t *testing.T, open func(t *testing.T) omniq.Backend) {
 	for _, r := range rules {
 		t.Run(strings.ReplaceAll(r.name, " ", "_"), func(t *testing.T) {
@@ -33,7 +33,7 @@ func Run(t *testing.T, open func(t *testing.T) omniq.Backend) {
 			b := open(t)
 			t.Cleanup(func() { assert.NoError(t, b.Close()) })
 			if r.needs != nil && !r.needs(b.Capabilities()) {
-				return
+				t.Skipf("%s does not promise it", b.Capabilities().Name)
 			}
 			r.check(&checker{T: t, rule: r.name, b: b})
 		})
@@ -74,10 +74,8 @@ func (c *checker) Errorf(format string, args ...any) {
 const (
 	short = 150 * time.Millisecond // a lease or a TTL that is to run out
 	long  = time.Minute            // one that is not
+	worst = 10 * time.Second       // how long to wait for what must happen
 )
-
-// worst is how long to wait for what must happen. The suite's own tests wait less.
-var worst = 10 * time.Second
 
 // task returns a task with a new ID, changed by the functions.
 func task(change ...func(*omniq.RawTask)) *omniq.RawTask {
@@ -143,6 +141,34 @@ func (c *checker) none(change ...func(*omniq.LeaseRequest)) {
 	require.Empty(c, c.lease(1, 0, change...))
 }
 
+// noneUntil checks that no task of the queue is due before the time. It is false if it could not look before that.
+func (c *checker) noneUntil(at time.Time, queue string) bool {
+	c.Helper()
+	leases := c.lease(1, 0, from(queue))
+	if !time.Now().Before(at) {
+		return false
+	}
+	require.Empty(c, leases, "a task was leased too early")
+	return true
+}
+
+// inTime calls check, which looks at something while it lasts, until it has seen it in time: each time with a longer
+// duration for it to last, and another queue.
+func (c *checker) inTime(check func(d time.Duration, queue string) bool) {
+	c.Helper()
+	for d := short; d < worst; d *= 4 {
+		if check(d, "q"+d.String()) {
+			return
+		}
+	}
+	require.Fail(c, "the backend is too slow to tell")
+}
+
+// soon is in d, in the milliseconds that each engine can hold.
+func soon(d time.Duration) time.Time {
+	return time.Now().Add(d).UTC().Truncate(time.Millisecond)
+}
+
 // settle settles one lease and returns what became of it.
 func (c *checker) settle(s omniq.Settlement) error {
 	c.Helper()
@@ -175,18 +201,31 @@ func (c *checker) result(id uuid.UUID) *omniq.RawResult {
 // await returns the task's result, for which it waits no longer than it must take.
 func (c *checker) await(id uuid.UUID) *omniq.RawResult {
 	c.Helper()
-	ctx, cancel := context.WithTimeout(c.Context(), worst)
-	defer cancel()
-	r, err := c.b.Await(ctx, id)
-	require.NoError(c, err)
-	require.NotNil(c, r)
-	return r
+	return c.got(c.awaiting(id))
+}
+
+// notFound checks that the task's result goes by itself.
+func (c *checker) notFound(id uuid.UUID) {
+	c.Helper()
+	var err error
+	c.eventually("the result goes", func() bool { _, err = c.b.Result(c.Context(), id); return err != nil })
+	require.ErrorIs(c, err, omniq.ErrNotFound)
 }
 
 // eventually waits until the condition holds.
 func (c *checker) eventually(what string, condition func() bool) {
 	c.Helper()
-	require.Eventually(c, condition, worst, 5*time.Millisecond, what)
+	for end := time.Now().Add(worst); !condition(); c.pause() {
+		require.True(c, time.Now().Before(end), "it has not come to this: "+what)
+	}
+}
+
+// pause lets a little time pass between looks.
+func (c *checker) pause() {
+	select {
+	case <-c.Context().Done():
+	case <-time.After(5 * time.Millisecond):
+	}
 }
 
 // blocks checks that a call goes on for a while. It has begun by then, which cannot be seen in another way.
@@ -202,22 +241,62 @@ func (c *checker) blocks(done <-chan error, what string) {
 // ended waits until a call that runs in a goroutine has ended, and returns its error.
 func (c *checker) ended(done <-chan error, what string) error {
 	c.Helper()
+	timer := time.NewTimer(worst)
+	defer timer.Stop()
 	select {
 	case err := <-done:
 		return err
-	case <-time.After(worst):
+	case <-timer.C:
 		require.Fail(c, what+" goes on")
 		return nil
 	}
 }
 
-// async calls f in a goroutine.
+// async calls f, which may not check anything, in a goroutine. What f calls must end with the rule's context.
 func async(f func() error) <-chan error {
 	done := make(chan error, 1)
-	go func() {
-		err := errors.New("a check in it has failed")
-		defer func() { done <- err }() // also when the check ends the goroutine
-		err = f()
-	}()
+	go func() { done <- f() }()
 	return done
+}
+
+// waiter is a call that has begun to wait.
+type waiter struct {
+	what   string
+	done   <-chan error
+	leases []omniq.Lease
+	result *omniq.RawResult
+}
+
+// leasing begins to wait for one task, for longer than the rule does.
+func (c *checker) leasing(change ...func(*omniq.LeaseRequest)) *waiter {
+	r := omniq.LeaseRequest{Queues: []string{omniq.DefaultQueue}, Max: 1, Duration: long, Wait: long, WorkerID: "w"}
+	for _, f := range change {
+		f(&r)
+	}
+	w := &waiter{what: "Lease"}
+	w.done = async(func() (err error) { w.leases, err = c.b.Lease(c.Context(), r); return err })
+	return w
+}
+
+// awaiting begins to wait for a result.
+func (c *checker) awaiting(id uuid.UUID) *waiter {
+	w := &waiter{what: "Await"}
+	w.done = async(func() (err error) { w.result, err = c.b.Await(c.Context(), id); return err })
+	return w
+}
+
+// leased waits until w has the one task that it is to get.
+func (c *checker) leased(w *waiter) omniq.Lease {
+	c.Helper()
+	require.NoError(c, c.ended(w.done, w.what))
+	require.Len(c, w.leases, 1)
+	return w.leases[0]
+}
+
+// got waits until w has the result.
+func (c *checker) got(w *waiter) *omniq.RawResult {
+	c.Helper()
+	require.NoError(c, c.ended(w.done, w.what))
+	require.NotNil(c, w.result)
+	return w.result
 }

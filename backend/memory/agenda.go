@@ -85,7 +85,10 @@ func (e *entry) expired(now time.Time) bool {
 
 // pend makes a task pending: ready when it is due, and in the agenda for what comes next.
 func (b *Backend) pend(e *entry, now time.Time) {
-	e.since, e.token = now, 0
+	if e.token != 0 || e.since.IsZero() {
+		e.since = now // it was running or is new; else it only becomes due
+	}
+	e.token = 0
 	if e.expired(now) {
 		b.finish(e, omniq.ExpiredResult(e.task, now, e.attempt), now)
 		return

@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"cmp"
 	"container/heap"
 	"context"
 	"slices"
@@ -27,9 +28,7 @@ type waiter struct {
 
 // queue returns the queue of this name, with a place more for a task or a waiter in it.
 func (b *Backend) queue(name string) *queue {
-	if name == "" {
-		name = omniq.DefaultQueue
-	}
+	name = cmp.Or(name, omniq.DefaultQueue)
 	q, ok := b.queues[name]
 	if !ok {
 		q = &queue{name: name}
@@ -149,11 +148,12 @@ func (b *Backend) stopWaiting(w *waiter) {
 	}
 }
 
-// take leases what is ready. Who waits for what it leaves is awake: each task that becomes ready wakes one.
+// take leases what is ready. Each task that becomes ready has woken one who waits for it. That one may take a task of
+// another of its queues, so who takes wakes another for what is left.
 func (b *Backend) take(r *omniq.LeaseRequest, now time.Time) []omniq.Lease {
 	var leases []omniq.Lease
 	for _, name := range r.Queues {
-		q, ok := b.queues[name]
+		q, ok := b.queues[cmp.Or(name, omniq.DefaultQueue)]
 		for ok && len(q.ready) > 0 && len(leases) < r.Max {
 			if leases == nil {
 				leases = make([]omniq.Lease, 0, min(r.Max, len(q.ready)))
@@ -168,6 +168,9 @@ func (b *Backend) take(r *omniq.LeaseRequest, now time.Time) []omniq.Lease {
 				LeaseID: omniq.LeaseID{TaskID: e.id, Token: token(e.token)},
 				Task:    e.task, Attempt: e.attempt, Expires: expires,
 			})
+		}
+		if ok && len(q.ready) > 0 {
+			q.wakeOne()
 		}
 	}
 	return leases
