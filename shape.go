@@ -246,9 +246,6 @@ func namedFields(t reflect.Type) map[string]kwargsField {
 					next = append(next, elem)
 					continue
 				}
-				if !f.IsExported() {
-					continue
-				}
 				c := candidate{typ: f.Type, tagged: name != "", count: 1}
 				if name == "" {
 					name = f.Name

@@ -56,11 +56,14 @@ func Use(middleware ...Middleware) WorkerOption {
 	})
 }
 
-// Concurrency sets how many handlers run at once at the most: 16 by default.
+// MaxConcurrency is the greatest [Concurrency] of a worker. Each place is a goroutine from the start.
+const MaxConcurrency = 100_000
+
+// Concurrency sets how many handlers run at once at the most: 16 by default, 1 to [MaxConcurrency].
 func Concurrency(n int) WorkerOption {
 	return workerOption(func(w *Worker) error {
-		if n < 1 {
-			return invalid("Concurrency is %d, want at least 1", n)
+		if n < 1 || n > MaxConcurrency {
+			return invalid("Concurrency is %d, want 1 to %d", n, MaxConcurrency)
 		}
 		w.concurrency = n
 		return nil

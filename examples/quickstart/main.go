@@ -3,7 +3,8 @@
 //	go run ./examples/quickstart [-algorithm sha256] [-workers N] [-all] [path ...]
 //
 // It takes the regular files at and below the paths, by default the current directory. Below a path it passes over
-// directories named .git, links, devices and the like. The exit status is 1 if a path or a file could not be read.
+// directories named .git, links, devices and the like, and says how many. The exit status is 1 if a path or a file could
+// not be read.
 package main
 
 import (
@@ -16,6 +17,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -34,6 +36,9 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
+// maxWorkers is about how many files a process may have open on most systems.
+const maxWorkers = 1000
+
 // run is the program. It returns the exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("quickstart", flag.ContinueOnError)
@@ -41,11 +46,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.Usage = func() {
 		fmt.Fprintln(stderr, "usage: quickstart [flags] [path ...]")
 		fmt.Fprintln(stderr, "Digests of the regular files at and below the paths, by default the current directory.")
-		fmt.Fprintln(stderr, "Below a path, directories named .git, links, devices and the like are passed over.")
+		fmt.Fprintln(stderr, "Below a path, directories named .git, links, devices and the like are passed over and counted.")
 		flags.PrintDefaults()
 	}
 	algorithm := flags.String("algorithm", "sha256", "one of "+strings.Join(digest.Algorithms(), ", "))
-	workers := flags.Int("workers", runtime.NumCPU(), "how many files to read at once")
+	workers := flags.Int("workers", runtime.NumCPU(), fmt.Sprintf("how many files to read at once, 1 to %d", maxWorkers))
 	all := flags.Bool("all", false, "list every file at the end, not just the first 20")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
@@ -54,14 +59,19 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	paths := flags.Args()
+	if i := slices.IndexFunc(paths, func(path string) bool { return strings.HasPrefix(path, "-") }); i > 0 {
+		fmt.Fprintf(stderr, "quickstart: %s stands behind %s: flags go before the paths; a file of that name is ./%[1]s\n",
+			printable(paths[i]), printable(paths[0]))
+		return 2
+	}
 	if len(paths) == 0 {
 		paths = []string{"."}
 	}
 
 	r := newReport(stdout, stderr, isTerminal(stderr))
 	err := digest.CheckAlgorithm(*algorithm)
-	if err == nil && *workers < 1 {
-		err = fmt.Errorf("-workers is %d, want at least 1", *workers)
+	if err == nil && (*workers < 1 || *workers > maxWorkers) {
+		err = fmt.Errorf("-workers is %d, want 1 to %d", *workers, maxWorkers)
 	}
 	if err == nil {
 		err = errors.Join(process(ctx, paths, *algorithm, *workers, r), r.print(*all))
@@ -134,7 +144,11 @@ func enqueue(ctx context.Context, client *omniq.Client, paths []string, algorith
 		return err
 	}
 	for file, err := range walk(paths) {
-		if err != nil {
+		switch {
+		case errors.Is(err, errPassedOver):
+			r.passedOver++
+			continue
+		case err != nil:
 			r.fail(file, err)
 			continue
 		}
@@ -157,14 +171,10 @@ func collect(ctx context.Context, jobs []job, r *report) error {
 	r.begin(len(jobs))
 	for _, j := range jobs {
 		summary, err := j.handle.Wait(ctx) // a tasks.Summary
-		switch {
-		case ctx.Err() != nil:
+		if ctx.Err() != nil {
 			return context.Cause(ctx)
-		case err != nil:
-			r.fail(j.file, err)
-		default:
-			r.done(j.file, summary)
 		}
+		r.ended(j.file, summary, err)
 	}
 	return nil
 }

@@ -55,7 +55,7 @@ func TestDigestsAgreeWithSha256sum(t *testing.T) {
 		assert.Regexp(t, "(?m)^"+sum+` +\d+ +\d+ +`+file+"$", out)
 	}
 	assert.Contains(t, out, "5 files, ")
-	assert.Contains(t, out, " 0 failed; ")
+	assert.Contains(t, out, "; 0 failed, ")
 	assert.Regexp(t, `\d tasks/s\n$`, out)
 }
 
@@ -92,7 +92,7 @@ func TestBadInput(t *testing.T) {
 		{"a device", []string{os.DevNull, good}, 1, os.DevNull + ": neither a file nor a directory", true},
 		{"a link to nowhere", []string{nowhere, good}, 1, nowhere + ": no such file or directory", true},
 		{"a name that is not UTF-8", []string{bytesName, good}, 1, `not \xff utf-8": the name is not UTF-8`, true},
-		{"no worker", []string{"-workers", "0", good}, 1, "-workers is 0, want at least 1", false},
+		{"no worker", []string{"-workers", "0", good}, 1, "-workers is 0, want 1 to 1000", false},
 		{"a flag that nobody knows", []string{"-x", good}, 2, "flag provided but not defined: -x", false},
 	}
 	for _, tt := range tests {
@@ -135,7 +135,7 @@ func TestWhatIsPassedOver(t *testing.T) {
 		{"links", links, "0 files, "},
 		{"unless asked for, to a file", toFile, "1 file, "},
 		{"or to a directory", toDir, "1 file, "},
-		{"nothing, where nothing is", t.TempDir(), "0 files, 0 bytes, 0 lines, 0 failed; "},
+		{"nothing, where nothing is", t.TempDir(), "0 files, 0 bytes, 0 lines; 0 failed, 0 passed over; "},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -162,7 +162,7 @@ func TestPlainOutput(t *testing.T) {
 	}
 	status, out, errs := quickstart(t, dir)
 	assert.Zero(t, status)
-	assert.Equal(t, "1001 files found\n1000 done\n", errs)
+	assert.Equal(t, "1001 files found\n1000 of 1001 done\n", errs)
 	assert.NotContains(t, out, "\r")
 }
 
@@ -177,7 +177,7 @@ func TestBar(t *testing.T) {
 	assert.Contains(t, errs.String(), "\rquickstart: missing: no such file or directory\n")
 	assert.NotContains(t, errs.String(), "found\n")
 	assert.True(t, strings.HasSuffix(errs.String(), "\r"))
-	assert.Contains(t, out.String(), "1 file, 1 byte, 0 lines, 1 failed; ")
+	assert.Contains(t, out.String(), "1 file, 1 byte, 0 lines; 1 failed, 0 passed over; ")
 }
 
 func TestOutputThatCannotBeWritten(t *testing.T) {
@@ -249,7 +249,7 @@ func TestFileThatGoesAway(t *testing.T) {
 	assert.Equal(t, 1, r.failed)
 	assert.Equal(t, "2 files found\nquickstart: "+gone+": no such file or directory\n", errs.String())
 	require.NoError(t, r.print(false))
-	assert.Contains(t, out.String(), "1 file, 1 byte, 0 lines, 1 failed; ")
+	assert.Contains(t, out.String(), "1 file, 1 byte, 0 lines; 1 failed, 0 passed over; ")
 }
 
 func TestUnreadable(t *testing.T) {

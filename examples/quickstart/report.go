@@ -22,9 +22,11 @@ type report struct {
 	terminal       bool // a person is looking on
 	bar            *progressbar.ProgressBar
 	started        time.Time
-	rows           []row
-	failed         int
-	bytes, lines   int64
+	tasks, done    int   // how many there are, and how many of them have ended
+	rows           []row // of those that succeeded
+	bytes, lines   int64 // of the rows
+	failed         int   // tasks, and what could not become one
+	passedOver     int
 }
 
 type row struct {
@@ -45,6 +47,7 @@ func (r *report) draw(what string, n int) {
 			progressbar.OptionSetWriter(r.stderr),
 			progressbar.OptionSetDescription(what),
 			progressbar.OptionShowCount(),
+			progressbar.OptionShowTotalBytes(n >= 0), // "of how many"
 			progressbar.OptionSetRenderBlankState(true),
 			progressbar.OptionSetSpinnerChangeInterval(0), // drawn by steps only, not in between
 			progressbar.OptionThrottle(50*time.Millisecond),
@@ -69,8 +72,9 @@ func (r *report) clear() {
 // found says that there are more files to do.
 func (r *report) found(files int) { r.step(files) }
 
-// begin says that these are all the files.
+// begin says that these are all the files, a task each.
 func (r *report) begin(files int) {
+	r.tasks = files
 	r.clear()
 	r.draw("digests", files)
 	if !r.terminal {
@@ -78,16 +82,23 @@ func (r *report) begin(files int) {
 	}
 }
 
-func (r *report) done(file string, s tasks.Summary) {
-	r.rows = append(r.rows, row{file, s})
-	r.bytes += s.Bytes
-	r.lines += s.Lines
+// ended says what became of a file's task.
+func (r *report) ended(file string, s tasks.Summary, err error) {
+	if err != nil {
+		r.fail(file, err)
+	} else {
+		r.rows = append(r.rows, row{file, s})
+		r.bytes += s.Bytes
+		r.lines += s.Lines
+	}
+	r.done++
 	r.step(1)
-	if n := len(r.rows); !r.terminal && n%1000 == 0 {
-		fmt.Fprintf(r.stderr, "%d done\n", n)
+	if !r.terminal && r.done%1000 == 0 {
+		fmt.Fprintf(r.stderr, "%d of %d done\n", r.done, r.tasks)
 	}
 }
 
+// fail says why there is no digest of a file.
 func (r *report) fail(file string, err error) {
 	r.failed++
 	message := err.Error()
@@ -99,7 +110,6 @@ func (r *report) fail(file string, err error) {
 	}
 	r.clear()
 	fmt.Fprintf(r.stderr, "quickstart: %s: %s\n", printable(file), message)
-	r.step(1)
 }
 
 // print writes the table and the totals.
@@ -122,8 +132,9 @@ func (r *report) print(all bool) error {
 	if rest := len(r.rows) - shown; rest > 0 {
 		fmt.Fprintf(&out, "and %d more (-all shows them)\n", rest)
 	}
-	fmt.Fprintf(&out, "%s, %s, %s, %d failed; %.0f tasks/s\n", count(len(r.rows), "file"), count(r.bytes, "byte"),
-		count(r.lines, "line"), r.failed, float64(len(r.rows)+r.failed)/took.Seconds())
+	fmt.Fprintf(&out, "%s, %s, %s; %d failed, %d passed over; %.0f tasks/s\n",
+		count(len(r.rows), "file"), count(r.bytes, "byte"), count(r.lines, "line"),
+		r.failed, r.passedOver, float64(r.done)/took.Seconds())
 	_, err := out.WriteTo(r.stdout)
 	return err
 }
@@ -138,7 +149,7 @@ func count[N int | int64](n N, thing string) string {
 
 // printable is a name as it is, or quoted if it would spoil a line.
 func printable(file string) string {
-	if q := strconv.Quote(file); q != `"`+file+`"` {
+	if q := strconv.Quote(file); file == "" || q != `"`+file+`"` {
 		return q
 	}
 	return file

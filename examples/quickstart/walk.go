@@ -12,10 +12,13 @@ import (
 var (
 	errKind = errors.New("neither a file nor a directory")
 	errName = errors.New("the name is not UTF-8, and a task's arguments are")
+
+	// errPassedOver marks what has no task, and is no failure.
+	errPassedOver = errors.New("passed over")
 )
 
 // walk yields the regular files at and below the paths, and with an error what cannot be read. A path that is a link is
-// followed; below the paths, links and whatever else is no regular file are passed over, and so is .git.
+// followed; below the paths, links, whatever else is no regular file, and .git come with errPassedOver.
 func walk(paths []string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		more := true
@@ -46,16 +49,20 @@ func walkDir(dir string, yield func(string, error) bool) (more bool) {
 	_ = filepath.WalkDir(root, func(file string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
-			more = yield(file, err)
+			more, err = yield(file, err), nil
 		case d.IsDir() && d.Name() == ".git" && file != root:
-			return filepath.SkipDir
+			more = yield(file, errPassedOver)
+			err = filepath.SkipDir
+		case d.IsDir():
 		case d.Type().IsRegular():
 			more = yield(file, checkName(file))
+		default:
+			more = yield(file, errPassedOver)
 		}
 		if !more {
 			return filepath.SkipAll
 		}
-		return nil
+		return err
 	})
 	return more
 }

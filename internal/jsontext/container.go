@@ -54,11 +54,14 @@ func (o *Object) Next() (bool, error) {
 // NextKey is Next without the value, for which SkipValue or Jump must be called. It is faster if the key, in quotes and
 // with its colon, is expect.
 func (o *Object) NextKey(expect string) (bool, error) {
-	more, err := o.step('}')
-	if !more || err != nil {
-		return false, err
+	i := o.at + 1
+	if !o.begun || i >= len(o.data) || o.data[i] <= ' ' || o.data[i-1] != ',' {
+		more, err := o.step('}')
+		if !more || err != nil {
+			return false, err
+		}
+		i = o.at
 	}
-	i := o.at
 	if n := len(expect); n > 0 && len(o.data)-i > n && string(o.data[i:i+n]) == expect {
 		o.Key, o.Expected = o.data[i+1:i+n-2], true
 		o.Start = o.space(i + n)
