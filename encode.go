@@ -297,4 +297,3 @@ func (e *TaskEvent) AppendJSON(dst []byte) ([]byte, error) {
 func (e TaskEvent) MarshalJSON() ([]byte, error) {
 	return e.AppendJSON(make([]byte, 0, marshalSize))
 }
-
