@@ -131,8 +131,6 @@ func TestKeywordsAreThoseOfEncodingJSON(t *testing.T) {
 		A int
 		B int `json:"b"`
 		C int `json:"-"`
-		//lint:ignore SA5008 what encoding/json makes of such a tag is what is tested
-		D int `json:"-,"`
 	}])
 	t.Run("conflict", sameKeywords[struct {
 		kwInner
