@@ -17,7 +17,7 @@ type attempt struct {
 	// The worker's mu guards these.
 	cancel   context.CancelCauseFunc // ends the handler's context, nil before it has one
 	expires  time.Time               // by this process's clock
-	lost     bool                    // somebody else may have the task by now
+	lost     error                   // ErrLeaseLost or ErrCancelled: the task is not this worker's any more
 	settling bool                    // the settler has it
 	index    int                     // in held
 
@@ -51,7 +51,7 @@ func (w *Worker) attend(ctx context.Context, a *attempt, s *settler) {
 	defer cancel(nil)
 	w.mu.Lock()
 	a.cancel = cancel
-	skip := a.giveBack || a.lost || a.settling
+	skip := a.giveBack || a.lost != nil || a.settling
 	if w.ending {
 		cancel(ErrShutdown)
 	}

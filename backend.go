@@ -27,9 +27,12 @@ const DefaultResultTTL = time.Hour
 //     went well; a nil slice means that all did. With the second error not nil, nothing was done.
 //   - An engine never sleeps and retries, and never decodes a payload: the runtime above it does.
 //   - Times that an engine compares are its own clock's.
+//
+// A backend may also have a method that makes an [Enqueuer] of a database transaction; see [Client.Through].
 type Backend interface {
 	TaskQueue
 	ResultStore
+	EventStore
 
 	// Capabilities says what the engine does. It is constant and never blocks.
 	Capabilities() Capabilities
@@ -38,20 +41,29 @@ type Backend interface {
 	Close() error
 }
 
-// TaskQueue is the part of a [Backend] that hands tasks to workers.
-type TaskQueue interface {
-	// Enqueue stores all the tasks or, with an error, none. A task whose ID belongs to a stored task, to one whose
-	// result is still kept, or to one before it in the call is left out and reported as [ErrDuplicate] in its place;
-	// it keeps no other task from being stored. When Enqueue has returned, the tasks can be leased, and survive what
-	// the engine's Capabilities promise.
+// Enqueuer is what takes tasks: a [TaskQueue], or one inside of a caller's database transaction.
+type Enqueuer interface {
+	// Enqueue stores all the tasks or, with an error, none. Left out and reported as a [Duplicate] in its place is a
+	// task whose ID belongs to a stored task, to one whose result is still kept, or to one before it in the call; and
+	// one whose UniqueKey is held by another task of its name. It keeps no other task from being stored. When Enqueue
+	// has returned, the tasks can be leased, and survive what the engine's Capabilities promise.
+	//
+	// A task holds its UniqueKey until UniqueFor after it was stored, whatever became of it; or, where UniqueFor is
+	// zero, until it is final.
 	//
 	// The tasks have been validated. A zero RunAt means now, an empty Queue [DefaultQueue], a nil ResultTTL
 	// [DefaultResultTTL].
 	Enqueue(ctx context.Context, tasks []*RawTask) ([]error, error)
+}
+
+// TaskQueue is the part of a [Backend] that hands tasks to workers, and where people look after them.
+type TaskQueue interface {
+	Enqueuer
 
 	// Lease hands out tasks that are due: by the order of the queues in the request, then the higher priority, then
-	// the earlier time that they became due, then the order in which they were enqueued. Where none is due it waits
-	// until one is, and returns no lease and no error once request.Wait is over.
+	// the earlier time that they became due, then the order in which they were enqueued. Where none is due, or the
+	// queues are paused, it waits until one is, and returns no lease and no error once request.Wait is over. A call
+	// whose context ends either hands nothing out, or returns what it handed out without an error.
 	//
 	// A task that is handed out is running until its lease expires, is settled or is released. When a lease expires,
 	// its task is due again. A task whose TTL has passed is never handed out: it becomes expired, with the result that
@@ -59,12 +71,43 @@ type TaskQueue interface {
 	Lease(ctx context.Context, request LeaseRequest) ([]Lease, error)
 
 	// Extend makes each lease end at the given time from now, if that is later. A lease that has expired or was
-	// settled is reported as [ErrLeaseLost].
+	// settled is reported as [ErrLeaseLost], one whose task was cancelled while its result is kept as [ErrCancelled].
 	Extend(ctx context.Context, leases []LeaseID, by time.Duration) ([]error, error)
 
-	// Settle ends each lease as its settlement says. One whose lease has expired or was settled before changes
-	// nothing and is reported as [ErrLeaseLost].
+	// Settle ends each lease as its settlement says. One whose lease has expired, was settled before or whose task was
+	// cancelled changes nothing and is reported as [ErrLeaseLost].
 	Settle(ctx context.Context, settlements []Settlement) ([]error, error)
+
+	// Cancel ends each task that is not final with the result that [CancelledResult] makes; if it is running, its
+	// lease is lost. It reports [ErrNotFound], and [ErrState] for a task that ended in another way. A task that was
+	// cancelled before stays so without an error.
+	Cancel(ctx context.Context, ids []uuid.UUID) ([]error, error)
+
+	// Revoked blocks until a lease that was handed to the worker is lost because its task was cancelled, and returns
+	// the leases for which that is so since the last call returned. A worker calls it from one goroutine.
+	Revoked(ctx context.Context, workerID string) ([]LeaseID, error)
+
+	// Requeue begins a new life of each task that is final without success, in one step: it is enqueued again, due now,
+	// with the same ID, no attempts used and CreatedAt now, and its result is gone. It reports [ErrNotFound],
+	// [ErrState] for a task in another state, and a [Duplicate] for one whose UniqueKey is held by another by now.
+	Requeue(ctx context.Context, ids []uuid.UUID) ([]error, error)
+
+	// Inspect returns what is known of a task now. [ErrNotFound] as for Result.
+	Inspect(ctx context.Context, id uuid.UUID) (*TaskInfo, error)
+
+	// List returns tasks page by page, and where the next page begins: empty after the last. A task that is in the
+	// state all the time from the first page to the last is in exactly one of them. An unknown After is [ErrInvalid].
+	List(ctx context.Context, request ListRequest) (page []*TaskInfo, next string, err error)
+
+	// Stats returns figures of each queue that has tasks or results, or is paused, in the order of their names. It
+	// does not read every task where the engine can avoid it.
+	Stats(ctx context.Context) ([]QueueStats, error)
+
+	// Pause keeps the tasks of a queue from being leased, by any process, until Resume. Those that run are not
+	// touched, and tasks can be enqueued. To pause or resume twice is no error, nor is an unknown queue.
+	Pause(ctx context.Context, queue string) error
+	// Resume ends what Pause began, and wakes those who wait.
+	Resume(ctx context.Context, queue string) error
 }
 
 // ResultStore is the part of a [Backend] that keeps results.
@@ -77,6 +120,54 @@ type ResultStore interface {
 	// Await returns a task's result once its status is final, and blocks until then. [ErrNotFound] as for Result, at
 	// once. Who waits when a task is settled gets the result even if its TTL is zero.
 	Await(ctx context.Context, id uuid.UUID) (*RawResult, error)
+
+	// Record keeps final results of tasks that this engine does not queue, each for its TTL from now; see [Mix]. One
+	// whose task has a result here stays out and is reported as [ErrDuplicate], one whose task is queued here as
+	// [ErrState].
+	Record(ctx context.Context, results []*RawResult) ([]error, error)
+
+	// Forget removes results, and what else is known of their tasks, before their TTL is over. It reports
+	// [ErrNotFound], and [ErrState] for a task that is not final. A UniqueKey that is held for a time stays held.
+	Forget(ctx context.Context, ids []uuid.UUID) ([]error, error)
+}
+
+// EventStore is the part of a [Backend] that keeps events. An engine writes the events of its own tasks, in the same
+// transaction as the change of state where it can: [EventEnqueued] for an enqueue and a requeue, [EventStarted] for a
+// lease, [EventRetried] for a retry, and for a final result the event of its status. A release and an expired lease
+// have none. Whether it keeps events, and for how long, is said when it is opened; where it keeps none, both methods
+// return [ErrNoEvents].
+type EventStore interface {
+	// Append keeps events of tasks that this engine does not queue; see [Mix]. All or none are kept.
+	Append(ctx context.Context, events []*TaskEvent) error
+
+	// Events returns events in the order in which they were kept, from the one behind request.After on, and the cursor
+	// to go on from: behind the last of them, or, where there is none, request.After, with [CursorLatest] made a place.
+	// Where there is none it waits for one, and returns none and no error once request.Wait is over. Nothing is left out
+	// between two calls, whoever writes meanwhile: where events behind the cursor are gone because their time was over,
+	// it fails with [ErrEventsGone]. A cursor that is none of the engine's is [ErrInvalid].
+	Events(ctx context.Context, request EventsRequest) (events []StoredEvent, next Cursor, err error)
+}
+
+// StoredEvent is an event and the cursor behind it.
+type StoredEvent struct {
+	Cursor Cursor
+	*TaskEvent
+}
+
+// Cursor is a place in the events of one backend: behind one of them. It can be stored, and used in another process.
+type Cursor string
+
+// Cursors to begin with.
+const (
+	CursorOldest Cursor = ""  // before the oldest event that is kept
+	CursorLatest Cursor = "$" // behind the newest event that there is when the call begins
+)
+
+// EventsRequest is what [EventStore].Events is asked for.
+type EventsRequest struct {
+	After Cursor
+	Max   int           // how many at the most; at least 1
+	Wait  time.Duration // how long to wait for a first one; zero returns at once
 }
 
 // LeaseRequest is what a worker asks [TaskQueue].Lease for.
@@ -85,7 +176,7 @@ type LeaseRequest struct {
 	Max      int           // how many tasks at the most; at least 1
 	Duration time.Duration // how long the leases last unless extended; positive
 	Wait     time.Duration // how long to wait for a first task; zero returns at once
-	WorkerID string        // who asks, for people to read
+	WorkerID string        // who asks; the name under which Revoked is called
 }
 
 // LeaseID names one lease: one handing out of one task.
@@ -107,7 +198,7 @@ type Settlement struct {
 	LeaseID
 	Action Action
 	Result *RawResult // with ActionFinish: what to keep, for as long as its TTL; a nil TTL is for ever
-	At     time.Time  // with ActionRetry and ActionRelease: when the task is due again; zero means now
+	At     time.Time  // when the task is due again; zero means now with ActionRetry, and as before with ActionRelease
 	Error  *TaskError // with ActionRetry: why, for people to read
 }
 
@@ -132,7 +223,11 @@ type Capabilities struct {
 	Fencing      bool   // a settlement with a lost lease is refused
 	AtomicFinish bool   // a result is recorded and its task removed in one step
 	Priorities   bool   // tasks with a higher Priority are leased first
-	PushLease    bool   // Lease wakes when a task is enqueued; else it polls
-	PushResult   bool   // Await wakes when a task is settled; else it polls
+	PushLease    bool   // Lease wakes when a task is enqueued, in whatever process; else the engine polls
+	PushResult   bool   // Await wakes when a task is settled, in whatever process; else the engine polls
+	PushCancel   bool   // Revoked wakes when a task is cancelled, in whatever process; else the engine polls
+	Transactions bool   // tasks can be enqueued in a transaction of the caller's database
+	Events       bool   // events are kept, as the engine was told when it was opened
+	AtomicEvents bool   // events are written in one step with what they tell of
 	MaxTaskSize  int    // the largest args and kwargs together in bytes, 0 for no bound but memory or disk
 }

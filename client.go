@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -19,6 +21,8 @@ import (
 type Client struct {
 	backend Backend
 	codecs  codecs
+	ttl     *time.Duration // of tasks without one
+	keep    *time.Duration // the result TTL of tasks without one
 	enqueue func(ctx context.Context, tasks []*RawTask) ([]error, error)
 }
 
@@ -40,6 +44,25 @@ func NewClient(b Backend, opts ...ClientOption) (*Client, error) {
 		}
 	}
 	return c, nil
+}
+
+// Defaults sets what holds for each task of the client that does not say it itself: a [TTL], a [ResultTTL]. Other task
+// options are [ErrInvalid] here: queue and priority belong to a definition, retries and timeouts to the worker.
+func Defaults(opts ...TaskOption) ClientOption { return clientDefaults(opts) }
+
+type clientDefaults []TaskOption
+
+func (d clientDefaults) applyClient(client *Client) error {
+	var c taskConfig
+	if err := c.apply(d); err != nil {
+		return err
+	}
+	client.ttl, client.keep = c.ttl, c.resultTTL
+	c.ttl, c.resultTTL = nil, nil
+	if !reflect.ValueOf(c).IsZero() {
+		return invalid("Defaults has another option than TTL and ResultTTL")
+	}
+	return nil
 }
 
 // CodecsOption is what [Codecs] returns: it fits clients and workers.
@@ -130,24 +153,45 @@ func (c *Client) store(ctx context.Context, tasks []*RawTask) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("omniq: enqueue: %w", err)
 	}
+	for _, t := range tasks {
+		if t.ResultTTL == nil {
+			t.ResultTTL = c.keep
+		}
+		if t.TTL == nil && c.ttl != nil {
+			t.TTL = c.ttl
+			if err := t.checkStart(); err != nil {
+				return err
+			}
+		}
+	}
 	errs, err := c.enqueue(ctx, tasks)
 	if err != nil {
 		return fmt.Errorf("omniq: enqueue: %w", err)
 	}
-	var duplicates []uuid.UUID
+	var duplicates []Duplicate
 	for i, err := range errs {
-		switch {
-		case err == nil:
-		case errors.Is(err, ErrDuplicate):
-			duplicates = append(duplicates, tasks[i].ID)
-		default:
+		if err == nil {
+			continue
+		}
+		d, ok := errors.AsType[Duplicate](err)
+		if !ok {
 			return fmt.Errorf("omniq: enqueue: task %v: %w", tasks[i].ID, err)
 		}
+		duplicates = append(duplicates, d)
 	}
 	if duplicates != nil {
-		return &DuplicateError{IDs: duplicates}
+		return &DuplicateError{Duplicates: duplicates}
 	}
 	return nil
+}
+
+// Through returns a client that enqueues by e instead of the backend, and is otherwise the same: e is what an engine
+// makes of a database transaction, and the tasks exist if and only if that commits. Each enqueue is a call of e's at
+// once, so it may be used where e may. To wait for a result before the transaction has ended waits for nothing.
+func (c *Client) Through(e Enqueuer) *Client {
+	through := *c
+	through.enqueue = e.Enqueue
+	return &through
 }
 
 // Result returns a task's result as it is now; see [ResultStore]. For a typed one use a [Handle].

@@ -168,7 +168,7 @@ func TestEnqueuesGather(t *testing.T) {
 				if err := client.Enqueue(context.Background(), task); err != nil {
 					var e *omniq.DuplicateError
 					if assert.ErrorAs(t, err, &e) {
-						assert.Equal(t, []uuid.UUID{same.ID}, e.IDs)
+						assert.Equal(t, []omniq.Duplicate{{ID: same.ID, Holder: same.ID}}, e.Duplicates)
 					}
 					mu.Lock()
 					duplicates++

@@ -22,6 +22,7 @@ func (t *Task[A, K]) Encode(c codec.Codec) (RawTask, error) {
 	raw := RawTask{
 		ID: t.ID, FuncName: t.FuncName, CreatedAt: t.CreatedAt, TTL: t.TTL, Queue: t.Queue, Priority: t.Priority,
 		RunAt: t.RunAt, MaxAttempts: t.MaxAttempts, Timeout: t.Timeout, ResultTTL: t.ResultTTL, Metadata: t.Metadata,
+		UniqueKey: t.UniqueKey, UniqueFor: t.UniqueFor,
 	}
 	if err := encodePayload(&raw, c, &t.Args, &t.Kwargs); err != nil {
 		return RawTask{}, err

@@ -5,6 +5,7 @@ import (
 	"encoding/gob"
 	"encoding/json"
 	"math"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -206,4 +207,42 @@ func TestDecodingKeepsNothing(t *testing.T) {
 	assert.Equal(t, mailArgs{"def", 1}, typed.Args)
 	assert.Equal(t, mailKwargs{Subject: "ghi"}, typed.Kwargs)
 	assert.Equal(t, "abc", typed.FuncName)
+}
+
+// A field that is added to Task must not be forgotten where tasks change their form.
+func TestEveryFieldOfATaskIsConverted(t *testing.T) {
+	typed := omniq.Task[omniq.Args1[int], omniq.NoKwargs]{Args: omniq.MakeArgs1(1)}
+	v := reflect.ValueOf(&typed).Elem()
+	for i := range v.NumField() {
+		switch f := v.Field(i); f.Interface().(type) {
+		case string:
+			f.SetString("x")
+		case int:
+			f.SetInt(7)
+		case time.Duration:
+			f.SetInt(int64(time.Minute))
+		case *time.Duration:
+			f.Set(reflect.ValueOf(new(time.Minute)))
+		case time.Time:
+			f.Set(reflect.ValueOf(time.Unix(1, 0).UTC()))
+		case uuid.UUID:
+			f.Set(reflect.ValueOf(uuid.New()))
+		case map[string]string:
+			f.Set(reflect.ValueOf(map[string]string{"a": "b"}))
+		case omniq.Args1[int], omniq.NoKwargs:
+		default:
+			t.Fatalf("this test does not know the type of %s", v.Type().Field(i).Name)
+		}
+	}
+	typed.Codec = ""
+	raw, err := typed.Encode(codec.JSON)
+	require.NoError(t, err)
+	back, err := omniq.DecodeTask[omniq.Args1[int], omniq.NoKwargs](raw)
+	require.NoError(t, err)
+	assert.Equal(t, typed, back)
+	text, err := typed.MarshalJSON()
+	require.NoError(t, err)
+	var read omniq.Task[omniq.Args1[int], omniq.NoKwargs]
+	require.NoError(t, read.UnmarshalJSON(text))
+	assert.Equal(t, typed, read)
 }

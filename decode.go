@@ -351,13 +351,16 @@ const (
 	taskTimeout
 	taskResultTTL
 	taskMetadata
+	taskUniqueKey
+	taskUniqueFor
 	taskCodec
 )
 
 var taskKeys = []string{
 	taskID: `"id":`, taskFuncName: `"func_name":`, taskArgs: `"args":`, taskKwargs: `"kwargs":`, taskCreatedAt: `"created_at":`,
 	taskTTL: `"ttl":`, taskQueue: `"queue":`, taskPriority: `"priority":`, taskRunAt: `"run_at":`, taskMaxAttempts: `"max_attempts":`,
-	taskTimeout: `"timeout":`, taskResultTTL: `"result_ttl":`, taskMetadata: `"metadata":`, taskCodec: `"codec":`,
+	taskTimeout: `"timeout":`, taskResultTTL: `"result_ttl":`, taskMetadata: `"metadata":`,
+	taskUniqueKey: `"unique_key":`, taskUniqueFor: `"unique_for":`, taskCodec: `"codec":`,
 }
 
 const taskRequired = 1<<taskID | 1<<taskFuncName | 1<<taskArgs | 1<<taskKwargs | 1<<taskCreatedAt
@@ -439,6 +442,10 @@ func readTask(data []byte, t *RawTask) (args, kwargs field, err error) {
 			r.durationOrNull(&t.ResultTTL)
 		case taskMetadata:
 			r.strings(&t.Metadata)
+		case taskUniqueKey:
+			r.string(&t.UniqueKey)
+		case taskUniqueFor:
+			r.duration(&t.UniqueFor)
 		case taskCodec:
 			r.string(&t.Codec)
 		}

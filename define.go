@@ -71,8 +71,8 @@ func (r *Reference[A, K, R]) newRaw(opts []TaskOption) (*RawTask, error) {
 // Enqueue stores a task with these arguments. The options override the defaults. When it has returned without an error,
 // the task will be run.
 //
-// If the ID was taken, the error is [ErrDuplicate] and the handle is that of the task that had it first. With any other
-// error there is no handle: [ErrInvalid] for an option that cannot be, an error that names the argument which the codec
+// If the ID or the unique key was taken, the error is a [DuplicateError] and the handle is that of the task that had it
+// first. With any other error there is no handle: [ErrInvalid] for an option that cannot be, an error that names the argument which the codec
 // cannot encode, or the backend's. It blocks while the backend does; when ctx ends first, whether the task was stored
 // is unknown.
 func (r Reference[A, K, R]) Enqueue(ctx context.Context, c *Client, args A, kwargs K, opts ...TaskOption) (*Handle[R], error) {
@@ -84,15 +84,18 @@ func (r Reference[A, K, R]) Enqueue(ctx context.Context, c *Client, args A, kwar
 		return nil, err
 	}
 	err = c.store(ctx, []*RawTask{raw})
-	if err != nil && !errors.Is(err, ErrDuplicate) {
+	if taken, ok := errors.AsType[*DuplicateError](err); ok {
+		return r.Attach(c, taken.Duplicates[0].Holder), err
+	}
+	if err != nil {
 		return nil, err
 	}
-	return r.Attach(c, raw.ID), err
+	return r.Attach(c, raw.ID), nil
 }
 
 // EnqueueMany stores tasks that Task returned, all or none, in one call of the backend. The handles are in the order of
-// the tasks. If IDs were taken the error is a [DuplicateError] with just those, the other tasks are stored, and the
-// handles are there; otherwise as for Enqueue.
+// the tasks. If IDs or unique keys were taken the error is a [DuplicateError] with just those, the other tasks are stored, and the
+// handles are there, those of duplicates for the tasks that were first; otherwise as for Enqueue.
 func (r Reference[A, K, R]) EnqueueMany(ctx context.Context, c *Client, tasks []Task[A, K]) ([]*Handle[R], error) {
 	raw := make([]*RawTask, len(tasks))
 	handles := make([]*Handle[R], len(tasks))
@@ -112,10 +115,22 @@ func (r Reference[A, K, R]) EnqueueMany(ctx context.Context, c *Client, tasks []
 		handles[i] = r.Attach(c, t.ID)
 	}
 	err := c.store(ctx, raw)
-	if err != nil && !errors.Is(err, ErrDuplicate) {
+	if taken, ok := errors.AsType[*DuplicateError](err); ok {
+		holders := make(map[uuid.UUID]uuid.UUID, len(taken.Duplicates))
+		for _, d := range taken.Duplicates {
+			holders[d.ID] = d.Holder
+		}
+		for _, h := range handles {
+			if holder, ok := holders[h.id]; ok {
+				h.id = holder
+			}
+		}
+		return handles, err
+	}
+	if err != nil {
 		return nil, err
 	}
-	return handles, err
+	return handles, nil
 }
 
 // Attach returns the handle of a task that was enqueued before, here or elsewhere. It asks nobody whether it exists.

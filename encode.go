@@ -181,6 +181,14 @@ func (t *Task[A, K]) AppendJSON(dst []byte) ([]byte, error) {
 	if len(t.Metadata) > 0 {
 		w.metadata(t.Metadata)
 	}
+	if t.UniqueKey != "" {
+		w.lit(`,"unique_key":`)
+		w.string("unique_key", t.UniqueKey)
+	}
+	if t.UniqueFor != 0 {
+		w.lit(`,"unique_for":`)
+		w.duration("unique_for", t.UniqueFor)
+	}
 	if t.Codec != "" {
 		w.codec(t.Codec, any(&t.Args))
 	}

@@ -71,7 +71,7 @@ func TestEnvelopesThatAreRefused(t *testing.T) {
 func TestEnvelopesWithAllTheirKeys(t *testing.T) {
 	for _, in := range []string{
 		taskHead + `,"ttl":"PT1S","queue":"q","priority":-1,"run_at":"2026-01-02T03:04:05.500000Z","max_attempts":3,"timeout":"PT1S",` +
-			`"result_ttl":"P0D","metadata":{"a":"b","c":"\n"},"codec":"json+gzip"}`,
+			`"result_ttl":"P0D","metadata":{"a":"b","c":"\n"},"unique_key":"k","unique_for":"PT60S","codec":"json+gzip"}`,
 	} {
 		var task omniq.RawTask
 		require.NoError(t, task.UnmarshalJSON([]byte(in)))
@@ -230,11 +230,16 @@ type manyKeywords struct {
 
 func TestErrorTexts(t *testing.T) {
 	id := uuid.MustParse("f47ac10b-58cc-4372-a567-0e02b2c3d479")
-	one := &omniq.DuplicateError{IDs: []uuid.UUID{id}}
-	assert.EqualError(t, one, "omniq: a task with this ID exists: "+id.String())
-	more := &omniq.DuplicateError{IDs: []uuid.UUID{id, id, id}}
-	assert.EqualError(t, more, "omniq: a task with this ID exists: "+id.String()+" and 2 more")
+	same := omniq.Duplicate{ID: id, Holder: id}
+	one := &omniq.DuplicateError{Duplicates: []omniq.Duplicate{same}}
+	assert.EqualError(t, one, "omniq: duplicate task: the ID "+id.String()+" is taken")
+	more := &omniq.DuplicateError{Duplicates: []omniq.Duplicate{same, same, same}}
+	assert.EqualError(t, more, "omniq: duplicate task: the ID "+id.String()+" is taken, and 2 more")
 	assert.ErrorIs(t, more, omniq.ErrDuplicate)
+	assert.ErrorIs(t, same, omniq.ErrDuplicate)
+	other := uuid.New()
+	assert.EqualError(t, omniq.Duplicate{ID: id, Holder: other},
+		"omniq: duplicate task: task "+other.String()+" holds the unique key of task "+id.String())
 
 	// The cause of an argument that cannot be written or read can be found.
 	_, err := omniq.Task[omniq.Args1[stubborn], omniq.NoKwargs]{CreatedAt: time.Unix(0, 0)}.MarshalJSON()

@@ -16,9 +16,13 @@ var (
 	// says which, and what would be right. Trying again does not help.
 	ErrInvalid = errors.New("omniq: invalid")
 
-	// ErrDuplicate is in the error of an enqueue whose task's ID was taken. The task that had the ID first is
-	// untouched. [DuplicateError] has the IDs.
-	ErrDuplicate = errors.New("omniq: a task with this ID exists")
+	// ErrDuplicate is in the error of an enqueue whose task's ID or unique key was taken. The task that had it first
+	// is untouched. [DuplicateError] says which.
+	ErrDuplicate = errors.New("omniq: duplicate task")
+
+	// ErrState says that a task's state does not allow what was asked: to cancel one that has ended, to enqueue one
+	// again that has not failed, to forget one that has not ended.
+	ErrState = errors.New("omniq: not possible in the task's state")
 
 	// ErrNotFound says that no task has this ID: it was never enqueued, or its result's TTL is over.
 	ErrNotFound = errors.New("omniq: no such task")
@@ -26,6 +30,13 @@ var (
 	// ErrLeaseLost says that a lease ran out or went to another worker, and the task cannot be settled with it. It
 	// is also the cause of the end of a handler's context when that happens while it runs.
 	ErrLeaseLost = errors.New("omniq: lease lost")
+
+	// ErrNoEvents says that the backend keeps no events: it was not told to when it was opened.
+	ErrNoEvents = errors.New("omniq: the backend keeps no events")
+
+	// ErrEventsGone says that events behind a cursor were removed because their time was over: the reader was too slow.
+	// It can go on from [CursorOldest].
+	ErrEventsGone = errors.New("omniq: events behind the cursor are gone")
 
 	// ErrClosed is returned by each method of a backend after Close.
 	ErrClosed = errors.New("omniq: backend closed")
@@ -48,16 +59,33 @@ var (
 	ErrUnknownTask = errors.New("omniq: no handler of this name")
 )
 
-// DuplicateError says which tasks of an enqueue were there already. errors.Is finds [ErrDuplicate] in it.
+// Duplicate says which task stands in the way of another. Backends report it; errors.Is finds [ErrDuplicate] in it.
+type Duplicate struct {
+	ID     uuid.UUID // of the task that was not stored
+	Holder uuid.UUID // of the task that was there: the same ID, or that of the task that holds the unique key
+}
+
+func (d Duplicate) Error() string {
+	if d.ID == d.Holder {
+		return fmt.Sprintf("%v: the ID %v is taken", ErrDuplicate, d.ID)
+	}
+	return fmt.Sprintf("%v: task %v holds the unique key of task %v", ErrDuplicate, d.Holder, d.ID)
+}
+
+// Unwrap returns [ErrDuplicate].
+func (d Duplicate) Unwrap() error { return ErrDuplicate }
+
+// DuplicateError says which tasks of an enqueue were not stored because there were others. errors.Is finds
+// [ErrDuplicate] in it.
 type DuplicateError struct {
-	IDs []uuid.UUID // in the order of the call, at least one
+	Duplicates []Duplicate // in the order of the call, at least one
 }
 
 func (e *DuplicateError) Error() string {
-	if len(e.IDs) == 1 {
-		return fmt.Sprintf("%v: %v", ErrDuplicate, e.IDs[0])
+	if len(e.Duplicates) == 1 {
+		return e.Duplicates[0].Error()
 	}
-	return fmt.Sprintf("%v: %v and %d more", ErrDuplicate, e.IDs[0], len(e.IDs)-1)
+	return fmt.Sprintf("%v, and %d more", e.Duplicates[0], len(e.Duplicates)-1)
 }
 
 // Unwrap returns [ErrDuplicate].

@@ -52,3 +52,6 @@ func (h *Handle[R]) Status(ctx context.Context) (Status, error) {
 	raw, err := h.client.Result(ctx, h.id)
 	return raw.Status, err
 }
+
+// Cancel ends the task unless it is final; see [Client.Cancel].
+func (h *Handle[R]) Cancel(ctx context.Context) error { return h.client.Cancel(ctx, h.id) }

@@ -25,6 +25,8 @@ type taskConfig struct {
 	maxAttempts int
 	timeout     time.Duration
 	resultTTL   *time.Duration
+	uniqueKey   string
+	uniqueFor   time.Duration
 	metadata    map[string]string // never changed in place: configurations share it
 }
 
@@ -130,6 +132,26 @@ func ResultTTL(d time.Duration) TaskOption {
 		}
 		c.resultTTL = new(d.Truncate(time.Microsecond))
 		return nil
+	})
+}
+
+// Unique makes the enqueue fail with [ErrDuplicate] while another task of the same name holds the key: until that one is
+// final. What is the same work is the caller's to say, by the key: 1 to [MaxKeyLen] bytes without control characters.
+func Unique(key string) TaskOption { return unique(key, 0) }
+
+// UniqueFor is [Unique] for a time from the enqueue on, whatever becomes of the task meanwhile: not more than one in so
+// long. The time is at least 1µs.
+func UniqueFor(key string, d time.Duration) TaskOption {
+	if d < time.Microsecond {
+		return taskOption(func(*taskConfig) error { return invalid("UniqueFor is %v, want at least 1µs", d) })
+	}
+	return unique(key, d.Truncate(time.Microsecond))
+}
+
+func unique(key string, d time.Duration) TaskOption {
+	return taskOption(func(c *taskConfig) error {
+		c.uniqueKey, c.uniqueFor = key, d
+		return checkText("unique_key", key, MaxKeyLen)
 	})
 }
 

@@ -94,7 +94,7 @@ func TestDuplicateInBatchIsReported(t *testing.T) {
 	var e *omniq.DuplicateError
 	require.ErrorAs(t, err, &e)
 	require.ErrorIs(t, err, omniq.ErrDuplicate)
-	assert.Equal(t, []uuid.UUID{stored.ID(), twice}, e.IDs)
+	assert.Equal(t, []omniq.Duplicate{{ID: stored.ID(), Holder: stored.ID()}, {ID: twice, Holder: twice}}, e.Duplicates)
 	assert.Contains(t, err.Error(), stored.ID().String())
 	require.Len(t, handles, 4)
 	for i, h := range handles {

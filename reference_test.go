@@ -259,7 +259,8 @@ func refTask(data []byte) bool {
 	return err == nil && refMembers(o, map[string]func([]byte) bool{
 		"id": refID, "func_name": refIsString, "args": begins('['), "kwargs": begins('{'), "created_at": refTime,
 		"ttl": orNull(refDuration), "queue": refIsString, "priority": refInt, "run_at": refTime, "max_attempts": refInt,
-		"timeout": refDuration, "result_ttl": orNull(refDuration), "metadata": refMetadata, "codec": refIsString,
+		"timeout": refDuration, "result_ttl": orNull(refDuration), "metadata": refMetadata,
+		"unique_key": refIsString, "unique_for": refDuration, "codec": refIsString,
 	}, "id", "func_name", "args", "kwargs", "created_at")
 }
 

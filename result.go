@@ -98,6 +98,13 @@ func ExpiredResult(t *RawTask, at time.Time, attempts int) *RawResult {
 	return r
 }
 
+// CancelledResult is the result of a task that was cancelled at the given time. Backends record it.
+func CancelledResult(t *RawTask, at time.Time, attempts int) *RawResult {
+	r := finalResult(t, StatusCancelled, at, attempts)
+	r.Error = &TaskError{Type: typeCancelled, Message: "the task was cancelled"}
+	return r
+}
+
 // finalResult has what each result of t has.
 func finalResult(t *RawTask, s Status, at time.Time, attempts int) *RawResult {
 	ttl := t.ResultTTL

@@ -112,9 +112,9 @@ func (s *settler) try(batch []*attempt, settlements []Settlement) (again []*atte
 	w := s.w
 	w.mu.Lock()
 	batch = slices.DeleteFunc(batch, func(a *attempt) bool {
-		if a.lost {
+		if a.lost != nil {
 			w.drop(a)
-			w.log.Warn("lease lost: the attempt's outcome is dropped", a.attrs()...)
+			w.log.Warn("the attempt's outcome is dropped", a.attrs("error", a.lost)...)
 			return true
 		}
 		settlements = append(settlements, a.settlement)
@@ -141,7 +141,7 @@ func (s *settler) try(batch []*attempt, settlements []Settlement) (again []*atte
 				w.log.Debug("attempt settled", a.attrs("action", a.settlement.Action)...)
 			}
 		case errors.Is(e, ErrLeaseLost):
-			w.log.Warn("lease lost: the attempt's outcome is dropped", a.attrs()...)
+			w.log.Warn("the attempt's outcome is dropped", a.attrs("error", e)...)
 		case errors.Is(e, ErrClosed), errors.Is(e, ErrInvalid) && (err == nil || len(batch) == 1):
 			w.log.Error("cannot settle the attempt; the task will run again", a.attrs("error", e)...)
 		default:

@@ -16,6 +16,7 @@ import (
 const (
 	MaxNameLen  = 255 // bytes of a FuncName
 	MaxQueueLen = 100 // bytes of a Queue
+	MaxKeyLen   = 255 // bytes of a UniqueKey
 )
 
 // Task is a call of a named function with positional arguments A and keyword arguments K, at some time, somewhere.
@@ -54,6 +55,8 @@ type Task[A, K any] struct {
 	Timeout     time.Duration     // how long one attempt may take; 0 leaves it to the worker
 	ResultTTL   *time.Duration    // how long its result can be read; nil means DefaultResultTTL
 	Metadata    map[string]string // what travels with it beside the arguments: trace ids, tenants
+	UniqueKey   string            // what only one task of this FuncName may hold at a time; empty for nothing
+	UniqueFor   time.Duration     // how long from the enqueue it holds UniqueKey; 0 until it is final
 
 	// Codec names the codec of the payload of a [RawTask] when that is not JSON. Tasks of other types hold decoded
 	// values: Encode sets it, and DecodeTask goes by it.
@@ -85,6 +88,7 @@ func newRawTask(name string, c *taskConfig) (*RawTask, error) {
 	t := &RawTask{
 		ID: c.id, FuncName: name, CreatedAt: now(), TTL: c.ttl, Queue: c.queue, Priority: c.priority, RunAt: c.runAt,
 		MaxAttempts: c.maxAttempts, Timeout: c.timeout, ResultTTL: c.resultTTL, Metadata: c.metadata,
+		UniqueKey: c.uniqueKey, UniqueFor: c.uniqueFor,
 	}
 	if t.ID == uuid.Nil {
 		id, err := newID()
@@ -125,6 +129,7 @@ func (t *Task[A, K]) setHead(from *RawTask) {
 	t.ID, t.FuncName, t.CreatedAt, t.TTL = from.ID, from.FuncName, from.CreatedAt, from.TTL
 	t.Queue, t.Priority, t.RunAt, t.MaxAttempts = from.Queue, from.Priority, from.RunAt, from.MaxAttempts
 	t.Timeout, t.ResultTTL, t.Metadata = from.Timeout, from.ResultTTL, from.Metadata
+	t.UniqueKey, t.UniqueFor = from.UniqueKey, from.UniqueFor
 }
 
 // checkStart refuses a task whose TTL ends before it is due.
@@ -162,6 +167,14 @@ func (t *Task[A, K]) Validate() error {
 	}
 	if t.ResultTTL != nil && *t.ResultTTL < 0 {
 		return invalid("task %v: ResultTTL is %v, want at least 0", t.ID, *t.ResultTTL)
+	}
+	if t.UniqueKey != "" {
+		if err := checkText("unique_key", t.UniqueKey, MaxKeyLen); err != nil {
+			return err
+		}
+	}
+	if t.UniqueFor < 0 || t.UniqueFor != t.UniqueFor.Truncate(time.Microsecond) || t.UniqueFor > 0 && t.UniqueKey == "" {
+		return invalid("task %v: UniqueFor is %v, want whole microseconds, and 0 without a UniqueKey", t.ID, t.UniqueFor)
 	}
 	if t.Codec != "" {
 		if err := codec.CheckName(t.Codec); err != nil {

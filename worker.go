@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,8 +33,9 @@ import (
 // # Contexts
 //
 // A handler's context ends, with a cause that [context.Cause] tells, when the attempt's timeout is over ([ErrTimeout]),
-// when the lease is lost ([ErrLeaseLost]) and when the worker has to stop ([ErrShutdown]). The handler's place is taken
-// by another task only when it has returned, so attempts of one task never overlap in one worker.
+// when the task is cancelled ([ErrCancelled]), when the lease is lost ([ErrLeaseLost]) and when the worker has to stop
+// ([ErrShutdown]). The handler's place is taken by another task only when it has returned, so attempts of one task never
+// overlap in one worker.
 type Worker struct {
 	backend         Backend
 	specs           map[string]handlerSpec
@@ -68,8 +70,8 @@ func NewWorker(b Backend, opts ...WorkerOption) (*Worker, error) {
 		return nil, invalid("a worker without a backend")
 	}
 	w := &Worker{
-		backend: b, specs: make(map[string]handlerSpec), concurrency: 16, queues: []string{DefaultQueue},
-		lease: DefaultLease, shutdownTimeout: 30 * time.Second,
+		backend: b, specs: make(map[string]handlerSpec), concurrency: DefaultConcurrency, queues: []string{DefaultQueue},
+		lease: DefaultLease, shutdownTimeout: DefaultShutdownTimeout,
 		backoff: Exponential(DefaultRetryDelay, MaxRetryDelay), jitter: DefaultJitter, maxAttempts: DefaultRetries + 1,
 		log: slog.Default(), id: newWorkerID(),
 		freed: make(chan struct{}, 1),
@@ -139,6 +141,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	beatCtx, stopBeat := context.WithCancel(context.WithoutCancel(ctx))
 	var beat sync.WaitGroup
 	beat.Go(func() { w.heartbeat(beatCtx) })
+	beat.Go(func() { w.watch(beatCtx) })
 	defer beat.Wait()
 	defer stopBeat()
 
@@ -347,7 +350,7 @@ func (w *Worker) extend(ctx context.Context) {
 	held := make([]*attempt, 0, len(w.held))
 	leases := make([]LeaseID, 0, len(w.held))
 	for _, a := range w.held {
-		if !a.lost {
+		if a.lost == nil {
 			held = append(held, a)
 			leases = append(leases, a.lease.LeaseID)
 		}
@@ -369,11 +372,52 @@ func (w *Worker) extend(ctx context.Context) {
 		switch {
 		case err == nil && (errs == nil || errs[i] == nil):
 			a.expires = asked.Add(w.lease)
+		case err == nil && errors.Is(errs[i], ErrCancelled):
+			a.lose(ErrCancelled)
 		case err == nil && errors.Is(errs[i], ErrLeaseLost), !time.Now().Before(a.expires):
-			a.lost = true
-			if a.cancel != nil {
-				a.cancel(ErrLeaseLost)
-			}
+			a.lose(ErrLeaseLost)
+		}
+	}
+}
+
+// lose says that the task is not this worker's any more, and ends its handler's context. The worker's mu is locked.
+func (a *attempt) lose(why error) {
+	if a.lost == nil {
+		a.lost = why
+		if a.cancel != nil {
+			a.cancel(why)
+		}
+	}
+}
+
+// watch ends the contexts of handlers whose tasks are cancelled, until ctx ends.
+func (w *Worker) watch(ctx context.Context) {
+	for ctx.Err() == nil {
+		leases, err := w.backend.Revoked(ctx, w.id)
+		w.revoke(leases)
+		if err == nil || ctx.Err() != nil {
+			continue
+		}
+		if errors.Is(err, ErrClosed) {
+			return
+		}
+		w.log.Error("cannot ask for cancelled tasks; trying again", "error", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+func (w *Worker) revoke(leases []LeaseID) {
+	if len(leases) == 0 {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, a := range w.held {
+		if slices.Contains(leases, a.lease.LeaseID) {
+			a.lose(ErrCancelled)
 		}
 	}
 }

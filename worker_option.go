@@ -56,6 +56,12 @@ func Use(middleware ...Middleware) WorkerOption {
 	})
 }
 
+// What a worker does unless it is told otherwise, beside what is said of retries.
+const (
+	DefaultConcurrency     = 16               // handlers at once
+	DefaultShutdownTimeout = 30 * time.Second // for handlers when the worker's context has ended
+)
+
 // MaxConcurrency is the greatest [Concurrency] of a worker. Each place is a goroutine from the start.
 const MaxConcurrency = 100_000
 

@@ -193,6 +193,7 @@ type meddler struct {
 	lease   func(context.Context, omniq.LeaseRequest) ([]omniq.Lease, error)
 	extend  func(context.Context, []omniq.LeaseID, time.Duration) ([]error, error)
 	settle  func(context.Context, []omniq.Settlement) ([]error, error)
+	revoked func(context.Context, string) ([]omniq.LeaseID, error)
 }
 
 func (m *meddler) Capabilities() omniq.Capabilities {
@@ -227,4 +228,11 @@ func (m *meddler) Settle(ctx context.Context, s []omniq.Settlement) ([]error, er
 		return m.settle(ctx, s)
 	}
 	return m.Backend.Settle(ctx, s)
+}
+
+func (m *meddler) Revoked(ctx context.Context, worker string) ([]omniq.LeaseID, error) {
+	if m.revoked != nil {
+		return m.revoked(ctx, worker)
+	}
+	return m.Backend.Revoked(ctx, worker)
 }

@@ -42,9 +42,11 @@ func (b *Backend) advance(now time.Time) {
 		b.pend(e, now) // it is due or has expired, or its lease ran out
 	}
 	for e, ok := b.going.next(now); ok; e, ok = b.going.next(now) {
-		b.going.drop(e)
-		delete(b.tasks, e.id)
+		b.remove(e)
 	}
+	b.holds.advance(now)
+	b.revoked.advance(now)
+	b.events.advance(now)
 }
 
 // setTimer sees to it that advance is called in time when nobody else calls.
@@ -53,6 +55,11 @@ func (b *Backend) setTimer() {
 	for _, a := range []agenda{b.coming, b.going} {
 		if len(a) > 0 && (next.IsZero() || a[0].at.Before(next)) {
 			next = a[0].at
+		}
+	}
+	for _, at := range []time.Time{b.holds.ends.next(), b.revoked.ends.next(), b.events.next()} {
+		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
+			next = at
 		}
 	}
 	if next.IsZero() || !b.wake.IsZero() && !next.Before(b.wake) {
@@ -85,8 +92,8 @@ func (e *entry) expired(now time.Time) bool {
 
 // pend makes a task pending: ready when it is due, and in the agenda for what comes next.
 func (b *Backend) pend(e *entry, now time.Time) {
-	if e.token != 0 || e.since.IsZero() {
-		e.since = now // it was running or is new; else it only becomes due
+	if e.status != omniq.StatusPending {
+		e.become(omniq.StatusPending, now)
 	}
 	e.token = 0
 	if e.expired(now) {

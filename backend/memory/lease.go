@@ -30,7 +30,11 @@ func (b *Backend) Extend(ctx context.Context, leases []omniq.LeaseID, by time.Du
 	for i, id := range leases {
 		e := b.holder(id)
 		if e == nil {
-			errs = report(errs, len(leases), i)
+			why := omniq.ErrLeaseLost
+			if e := b.tasks[id.TaskID]; e != nil && e.status == omniq.StatusCancelled {
+				why = omniq.ErrCancelled
+			}
+			errs = report(errs, len(leases), i, why)
 			continue
 		}
 		if expires := now.Add(by); expires.After(e.at) {
@@ -57,15 +61,19 @@ func (b *Backend) Settle(ctx context.Context, settlements []omniq.Settlement) ([
 		s := &settlements[i]
 		e := b.holder(s.LeaseID)
 		if e == nil {
-			errs = report(errs, len(settlements), i)
+			errs = report(errs, len(settlements), i, omniq.ErrLeaseLost)
 			continue
 		}
 		if s.Action == omniq.ActionFinish {
 			b.finish(e, s.Result, now)
 			continue
 		}
-		if s.Action == omniq.ActionRelease {
+		switch s.Action {
+		case omniq.ActionRelease:
 			e.attempt--
+		case omniq.ActionRetry:
+			e.failure = s.Error
+			b.note(e, omniq.EventRetried, e.attempt, e.worker, s.Error, now)
 		}
 		switch {
 		case !s.At.IsZero():
@@ -89,13 +97,4 @@ func check(s *omniq.Settlement) error {
 		return nil
 	}
 	return invalid("settlement of task %v with action %d, want one that exists", s.TaskID, s.Action)
-}
-
-// report notes that lease i of n is lost.
-func report(errs []error, n, i int) []error {
-	if errs == nil {
-		errs = make([]error, n)
-	}
-	errs[i] = omniq.ErrLeaseLost
-	return errs
 }

@@ -26,38 +26,67 @@ type Backend struct {
 	going  agenda // when results go
 	timer  *time.Timer
 	wake   time.Time // when the timer fires, zero for not at all
+
+	holds   holds
+	revoked revocations
+	events  events
+	ended   uint64 // tasks that have become final
 }
 
 // entry is a task, or what has become of it.
 type entry struct {
 	id      uuid.UUID
-	task    *omniq.RawTask   // nil when it is final
-	result  *omniq.RawResult // nil until it is final
-	done    chan struct{}    // closed when it is final; nil if nobody has waited
+	task    *omniq.RawTask // nil when it has succeeded
+	name    string         // of its function
 	queue   *queue
+	status  omniq.Status
+	since   time.Time        // when it got its status
+	result  *omniq.RawResult // nil until it is final
+	failure *omniq.TaskError // of the last attempt that failed, until it is final
+	outcome *outcome         // nil if nobody waits
 	due     time.Time
-	seq     uint64
+	seq     uint64    // of its enqueue or, when it is final, of its end
 	attempt int       // handings out that count
 	token   uint64    // of its lease, 0 for none
-	since   time.Time // when it got its status
+	worker  string    // who has or had its lease
 	place   int       // in the queue's ready heap, -1 outside
 	at      time.Time // when the next thing happens to it by itself, if it is in an agenda
 	index   int       // in the agenda, -1 outside
 }
 
+// outcome is what those get who wait for a task's result. It is not the entry's, which may begin a new life before they
+// have looked.
+type outcome struct {
+	done   chan struct{} // closed when result is there
+	result *omniq.RawResult
+}
+
+// Option sets something of a backend.
+type Option func(*Backend)
+
+// WithEvents keeps events, each for the given time, which is positive. Without it there are none.
+func WithEvents(retention time.Duration) Option {
+	return func(b *Backend) { b.events.retention = retention }
+}
+
 // New returns an empty backend.
-func New() *Backend {
-	return &Backend{
+func New(opts ...Option) *Backend {
+	b := &Backend{
 		closed: make(chan struct{}),
 		tasks:  make(map[uuid.UUID]*entry),
 		queues: make(map[string]*queue),
 	}
+	for _, o := range opts {
+		o(b)
+	}
+	return b
 }
 
 // Capabilities says that nothing outlives the process, and everything else is there.
 func (b *Backend) Capabilities() omniq.Capabilities {
 	return omniq.Capabilities{
 		Name: "memory", Fencing: true, AtomicFinish: true, Priorities: true, PushLease: true, PushResult: true,
+		PushCancel: true, Events: b.events.on(), AtomicEvents: true,
 	}
 }
 
@@ -73,6 +102,7 @@ func (b *Backend) Close() error {
 		b.timer.Stop()
 	}
 	b.tasks, b.queues, b.coming, b.going = nil, nil, nil, nil
+	b.holds, b.revoked, b.events = holds{}, revocations{}, events{retention: b.events.retention}
 	return nil
 }
 
@@ -126,22 +156,33 @@ func (b *Backend) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error,
 	defer b.end()
 	var errs []error
 	for i, t := range tasks {
-		if _, taken := b.tasks[t.ID]; taken {
-			if errs == nil {
-				errs = make([]error, len(tasks))
-			}
-			errs[i] = omniq.ErrDuplicate
+		holder, taken := t.ID, false
+		if _, taken = b.tasks[t.ID]; !taken && t.UniqueKey != "" {
+			holder, taken = b.holds.holder(t)
+		}
+		if taken {
+			errs = report(errs, len(tasks), i, omniq.Duplicate{ID: t.ID, Holder: holder})
 			continue
 		}
-		b.seq++
-		e := &entry{id: t.ID, task: t, queue: b.queue(t.Queue), due: t.RunAt, seq: b.seq, place: -1, index: -1}
-		if e.due.IsZero() {
-			e.due = now
-		}
+		e := &entry{id: t.ID, name: t.FuncName, queue: b.queue(t.Queue), place: -1, index: -1}
 		b.tasks[t.ID] = e
-		b.pend(e, now)
+		b.begins(e, t, now)
 	}
 	return errs, nil
+}
+
+// begins begins a life of a task.
+func (b *Backend) begins(e *entry, t *omniq.RawTask, now time.Time) {
+	if t.UniqueKey != "" {
+		b.holds.take(t, now)
+	}
+	b.seq++
+	e.task, e.seq, e.due = t, b.seq, t.RunAt
+	if e.due.IsZero() {
+		e.due = now
+	}
+	b.note(e, omniq.EventEnqueued, 0, "", nil, now)
+	b.pend(e, now)
 }
 
 // Result implements [omniq.ResultStore]. It never blocks.
@@ -157,12 +198,8 @@ func (b *Backend) Result(ctx context.Context, id uuid.UUID) (*omniq.RawResult, e
 	case e.result != nil:
 		return e.result, nil
 	}
-	status := omniq.StatusPending
-	if e.token != 0 {
-		status = omniq.StatusRunning
-	}
 	return &omniq.RawResult{
-		TaskID: id, Status: status, Timestamp: e.since.UTC().Truncate(time.Microsecond), Attempts: e.attempt,
+		TaskID: id, Status: e.status, Timestamp: wire(e.since), Attempts: e.attempt,
 	}, nil
 }
 
@@ -179,13 +216,14 @@ func (b *Backend) Await(ctx context.Context, id uuid.UUID) (*omniq.RawResult, er
 		}
 		return e.result, nil
 	}
-	if e.done == nil {
-		e.done = make(chan struct{})
+	if e.outcome == nil {
+		e.outcome = &outcome{done: make(chan struct{})}
 	}
+	o := e.outcome
 	b.end()
 	select {
-	case <-e.done:
-		return e.result, nil
+	case <-o.done:
+		return o.result, nil
 	case <-b.closed:
 		return nil, omniq.ErrClosed
 	case <-ctx.Done():
@@ -193,20 +231,135 @@ func (b *Backend) Await(ctx context.Context, id uuid.UUID) (*omniq.RawResult, er
 	}
 }
 
-// finish records the result of a task, tells those who wait for it, and forgets the task.
+// finish records the result of a task, tells those who wait for it, and forgets the task if it has succeeded.
 func (b *Backend) finish(e *entry, r *omniq.RawResult, now time.Time) {
 	b.coming.drop(e)
 	e.queue.drop(e)
-	b.release(e.queue)
-	e.task, e.queue, e.token, e.result = nil, nil, 0, r
-	if e.done != nil {
-		close(e.done)
+	if e.task.UniqueKey != "" {
+		b.holds.release(e.task)
 	}
-	switch {
-	case r.TTL == nil:
-	case *r.TTL <= 0:
-		delete(b.tasks, e.id)
+	worker := "" // it ends on none unless one has its lease
+	if e.token != 0 {
+		worker = e.worker
+	}
+	b.ended++
+	e.token, e.result, e.failure, e.seq = 0, r, nil, b.ended
+	e.become(r.Status, now)
+	if r.Status == omniq.StatusSuccess {
+		e.task = nil
+	}
+	b.note(e, finalEvents[r.Status], e.attempt, worker, r.Error, now)
+	if e.outcome != nil {
+		e.outcome.result = r
+		close(e.outcome.done)
+		e.outcome = nil
+	}
+	b.keep(e, now)
+}
+
+// become gives a task another status.
+func (e *entry) become(s omniq.Status, now time.Time) {
+	e.queue.counts[e.status]--
+	e.queue.counts[s]++
+	e.status, e.since = s, now
+}
+
+// keep keeps a result for as long as its TTL.
+func (b *Backend) keep(e *entry, now time.Time) {
+	switch ttl := e.result.TTL; {
+	case ttl == nil:
+	case *ttl <= 0:
+		b.remove(e)
 	default:
-		b.going.put(e, now.Add(*r.TTL))
+		b.going.put(e, now.Add(*ttl))
 	}
 }
+
+// remove forgets a task that is final.
+func (b *Backend) remove(e *entry) {
+	b.going.drop(e)
+	e.queue.counts[e.status]--
+	b.release(e.queue)
+	delete(b.tasks, e.id)
+}
+
+// Record implements [omniq.ResultStore]. It never blocks.
+func (b *Backend) Record(ctx context.Context, results []*omniq.RawResult) ([]error, error) {
+	for _, r := range results {
+		if !r.Status.Final() {
+			return nil, invalid("the result of task %v is %v, want a final status", r.TaskID, r.Status)
+		}
+	}
+	now, err := b.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer b.end()
+	var errs []error
+	for i, r := range results {
+		if e, ok := b.tasks[r.TaskID]; ok {
+			why := omniq.ErrState
+			if e.result != nil {
+				why = omniq.ErrDuplicate
+			}
+			errs = report(errs, len(results), i, why)
+			continue
+		}
+		b.ended++
+		e := &entry{
+			id: r.TaskID, queue: b.queue(omniq.DefaultQueue), result: r, attempt: r.Attempts, seq: b.ended,
+			place: -1, index: -1,
+		}
+		e.become(r.Status, now)
+		b.tasks[e.id] = e
+		b.keep(e, now)
+	}
+	return errs, nil
+}
+
+// Forget implements [omniq.ResultStore]. It never blocks.
+func (b *Backend) Forget(ctx context.Context, ids []uuid.UUID) ([]error, error) {
+	return b.each(ctx, ids, func(e *entry, _ time.Time) error {
+		if e.result == nil {
+			return state(e, "one that is final")
+		}
+		b.remove(e)
+		return nil
+	})
+}
+
+// each does something with each of the tasks.
+func (b *Backend) each(ctx context.Context, ids []uuid.UUID, do func(*entry, time.Time) error) ([]error, error) {
+	now, err := b.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer b.end()
+	var errs []error
+	for i, id := range ids {
+		err := omniq.ErrNotFound
+		if e, ok := b.tasks[id]; ok {
+			err = do(e, now)
+		}
+		if err != nil {
+			errs = report(errs, len(ids), i, err)
+		}
+	}
+	return errs, nil
+}
+
+// report puts an error into the i-th of n places.
+func report(errs []error, n, i int, err error) []error {
+	if errs == nil {
+		errs = make([]error, n)
+	}
+	errs[i] = err
+	return errs
+}
+
+func state(e *entry, want string) error {
+	return fmt.Errorf("%w: it is %v, want %s", omniq.ErrState, e.status, want)
+}
+
+// wire is a time as results, events and what is shown have it.
+func wire(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }

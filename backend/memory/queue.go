@@ -11,12 +11,15 @@ import (
 	"github.com/omniq-go/omniq"
 )
 
-// queue is what a named queue has ready, and who waits for it. It exists while a task is in it or somebody waits.
+// queue is what a named queue has ready, and who waits for it. It exists while a task or a result is in it, somebody
+// waits, or it is paused.
 type queue struct {
 	name    string
 	ready   ready
-	size    int // tasks that are not final
+	counts  [omniq.StatusExpired + 1]int // tasks by status; at 0 the others, below zero
+	size    int                          // what it exists for
 	waiting []*waiter
+	paused  bool
 }
 
 // waiter is a call of Lease that waits. It is in the lists of all its queues until it is woken.
@@ -26,7 +29,7 @@ type waiter struct {
 	woken  bool
 }
 
-// queue returns the queue of this name, with a place more for a task or a waiter in it.
+// queue returns the queue of this name, with a place more for what it is to exist for.
 func (b *Backend) queue(name string) *queue {
 	name = cmp.Or(name, omniq.DefaultQueue)
 	q, ok := b.queues[name]
@@ -56,7 +59,7 @@ func (q *queue) push(e *entry) {
 
 // wakeOne wakes who has waited longest.
 func (q *queue) wakeOne() {
-	if len(q.waiting) > 0 {
+	if len(q.waiting) > 0 && !q.paused {
 		w := q.waiting[0]
 		w.leave()
 		w.woken = true
@@ -154,6 +157,7 @@ func (b *Backend) take(r *omniq.LeaseRequest, now time.Time) []omniq.Lease {
 	var leases []omniq.Lease
 	for _, name := range r.Queues {
 		q, ok := b.queues[cmp.Or(name, omniq.DefaultQueue)]
+		ok = ok && !q.paused
 		for ok && len(q.ready) > 0 && len(leases) < r.Max {
 			if leases == nil {
 				leases = make([]omniq.Lease, 0, min(r.Max, len(q.ready)))
@@ -161,7 +165,9 @@ func (b *Backend) take(r *omniq.LeaseRequest, now time.Time) []omniq.Lease {
 			e := heap.Pop(&q.ready).(*entry)
 			b.tokens++
 			e.attempt++
-			e.token, e.since = b.tokens, now
+			e.token, e.worker = b.tokens, r.WorkerID
+			e.become(omniq.StatusRunning, now)
+			b.note(e, omniq.EventStarted, e.attempt, e.worker, nil, now)
 			expires := now.Add(r.Duration)
 			b.coming.put(e, expires)
 			leases = append(leases, omniq.Lease{

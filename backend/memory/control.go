@@ -1,0 +1,76 @@
+package memory
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/omniq-go/omniq"
+)
+
+// Cancel implements [omniq.TaskQueue]. It never blocks.
+func (b *Backend) Cancel(ctx context.Context, ids []uuid.UUID) ([]error, error) {
+	return b.each(ctx, ids, func(e *entry, now time.Time) error {
+		switch e.status {
+		case omniq.StatusPending:
+		case omniq.StatusRunning:
+			b.revoked.add(e.worker, omniq.LeaseID{TaskID: e.id, Token: token(e.token)}, e.at)
+		case omniq.StatusCancelled:
+			return nil
+		default:
+			return state(e, "one that is not final")
+		}
+		b.finish(e, omniq.CancelledResult(e.task, now, e.attempt), now)
+		return nil
+	})
+}
+
+// Requeue implements [omniq.TaskQueue]. It never blocks.
+func (b *Backend) Requeue(ctx context.Context, ids []uuid.UUID) ([]error, error) {
+	return b.each(ctx, ids, func(e *entry, now time.Time) error {
+		if e.result == nil || e.task == nil {
+			return state(e, "one that is final without success")
+		}
+		t := *e.task
+		t.CreatedAt, t.RunAt = wire(now), time.Time{}
+		if t.UniqueKey != "" {
+			if holder, taken := b.holds.holder(&t); taken && holder != e.id {
+				return omniq.Duplicate{ID: e.id, Holder: holder}
+			}
+		}
+		b.going.drop(e)
+		e.result, e.attempt, e.worker = nil, 0, ""
+		b.begins(e, &t, now)
+		return nil
+	})
+}
+
+// Pause implements [omniq.TaskQueue]. It never blocks.
+func (b *Backend) Pause(ctx context.Context, name string) error { return b.setPaused(ctx, name, true) }
+
+// Resume implements [omniq.TaskQueue]. It never blocks.
+func (b *Backend) Resume(ctx context.Context, name string) error {
+	return b.setPaused(ctx, name, false)
+}
+
+func (b *Backend) setPaused(ctx context.Context, name string, paused bool) error {
+	if _, err := b.begin(ctx); err != nil {
+		return err
+	}
+	defer b.end()
+	q := b.queue(name)
+	if q.paused == paused {
+		b.release(q)
+		return nil
+	}
+	q.paused = paused
+	if !paused {
+		b.release(q) // and the place that Pause took
+		b.release(q)
+		if len(q.ready) > 0 {
+			q.wakeOne()
+		}
+	}
+	return nil
+}

@@ -1,0 +1,21 @@
+package memory
+
+import (
+	"context"
+
+	"github.com/omniq-go/omniq"
+)
+
+// Engine opens "memory:": an empty backend of its own for each call.
+var Engine = omniq.Engine{Schemes: []string{"memory"}, Open: open}
+
+func open(_ context.Context, url string, c omniq.Config) (omniq.Backend, error) {
+	if url != "memory:" {
+		return nil, invalid("the URL is %q, want memory:", url)
+	}
+	var opts []Option
+	if c.Events > 0 {
+		opts = append(opts, WithEvents(c.Events))
+	}
+	return New(opts...), nil
+}

@@ -1,0 +1,185 @@
+package memory
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/omniq-go/omniq"
+)
+
+// finalEvents are what happened to tasks of these statuses.
+var finalEvents = [...]omniq.EventType{
+	omniq.StatusSuccess:   omniq.EventCompleted,
+	omniq.StatusFailure:   omniq.EventFailed,
+	omniq.StatusCancelled: omniq.EventCancelled,
+	omniq.StatusExpired:   omniq.EventExpired,
+}
+
+// events are kept in their order. Their numbers have no gap: those up to gone have been removed.
+type events struct {
+	retention time.Duration // 0 keeps none
+	kept      []keptEvent
+	gone      uint64
+	more      chan struct{} // closed when there is another one; nil if nobody waits
+}
+
+type keptEvent struct {
+	*omniq.TaskEvent
+	until time.Time
+}
+
+func (v *events) on() bool { return v.retention > 0 }
+
+func (v *events) add(e *omniq.TaskEvent, now time.Time) {
+	v.kept = append(v.kept, keptEvent{e, now.Add(v.retention)})
+	if v.more != nil {
+		close(v.more)
+		v.more = nil
+	}
+}
+
+func (v *events) last() uint64 { return v.gone + uint64(len(v.kept)) }
+
+func (v *events) advance(now time.Time) {
+	n := 0
+	for n < len(v.kept) && !v.kept[n].until.After(now) {
+		n++
+	}
+	if n > 0 {
+		clear(v.kept[:n])
+		v.kept = v.kept[n:]
+		v.gone += uint64(n)
+		if len(v.kept) == 0 {
+			v.kept = nil // else its array stayed
+		}
+	}
+}
+
+func (v *events) next() time.Time {
+	if len(v.kept) == 0 {
+		return time.Time{}
+	}
+	return v.kept[0].until
+}
+
+// note keeps an event of a task.
+func (b *Backend) note(e *entry, what omniq.EventType, attempt int, worker string, why *omniq.TaskError, now time.Time) {
+	if !b.events.on() {
+		return
+	}
+	event := &omniq.TaskEvent{
+		TaskID: e.id, EventType: what, Timestamp: wire(now), Attempt: attempt, Queue: e.queue.name, Error: why,
+	}
+	if worker != "" {
+		event.WorkerID = new(worker)
+	}
+	b.events.add(event, now)
+}
+
+// Append implements [omniq.EventStore]. It never blocks.
+func (b *Backend) Append(ctx context.Context, list []*omniq.TaskEvent) error {
+	now, err := b.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer b.end()
+	if !b.events.on() {
+		return omniq.ErrNoEvents
+	}
+	for _, e := range list {
+		b.events.add(e, now)
+	}
+	return nil
+}
+
+// Events implements [omniq.EventStore].
+func (b *Backend) Events(ctx context.Context, r omniq.EventsRequest) ([]omniq.StoredEvent, omniq.Cursor, error) {
+	if r.Max < 1 {
+		return nil, r.After, invalid("at most %d events, want at least 1", r.Max)
+	}
+	if _, err := b.begin(ctx); err != nil {
+		return nil, r.After, err
+	}
+	after, err := b.events.place(r.After)
+	var timeout <-chan time.Time
+	for {
+		if err != nil {
+			b.end()
+			return nil, r.After, err
+		}
+		if after < b.events.gone {
+			if r.After != omniq.CursorOldest {
+				b.end()
+				return nil, r.After, omniq.ErrEventsGone
+			}
+			after = b.events.gone
+		}
+		if after < b.events.last() || r.Wait <= 0 {
+			defer b.end()
+			return b.events.read(r.After, after, r.Max)
+		}
+		if b.events.more == nil {
+			b.events.more = make(chan struct{})
+		}
+		more := b.events.more
+		b.end()
+		if timeout == nil {
+			timer := time.NewTimer(r.Wait)
+			defer timer.Stop()
+			timeout = timer.C
+		}
+		select {
+		case <-more:
+		case <-timeout:
+			r.Wait = 0
+		case <-ctx.Done():
+			return nil, r.After, contextError(ctx)
+		case <-b.closed:
+			return nil, r.After, omniq.ErrClosed
+		}
+		if r.After != omniq.CursorOldest {
+			r.After = cursor(after)
+		}
+		_, err = b.begin(context.WithoutCancel(ctx))
+		if err != nil { // closed: nothing is locked
+			return nil, r.After, err
+		}
+	}
+}
+
+// place is the number of the event that a cursor is behind.
+func (v *events) place(c omniq.Cursor) (uint64, error) {
+	switch {
+	case !v.on():
+		return 0, omniq.ErrNoEvents
+	case c == omniq.CursorOldest:
+		return v.gone, nil
+	case c == omniq.CursorLatest:
+		return v.last(), nil
+	}
+	n, err := strconv.ParseUint(string(c), 10, 64)
+	if err != nil || n > v.last() {
+		return 0, invalid("%.40q is no cursor of these events", c)
+	}
+	return n, nil
+}
+
+// read returns the events behind the one with the number after, which the cursor from stands for.
+func (v *events) read(from omniq.Cursor, after uint64, limit int) ([]omniq.StoredEvent, omniq.Cursor, error) {
+	first := int(after - v.gone)
+	n := min(limit, len(v.kept)-first)
+	if n == 0 {
+		if from == omniq.CursorLatest {
+			from = cursor(after)
+		}
+		return nil, from, nil
+	}
+	list := make([]omniq.StoredEvent, n)
+	for i := range list {
+		list[i] = omniq.StoredEvent{Cursor: cursor(after + uint64(i) + 1), TaskEvent: v.kept[first+i].TaskEvent}
+	}
+	return list, list[n-1].Cursor, nil
+}
+
+func cursor(n uint64) omniq.Cursor { return omniq.Cursor(strconv.FormatUint(n, 10)) }

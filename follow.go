@@ -1,0 +1,43 @@
+package omniq
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"time"
+)
+
+// Events yields the events that are kept behind the cursor, the oldest first, and ends with the newest. It moves the
+// cursor behind each event before it yields it, so that whoever breaks off can go on there, in another process too.
+// Nothing is left out, however slow the reader is; [ErrEventsGone] says that it was slower than the backend keeps
+// events. After an error it yields no more.
+func (c *Client) Events(ctx context.Context, cursor *Cursor) iter.Seq2[TaskEvent, error] {
+	return c.events(ctx, cursor, 0)
+}
+
+// Follow is Events that waits for further events instead of ending, until ctx ends: that error is yielded too.
+func (c *Client) Follow(ctx context.Context, cursor *Cursor) iter.Seq2[TaskEvent, error] {
+	return c.events(ctx, cursor, time.Minute)
+}
+
+func (c *Client) events(ctx context.Context, cursor *Cursor, wait time.Duration) iter.Seq2[TaskEvent, error] {
+	return func(yield func(TaskEvent, error) bool) {
+		for {
+			page, next, err := c.backend.Events(ctx, EventsRequest{After: *cursor, Max: pageSize, Wait: wait})
+			if err != nil {
+				yield(TaskEvent{}, fmt.Errorf("omniq: events after %q: %w", *cursor, err))
+				return
+			}
+			for _, e := range page {
+				*cursor = e.Cursor
+				if !yield(*e.TaskEvent, nil) {
+					return
+				}
+			}
+			*cursor = next
+			if len(page) == 0 && wait == 0 {
+				return
+			}
+		}
+	}
+}
