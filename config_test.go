@@ -1,0 +1,142 @@
+package omniq_test
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/backend/memory"
+)
+
+func TestConfigFromEnv(t *testing.T) {
+	c, err := omniq.ConfigFromEnv()
+	require.NoError(t, err)
+	assert.Equal(t, omniq.DefaultConfig(), c)
+	for name, value := range map[string]string{
+		"OMNIQ_BACKEND_URL": "sqlite:/tmp/x.db", "OMNIQ_QUEUES": "high, low", "OMNIQ_CONCURRENCY": "3",
+		"OMNIQ_TASK_TTL": "24h", "OMNIQ_RESULT_TTL": "5m", "OMNIQ_TASK_TIMEOUT": "90s", "OMNIQ_RETRY_ATTEMPTS": "0",
+		"OMNIQ_RETRY_DELAY": "2s", "OMNIQ_SHUTDOWN_TIMEOUT": "0s", "OMNIQ_EVENTS": "48h", "OMNIQ_LOG_LEVEL": "debug",
+	} {
+		t.Setenv(name, value)
+	}
+	c, err = omniq.ConfigFromEnv()
+	require.NoError(t, err)
+	assert.Equal(t, omniq.Config{
+		BackendURL: "sqlite:/tmp/x.db", Queues: []string{"high", "low"}, Concurrency: 3, TaskTTL: 24 * time.Hour,
+		ResultTTL: 5 * time.Minute, TaskTimeout: 90 * time.Second, RetryDelay: 2 * time.Second, Events: 48 * time.Hour,
+		LogLevel: slog.LevelDebug,
+	}, c)
+}
+
+func TestConfigEvents(t *testing.T) {
+	for value, want := range map[string]time.Duration{"true": omniq.DefaultEventRetention, "1": omniq.DefaultEventRetention, "false": 0, "2h": 2 * time.Hour} {
+		t.Setenv("OMNIQ_EVENTS", value)
+		c, err := omniq.ConfigFromEnv()
+		require.NoError(t, err)
+		assert.Equal(t, want, c.Events, value)
+	}
+}
+
+// Whoever gets one variable wrong may have got others wrong, too, and wants to know at once.
+func TestConfigNamesEveryMistake(t *testing.T) {
+	mistakes := map[string]struct{ value, want string }{
+		"OMNIQ_BACKEND_URL":      {"somewhere", `"somewhere", want a scheme and a colon`},
+		"OMNIQ_QUEUES":           {"a,,b", `["a" "" "b"]`},
+		"OMNIQ_CONCURRENCY":      {"0", "is 0, want 1 to 100000"},
+		"OMNIQ_TASK_TTL":         {"10", `is "10", want a duration like 90s`},
+		"OMNIQ_RESULT_TTL":       {"-1s", "is -1s, want at least 0"},
+		"OMNIQ_TASK_TIMEOUT":     {"1ns", "is 1ns, want at least 1µs"},
+		"OMNIQ_RETRY_ATTEMPTS":   {"many", `is "many", want a whole number`},
+		"OMNIQ_RETRY_DELAY":      {"-2s", "is -2s, want at least 0"},
+		"OMNIQ_SHUTDOWN_TIMEOUT": {"-3s", "is -3s, want at least 0"},
+		"OMNIQ_EVENTS":           {"maybe", `is "maybe", want true, false or how long`},
+		"OMNIQ_LOG_LEVEL":        {"loud", `is "loud", want DEBUG`},
+	}
+	for name, m := range mistakes {
+		t.Setenv(name, m.value)
+	}
+	_, err := omniq.ConfigFromEnv()
+	require.ErrorIs(t, err, omniq.ErrInvalid)
+	for name, m := range mistakes {
+		assert.ErrorContains(t, err, name)
+		assert.ErrorContains(t, err, m.want)
+	}
+}
+
+func TestConfigOpens(t *testing.T) {
+	c := omniq.DefaultConfig()
+	b, err := c.Open(t.Context(), memory.Engine)
+	require.NoError(t, err)
+	assert.False(t, b.Capabilities().Events)
+	require.NoError(t, b.Close())
+
+	c.Events = time.Hour
+	b, err = c.Open(t.Context(), memory.Engine)
+	require.NoError(t, err)
+	assert.True(t, b.Capabilities().Events)
+	require.NoError(t, b.Close())
+
+	c.BackendURL = "memory:something"
+	_, err = c.Open(t.Context(), memory.Engine)
+	require.ErrorIs(t, err, omniq.ErrInvalid)
+	c.BackendURL = "postgres://localhost/"
+	_, err = c.Open(t.Context(), memory.Engine)
+	require.ErrorIs(t, err, omniq.ErrInvalid)
+	assert.ErrorContains(t, err, `this program can open the schemes ["memory"] only`)
+	c.Concurrency = 0
+	_, err = c.Open(t.Context(), memory.Engine)
+	require.ErrorIs(t, err, omniq.ErrInvalid)
+}
+
+func TestConfigReachesClientAndWorker(t *testing.T) {
+	c := omniq.DefaultConfig()
+	c.Queues, c.TaskTTL, c.ResultTTL, c.TaskTimeout = []string{"mail"}, time.Hour, 2*time.Hour, time.Minute
+	b, err := c.Open(t.Context(), memory.Engine)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, b.Close()) })
+	client, err := omniq.NewClient(b, c.Client())
+	require.NoError(t, err)
+	seen := make(chan time.Duration, 2)
+	d := omniq.DefineNoArgs("when", func(ctx context.Context) (bool, error) {
+		deadline, _ := ctx.Deadline()
+		seen <- time.Until(deadline)
+		return true, nil
+	}, omniq.Queue("mail"))
+	h, err := d.Enqueue(t.Context(), client)
+	require.NoError(t, err)
+	info, err := client.Inspect(t.Context(), h.ID())
+	require.NoError(t, err)
+	assert.Equal(t, new(time.Hour), info.Task.TTL)
+	assert.Equal(t, new(2*time.Hour), info.Task.ResultTTL)
+
+	own, err := d.Enqueue(t.Context(), client, omniq.TTL(time.Minute), omniq.ResultTTL(0))
+	require.NoError(t, err)
+	info, err = client.Inspect(t.Context(), own.ID())
+	require.NoError(t, err)
+	assert.Equal(t, new(time.Minute), info.Task.TTL)
+	assert.Equal(t, new(time.Duration), info.Task.ResultTTL)
+	run(t, b, c.Worker(), omniq.Handlers(d))
+	_, err = h.Wait(t.Context())
+	require.NoError(t, err)
+	assert.InDelta(t, time.Minute, <-seen, float64(10*time.Second))
+
+	_, err = d.Enqueue(t.Context(), client, omniq.Delay(2*time.Hour))
+	require.ErrorIs(t, err, omniq.ErrInvalid, "its TTL by default ends before it is due")
+	c.Concurrency = 0
+	_, err = omniq.NewWorker(b, c.Worker(), omniq.Handlers(d))
+	require.ErrorIs(t, err, omniq.ErrInvalid)
+}
+
+func TestDefaultsOfAClient(t *testing.T) {
+	b := memory.New()
+	t.Cleanup(func() { assert.NoError(t, b.Close()) })
+	for _, o := range []omniq.TaskOption{omniq.TTL(0), omniq.Priority(1), omniq.Queue("q")} {
+		_, err := omniq.NewClient(b, omniq.Defaults(o))
+		require.ErrorIs(t, err, omniq.ErrInvalid)
+	}
+}
