@@ -1,0 +1,157 @@
+package omniq
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Mix returns a backend that queues tasks in one engine and keeps the data of results in another. Whatever else became
+// of a task, that it failed, was cancelled or has expired, stays with the queue, and so do events.
+//
+// What is lost is atomicity: a result is recorded before its task leaves the queue. A process that dies in between
+// leaves a result behind, and the task runs again; the first result stays. So does the result of a worker that loses its
+// lease between the two. A result whose TTL is zero goes through the queue.
+//
+// Close closes both, if results has a Close.
+func Mix(queue Backend, results ResultStore) Backend {
+	return &mixed{Backend: queue, results: results}
+}
+
+type mixed struct {
+	Backend // the queue
+	results ResultStore
+}
+
+func (m *mixed) Capabilities() Capabilities {
+	c := m.Backend.Capabilities()
+	if other, ok := m.results.(interface{ Capabilities() Capabilities }); ok {
+		r := other.Capabilities()
+		c.Name += "+" + r.Name
+		c.Durable = c.Durable && r.Durable
+		c.Shared = c.Shared && r.Shared
+	}
+	c.AtomicFinish = false
+	return c
+}
+
+func (m *mixed) Settle(ctx context.Context, settlements []Settlement) ([]error, error) {
+	var leases []LeaseID
+	var at []int // where they stand in settlements
+	for i, s := range settlements {
+		if r := s.Result; s.Action == ActionFinish && r != nil && r.Status == StatusSuccess && (r.TTL == nil || *r.TTL > 0) {
+			leases = append(leases, s.LeaseID)
+			at = append(at, i)
+		}
+	}
+	if len(leases) == 0 {
+		return m.Backend.Settle(ctx, settlements)
+	}
+	all := make([]error, len(settlements))
+	lost, err := m.Backend.Extend(ctx, leases, time.Microsecond) // which is shorter than they last: it only tells
+	if err != nil {
+		return nil, err
+	}
+	records := make([]*RawResult, 0, len(leases))
+	places := make([]int, 0, len(leases))
+	for k, i := range at {
+		if lost != nil && lost[k] != nil {
+			all[i] = ErrLeaseLost
+			continue
+		}
+		records = append(records, settlements[i].Result)
+		places = append(places, i)
+	}
+	refused, err := m.results.Record(ctx, records)
+	if err != nil {
+		return nil, err
+	}
+	bare := slices.Clone(settlements)
+	for k, i := range places {
+		if refused != nil && refused[k] != nil && !errors.Is(refused[k], ErrDuplicate) {
+			all[i] = refused[k]
+			continue
+		}
+		r := *settlements[i].Result
+		r.ResultData, r.Codec = nil, ""
+		bare[i].Result = &r
+	}
+	rest := make([]Settlement, 0, len(bare))
+	at = at[:0]
+	for i, s := range bare {
+		if all[i] == nil {
+			rest = append(rest, s)
+			at = append(at, i)
+		}
+	}
+	errs, err := m.Backend.Settle(ctx, rest)
+	if err != nil {
+		return nil, err
+	}
+	for k, err := range errs {
+		all[at[k]] = err
+	}
+	if slices.ContainsFunc(all, func(err error) bool { return err != nil }) {
+		return all, nil
+	}
+	return nil, nil
+}
+
+func (m *mixed) Result(ctx context.Context, id uuid.UUID) (*RawResult, error) {
+	r, err := m.Backend.Result(ctx, id)
+	return m.whole(ctx, id, r, err)
+}
+
+func (m *mixed) Await(ctx context.Context, id uuid.UUID) (*RawResult, error) {
+	r, err := m.Backend.Await(ctx, id)
+	return m.whole(ctx, id, r, err)
+}
+
+// whole returns what the queue has of a task, or, where that is no more than that there is a result, the result.
+func (m *mixed) whole(ctx context.Context, id uuid.UUID, r *RawResult, err error) (*RawResult, error) {
+	if errors.Is(err, ErrNotFound) || err == nil && r.Status == StatusSuccess && r.ResultData == nil {
+		return m.results.Result(ctx, id)
+	}
+	return r, err
+}
+
+func (m *mixed) Record(ctx context.Context, results []*RawResult) ([]error, error) {
+	return m.results.Record(ctx, results)
+}
+
+func (m *mixed) Forget(ctx context.Context, ids []uuid.UUID) ([]error, error) {
+	errs, err := m.Backend.Forget(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	kept := make([]uuid.UUID, 0, len(ids)) // what may have a result
+	var at []int
+	for i, id := range ids {
+		if errs == nil || errs[i] == nil || errors.Is(errs[i], ErrNotFound) {
+			kept = append(kept, id)
+			at = append(at, i)
+		}
+	}
+	gone, err := m.results.Forget(ctx, kept)
+	if err != nil {
+		return nil, err
+	}
+	for k, i := range at {
+		if errs != nil && errs[i] != nil && (gone == nil || gone[k] == nil) {
+			errs[i] = nil // it was there after all
+		}
+	}
+	return errs, nil
+}
+
+func (m *mixed) Close() error {
+	err := m.Backend.Close()
+	if c, ok := m.results.(io.Closer); ok {
+		err = errors.Join(err, c.Close())
+	}
+	return err
+}
