@@ -1,0 +1,313 @@
+package sqlite
+
+import (
+	"database/sql/driver"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/omniq-go/omniq"
+)
+
+// The states of tasks that are not final, as they are stored and counted. Results are counted by their status.
+const (
+	stateScheduled int64 = 0 // pending, and due later
+	stateReady     int64 = 1
+	stateRunning   int64 = 2
+)
+
+// tx is what a transaction does, and what others are to be told when it is committed.
+type tx struct {
+	q      querier
+	config *config
+	now    time.Time
+	us     int64 // now
+
+	counts  map[count]int64 // what is to be added
+	ready   map[string]bool // queues that have got tasks that are ready
+	revoked map[string]bool // workers that have lost leases
+	ended   []ended
+	noted   bool // there are events
+}
+
+type count struct {
+	queue string
+	state int64
+}
+
+// ended is a task that has become final.
+type ended struct {
+	id     uuid.UUID
+	result *omniq.RawResult
+}
+
+func newTx(q querier, c *config) *tx {
+	now := time.Now()
+	return &tx{
+		q: q, config: c, now: now, us: now.UnixMicro(),
+		counts: make(map[count]int64), ready: make(map[string]bool), revoked: make(map[string]bool),
+	}
+}
+
+func (t *tx) add(queue string, state, n int64) { t.counts[count{queue, state}] += n }
+
+// count stores the counts.
+func (t *tx) count() error {
+	for c, n := range t.counts {
+		if n == 0 {
+			continue
+		}
+		const q = "INSERT INTO omniq_counts (queue, state, n) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n"
+		if _, err := t.q.exec(q, c.queue, c.state, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// task is a row of omniq_tasks.
+type task struct {
+	seq, state int64
+	id         uuid.UUID
+	name       string
+	queue      string
+	due        int64
+	deadline   driver.Value
+	wake       int64 // 0 for none
+	token      int64
+	attempt    int64
+	worker     driver.Value
+	uniqueKey  driver.Value
+	envelope   string // empty if it was not asked for
+}
+
+const taskColumns = "seq, state, id, name, queue, due, deadline, wake, token, attempt, worker, unique_key"
+
+func (r *task) scan(v []driver.Value) {
+	*r = task{
+		seq: v[0].(int64), state: v[1].(int64), name: text(v[3]), queue: text(v[4]),
+		due: v[5].(int64), deadline: v[6], attempt: v[9].(int64), worker: v[10], uniqueKey: v[11],
+	}
+	r.id = idOf(v[2])
+	r.wake, _ = v[7].(int64)
+	r.token, _ = v[8].(int64)
+	if len(v) > 12 {
+		r.envelope = text(v[12])
+	}
+}
+
+func idOf(v driver.Value) (id uuid.UUID) {
+	b, _ := v.([]byte)
+	copy(id[:], b)
+	return id
+}
+
+// find returns the row of a task, and nil if there is none.
+func (t *tx) find(id uuid.UUID) (found *task, err error) {
+	err = t.q.query("SELECT "+taskColumns+", task FROM omniq_tasks WHERE id = ?", func(v []driver.Value) error {
+		found = new(task)
+		found.scan(v)
+		return nil
+	}, id[:])
+	return found, err
+}
+
+// place is the state and the wake of a task that is pending.
+func (t *tx) place(due int64, deadline driver.Value) (state int64, wake driver.Value) {
+	end, expires := deadline.(int64)
+	switch {
+	case expires && end <= t.us:
+		return stateScheduled, end // advance makes it expired
+	case due <= t.us:
+		return stateReady, deadline
+	case expires && end < due:
+		return stateScheduled, end
+	}
+	return stateScheduled, due
+}
+
+// pend makes a task pending that is running. failure is that of the attempt, if it failed.
+func (t *tx) pend(r *task, due, attempt int64, failed bool, failure driver.Value) error {
+	state, wake := t.place(due, r.deadline)
+	_, err := t.q.exec(`UPDATE omniq_tasks SET state = ?, due = ?, wake = ?, token = NULL, attempt = ?, since = ?,
+		error = CASE WHEN ? THEN ? ELSE error END WHERE seq = ?`, state, due, wake, attempt, t.us, failed, failure, r.seq)
+	if err != nil {
+		return err
+	}
+	t.move(r.queue, stateRunning, state)
+	if deadline, ok := r.deadline.(int64); ok && deadline <= t.us {
+		return t.advance()
+	}
+	return nil
+}
+
+func (t *tx) move(queue string, from, to int64) {
+	t.add(queue, from, -1)
+	t.add(queue, to, 1)
+	if to == stateReady {
+		t.ready[queue] = true
+	}
+}
+
+// advance does what was to happen to tasks by itself until now.
+func (t *tx) advance() error {
+	const (
+		batch = 500
+		q     = "SELECT " + taskColumns + `, CASE WHEN deadline <= ?1 THEN task END
+			FROM omniq_tasks WHERE wake <= ?1 ORDER BY wake, seq LIMIT ?2`
+	)
+	for {
+		var rows []task
+		err := t.q.query(q, func(v []driver.Value) error {
+			rows = append(rows, task{})
+			rows[len(rows)-1].scan(v)
+			return nil
+		}, t.us, int64(batch))
+		if err != nil {
+			return err
+		}
+		for i := range rows {
+			if err := t.happen(&rows[i]); err != nil {
+				return err
+			}
+		}
+		if len(rows) < batch {
+			return nil
+		}
+	}
+}
+
+// happen does what was to happen to a task: it has expired, its lease ran out, or it is due.
+func (t *tx) happen(r *task) error {
+	deadline, expires := r.deadline.(int64)
+	switch {
+	case expires && deadline <= t.us:
+		return t.end(r, omniq.StatusExpired)
+	case r.state == stateRunning:
+		return t.pend(r, r.due, r.attempt, false, nil)
+	}
+	state, wake := t.place(r.due, r.deadline)
+	_, err := t.q.exec("UPDATE omniq_tasks SET state = ?, wake = ? WHERE seq = ?", state, wake, r.seq)
+	t.move(r.queue, r.state, state)
+	return err
+}
+
+// end ends a task with the result that a backend makes.
+func (t *tx) end(r *task, status omniq.Status) error {
+	raw := new(omniq.RawTask)
+	if err := raw.UnmarshalJSON([]byte(r.envelope)); err != nil { // it must not be in the way of all others
+		raw = &omniq.RawTask{ID: r.id, TTL: new(time.Duration)}
+	}
+	result := omniq.CancelledResult(raw, t.now, int(r.attempt))
+	if status == omniq.StatusExpired {
+		result = omniq.ExpiredResult(raw, t.now, int(r.attempt))
+	}
+	envelope, err := result.AppendJSON(nil)
+	if err != nil {
+		return err
+	}
+	if _, err := t.q.exec("DELETE FROM omniq_tasks WHERE seq = ?", r.seq); err != nil {
+		return err
+	}
+	return t.finish(r, result, string(envelope))
+}
+
+// finish keeps the result of a task whose row is gone.
+func (t *tx) finish(r *task, result *omniq.RawResult, envelope string) error {
+	var kept driver.Value
+	if result.Status != omniq.StatusSuccess {
+		kept = r.envelope
+	}
+	if err := t.keep(r, result, envelope, kept); err != nil {
+		return err
+	}
+	if r.uniqueKey != nil {
+		_, err := t.q.exec("DELETE FROM omniq_unique WHERE name = ? AND key = ? AND id = ? AND until IS NULL",
+			r.name, r.uniqueKey, r.id[:])
+		if err != nil {
+			return err
+		}
+	}
+	t.add(r.queue, r.state, -1)
+	return t.note(eventOf[result.Status], r.id, r.queue, r.worker, result.Attempts, result.Error)
+}
+
+// keep stores a result.
+func (t *tx) keep(r *task, result *omniq.RawResult, envelope string, kept driver.Value) error {
+	const q = `INSERT INTO omniq_results (id, status, name, queue, since, due, worker, expires, result, task)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`
+	var due driver.Value
+	if r.due != 0 {
+		due = r.due
+	}
+	for {
+		n, err := t.q.exec(q, r.id[:], int64(result.Status), r.name, r.queue, t.us, due, r.worker,
+			t.expiry(result.TTL), envelope, kept)
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			break
+		}
+		if err := t.drop(r.id); err != nil { // of an earlier life of the task, whose time is over
+			return err
+		}
+	}
+	t.add(r.queue, int64(result.Status), 1)
+	t.ended = append(t.ended, ended{r.id, result})
+	return nil
+}
+
+// drop removes a result.
+func (t *tx) drop(id uuid.UUID) error {
+	return t.q.query("DELETE FROM omniq_results WHERE id = ? RETURNING queue, status", func(v []driver.Value) error {
+		t.add(text(v[0]), v[1].(int64), -1)
+		return nil
+	}, id[:])
+}
+
+// expiry is when a result goes that is kept for a TTL from now.
+func (t *tx) expiry(ttl *time.Duration) driver.Value {
+	if ttl == nil {
+		return nil
+	}
+	return t.us + max(0, microseconds(*ttl))
+}
+
+// sweep removes some of what is gone, and reports whether there may be more. It keeps results for a moment, for those in
+// other processes who have waited for them.
+func (t *tx) sweep() (more bool, err error) {
+	const batch = 1000
+	grace := max(4*t.config.poll, time.Second)
+	n := int64(0)
+	err = t.q.query(`DELETE FROM omniq_results WHERE seq IN
+		(SELECT seq FROM omniq_results WHERE expires <= ? ORDER BY expires LIMIT ?) RETURNING queue, status`,
+		func(v []driver.Value) error {
+			n++
+			t.add(text(v[0]), v[1].(int64), -1)
+			return nil
+		}, t.us-grace.Microseconds(), int64(batch))
+	if err != nil {
+		return false, err
+	}
+	for _, q := range []string{
+		"DELETE FROM omniq_unique WHERE (name, key) IN (SELECT name, key FROM omniq_unique WHERE until <= ? LIMIT 1000)",
+		`DELETE FROM omniq_revoked WHERE (worker, id, token) IN
+			(SELECT worker, id, token FROM omniq_revoked WHERE until <= ? LIMIT 1000)`,
+	} {
+		m, err := t.q.exec(q, t.us)
+		if err != nil {
+			return false, err
+		}
+		n = max(n, m)
+	}
+	if t.config.retention > 0 {
+		m, err := t.sweepEvents(batch)
+		if err != nil {
+			return false, err
+		}
+		n = max(n, m)
+	}
+	_, err = t.q.exec("DELETE FROM omniq_counts WHERE n = 0")
+	return n >= batch, err
+}

@@ -1,0 +1,157 @@
+package sqlite
+
+import (
+	"cmp"
+	"context"
+	"database/sql/driver"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/omniq-go/omniq"
+)
+
+// statusOf are the statuses of the states of tasks that are not final.
+var statusOf = [...]omniq.Status{omniq.StatusPending, omniq.StatusPending, omniq.StatusRunning}
+
+// Cancel implements [omniq.TaskQueue].
+func (b *Backend) Cancel(ctx context.Context, ids []uuid.UUID) ([]error, error) {
+	ids = slices.Clone(ids)
+	return b.each(ctx, len(ids), func(t *tx, i int) (refused, err error) {
+		r, err := t.find(ids[i])
+		if err != nil {
+			return nil, err
+		}
+		if r == nil {
+			status, err := t.status(ids[i])
+			switch {
+			case err != nil:
+				return nil, err
+			case status == 0:
+				return omniq.ErrNotFound, nil
+			case status == omniq.StatusCancelled:
+				return nil, nil
+			}
+			return stateError(status, "one that is not final"), nil
+		}
+		if r.state == stateRunning {
+			_, err := t.q.exec("INSERT OR REPLACE INTO omniq_revoked (worker, id, token, until) VALUES (?, ?, ?, ?)",
+				text(r.worker), r.id[:], r.token, r.wake)
+			if err != nil {
+				return nil, err
+			}
+			t.revoked[text(r.worker)] = true
+		}
+		return nil, t.end(r, omniq.StatusCancelled)
+	})
+}
+
+// status is that of a result that is kept, 0 for none.
+func (t *tx) status(id uuid.UUID) (omniq.Status, error) {
+	n, err := one(t.q, "SELECT status FROM omniq_results WHERE id = ? AND (expires IS NULL OR expires > ?)", id[:], t.us)
+	return omniq.Status(n), err
+}
+
+func stateError(status omniq.Status, want string) error {
+	return fmt.Errorf("%w: it is %v, want %s", omniq.ErrState, status, want)
+}
+
+// Revoked implements [omniq.TaskQueue].
+func (b *Backend) Revoked(ctx context.Context, workerID string) ([]omniq.LeaseID, error) {
+	var leases []omniq.LeaseID
+	o := &op{worker: workerID, do: func(t *tx) error {
+		leases = nil
+		err := t.q.query("DELETE FROM omniq_revoked WHERE worker = ? RETURNING id, token", func(v []driver.Value) error {
+			leases = append(leases, omniq.LeaseID{TaskID: idOf(v[0]), Token: formatToken(v[1].(int64))})
+			return nil
+		}, workerID)
+		if err == nil && len(leases) == 0 {
+			return errPark
+		}
+		return err
+	}}
+	gone, err := b.wait(ctx, o, -1)
+	switch {
+	case err != nil:
+		return nil, err
+	case gone || len(leases) == 0:
+		return nil, contextError(ctx)
+	}
+	return leases, nil
+}
+
+// Requeue implements [omniq.TaskQueue].
+func (b *Backend) Requeue(ctx context.Context, ids []uuid.UUID) ([]error, error) {
+	ids = slices.Clone(ids)
+	return b.each(ctx, len(ids), func(t *tx, i int) (error, error) { return t.requeue(ids[i]) })
+}
+
+func (t *tx) requeue(id uuid.UUID) (refused, err error) {
+	r, err := t.find(id)
+	if err != nil {
+		return nil, err
+	}
+	const want = "one that is final without success"
+	if r != nil {
+		return stateError(statusOf[r.state], want), nil
+	}
+	var status omniq.Status
+	envelope := ""
+	err = t.q.query("SELECT status, task FROM omniq_results WHERE id = ? AND (expires IS NULL OR expires > ?)",
+		func(v []driver.Value) error {
+			status, envelope = omniq.Status(v[0].(int64)), text(v[1])
+			return nil
+		}, id[:], t.us)
+	switch {
+	case err != nil:
+		return nil, err
+	case status == 0:
+		return omniq.ErrNotFound, nil
+	case envelope == "":
+		return stateError(status, want), nil
+	}
+	raw := new(omniq.RawTask)
+	if err := raw.UnmarshalJSON([]byte(envelope)); err != nil {
+		return fmt.Errorf("sqlite: task %v: %w", id, err), nil
+	}
+	raw.CreatedAt, raw.RunAt = time.UnixMicro(t.us).UTC(), time.Time{}
+	n, err := encode(raw)
+	if err != nil {
+		return nil, err
+	}
+	if n.uniqueKey != nil {
+		holder, held, err := t.hold(&n)
+		if err != nil {
+			return nil, err
+		}
+		if held && holder != id {
+			return omniq.Duplicate{ID: id, Holder: holder}, nil
+		}
+	}
+	if err := t.drop(id); err != nil {
+		return nil, err
+	}
+	return t.insert(&n)
+}
+
+// Pause implements [omniq.TaskQueue].
+func (b *Backend) Pause(ctx context.Context, queue string) error {
+	return b.setPaused(ctx, queue, "INSERT INTO omniq_paused (queue) VALUES (?) ON CONFLICT DO NOTHING")
+}
+
+// Resume implements [omniq.TaskQueue].
+func (b *Backend) Resume(ctx context.Context, queue string) error {
+	return b.setPaused(ctx, queue, "DELETE FROM omniq_paused WHERE queue = ?")
+}
+
+func (b *Backend) setPaused(ctx context.Context, queue, q string) error {
+	queue = cmp.Or(queue, omniq.DefaultQueue)
+	return b.write(ctx, func(t *tx) error {
+		b.w.paused = nil
+		t.ready[queue] = true // or it may be
+		_, err := t.q.exec(q, queue)
+		return err
+	})
+}

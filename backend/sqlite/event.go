@@ -1,0 +1,175 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql/driver"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/omniq-go/omniq"
+)
+
+// eventOf is what happened to a task that has this final status.
+var eventOf = map[omniq.Status]omniq.EventType{
+	omniq.StatusSuccess:   omniq.EventCompleted,
+	omniq.StatusFailure:   omniq.EventFailed,
+	omniq.StatusCancelled: omniq.EventCancelled,
+	omniq.StatusExpired:   omniq.EventExpired,
+}
+
+// note keeps an event of a task, if events are kept.
+func (t *tx) note(what omniq.EventType, id uuid.UUID, queue string, worker driver.Value, attempt int, why *omniq.TaskError) error {
+	if t.config.retention <= 0 {
+		return nil
+	}
+	e := omniq.TaskEvent{
+		TaskID: id, EventType: what, Timestamp: time.UnixMicro(t.us).UTC(), Attempt: attempt, Queue: queue, Error: why,
+	}
+	if name := text(worker); name != "" {
+		e.WorkerID = &name
+	}
+	envelope, err := e.AppendJSON(nil)
+	if err != nil {
+		return fmt.Errorf("sqlite: an event of task %v: %w", id, err)
+	}
+	return t.noteEnvelope(string(envelope))
+}
+
+func (t *tx) noteEnvelope(envelope string) error {
+	t.noted = true
+	_, err := t.q.exec("INSERT INTO omniq_events (until, event) VALUES (?, ?)",
+		t.us+microseconds(t.config.retention), envelope)
+	return err
+}
+
+// sweepEvents removes the first events whose time is over. None goes before an older one.
+func (t *tx) sweepEvents(batch int64) (n int64, err error) {
+	return t.q.exec(`DELETE FROM omniq_events WHERE seq <= (SELECT max(seq) FROM
+		(SELECT seq, max(until) OVER (ORDER BY seq) AS latest FROM
+			(SELECT seq, until FROM omniq_events ORDER BY seq LIMIT ?)) WHERE latest <= ?)`,
+		batch, t.us)
+}
+
+// Append implements [omniq.EventStore].
+func (b *Backend) Append(ctx context.Context, events []*omniq.TaskEvent) error {
+	if err := b.alive(ctx); err != nil {
+		return err
+	}
+	if b.config.retention <= 0 {
+		return omniq.ErrNoEvents
+	}
+	envelopes := make([]string, len(events))
+	for i, e := range events {
+		envelope, err := e.AppendJSON(nil)
+		if err != nil {
+			return fmt.Errorf("%w: sqlite: an event of task %v: %w", omniq.ErrInvalid, e.TaskID, err)
+		}
+		envelopes[i] = string(envelope)
+	}
+	return b.write(ctx, func(t *tx) error {
+		for _, e := range envelopes {
+			if err := t.noteEnvelope(e); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Events implements [omniq.EventStore].
+func (b *Backend) Events(ctx context.Context, r omniq.EventsRequest) ([]omniq.StoredEvent, omniq.Cursor, error) {
+	if r.Max < 1 {
+		return nil, r.After, invalid("at most %d events, want at least 1", r.Max)
+	}
+	var timeout <-chan time.Time
+	if r.Wait > 0 {
+		timer := time.NewTimer(r.Wait)
+		defer timer.Stop()
+		timeout = timer.C
+	}
+	for {
+		more := b.events.next() // before it is looked, so that none is missed
+		b.w.poke()              // to poll from now on
+		events, next, err := b.readEvents(ctx, r)
+		if err != nil {
+			return nil, r.After, err
+		}
+		if len(events) > 0 || r.Wait <= 0 {
+			return events, next, nil
+		}
+		if r.After != omniq.CursorOldest {
+			r.After = next
+		}
+		select {
+		case <-more:
+		case <-timeout:
+			r.Wait = 0
+		case <-ctx.Done():
+			return nil, r.After, contextError(ctx)
+		case <-b.closing:
+			return nil, r.After, omniq.ErrClosed
+		}
+	}
+}
+
+// readEvents returns the events that there are.
+func (b *Backend) readEvents(ctx context.Context, r omniq.EventsRequest) (events []omniq.StoredEvent, next omniq.Cursor, err error) {
+	err = b.read(ctx, func(c *conn) error {
+		if b.config.retention <= 0 {
+			return omniq.ErrNoEvents
+		}
+		return c.snapshot(func() error {
+			after, err := place(c, r.After)
+			if err != nil {
+				return err
+			}
+			next = cursor(after)
+			const q = "SELECT seq, event FROM omniq_events WHERE seq > ? ORDER BY seq LIMIT ?"
+			return c.query(q, func(v []driver.Value) error {
+				e := new(omniq.TaskEvent)
+				next = cursor(v[0].(int64))
+				if err := e.UnmarshalJSON([]byte(text(v[1]))); err != nil {
+					return fmt.Errorf("sqlite: event %s: %w", next, err)
+				}
+				events = append(events, omniq.StoredEvent{Cursor: next, TaskEvent: e})
+				return nil
+			}, after, int64(r.Max))
+		})
+	})
+	return events, next, err
+}
+
+// place is the number of the event that a cursor is behind.
+func place(c *conn, after omniq.Cursor) (int64, error) {
+	last, err := one(c, "SELECT seq FROM sqlite_sequence WHERE name = 'omniq_events'")
+	if err != nil {
+		return 0, err
+	}
+	if after == omniq.CursorLatest {
+		return last, nil
+	}
+	first, err := one(c, "SELECT seq FROM omniq_events WHERE until > ? ORDER BY seq LIMIT 1", time.Now().UnixMicro())
+	if err != nil {
+		return 0, err
+	}
+	gone := last
+	if first != 0 {
+		gone = first - 1
+	}
+	if after == omniq.CursorOldest {
+		return gone, nil
+	}
+	n, err := strconv.ParseInt(string(after), 10, 64)
+	switch {
+	case err != nil || n < 0 || n > last:
+		return 0, invalid("%.40q is no cursor of these events", after)
+	case n < gone:
+		return 0, omniq.ErrEventsGone
+	}
+	return n, nil
+}
+
+func cursor(n int64) omniq.Cursor { return omniq.Cursor(strconv.FormatInt(n, 10)) }

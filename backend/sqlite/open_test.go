@@ -1,0 +1,188 @@
+package sqlite_test
+
+import (
+	"database/sql"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/backend/sqlite"
+)
+
+// run makes a database file with the statements.
+func run(t *testing.T, path string, statements ...string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", path)
+	require.NoError(t, err)
+	defer func() { assert.NoError(t, db.Close()) }()
+	for _, s := range statements {
+		_, err := db.Exec(s)
+		require.NoError(t, err, s)
+	}
+}
+
+func TestOpenErrors(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	garbage := make([]byte, 10_000)
+	for i := range garbage {
+		garbage[i] = byte(i * 7)
+	}
+	ours := func(path string) {
+		b, err := sqlite.Open(path)
+		require.NoError(t, err)
+		enqueue(t, b, newTasks(1000)...)
+		require.NoError(t, b.Close())
+	}
+	for _, c := range []struct {
+		name    string
+		path    string
+		opts    []sqlite.Option
+		prepare func(path string)
+		is      error
+		says    string
+	}{
+		{name: "no path", is: omniq.ErrInvalid, says: "path"},
+		{name: "memory", path: ":memory:", is: omniq.ErrInvalid, says: "backend/memory"},
+		{name: "a negative poll interval", path: at("a"), opts: []sqlite.Option{sqlite.WithPollInterval(-1)}, is: omniq.ErrInvalid, says: "poll"},
+		{name: "a negative retention", path: at("a"), opts: []sqlite.Option{sqlite.WithEvents(-1)}, is: omniq.ErrInvalid, says: "events"},
+		{name: "no retention", path: at("a"), opts: []sqlite.Option{sqlite.WithEvents(0)}, is: omniq.ErrInvalid, says: "events"},
+		{name: "no directory", path: at("none/file"), is: fs.ErrNotExist, says: "directory"},
+		{name: "a directory", path: dir, is: fs.ErrInvalid, says: "no file"},
+		{name: "garbage", path: at("garbage"), is: sqlite.ErrCorrupt, says: "not a database", prepare: func(path string) {
+			require.NoError(t, os.WriteFile(path, garbage, 0o600))
+		}},
+		{name: "truncated", path: at("truncated"), is: sqlite.ErrCorrupt, says: "malformed", prepare: func(path string) {
+			ours(path)
+			info, err := os.Stat(path)
+			require.NoError(t, err)
+			require.NoError(t, os.Truncate(path, info.Size()/2))
+		}},
+		{name: "another program's", path: at("foreign"), is: sqlite.ErrSchema, says: "application_id 0x2a", prepare: func(path string) {
+			run(t, path, "PRAGMA application_id = 42", "CREATE TABLE t (x)")
+		}},
+		{name: "another program's version", path: at("version"), is: sqlite.ErrSchema, says: "user_version 7", prepare: func(path string) {
+			run(t, path, "PRAGMA user_version = 7", "CREATE TABLE t (x)")
+		}},
+		{name: "a newer version", path: at("newer"), is: sqlite.ErrSchema, says: "version 1000, and this program knows up to", prepare: func(path string) {
+			ours(path)
+			run(t, path, "PRAGMA user_version = 1000")
+		}},
+		{name: "no version", path: at("older"), is: sqlite.ErrSchema, says: "version 0", prepare: func(path string) {
+			ours(path)
+			run(t, path, "PRAGMA user_version = 0")
+		}},
+		{name: "read-only", path: at("readonly"), says: "readonly", prepare: func(path string) {
+			ours(path)
+			require.NoError(t, os.Chmod(path, 0o400))
+			if f, err := os.OpenFile(path, os.O_RDWR, 0); err == nil {
+				require.NoError(t, f.Close())
+				t.Skip("this user may write everything")
+			}
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.prepare != nil {
+				c.prepare(c.path)
+			}
+			b, err := sqlite.Open(c.path, c.opts...)
+			require.Error(t, err)
+			assert.Nil(t, b)
+			assert.ErrorContains(t, err, c.says)
+			if c.is != nil {
+				assert.ErrorIs(t, err, c.is)
+			}
+			if c.is != omniq.ErrInvalid {
+				assert.ErrorContains(t, err, c.path)
+			}
+		})
+	}
+}
+
+// A file that is not for us is not touched.
+func TestOpenLeavesOthersAlone(t *testing.T) {
+	path := place(t)
+	run(t, path, "PRAGMA application_id = 42", "CREATE TABLE t (x)")
+	before, err := os.ReadFile(path)
+	require.NoError(t, err)
+	_, err = sqlite.Open(path)
+	require.ErrorIs(t, err, sqlite.ErrSchema)
+	after, err := os.ReadFile(path)
+	require.NoError(t, err)
+	assert.Equal(t, before, after)
+}
+
+// A path with characters that mean something in URIs is only a path, and tables of others may be there.
+func TestOpenBesideOtherTables(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a b?c=1&d#e%20ж.db")
+	b := open(t, path)
+	_, err := b.DB().Exec("CREATE TABLE orders (id INTEGER PRIMARY KEY)")
+	require.NoError(t, err)
+	_, err = os.Stat(path)
+	require.NoError(t, err)
+
+	other := place(t)
+	run(t, other, "CREATE TABLE orders (id INTEGER PRIMARY KEY)", "INSERT INTO orders VALUES (7)")
+	b = open(t, other)
+	var id int
+	require.NoError(t, b.DB().QueryRow("SELECT id FROM orders").Scan(&id))
+	assert.Equal(t, 7, id)
+}
+
+// Everything is as it was when the file is opened again.
+func TestReopen(t *testing.T) {
+	path := place(t)
+	b, err := sqlite.Open(path, sqlite.WithEvents(time.Hour))
+	require.NoError(t, err)
+	tasks := newTasks(6)
+	ttl, keep, timeout := time.Hour, 90*time.Second, 5*time.Second
+	full := tasks[0]
+	full.TTL, full.ResultTTL, full.Timeout = &ttl, &keep, timeout
+	full.Queue, full.Priority, full.MaxAttempts = "full", -3, 4
+	full.RunAt = full.CreatedAt.Truncate(time.Microsecond)
+	full.CreatedAt = full.RunAt
+	full.Metadata = map[string]string{"trace": "ж\"\\"}
+	full.UniqueKey, full.UniqueFor = "key", time.Minute
+	full.Args, full.Kwargs, full.Codec = omniq.Raw(`["AAEC"]`), omniq.Raw(`{}`), ""
+	tasks[1].RunAt = time.Now().Add(time.Hour)
+	enqueue(t, b, tasks...)
+	require.Equal(t, 1, leaseAndSettle(t, b, 1)) // tasks[2]
+	held := lease(t, b, time.Minute)             // tasks[3]
+	_, err = b.Cancel(t.Context(), ids(tasks[4]))
+	require.NoError(t, err)
+	require.NoError(t, b.Pause(t.Context(), "paused"))
+	require.NoError(t, b.Close())
+
+	b = open(t, path, sqlite.WithEvents(time.Hour))
+	for i, want := range []omniq.Status{
+		omniq.StatusPending, omniq.StatusPending, omniq.StatusSuccess, omniq.StatusRunning, omniq.StatusCancelled, omniq.StatusPending,
+	} {
+		info, err := b.Inspect(t.Context(), tasks[i].ID)
+		require.NoError(t, err)
+		assert.Equal(t, want, info.Status, "task %d", i)
+	}
+	got, err := b.Lease(t.Context(), omniq.LeaseRequest{Queues: []string{"full"}, Max: 1, Duration: time.Minute})
+	require.NoError(t, err)
+	require.Len(t, got, 1)
+	assert.Equal(t, full, got[0].Task)
+	require.Equal(t, 1, leaseAndSettle(t, b, 10), "tasks[5]")
+	assert.NoError(t, settle(t, b, finish(held, "1", time.Hour)))
+	errs, err := b.Enqueue(t.Context(), []*omniq.RawTask{tasks[2]})
+	require.NoError(t, err)
+	assert.ErrorIs(t, errs[0], omniq.ErrDuplicate)
+	stats, err := b.Stats(t.Context())
+	require.NoError(t, err)
+	require.Len(t, stats, 3)
+	assert.Equal(t, omniq.QueueStats{Queue: "default", Scheduled: 1, Succeeded: 3, Cancelled: 1}, stats[0])
+	assert.Equal(t, omniq.QueueStats{Queue: "full", Running: 1}, stats[1])
+	assert.Equal(t, omniq.QueueStats{Queue: "paused", Paused: true}, stats[2])
+	events, _, err := b.Events(t.Context(), omniq.EventsRequest{Max: 100})
+	require.NoError(t, err)
+	assert.Len(t, events, 6+2+2+1+1+1+1)
+}

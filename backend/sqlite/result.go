@@ -1,0 +1,136 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/omniq-go/omniq"
+)
+
+// errWake says that something has happened to a task by itself, and it is not yet written down.
+var errWake = errors.New("to be advanced")
+
+// settled calls look, and again after what was to happen by itself is written down, if look finds that it is not.
+func (b *Backend) settled(ctx context.Context, look func(*conn) error) error {
+	for {
+		err := b.read(ctx, look)
+		if !errors.Is(err, errWake) {
+			return err
+		}
+		if err := b.write(ctx, func(t *tx) error { return t.advance() }); err != nil {
+			return err
+		}
+	}
+}
+
+// Result implements [omniq.ResultStore].
+func (b *Backend) Result(ctx context.Context, id uuid.UUID) (r *omniq.RawResult, err error) {
+	err = b.settled(ctx, func(c *conn) error {
+		r, err = lookUp(c, id)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if r == nil {
+		return nil, omniq.ErrNotFound
+	}
+	return r, nil
+}
+
+// lookUp returns what is known of a task: nil for nothing.
+func lookUp(c *conn, id uuid.UUID) (found *omniq.RawResult, err error) {
+	now := time.Now().UnixMicro()
+	const q = `SELECT state, since, attempt, wake, NULL FROM omniq_tasks WHERE id = ?
+		UNION ALL SELECT status, NULL, NULL, expires, result FROM omniq_results WHERE id = ?`
+	err = c.query(q, func(v []driver.Value) error {
+		at, ends := v[3].(int64)
+		ends = ends && at <= now
+		switch envelope := text(v[4]); {
+		case found != nil: // a task is not what it was in an earlier life
+		case envelope != "":
+			if ends {
+				return nil
+			}
+			found = new(omniq.RawResult)
+			return decodeResult(id, envelope, found)
+		case ends:
+			return errWake
+		default:
+			found = &omniq.RawResult{
+				TaskID: id, Status: statusOf[v[0].(int64)], Timestamp: moment(v[1]), Attempts: int(v[2].(int64)),
+			}
+		}
+		return nil
+	}, id[:], id[:])
+	return found, err
+}
+
+func decodeResult(id uuid.UUID, envelope string, to *omniq.RawResult) error {
+	if err := to.UnmarshalJSON([]byte(envelope)); err != nil {
+		return fmt.Errorf("sqlite: the result of task %v: %w", id, err)
+	}
+	if to.Status != omniq.StatusSuccess && string(to.ResultData) == "null" { // how nothing is written
+		to.ResultData = nil
+	}
+	return nil
+}
+
+// Record implements [omniq.ResultStore].
+func (b *Backend) Record(ctx context.Context, results []*omniq.RawResult) ([]error, error) {
+	envelopes := make([]string, len(results))
+	for i, r := range results {
+		if !r.Status.Final() {
+			return nil, invalid("the result of task %v is %v, want a final status", r.TaskID, r.Status)
+		}
+		var err error
+		if envelopes[i], err = encodeResult(r); err != nil {
+			return nil, err
+		}
+	}
+	results = slices.Clone(results)
+	return b.each(ctx, len(results), func(t *tx, i int) (refused, err error) {
+		id := results[i].TaskID
+		queued, err := one(t.q, "SELECT 1 FROM omniq_tasks WHERE id = ?", id[:])
+		if err != nil {
+			return nil, err
+		}
+		status, err := t.status(id)
+		switch {
+		case err != nil:
+			return nil, err
+		case queued != 0:
+			return omniq.ErrState, nil
+		case status != 0:
+			return omniq.ErrDuplicate, nil
+		}
+		return nil, t.keep(&task{id: id, queue: omniq.DefaultQueue}, results[i], envelopes[i], nil)
+	})
+}
+
+// Forget implements [omniq.ResultStore].
+func (b *Backend) Forget(ctx context.Context, ids []uuid.UUID) ([]error, error) {
+	ids = slices.Clone(ids)
+	return b.each(ctx, len(ids), func(t *tx, i int) (refused, err error) {
+		r, err := t.find(ids[i])
+		if err != nil {
+			return nil, err
+		}
+		if r != nil {
+			return stateError(statusOf[r.state], "one that is final"), nil
+		}
+		// The row is kept for a moment for those who wait in other processes, see omniq_results.
+		n, err := t.q.exec(`UPDATE omniq_results SET expires = ?, task = NULL
+			WHERE id = ? AND (expires IS NULL OR expires > ?)`, t.us, ids[i][:], t.us)
+		if err == nil && n == 0 {
+			return omniq.ErrNotFound, nil
+		}
+		return nil, err
+	})
+}

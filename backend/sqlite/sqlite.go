@@ -1,0 +1,273 @@
+// Package sqlite is a backend in one SQLite file, for the processes of one machine. It needs no server and no cgo.
+//
+// What a method has stored survives the end of the process and, unless [WithSynchronousNormal] says otherwise, a power
+// failure. All the writes of a process go through one connection, which puts those that come at the same time into one
+// transaction. The business tables of the program may be in the same file, see [Backend.DB] and [Backend.Tx].
+//
+// The file must be on a local disk. Beside it are two more with the suffixes -wal and -shm while it is open. A process
+// that has it open must not open or copy any of them by itself: on Unix, closing a file drops the process's locks on it.
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/omniq-go/omniq"
+)
+
+// Errors to branch on with [errors.Is], beside those of package omniq.
+var (
+	// ErrSchema says that the file's tables are not for this version of the package: a newer one wrote them, or they
+	// belong to another program.
+	ErrSchema = errors.New("sqlite: schema")
+
+	// ErrCorrupt says that the file is no SQLite database, or a damaged one.
+	ErrCorrupt = errors.New("sqlite: not a sound database")
+
+	// ErrLocked says that somebody else has kept the file locked for 5 seconds.
+	ErrLocked = errors.New("sqlite: file locked")
+
+	// ErrFull says that there is no space left for the file. What failed with it can be done again when there is.
+	ErrFull = errors.New("sqlite: disk full")
+)
+
+// Backend is an [omniq.Backend] in a SQLite file. Its clock is [time.Now], which the processes that share a file share,
+// too. Each process has one goroutine that writes, and a few connections to read.
+type Backend struct {
+	path    string
+	config  config
+	db      *sql.DB
+	closing chan struct{} // closed when Close begins
+	closed  func() error
+	readers chan *conn // as many as may read at once; nil ones are to be opened
+	w       *writer
+	awaited awaited
+	events  broadcast
+}
+
+type config struct {
+	retention time.Duration // of events; 0 keeps none
+	events    bool          // WithEvents was given
+	normal    bool          // synchronous=NORMAL
+	poll      time.Duration
+	lockWait  time.Duration
+}
+
+// Option sets something of a backend.
+type Option func(*config)
+
+// WithEvents keeps events of what this process does, each for the given time, which is positive. Without it there are
+// none. Processes that share a file should agree.
+func WithEvents(retention time.Duration) Option {
+	return func(c *config) { c.retention, c.events = retention, true }
+}
+
+// WithSynchronousNormal does not wait for the disk at each commit, which is several times as fast. The end of the process
+// loses nothing then, but a power failure or the end of the operating system may lose the last transactions before it:
+// tasks that were acknowledged are gone, and such that were done are there again. The file stays sound.
+func WithSynchronousNormal() Option { return func(c *config) { c.normal = true } }
+
+// WithPollInterval sets how often it is looked for what other processes and transactions of [Backend.DB] have changed,
+// while somebody waits for it: 20 ms unless set. It is positive. What this process does is seen at once.
+func WithPollInterval(d time.Duration) Option { return func(c *config) { c.poll = d } }
+
+// Capabilities says that processes of one machine share the file, and poll for each other's changes.
+func (b *Backend) Capabilities() omniq.Capabilities {
+	return omniq.Capabilities{
+		Name: "sqlite", Durable: true, Shared: true, Fencing: true, AtomicFinish: true, Priorities: true,
+		Transactions: true, Events: b.config.retention > 0, AtomicEvents: true,
+	}
+}
+
+// DB returns a pool of connections to the same file, for tables of the caller's own. Its transactions begin immediate:
+// one at a time, in all processes, and each waits up to 5 seconds for the others. While one is open, the backend's own
+// writes wait, so it should be short. It is the caller's to use and not to close: Close does. Names that begin with
+// omniq_ are the backend's.
+func (b *Backend) DB() *sql.DB { return b.db }
+
+// Close waits for the write that is going on, ends the calls that block with [omniq.ErrClosed], and closes the file. What
+// is stored stays.
+func (b *Backend) Close() error { return b.closed() }
+
+func (b *Backend) close() error {
+	close(b.closing)
+	<-b.w.done
+	b.awaited.close()
+	b.events.close()
+	errs := []error{b.db.Close()}
+	for range cap(b.readers) {
+		if c := <-b.readers; c != nil {
+			errs = append(errs, c.close())
+		}
+	}
+	_, _ = b.w.c.exec("PRAGMA wal_checkpoint(TRUNCATE)") // who else has the file open may be in the way, and will do it
+	errs = append(errs, b.w.c.close())
+	return b.wrap(errors.Join(errs...))
+}
+
+// alive returns the error of a call that need not begin.
+func (b *Backend) alive(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return contextError(ctx)
+	case <-b.closing:
+		return omniq.ErrClosed
+	default:
+		return nil
+	}
+}
+
+// read calls f with a connection to read by.
+func (b *Backend) read(ctx context.Context, f func(*conn) error) error {
+	if err := b.alive(ctx); err != nil {
+		return err
+	}
+	var c *conn
+	select {
+	case <-ctx.Done():
+		return contextError(ctx)
+	case <-b.closing:
+		return omniq.ErrClosed
+	case c = <-b.readers:
+	}
+	defer func() { b.readers <- c }()
+	if c == nil {
+		opened, err := b.config.connect(b.path, "query_only(1)")
+		if err != nil {
+			return b.wrap(err)
+		}
+		c = opened
+	}
+	c.ctx = ctx
+	err := f(c)
+	c.ctx = context.Background()
+	if err != nil && ctx.Err() != nil {
+		return contextError(ctx)
+	}
+	return b.wrap(err)
+}
+
+// wrap makes an error of the driver one that names the file, and in which the package's own errors are found.
+func (b *Backend) wrap(err error) error { return wrap(b.path, err) }
+
+func wrap(path string, err error) error {
+	var e *sqlite.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	var kind error
+	switch e.Code() & 0xff {
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
+		kind = ErrLocked
+	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+		kind = ErrCorrupt
+	case sqlite3.SQLITE_FULL:
+		kind = ErrFull
+	default:
+		return fmt.Errorf("sqlite: %s: %w", path, err)
+	}
+	return fmt.Errorf("%w: %s: %w", kind, path, err)
+}
+
+func contextError(ctx context.Context) error {
+	if cause := context.Cause(ctx); cause != ctx.Err() {
+		return fmt.Errorf("sqlite: %w: %w", ctx.Err(), cause)
+	}
+	return fmt.Errorf("sqlite: %w", ctx.Err())
+}
+
+func invalid(format string, args ...any) error {
+	return fmt.Errorf("%w: sqlite: "+format, append([]any{omniq.ErrInvalid}, args...)...)
+}
+
+// report puts an error into the i-th of n places.
+func report(errs []error, n, i int, err error) []error {
+	if errs == nil {
+		errs = make([]error, n)
+	}
+	errs[i] = err
+	return errs
+}
+
+// micros is the first microsecond that is not before t.
+func micros(t time.Time) int64 {
+	us := t.UnixMicro()
+	if t.Nanosecond()%1000 != 0 {
+		us++
+	}
+	return us
+}
+
+// microseconds is d, rounded up.
+func microseconds(d time.Duration) int64 {
+	us := int64(d / time.Microsecond)
+	if d%time.Microsecond > 0 {
+		us++
+	}
+	return us
+}
+
+// moment is the time of a column, zero for NULL.
+func moment(v driver.Value) time.Time {
+	if us, ok := v.(int64); ok {
+		return time.UnixMicro(us).UTC()
+	}
+	return time.Time{}
+}
+
+// text is the string of a column, empty for NULL.
+func text(v driver.Value) string {
+	s, _ := v.(string)
+	return s
+}
+
+// broadcast wakes all who wait for something.
+type broadcast struct {
+	mu    sync.Mutex
+	more  chan struct{} // closed at the next one; nil if nobody waits
+	ended bool
+}
+
+// next returns a channel that is closed at the next broadcast.
+func (b *broadcast) next() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.more == nil {
+		b.more = make(chan struct{})
+		if b.ended {
+			close(b.more)
+		}
+	}
+	return b.more
+}
+
+func (b *broadcast) send() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.more != nil && !b.ended {
+		close(b.more)
+		b.more = nil
+	}
+}
+
+func (b *broadcast) close() {
+	b.send()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ended = true
+}
+
+// waits reports whether somebody does.
+func (b *broadcast) waits() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.more != nil
+}

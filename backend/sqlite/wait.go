@@ -1,0 +1,206 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/omniq-go/omniq"
+)
+
+// awaited are the tasks whose results somebody waits for in this process.
+type awaited struct {
+	mu      sync.Mutex
+	waiting map[uuid.UUID]*waiting
+
+	// What follows is the writer's.
+	stale  bool // others may have ended some of them
+	latest time.Time
+	took   time.Duration // the last look
+}
+
+// waiting are the calls that wait for one task.
+type waiting struct {
+	calls  int
+	done   chan struct{} // closed when the others are set
+	result *omniq.RawResult
+	err    error
+}
+
+// Await implements [omniq.ResultStore].
+func (b *Backend) Await(ctx context.Context, id uuid.UUID) (*omniq.RawResult, error) {
+	if ctx.Err() != nil {
+		return nil, contextError(ctx)
+	}
+	// Who waits is known before it is looked, so that no end of the task is missed in between.
+	w := b.awaited.begin(id)
+	defer b.awaited.leave(id, w)
+	b.w.poke() // to poll from now on
+	r, err := b.Result(ctx, id)
+	switch {
+	case err != nil && !errors.Is(err, omniq.ErrNotFound):
+		return nil, err
+	case err == nil && r.Status.Final():
+		return r, nil
+	case err != nil:
+		select {
+		case <-w.done: // it was settled in between, and its result is not kept
+			return w.result, w.err
+		default:
+			return nil, err
+		}
+	}
+	select {
+	case <-w.done:
+		return w.result, w.err
+	case <-ctx.Done():
+		return nil, contextError(ctx)
+	case <-b.closing:
+		return nil, omniq.ErrClosed
+	}
+}
+
+func (a *awaited) begin(id uuid.UUID) *waiting {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	w, ok := a.waiting[id]
+	if !ok {
+		w = &waiting{done: make(chan struct{})}
+		a.waiting[id] = w
+	}
+	w.calls++
+	return w
+}
+
+func (a *awaited) leave(id uuid.UUID, w *waiting) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	w.calls--
+	if w.calls == 0 && a.waiting[id] == w {
+		delete(a.waiting, id)
+	}
+}
+
+func (a *awaited) waits() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.waiting) > 0
+}
+
+// deliver tells those who wait for the tasks.
+func (a *awaited) deliver(list []ended) {
+	if len(list) == 0 {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, e := range list {
+		a.end(e.id, e.result, nil)
+	}
+}
+
+// end is called with the lock.
+func (a *awaited) end(id uuid.UUID, r *omniq.RawResult, err error) {
+	w, ok := a.waiting[id]
+	if !ok {
+		return
+	}
+	delete(a.waiting, id)
+	w.result, w.err = r, err
+	close(w.done)
+}
+
+func (a *awaited) close() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for id := range a.waiting {
+		a.end(id, nil, omniq.ErrClosed)
+	}
+}
+
+// check looks for results that others have stored, in a tenth of the time at the most however many wait.
+func (a *awaited) check(c *conn, now time.Time) {
+	if !a.stale || now.Sub(a.latest) < 10*a.took {
+		return
+	}
+	a.mu.Lock()
+	ids := make([]uuid.UUID, 0, len(a.waiting))
+	for id := range a.waiting {
+		ids = append(ids, id)
+	}
+	a.mu.Unlock()
+	var found []ended
+	var lost []uuid.UUID
+	err := c.snapshot(func() (err error) {
+		found, lost, err = final(c, ids)
+		return err
+	})
+	if err != nil {
+		return // the next look may do
+	}
+	a.deliver(found)
+	a.mu.Lock()
+	for _, id := range lost {
+		a.end(id, nil, omniq.ErrNotFound)
+	}
+	a.mu.Unlock()
+	a.stale, a.latest, a.took = false, time.Now(), time.Since(now)
+}
+
+// final returns which of the tasks are final, and which there are not, or no longer. Results count whose time is over:
+// it was not when the wait began.
+func final(c *conn, ids []uuid.UUID) (found []ended, lost []uuid.UUID, err error) {
+	left := make(map[uuid.UUID]bool, len(ids))
+	for _, id := range ids {
+		left[id] = true
+	}
+	err = chunks(c, "SELECT id FROM omniq_tasks WHERE id IN ", ids, func(v []driver.Value) error {
+		delete(left, idOf(v[0]))
+		return nil
+	})
+	if err != nil || len(left) == 0 {
+		return nil, nil, err
+	}
+	ids = ids[:0]
+	for id := range left {
+		ids = append(ids, id)
+	}
+	err = chunks(c, "SELECT id, result FROM omniq_results WHERE id IN ", ids, func(v []driver.Value) error {
+		id, r := idOf(v[0]), new(omniq.RawResult)
+		delete(left, id)
+		if err := decodeResult(id, text(v[1]), r); err != nil {
+			return err
+		}
+		found = append(found, ended{id, r})
+		return nil
+	})
+	for id := range left {
+		lost = append(lost, id)
+	}
+	return found, lost, err
+}
+
+const chunk = 64
+
+var places = "(" + strings.Repeat("?, ", chunk-1) + "?)"
+
+// chunks does a query for many IDs, some at a time.
+func chunks(c *conn, query string, ids []uuid.UUID, row func([]driver.Value) error) error {
+	var args [chunk]driver.Value
+	for len(ids) > 0 {
+		n := min(len(ids), chunk)
+		for i := range args {
+			args[i] = ids[min(i, n-1)][:]
+		}
+		if err := c.query(query+places, row, args[:]...); err != nil {
+			return err
+		}
+		ids = ids[n:]
+	}
+	return nil
+}
