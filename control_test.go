@@ -219,8 +219,8 @@ func TestEventStream(t *testing.T) {
 		})
 		run(t, b, omniq.Handlers(d))
 		latest := omniq.CursorLatest
-		for range client.Events(t.Context(), &latest) {
-			t.Error("there is none")
+		for e, err := range client.Events(t.Context(), &latest) {
+			t.Error("there is none", e, err)
 		}
 		h, err := d.Enqueue(t.Context(), client)
 		require.NoError(t, err)

@@ -20,7 +20,9 @@ import (
 
 // Reference is what definitions and references of any kind have. Its types are inferred.
 type Reference[A, K, R any] interface {
+	// Name is the task's name on the wire.
 	Name() string
+	// EnqueueMany stores tasks in one call of the backend.
 	EnqueueMany(context.Context, *omniq.Client, []omniq.Task[A, K]) ([]*omniq.Handle[R], error)
 }
 
@@ -39,12 +41,12 @@ func Run[A, K, R any](t testing.TB, d Definition[A, K, R], task omniq.Task[A, K]
 	task.MaxAttempts = 1
 	task.RunAt = time.Time{}
 	q := New(t)
-	handles, err := d.EnqueueMany(t.Context(), q.Client, []omniq.Task[A, K]{task})
+	handles, err := d.EnqueueMany(context.Background(), q.Client, []omniq.Task[A, K]{task})
 	if err != nil {
 		t.Fatalf("omniqtest: %v", err)
 	}
 	q.work(append([]omniq.WorkerOption{omniq.Handlers(d)}, opts...), func() bool {
-		info, err := q.Client.Inspect(t.Context(), task.ID)
+		info, err := q.Client.Inspect(context.Background(), task.ID)
 		if err != nil {
 			t.Fatalf("omniqtest: %v", err)
 		}
@@ -53,7 +55,7 @@ func Run[A, K, R any](t testing.TB, d Definition[A, K, R], task omniq.Task[A, K]
 		}
 		return info.Status.Final()
 	})
-	return handles[0].Wait(t.Context())
+	return handles[0].Wait(context.Background())
 }
 
 // Queue is a queue in memory for one test.
@@ -82,7 +84,7 @@ func New(t testing.TB, opts ...omniq.ClientOption) *Queue {
 func Enqueued[A, K, R any](q *Queue, ref Reference[A, K, R], codecs ...codec.Codec) []omniq.Task[A, K] {
 	q.t.Helper()
 	var tasks []omniq.Task[A, K]
-	for info, err := range q.Client.List(q.t.Context(), omniq.StatusPending, "") {
+	for info, err := range q.Client.List(context.Background(), omniq.StatusPending, "") {
 		if err != nil {
 			q.t.Fatalf("omniqtest: %v", err)
 		}
@@ -103,7 +105,7 @@ func Enqueued[A, K, R any](q *Queue, ref Reference[A, K, R], codecs ...codec.Cod
 func (q *Queue) Drain(opts ...omniq.WorkerOption) {
 	q.t.Helper()
 	q.work(opts, func() bool {
-		stats, err := q.Client.Stats(q.t.Context())
+		stats, err := q.Client.Stats(context.Background())
 		if err != nil {
 			q.t.Fatalf("omniqtest: %v", err)
 		}
@@ -123,7 +125,7 @@ func (q *Queue) work(opts []omniq.WorkerOption, done func() bool) {
 	if err != nil {
 		q.t.Fatalf("omniqtest: %v", err)
 	}
-	ctx, stop := context.WithCancel(q.t.Context())
+	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- w.Run(ctx) }()
 	defer func() {

@@ -1,10 +1,12 @@
 // Quickstart computes digests of files, one task for each.
 //
-//	go run ./examples/quickstart [-algorithm sha256] [-workers N] [-all] [path ...]
+//	go run ./examples/quickstart [-algorithm sha256] [-workers N] [-all] [-db file] [-resume] [-events] [path ...]
 //
 // It takes the regular files at and below the paths, by default the current directory. Below a path it passes over
 // directories named .git, links, devices and the like, and says how many. The exit status is 1 if a path or a file could
 // not be read.
+//
+// The queue is in a file. Killed in the middle, the same command with -resume finishes what was left.
 package main
 
 import (
@@ -21,11 +23,11 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/term"
 
 	"github.com/omniq-go/omniq"
-	"github.com/omniq-go/omniq/backend/memory"
 	"github.com/omniq-go/omniq/examples/quickstart/digest"
 	"github.com/omniq-go/omniq/examples/quickstart/tasks"
 )
@@ -52,6 +54,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	algorithm := flags.String("algorithm", "sha256", "one of "+strings.Join(digest.Algorithms(), ", "))
 	workers := flags.Int("workers", runtime.NumCPU(), fmt.Sprintf("how many files to read at once, 1 to %d", maxWorkers))
 	all := flags.Bool("all", false, "list every file at the end, not just the first 20")
+	db := flags.String("db", "", "the file that the queue is kept in (default: one in the user's cache directory)")
+	resume := flags.Bool("resume", false, "go on with the last run of the same paths and algorithm, where it was stopped or killed")
+	events := flags.Bool("events", false, "print what happens to each task")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
@@ -74,7 +79,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		err = fmt.Errorf("-workers is %d, want 1 to %d", *workers, maxWorkers)
 	}
 	if err == nil {
-		err = errors.Join(process(ctx, paths, *algorithm, *workers, r), r.print(*all))
+		job := assignment{
+			paths: paths, algorithm: *algorithm, workers: *workers, db: *db, resume: *resume, events: *events,
+		}
+		err = errors.Join(process(ctx, job, r), r.print(*all))
 	}
 	if err != nil {
 		fmt.Fprintln(stderr, "quickstart:", err)
@@ -85,16 +93,32 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
+// assignment is what the command line asks for.
+type assignment struct {
+	paths          []string
+	algorithm      string
+	workers        int
+	db             string // empty for the default
+	resume, events bool
+}
+
 // process makes a task of each file, runs the tasks, and reports what becomes of them. It returns what kept it from
 // going on; which files could not be read is in the report.
-func process(ctx context.Context, paths []string, algorithm string, workers int, r *report) error {
-	backend := memory.New()
-	defer func() { _ = backend.Close() }() // memory has nothing to lose
+func process(ctx context.Context, j assignment, r *report) (err error) {
+	backend, err := openQueue(j.db)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, backend.Close()) }()
 	client, err := omniq.NewClient(backend)
 	if err != nil {
 		return err
 	}
-	worker, err := newWorker(backend, workers)
+	queue, err := chooseQueue(ctx, client, j, r)
+	if err != nil {
+		return err
+	}
+	worker, err := newWorker(backend, queue, j.workers)
 	if err != nil {
 		return err
 	}
@@ -102,23 +126,39 @@ func process(ctx context.Context, paths []string, algorithm string, workers int,
 	working, stop := context.WithCancelCause(ctx)
 	var running sync.WaitGroup
 	running.Go(func() { stop(worker.Run(working)) }) // without a worker there is nothing to wait for
-	jobs, err := enqueue(working, client, paths, algorithm, r)
+	cursor := omniq.CursorLatest
+	if j.events {
+		for _, err := range client.Events(working, &cursor) { // from here on, whenever the goroutine begins
+			if err != nil {
+				stop(nil)
+				running.Wait()
+				return err
+			}
+		}
+		running.Go(func() { r.follow(client.Follow(working, &cursor), queue) })
+	}
+	jobs, err := enqueue(working, client, queue, j, r)
 	if err == nil {
 		err = collect(working, jobs, r)
 	}
 	stop(nil)
 	running.Wait()
+	if j.events { // the last ones
+		r.follow(client.Events(context.WithoutCancel(ctx), &cursor), queue)
+	}
 	if ctx.Err() != nil {
-		return fmt.Errorf("stopped before the end: %w", context.Cause(ctx))
+		return fmt.Errorf("stopped before the end: %w; the same command with -resume goes on", context.Cause(ctx))
 	}
 	return err
 }
 
 // newWorker binds the function to its task.
-func newWorker(backend omniq.Backend, workers int) (*omniq.Worker, error) {
+func newWorker(backend omniq.Backend, queue string, workers int) (*omniq.Worker, error) {
 	return omniq.NewWorker(backend,
+		omniq.Queues(queue),
 		omniq.Handlers(omniq.Define(tasks.Digest, digest.File)),
 		omniq.Concurrency(workers),
+		omniq.LeaseDuration(5*time.Second),          // how long -resume waits for what a killed process was reading
 		omniq.ShutdownTimeout(0),                    // Ctrl-C does not wait for a big file
 		omniq.Logger(slog.New(slog.DiscardHandler))) // failures are in the results
 }
@@ -130,7 +170,8 @@ type job struct {
 }
 
 // enqueue makes a task of each file, a batch of them in one call of the backend.
-func enqueue(ctx context.Context, client *omniq.Client, paths []string, algorithm string, r *report) ([]job, error) {
+// A file that has one already, because of -resume, keeps it.
+func enqueue(ctx context.Context, client *omniq.Client, queue string, a assignment, r *report) ([]job, error) {
 	const batchSize = 100
 	var jobs []job
 	var batch []omniq.Task[tasks.Path, tasks.Options]
@@ -141,9 +182,12 @@ func enqueue(ctx context.Context, client *omniq.Client, paths []string, algorith
 		}
 		r.found(len(handles))
 		batch = batch[:0]
+		if errors.Is(err, omniq.ErrDuplicate) {
+			return nil
+		}
 		return err
 	}
-	for file, err := range walk(paths) {
+	for file, err := range walk(a.paths) {
 		switch {
 		case errors.Is(err, errPassedOver):
 			r.passedOver++
@@ -152,7 +196,8 @@ func enqueue(ctx context.Context, client *omniq.Client, paths []string, algorith
 			r.fail(file, err)
 			continue
 		}
-		task, err := tasks.Digest.Task(tasks.Path{Path: file}, tasks.Options{Algorithm: algorithm})
+		task, err := tasks.Digest.Task(tasks.Path{Path: file}, tasks.Options{Algorithm: a.algorithm},
+			omniq.Queue(queue), omniq.ID(taskID(queue, file)), omniq.TTL(keep), omniq.ResultTTL(keep))
 		if err != nil {
 			return nil, err
 		}

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,6 +27,7 @@ import (
 func quickstart(t *testing.T, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
+	args = append([]string{"-db", filepath.Join(t.TempDir(), "queue.db")}, args...)
 	status = run(t.Context(), args, &out, &errs)
 	return status, out.String(), errs.String()
 }
@@ -171,7 +174,9 @@ func TestBar(t *testing.T) {
 	var out, errs bytes.Buffer
 	r := newReport(&out, &errs, true)
 	file := write(t, t.TempDir(), "x", "x")
-	require.NoError(t, process(t.Context(), []string{file, "missing"}, "md5", 1, r))
+	require.NoError(t, process(t.Context(), assignment{
+		paths: []string{file, "missing"}, algorithm: "md5", workers: 1, db: filepath.Join(t.TempDir(), "queue.db"),
+	}, r))
 	require.NoError(t, r.print(false))
 	assert.Contains(t, errs.String(), "digests   0% |")
 	assert.Contains(t, errs.String(), "\rquickstart: missing: no such file or directory\n")
@@ -185,7 +190,7 @@ func TestOutputThatCannotBeWritten(t *testing.T) {
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	require.NoError(t, err)
 	defer full.Close()
-	assert.Equal(t, 1, run(t.Context(), []string{t.TempDir()}, full, &errs))
+	assert.Equal(t, 1, run(t.Context(), []string{"-db", filepath.Join(t.TempDir(), "queue.db"), t.TempDir()}, full, &errs))
 	assert.Contains(t, errs.String(), "no space left on device")
 }
 
@@ -204,9 +209,65 @@ func TestInterrupt(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errors.New("interrupt signal received"))
 	var out, errs bytes.Buffer
-	assert.Equal(t, 1, run(ctx, []string{write(t, t.TempDir(), "x", "x")}, &out, &errs))
-	assert.Contains(t, errs.String(), "quickstart: stopped before the end: interrupt signal received\n")
+	assert.Equal(t, 1, run(ctx, []string{"-db", filepath.Join(t.TempDir(), "queue.db"), write(t, t.TempDir(), "x", "x")}, &out, &errs))
+	assert.Contains(t, errs.String(), "quickstart: stopped before the end: interrupt signal received; the same command with -resume goes on\n")
 	assert.Contains(t, out.String(), "0 files, ", "what was done is shown all the same")
+}
+
+func TestMain(m *testing.M) {
+	if os.Getenv("QUICKSTART_RUN") != "" { // TestKilled has started this process
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// Killed in the middle, it goes on where it was.
+func TestKilled(t *testing.T) {
+	dir, db := t.TempDir(), filepath.Join(t.TempDir(), "queue.db")
+	for i := range 2000 {
+		write(t, dir, strconv.Itoa(i), "x\n")
+	}
+	self, err := os.Executable()
+	require.NoError(t, err)
+	c := exec.Command(self, "-db", db, "-events", "-workers", "1", dir)
+	c.Env = append(os.Environ(), "QUICKSTART_RUN=1")
+	stdout, err := c.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, c.Start())
+	done := 0
+	for lines := bufio.NewScanner(stdout); done < 20 && lines.Scan(); {
+		if strings.Contains(lines.Text(), "  COMPLETED  ") {
+			done++
+		}
+	}
+	require.NoError(t, c.Process.Kill())
+	require.Error(t, c.Wait())
+	require.Equal(t, 20, done)
+
+	var out, errs bytes.Buffer
+	require.Zero(t, run(t.Context(), []string{"-db", db, "-resume", dir}, &out, &errs), errs.String())
+	var already int
+	_, err = fmt.Sscanf(errs.String(), "%d files were already done", &already)
+	require.NoError(t, err, errs.String())
+	assert.GreaterOrEqual(t, already, done)
+	assert.Contains(t, out.String(), "2000 files, 4000 bytes, 2000 lines; 0 failed, ")
+
+	errs.Reset()
+	require.Zero(t, run(t.Context(), []string{"-db", db, "-resume", dir}, &out, &errs), errs.String())
+	assert.Contains(t, errs.String(), "2000 files were already done, 0 left\n")
+	errs.Reset()
+	require.Equal(t, 1, run(t.Context(), []string{"-db", db, "-resume", "-algorithm", "md5", dir}, &out, &errs))
+	assert.Contains(t, errs.String(), "there is no run of these paths and this algorithm to resume")
+}
+
+func TestQueueThatCannotBeOpened(t *testing.T) {
+	status, _, errs := quickstart(t, "-db", filepath.Join(t.TempDir(), "none", "queue.db"), t.TempDir())
+	assert.Equal(t, 1, status)
+	assert.Contains(t, errs, "none")
+	file := write(t, t.TempDir(), "queue.db", strings.Repeat("no database ", 100))
+	status, _, errs = quickstart(t, "-db", file, t.TempDir())
+	assert.Equal(t, 1, status)
+	assert.Contains(t, errs, file)
 }
 
 // A digest in work ends with its context.
@@ -227,12 +288,12 @@ func TestFileThatGoesAway(t *testing.T) {
 	require.NoError(t, err)
 	var out, errs bytes.Buffer
 	r := newReport(&out, &errs, false)
-	jobs, err := enqueue(t.Context(), client, []string{dir}, "md5", r)
+	jobs, err := enqueue(t.Context(), client, "q", assignment{paths: []string{dir}, algorithm: "md5"}, r)
 	require.NoError(t, err)
 	require.Len(t, jobs, 2)
 	require.NoError(t, os.Remove(gone))
 
-	worker, err := newWorker(backend, 1)
+	worker, err := newWorker(backend, "q", 1)
 	require.NoError(t, err)
 	ctx, stop := context.WithCancel(t.Context())
 	stopped := make(chan error)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -27,6 +28,7 @@ type report struct {
 	bytes, lines   int64 // of the rows
 	failed         int   // tasks, and what could not become one
 	passedOver     int
+	already        int // tasks that had ended before this run
 }
 
 type row struct {
@@ -67,6 +69,33 @@ func (r *report) clear() {
 	if r.bar != nil {
 		_ = r.bar.Clear()
 	}
+}
+
+// resumed says how many tasks of the last run had ended, and how many are left of those that were enqueued.
+func (r *report) resumed(already, left int) {
+	r.already = already
+	fmt.Fprintf(r.stderr, "%s already done, %d left\n", verb(already, "file"), left)
+}
+
+// follow prints the events of a queue as they come.
+func (r *report) follow(events iter.Seq2[omniq.TaskEvent, error], queue string) {
+	for e, err := range events {
+		if err != nil {
+			return // the end of the run, or of the queue, which others report
+		}
+		if e.Queue != queue {
+			continue
+		}
+		fmt.Fprintf(r.stdout, "%s  %-9s  %v  attempt %d\n", e.Timestamp.Local().Format("15:04:05.000"), e.EventType, e.TaskID, e.Attempt)
+	}
+}
+
+// verb is count with the right form of "to be".
+func verb(n int, thing string) string {
+	if n == 1 {
+		return count(n, thing) + " was"
+	}
+	return count(n, thing) + " were"
 }
 
 // found says that there are more files to do.
@@ -134,7 +163,7 @@ func (r *report) print(all bool) error {
 	}
 	fmt.Fprintf(&out, "%s, %s, %s; %d failed, %d passed over; %.0f tasks/s\n",
 		count(len(r.rows), "file"), count(r.bytes, "byte"), count(r.lines, "line"),
-		r.failed, r.passedOver, float64(r.done)/took.Seconds())
+		r.failed, r.passedOver, float64(max(r.done-r.already, 0))/took.Seconds())
 	_, err := out.WriteTo(r.stdout)
 	return err
 }
