@@ -125,7 +125,7 @@ func ExampleClient_Events() {
 	}
 	ctx := context.Background()
 	noop := omniq.DefineNoArgs("noop", func(context.Context) (int, error) { return 1, nil })
-	stop := work(backend, omniq.Handlers(noop))
+	defer work(backend, omniq.Handlers(noop))()
 	h, err := noop.Enqueue(ctx, client)
 	if err != nil {
 		panic(err)
@@ -133,7 +133,6 @@ func ExampleClient_Events() {
 	if _, err := h.Wait(ctx); err != nil {
 		panic(err)
 	}
-	stop()
 
 	var cursor omniq.Cursor
 	for e, err := range client.Events(ctx, &cursor) {

@@ -43,7 +43,7 @@ func (m *mixed) Settle(ctx context.Context, settlements []Settlement) ([]error, 
 	var leases []LeaseID
 	var at []int // where they stand in settlements
 	for i, s := range settlements {
-		if r := s.Result; s.Action == ActionFinish && r != nil && r.Status == StatusSuccess && (r.TTL == nil || *r.TTL > 0) {
+		if s.Action == ActionFinish && storedApart(s.Result) {
 			leases = append(leases, s.LeaseID)
 			at = append(at, i)
 		}
@@ -76,9 +76,7 @@ func (m *mixed) Settle(ctx context.Context, settlements []Settlement) ([]error, 
 			all[i] = refused[k]
 			continue
 		}
-		r := *settlements[i].Result
-		r.ResultData, r.Codec = nil, ""
-		bare[i].Result = &r
+		bare[i].Result = withoutData(settlements[i].Result)
 	}
 	rest := make([]Settlement, 0, len(bare))
 	at = at[:0]
@@ -92,13 +90,7 @@ func (m *mixed) Settle(ctx context.Context, settlements []Settlement) ([]error, 
 	if err != nil {
 		return nil, err
 	}
-	for k, err := range errs {
-		all[at[k]] = err
-	}
-	if slices.ContainsFunc(all, func(err error) bool { return err != nil }) {
-		return all, nil
-	}
-	return nil, nil
+	return merge(all, at, errs), nil
 }
 
 func (m *mixed) Result(ctx context.Context, id uuid.UUID) (*RawResult, error) {
@@ -120,7 +112,57 @@ func (m *mixed) whole(ctx context.Context, id uuid.UUID, r *RawResult, err error
 }
 
 func (m *mixed) Record(ctx context.Context, results []*RawResult) ([]error, error) {
-	return m.results.Record(ctx, results)
+	known := make([]*RawResult, len(results)) // what the queue is to know of each
+	for i, r := range results {
+		known[i] = r
+		if storedApart(r) {
+			known[i] = withoutData(r)
+		}
+	}
+	errs, err := m.Backend.Record(ctx, known)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]error, len(results))
+	copy(all, errs)
+	var rest []*RawResult
+	var ids []uuid.UUID
+	var at []int
+	for i, r := range results {
+		if all[i] == nil && storedApart(r) {
+			rest = append(rest, r)
+			ids = append(ids, r.TaskID)
+			at = append(at, i)
+		}
+	}
+	errs, err = m.results.Record(ctx, rest)
+	if err != nil {
+		_, forgetErr := m.Backend.Forget(ctx, ids)
+		return nil, errors.Join(err, forgetErr)
+	}
+	return merge(all, at, errs), nil
+}
+
+// storedApart reports whether the data of a result is kept in results.
+func storedApart(r *RawResult) bool {
+	return r != nil && r.Status == StatusSuccess && (r.TTL == nil || *r.TTL > 0)
+}
+
+func withoutData(r *RawResult) *RawResult {
+	bare := *r
+	bare.ResultData, bare.Codec = nil, ""
+	return &bare
+}
+
+// merge puts errs, if there are any, into the places at of all, and returns nil if all of them are.
+func merge(all []error, at []int, errs []error) []error {
+	for k, err := range errs {
+		all[at[k]] = err
+	}
+	if slices.ContainsFunc(all, func(err error) bool { return err != nil }) {
+		return all
+	}
+	return nil
 }
 
 func (m *mixed) Forget(ctx context.Context, ids []uuid.UUID) ([]error, error) {

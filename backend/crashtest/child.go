@@ -27,6 +27,7 @@ const (
 	producer = "producer"
 	worker   = "worker"
 
+	wordReady  = "ready"  // a process can be asked to stop
 	wordTry    = "try"    // a task is about to be enqueued; how often it is going to fail
 	wordStored = "stored" // its enqueue was acknowledged
 	wordStart  = "start"  // a handler has begun; the attempt
@@ -52,6 +53,7 @@ func Child(open Open) {
 	}()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
+	say(wordReady + "\n")
 	b, err := open(os.Getenv(placeVariable))
 	if err == nil {
 		if role == producer {

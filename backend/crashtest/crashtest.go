@@ -128,6 +128,7 @@ type child struct {
 	cmd    *exec.Cmd
 	stdin  io.Closer     // stays open as long as the child may live
 	read   chan struct{} // closed when all that it said has been read
+	ready  chan struct{} // closed when it can be asked to stop
 	stderr bytes.Buffer
 }
 
@@ -143,10 +144,14 @@ func (r *runner) start(c *child) {
 	out, err := c.cmd.StdoutPipe()
 	require.NoError(r.t, err)
 	require.NoError(r.t, c.cmd.Start())
-	c.read = make(chan struct{})
+	c.read, c.ready = make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(c.read)
 		for lines := bufio.NewScanner(out); lines.Scan(); {
+			if lines.Text() == wordReady {
+				close(c.ready)
+				continue
+			}
 			r.note(lines.Text())
 		}
 	}()
@@ -154,6 +159,12 @@ func (r *runner) start(c *child) {
 
 // stop stops a child, which must not have ended by itself.
 func (r *runner) stop(c *child, signal syscall.Signal) {
+	if signal != syscall.SIGKILL {
+		select {
+		case <-c.ready:
+		case <-c.read: // it has ended
+		}
+	}
 	_ = c.cmd.Process.Signal(signal)
 	<-c.read
 	err := c.cmd.Wait()
