@@ -1,0 +1,153 @@
+// Bench compares OmniQ on SQLite with other Go task queues on SQLite, and with SQL written by hand. All run in one
+// process, in turns, on files of one disk, with the same driver, journal and durability. It prints Markdown.
+//
+//	go run ./internal/bench                              # about ten minutes
+//	go run ./internal/bench -quick                       # under 20 s: whether everything works, not how fast
+//	go run ./internal/bench -systems omniq,raw -rounds 3 # some systems only
+//	go run ./internal/bench -dir /mnt/disk -synchronous normal
+//
+// # What is measured
+//
+// A task does nothing and has one integer as its argument. Each measurement has a new file and a system opened anew, and
+// in each round all systems take a measurement before the next one is begun, in an order that moves on from round to
+// round. The tables have medians of the rounds. OmniQ is compared with a peer round by round, and the ratio is the median
+// of these: what slows the machine for a while slows both.
+//
+//   - Enqueue: one goroutine, or 64, enqueue the tasks, each by a call of its own, while no worker runs. It ends early
+//     after -enqueue-limit: the rate is that of the tasks until then.
+//   - Burn-down: the tasks are queued already, and a worker with 16 places (-workers) runs all. The time ends when the
+//     system has stopped after the last handler, so that everything that it records about a finished task is recorded.
+//     It ends early after -burn-limit, and then counts the handlers until then. A task that was run twice counts once.
+//   - Latency: tasks come at a fixed rate, each in a goroutine of its own, whether the earlier ones are done or not, to
+//     an idle worker with 16 places. The times are of the call that enqueues, from its begin to the handler's, from its
+//     end to the handler's (less than zero counts as zero), and from its begin to the awaited result.
+//
+// # What each system is set to
+//
+// The driver is modernc.org/sqlite for all, with journal_mode=WAL, and the synchronous of the -synchronous flag, which is
+// full by default; both are read back. All have OmniQ's cache of 16 MB for each connection, and a busy_timeout of 5 s.
+// Loggers drop what is below an error.
+//
+//   - OmniQ: sqlite.Open and NewWorker with their defaults. It records a result of each task.
+//   - Backlite: as in its README: connections without a bound, and a retention, so that it records finished tasks,
+//     without their arguments. A second row has one connection.
+//   - Goqite: one connection, as in its README; the poll interval of its runner is the README's, 10 ms. A second row has
+//     1 ms. It records nothing: a finished task is deleted.
+//   - River: one connection, as its driver's documentation says; everything else as it is by default. A second row has
+//     the fetch cooldown and the poll interval of River's own bench command, 2 ms and 20 ms. It keeps the row of a
+//     finished task.
+//   - Raw: one connection with _txlock=immediate and three transactions: an insert of 100 tasks, a lease of the 100
+//     oldest, and a delete of 100 tasks with an insert of their results. Its IDs are integers, and it has no index,
+//     queues, priorities, retries or goroutines: less than any task queue can do with. Its enqueue is always by the
+//     hundred, so it stands beside one goroutine only for reference, and it has no latency.
+//
+// # Where a peer is better
+//
+// A single goroutine waits for the disk at each task, whatever the system: there backlite and goqite are as fast as OmniQ
+// within the noise, in some rounds faster, and so is their call that enqueues when tasks come slowly. OmniQ's figures
+// with 64 goroutines come from calls that share a transaction, and a program that enqueues from one has nothing of it.
+//
+// Goqite keeps nothing of a finished task, and its file stays small. River and backlite keep a row of it that SQL and
+// their web interfaces look into. They fetch as many tasks as they have free workers, and then pause, so that with
+// hundreds of workers (-workers 1000) they burn down faster than with 16; OmniQ does so, too, and goqite does not. River
+// also runs on Postgres, where the same program works on many machines.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// settings are what the flags say.
+type settings struct {
+	tasks        int
+	rounds       int
+	workers      int
+	enqueueLimit time.Duration
+	burnLimit    time.Duration
+	rate         int
+	latencyTime  time.Duration
+	synchronous  string
+	dir          string
+	systems      []system
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
+	s, err := parse(args, stderr)
+	if err != nil {
+		return err
+	}
+	// Always a directory of its own, also inside -dir: what is in there already stays as it is.
+	s.dir, err = os.MkdirTemp(s.dir, "omniq-bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(s.dir)) }()
+	t := newTable(s)
+	for round := range s.rounds {
+		if err := measureAll(ctx, s, round, t, stderr); err != nil {
+			return err
+		}
+	}
+	return t.write(stdout)
+}
+
+func parse(args []string, stderr io.Writer) (settings, error) {
+	var s settings
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.IntVar(&s.tasks, "n", 20_000, "`tasks` of each measurement of enqueue and burn-down")
+	flags.IntVar(&s.rounds, "rounds", 5, "how often everything is measured")
+	flags.IntVar(&s.workers, "workers", 16, "`handlers` at once in each system")
+	flags.DurationVar(&s.enqueueLimit, "enqueue-limit", 2*time.Second, "after which a measurement of enqueue is cut short")
+	flags.DurationVar(&s.burnLimit, "burn-limit", 10*time.Second, "after which a measurement of burn-down is cut short")
+	flags.IntVar(&s.rate, "rate", 200, "tasks a second for the latency")
+	flags.DurationVar(&s.latencyTime, "latency-time", 3*time.Second, "for which tasks come at that rate")
+	flags.StringVar(&s.synchronous, "synchronous", "full", "`full` or normal, of every system")
+	flags.StringVar(&s.dir, "dir", "", "where the files go while they are needed (default the system's for temporary files)")
+	names := flags.String("systems", strings.Join(systemNames(), ","), "which to measure")
+	quick := flags.Bool("quick", false, "few tasks and one round, to see whether everything works: sets -n, -rounds, the limits and -latency-time")
+	if err := flags.Parse(args); err != nil {
+		return s, err
+	}
+	if flags.NArg() > 0 {
+		return s, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	if *quick {
+		s.tasks, s.rounds = 100, 1
+		s.enqueueLimit, s.burnLimit, s.latencyTime = 500*time.Millisecond, 500*time.Millisecond, 300*time.Millisecond
+	}
+	if s.tasks < 1 || s.rounds < 1 || s.workers < 1 || s.rate < 1 || s.enqueueLimit <= 0 || s.burnLimit <= 0 || s.latencyTime <= 0 {
+		return s, errors.New("a number that is not positive")
+	}
+	if s.synchronous != "full" && s.synchronous != "normal" {
+		return s, fmt.Errorf("-synchronous is %q, want full or normal", s.synchronous)
+	}
+	for name := range strings.SplitSeq(*names, ",") {
+		i := slices.IndexFunc(systems, func(known system) bool { return known.name == name })
+		if i < 0 {
+			return s, fmt.Errorf("unknown system %q, want some of %s", name, strings.Join(systemNames(), ","))
+		}
+		s.systems = append(s.systems, systems[i])
+	}
+	return s, nil
+}
