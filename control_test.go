@@ -278,3 +278,44 @@ func TestNoEvents(t *testing.T) {
 		require.ErrorIs(t, err, omniq.ErrNoEvents)
 	}
 }
+
+// What goes through an Enqueuer goes there at once, and nowhere else.
+func TestThrough(t *testing.T) {
+	b, client := newMemory(t)
+	other := memory.New()
+	t.Cleanup(func() { assert.NoError(t, other.Close()) })
+	d := omniq.ReferArgs[omniq.Args1[int], int]("elsewhere")
+	h, err := d.Enqueue(t.Context(), client.Through(other), omniq.MakeArgs1(1))
+	require.NoError(t, err)
+	_, err = b.Inspect(t.Context(), h.ID())
+	require.ErrorIs(t, err, omniq.ErrNotFound)
+	_, err = other.Inspect(t.Context(), h.ID())
+	require.NoError(t, err)
+	_, err = d.Enqueue(t.Context(), client.Through(other), omniq.MakeArgs1(1), omniq.ID(h.ID()))
+	require.ErrorIs(t, err, omniq.ErrDuplicate)
+}
+
+func TestLookingAfterTasksOfAClosedBackend(t *testing.T) {
+	b := memory.New(memory.WithEvents(time.Hour))
+	client := newClient(t, b)
+	require.NoError(t, b.Close())
+	ctx, id := t.Context(), uuid.New()
+	_, inspectErr := client.Inspect(ctx, id)
+	_, statsErr := client.Stats(ctx)
+	var listErr, eventsErr error
+	for _, err := range client.List(ctx, omniq.StatusPending, "") {
+		listErr = err
+	}
+	var cursor omniq.Cursor
+	for _, err := range client.Follow(ctx, &cursor) {
+		eventsErr = err
+	}
+	for what, err := range map[string]error{
+		"cancel task": client.Cancel(ctx, id), "requeue task": client.Requeue(ctx, id), "forget task": client.Forget(ctx, id),
+		"pause queue": client.Pause(ctx, "q"), "resume queue": client.Resume(ctx, "q"),
+		"inspect task": inspectErr, "stats": statsErr, "list PENDING tasks": listErr, "events after": eventsErr,
+	} {
+		require.ErrorIs(t, err, omniq.ErrClosed, what)
+		assert.ErrorContains(t, err, "omniq: "+what)
+	}
+}
