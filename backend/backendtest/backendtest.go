@@ -7,7 +7,7 @@
 //	}
 //
 // Each rule of the contract is a subtest named after it. What a backend's Capabilities say it does not do is not asked
-// of it.
+// of it. An engine that can keep events also says with [Events] how it is opened then.
 package backendtest
 
 import (
@@ -23,14 +23,41 @@ import (
 	"github.com/omniq-go/omniq"
 )
 
+// Option says something about the engine that [Run] checks.
+type Option func(*config)
+
+type config struct {
+	events func(*testing.T, time.Duration) omniq.Backend
+}
+
+// Events gives Run a way to open new and empty backends that keep events for the given time. The rules about events are
+// asked of these. Without it they are asked of the others, if those keep events, but for those about how long.
+func Events(open func(t *testing.T, retention time.Duration) omniq.Backend) Option {
+	return func(c *config) { c.events = open }
+}
+
 // Run checks the backends that open returns, a new and empty one for each rule, several at once. It closes what it
 // opened. It uses leases and TTLs of some hundred milliseconds of real time, longer ones where the backend or the machine
 // turns out to be slow. The backend's clock must be that of the test, to the millisecond.
-func Run(t *testing.T, open func(t *testing.T) omniq.Backend) {
+func Run(t *testing.T, open func(t *testing.T) omniq.Backend, opts ...Option) {
+	var cfg config
+	for _, o := range opts {
+		o(&cfg)
+	}
+	probe := open(t)
+	caps := probe.Capabilities()
+	require.NoError(t, probe.Close())
 	for _, r := range rules {
+		openOne := open
+		switch {
+		case r.events == silent && caps.Events, r.events > 0 && cfg.events == nil && (!caps.Events || r.events < long):
+			continue
+		case r.events > 0 && cfg.events != nil:
+			openOne = func(t *testing.T) omniq.Backend { return cfg.events(t, r.events) }
+		}
 		t.Run(strings.ReplaceAll(r.name, " ", "_"), func(t *testing.T) {
 			t.Parallel()
-			b := open(t)
+			b := openOne(t)
 			t.Cleanup(func() { assert.NoError(t, b.Close()) })
 			if r.needs != nil && !r.needs(b.Capabilities()) {
 				t.Skipf("%s does not promise it", b.Capabilities().Name)
@@ -42,10 +69,14 @@ func Run(t *testing.T, open func(t *testing.T) omniq.Backend) {
 
 // rule is one sentence of the contract.
 type rule struct {
-	name  string
-	check func(*checker)
-	needs func(omniq.Capabilities) bool // whether it is asked of a backend; nil: of each
+	name   string
+	check  func(*checker)
+	needs  func(omniq.Capabilities) bool // whether it is asked of a backend; nil: of each
+	events time.Duration                 // for how long the backend is to keep events; 0: it need not
 }
+
+// silent is for rules about backends that keep no events.
+const silent time.Duration = -1
 
 // T is what a rule needs of a *testing.T.
 type T interface {
@@ -74,6 +105,7 @@ func (c *checker) Errorf(format string, args ...any) {
 const (
 	short = 150 * time.Millisecond // a lease or a TTL that is to run out
 	long  = time.Minute            // one that is not
+	while = 50 * time.Millisecond  // how long a call is watched that is to block
 	worst = 10 * time.Second       // how long to wait for what must happen
 )
 
@@ -172,13 +204,35 @@ func soon(d time.Duration) time.Time {
 // settle settles one lease and returns what became of it.
 func (c *checker) settle(s omniq.Settlement) error {
 	c.Helper()
-	errs, err := c.b.Settle(c.Context(), []omniq.Settlement{s})
+	return c.only(c.b.Settle(c.Context(), []omniq.Settlement{s}))
+}
+
+// only returns what became of the one item of a call.
+func (c *checker) only(errs []error, err error) error {
+	c.Helper()
 	require.NoError(c, err)
 	if errs == nil {
 		return nil
 	}
 	require.Len(c, errs, 1)
 	return errs[0]
+}
+
+// places checks what became of each item of a call; nil for what went well.
+func (c *checker) places(errs []error, err error, want ...error) {
+	c.Helper()
+	require.NoError(c, err)
+	if errs == nil {
+		errs = make([]error, len(want))
+	}
+	require.Len(c, errs, len(want))
+	for i := range want {
+		if want[i] == nil {
+			assert.NoError(c, errs[i], "item %d", i)
+		} else {
+			assert.ErrorIs(c, errs[i], want[i], "item %d", i)
+		}
+	}
 }
 
 // success is the settlement of a lease whose handler returned data.
@@ -234,7 +288,7 @@ func (c *checker) blocks(done <-chan error, what string) {
 	select {
 	case err := <-done:
 		require.Fail(c, what+" does not block", "it returned %v", err)
-	case <-time.After(short):
+	case <-time.After(while):
 	}
 }
 
@@ -265,6 +319,9 @@ type waiter struct {
 	done   <-chan error
 	leases []omniq.Lease
 	result *omniq.RawResult
+	lost   []omniq.LeaseID
+	events []omniq.StoredEvent
+	next   omniq.Cursor
 }
 
 // leasing begins to wait for one task, for longer than the rule does.

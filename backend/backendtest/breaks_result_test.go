@@ -13,17 +13,18 @@ import (
 // brokenResults do something wrong with results.
 var brokenResults = []breakage{
 	{"drops data", kept(func(r *omniq.RawResult) { r.ResultData = nil }), []string{"a result is kept as it was settled", others}},
-	{"drops errors", kept(func(r *omniq.RawResult) { r.Error = nil }), []string{"a result is kept as it was settled"}},
+	{"drops errors", kept(func(r *omniq.RawResult) { r.Error = nil }), []string{"a result is kept as it was settled", others}},
 	{"keeps results for ever", kept(func(r *omniq.RawResult) { r.TTL = nil }), []string{
 		"a result is kept as it was settled",
 		"a result without a TTL to live reaches those who wait",
 		"a result goes when its TTL is over, and its ID can be used again",
+		others,
 	}},
 	{"keeps results without a TTL to live", kept(func(r *omniq.RawResult) {
 		if d := long; r.TTL != nil && *r.TTL == 0 {
 			r.TTL = &d
 		}
-	}), []string{"a result without a TTL to live reaches those who wait"}},
+	}), []string{"a result without a TTL to live reaches those who wait", others}},
 	{"keeps no results", kept(func(r *omniq.RawResult) { r.TTL = new(time.Duration) }), []string{"a result is kept as it was settled", others}},
 	{"cuts results", kept(func(r *omniq.RawResult) { r.ResultData = r.ResultData[:min(len(r.ResultData), 64<<10)] }), []string{"payloads of all sizes pass"}},
 	{"does not know what is running", results(func(r *omniq.RawResult) {
@@ -54,6 +55,7 @@ var brokenResults = []breakage{
 		"Await returns when the task is settled",
 		"Await goes on while a task is tried again",
 		"a result without a TTL to live reaches those who wait",
+		others,
 	}},
 	{"looks for results now and then", awaits(func(ctx context.Context, b *broken, id uuid.UUID) (*omniq.RawResult, error) {
 		for {
@@ -62,7 +64,7 @@ var brokenResults = []breakage{
 			}
 			time.Sleep(time.Millisecond)
 		}
-	}), []string{"a result without a TTL to live reaches those who wait"}},
+	}), []string{"a result without a TTL to live reaches those who wait", others}},
 	{"does not wait for results", awaits(func(ctx context.Context, b *broken, id uuid.UUID) (*omniq.RawResult, error) {
 		return b.m.Result(ctx, id)
 	}), []string{
@@ -83,7 +85,7 @@ var brokenResults = []breakage{
 			was = r.Status
 			time.Sleep(time.Millisecond)
 		}
-	}), []string{"Await goes on while a task is tried again", "a result without a TTL to live reaches those who wait"}},
+	}), []string{"Await goes on while a task is tried again", "a result without a TTL to live reaches those who wait", others}},
 	{"waits for what it does not know", awaits(func(ctx context.Context, b *broken, id uuid.UUID) (*omniq.RawResult, error) {
 		r, err := b.m.Await(ctx, id)
 		if errors.Is(err, omniq.ErrNotFound) {
@@ -95,6 +97,7 @@ var brokenResults = []breakage{
 		"an unknown ID is not found, at once",
 		"a result without a TTL to live reaches those who wait",
 		"a result goes when its TTL is over, and its ID can be used again",
+		others,
 	}},
 }
 
@@ -103,13 +106,17 @@ var brokenCalls = []breakage{
 	{"does not look at contexts", contexts(context.WithoutCancel), []string{
 		"a method whose context has ended does nothing",
 		"a call that blocks ends with its context",
+		"Events and Append end with their context",
 	}},
 	{"does not look at contexts that have ended", contexts(func(ctx context.Context) context.Context {
 		if ctx.Err() != nil {
 			ctx = context.WithoutCancel(ctx)
 		}
 		return ctx
-	}), []string{"a method whose context has ended does nothing"}},
+	}), []string{
+		"a method whose context has ended does nothing",
+		"Events and Append end with their context",
+	}},
 	{"returns causes only", func(b *broken) {
 		b.await = func(ctx context.Context, id uuid.UUID) (*omniq.RawResult, error) {
 			r, err := b.m.Await(ctx, id)
@@ -122,7 +129,10 @@ var brokenCalls = []breakage{
 		"a method whose context has ended does nothing",
 		"a call that blocks ends with its context",
 	}},
-	{"does not close", func(b *broken) { b.close = func() error { return nil } }, []string{"after Close each method returns ErrClosed"}},
+	{"does not close", func(b *broken) { b.close = func() error { return nil } }, []string{
+		"after Close each method returns ErrClosed",
+		"after Close Events and Append return ErrClosed",
+	}},
 	{"closes once", func(b *broken) {
 		var err error
 		b.close = func() error {
@@ -182,6 +192,7 @@ var brokenCalls = []breakage{
 		"a lease that never was settles and extends nothing",
 		"a lease that was settled cannot be settled again",
 		"each settlement of a call counts for itself",
+		others,
 	}},
 }
 

@@ -25,6 +25,8 @@ var brokenTasks = []breakage{
 	{"loses the priority", tasks(func(t *omniq.RawTask) { t.Priority = 0 }), []string{
 		"a task is leased as it was enqueued",
 		"tasks of higher priority are leased first",
+		"a task that is requeued is leased as it was enqueued, as new",
+		"the latency is that of the ready task that became due first",
 	}},
 	{"ignores the priority", func(b *broken) {
 		var priorities sync.Map
@@ -38,8 +40,8 @@ var brokenTasks = []breakage{
 			}
 			return l
 		})(b)
-	}, []string{"tasks of higher priority are leased first"}},
-	{"loses the metadata", tasks(func(t *omniq.RawTask) { t.Metadata = nil }), []string{"a task is leased as it was enqueued"}},
+	}, []string{"tasks of higher priority are leased first", others}},
+	{"loses the metadata", tasks(func(t *omniq.RawTask) { t.Metadata = nil }), []string{"a task is leased as it was enqueued", others}},
 	{"loses the queue", tasks(func(t *omniq.RawTask) { t.Queue = "" }), []string{
 		"a task is leased as it was enqueued",
 		"queues are served in the order of the request",
@@ -50,16 +52,19 @@ var brokenTasks = []breakage{
 		"tasks of one priority are leased by time and then in the order of enqueuing",
 		"a waiting Lease gets a delayed task",
 		"a delayed task is leased when it is due and not before",
+		others,
 	}},
 	{"forgets TTLs", tasks(func(t *omniq.RawTask) { t.TTL = nil }), []string{
 		"a task is leased as it was enqueued",
 		"a task whose TTL has passed becomes expired without a worker",
 		"a task whose TTL has passed is not leased",
 		"an expired task's result goes when its own TTL is over",
+		others,
 	}},
 	{"forgets TTLs of results", tasks(func(t *omniq.RawTask) { t.ResultTTL = nil }), []string{
 		"a task is leased as it was enqueued",
 		"an expired task's result goes when its own TTL is over",
+		others,
 	}},
 	{"cuts payloads", tasks(func(t *omniq.RawTask) { t.Args = t.Args[:min(len(t.Args), 64<<10)] }), []string{"payloads of all sizes pass"}},
 	{"hides duplicates", func(b *broken) {
@@ -70,6 +75,7 @@ var brokenTasks = []breakage{
 	}, []string{
 		"a duplicate is reported in its place and the others are stored",
 		"one of those who enqueue a task at once stores it",
+		others,
 	}},
 	{"reports duplicates in other places", func(b *broken) {
 		b.enqueue = func(ctx context.Context, tasks []*omniq.RawTask) ([]error, error) {
@@ -77,7 +83,7 @@ var brokenTasks = []breakage{
 			slices.Reverse(errs)
 			return errs, err
 		}
-	}, []string{"a duplicate is reported in its place and the others are stored"}},
+	}, []string{"a duplicate is reported in its place and the others are stored", others}},
 	{"stores nothing beside a duplicate", func(b *broken) {
 		b.enqueue = func(ctx context.Context, tasks []*omniq.RawTask) ([]error, error) {
 			errs, known := make([]error, len(tasks)), false
@@ -91,7 +97,7 @@ var brokenTasks = []breakage{
 			}
 			return b.m.Enqueue(ctx, tasks)
 		}
-	}, []string{"a duplicate is reported in its place and the others are stored"}},
+	}, []string{"a duplicate is reported in its place and the others are stored", others}},
 	{"keeps the slice of tasks", func(b *broken) {
 		var mu sync.Mutex
 		var last []*omniq.RawTask
@@ -143,6 +149,7 @@ var brokenLeases = []breakage{
 	}), []string{
 		"workers at once never get the same task",
 		"ten thousand tasks wait in their order",
+		others,
 	}},
 	{"leases backwards", leases(func(l []omniq.Lease) []omniq.Lease { slices.Reverse(l); return l }), []string{"ten thousand tasks wait in their order"}},
 	{"leases more than Max", requests(func(r *omniq.LeaseRequest) { r.Max = max(r.Max, 3) }), []string{
@@ -169,6 +176,7 @@ var brokenLeases = []breakage{
 	{"serves the first queue", requests(func(r *omniq.LeaseRequest) { r.Queues = r.Queues[:1] }), []string{
 		"queues are served in the order of the request",
 		"a waiting Lease gets a task that is enqueued",
+		others,
 	}},
 	{"always waits", requests(func(r *omniq.LeaseRequest) { r.Wait = max(r.Wait, 2*worst) }), []string{"Lease without Wait returns at once", others}},
 	{"does not wait", requests(func(r *omniq.LeaseRequest) { r.Wait = 0 }), []string{
@@ -195,6 +203,7 @@ var brokenLeases = []breakage{
 		"Extend does not shorten a lease",
 		"Lease returns nothing and no error when Wait is over",
 		"a task whose TTL has passed is not leased",
+		others,
 	}},
 	{"wakes for enqueued tasks only", func(b *broken) {
 		var mu sync.Mutex
@@ -256,6 +265,7 @@ var brokenLeases = []breakage{
 	}, []string{
 		"a lease that another one has followed settles and extends nothing",
 		"a lease that never was settles and extends nothing",
+		others,
 	}},
 	{"hides it when a lease was lost to nobody", func(b *broken) {
 		b.settle = func(ctx context.Context, settlements []omniq.Settlement) ([]error, error) {
@@ -267,7 +277,7 @@ var brokenLeases = []breakage{
 			}
 			return errs, err
 		}
-	}, []string{"a lease that ran out settles and extends nothing even if no other one has followed"}},
+	}, []string{"a lease that ran out settles and extends nothing even if no other one has followed", others}},
 	{"does not extend", func(b *broken) {
 		b.extend = func(ctx context.Context, leases []omniq.LeaseID, by time.Duration) ([]error, error) {
 			return b.m.Extend(ctx, leases, min(by, 1))
@@ -288,6 +298,7 @@ var brokenLeases = []breakage{
 	}), []string{
 		"a retry waits for its time",
 		"a task whose TTL has passed is not leased",
+		others,
 	}},
 	{"ignores when releases are due", settlements(func(s *omniq.Settlement) {
 		if s.Action == omniq.ActionRelease {
@@ -297,6 +308,16 @@ var brokenLeases = []breakage{
 		"a release waits for its time",
 		"a task whose TTL has passed is not leased",
 	}},
+	{"releases to the end", settlements(func(s *omniq.Settlement) {
+		if s.Action == omniq.ActionRelease && s.At.IsZero() {
+			s.At = time.Now()
+		}
+	}), []string{"a release keeps when the task is due, and its place"}},
+	{"retries at the beginning", settlements(func(s *omniq.Settlement) {
+		if s.Action == omniq.ActionRetry && s.At.IsZero() {
+			s.At = time.Now().Add(-time.Hour)
+		}
+	}), []string{"a retry without a time waits behind those that were due before"}},
 	{"counts releases", settlements(func(s *omniq.Settlement) {
 		if s.Action == omniq.ActionRelease {
 			s.Action = omniq.ActionRetry
@@ -304,6 +325,7 @@ var brokenLeases = []breakage{
 	}), []string{
 		"a release uses no attempt",
 		"a task whose TTL has passed is not leased",
+		others,
 	}},
 	{"does not count retries", settlements(func(s *omniq.Settlement) {
 		if s.Action == omniq.ActionRetry {
@@ -313,6 +335,7 @@ var brokenLeases = []breakage{
 		"a retry uses an attempt",
 		"a task whose TTL has passed is not leased",
 		"Await goes on while a task is tried again",
+		others,
 	}},
 }
 

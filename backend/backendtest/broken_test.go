@@ -38,10 +38,16 @@ func (r *recorder) Errorf(format string, args ...any) {
 // failures runs a rule on a backend, in time that takes none, and returns what it complained about.
 func failures(t *testing.T, r rule, breaks func(*broken)) (log []string) {
 	synctest.Test(t, func(t *testing.T) {
-		m := memory.New()
+		var opts []memory.Option
+		if r.events > 0 {
+			opts = append(opts, memory.WithEvents(r.events))
+		}
+		m := memory.New(opts...)
 		b := &broken{
-			m: m, enqueue: m.Enqueue, lease: m.Lease, extend: m.Extend, settle: m.Settle,
-			result: m.Result, await: m.Await, close: m.Close,
+			m: m, enqueue: m.Enqueue, lease: m.Lease, extend: m.Extend, settle: m.Settle, cancel: m.Cancel,
+			revoked: m.Revoked, requeue: m.Requeue, inspect: m.Inspect, list: m.List, stats: m.Stats, pause: m.Pause,
+			resume: m.Resume, result: m.Result, await: m.Await, record: m.Record, forget: m.Forget, append: m.Append,
+			events: m.Events, close: m.Close,
 		}
 		breaks(b)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -59,6 +65,7 @@ func failures(t *testing.T, r rule, breaks func(*broken)) (log []string) {
 		<-done
 		cancel()
 		require.NoError(t, m.Close()) // also ends what looks at no context
+		time.Sleep(worst)             // and what looks at it now and then
 		synctest.Wait()
 		rec.mu.Lock()
 		defer rec.mu.Unlock()
@@ -74,10 +81,25 @@ type broken struct {
 	lease   func(context.Context, omniq.LeaseRequest) ([]omniq.Lease, error)
 	extend  func(context.Context, []omniq.LeaseID, time.Duration) ([]error, error)
 	settle  func(context.Context, []omniq.Settlement) ([]error, error)
+	cancel  each
+	revoked func(context.Context, string) ([]omniq.LeaseID, error)
+	requeue each
+	inspect func(context.Context, uuid.UUID) (*omniq.TaskInfo, error)
+	list    func(context.Context, omniq.ListRequest) ([]*omniq.TaskInfo, string, error)
+	stats   func(context.Context) ([]omniq.QueueStats, error)
+	pause   func(context.Context, string) error
+	resume  func(context.Context, string) error
 	result  func(context.Context, uuid.UUID) (*omniq.RawResult, error)
 	await   func(context.Context, uuid.UUID) (*omniq.RawResult, error)
+	record  func(context.Context, []*omniq.RawResult) ([]error, error)
+	forget  each
+	append  func(context.Context, []*omniq.TaskEvent) error
+	events  func(context.Context, omniq.EventsRequest) ([]omniq.StoredEvent, omniq.Cursor, error)
 	close   func() error
 }
+
+// each is a method that does something with each of some tasks.
+type each = func(context.Context, []uuid.UUID) ([]error, error)
 
 func (b *broken) Capabilities() omniq.Capabilities { return b.m.Capabilities() }
 func (b *broken) Close() error                     { return b.close() }
@@ -92,131 +114,15 @@ func (b *broken) closed() <-chan struct{} {
 	return done
 }
 
-func (b *broken) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error, error) {
-	return b.enqueue(ctx, tasks)
-}
-
-func (b *broken) Lease(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Lease, error) {
-	return b.lease(ctx, r)
-}
-
-func (b *broken) Extend(ctx context.Context, leases []omniq.LeaseID, by time.Duration) ([]error, error) {
-	return b.extend(ctx, leases, by)
-}
-
-func (b *broken) Settle(ctx context.Context, settlements []omniq.Settlement) ([]error, error) {
-	return b.settle(ctx, settlements)
-}
-
-func (b *broken) Result(ctx context.Context, id uuid.UUID) (*omniq.RawResult, error) {
-	return b.result(ctx, id)
-}
-
-func (b *broken) Await(ctx context.Context, id uuid.UUID) (*omniq.RawResult, error) {
-	return b.await(ctx, id)
-}
-
-// tasks changes each task before it is stored.
-func tasks(change func(*omniq.RawTask)) func(*broken) {
-	return func(b *broken) {
-		next := b.enqueue
-		b.enqueue = func(ctx context.Context, tasks []*omniq.RawTask) ([]error, error) {
-			tasks = slices.Clone(tasks)
-			for i, t := range tasks {
-				c := *t
-				change(&c)
-				tasks[i] = &c
-			}
-			return next(ctx, tasks)
-		}
-	}
-}
-
-// requests changes each request of leases that can be.
-func requests(change func(*omniq.LeaseRequest)) func(*broken) {
-	return func(b *broken) {
-		next := b.lease
-		b.lease = func(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Lease, error) {
-			if len(r.Queues) > 0 && r.Max > 0 && r.Duration > 0 {
-				change(&r)
-			}
-			return next(ctx, r)
-		}
-	}
-}
-
-// leases changes what is handed out.
-func leases(change func([]omniq.Lease) []omniq.Lease) func(*broken) {
-	return func(b *broken) {
-		next := b.lease
-		b.lease = func(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Lease, error) {
-			leases, err := next(ctx, r)
-			if err == nil {
-				leases = change(leases)
-			}
-			return leases, err
-		}
-	}
-}
-
-// settlements changes each settlement.
-func settlements(change func(*omniq.Settlement)) func(*broken) {
-	return func(b *broken) {
-		next := b.settle
-		b.settle = func(ctx context.Context, settlements []omniq.Settlement) ([]error, error) {
-			settlements = slices.Clone(settlements)
-			for i := range settlements {
-				if r := settlements[i].Result; r != nil {
-					c := *r
-					settlements[i].Result = &c
-				}
-				change(&settlements[i])
-			}
-			return next(ctx, settlements)
-		}
-	}
-}
-
-// kept changes each result that is settled.
-func kept(change func(*omniq.RawResult)) func(*broken) {
-	return settlements(func(s *omniq.Settlement) {
-		if s.Result != nil {
-			change(s.Result)
-		}
-	})
-}
-
-// contexts changes the context of each call.
-func contexts(change func(context.Context) context.Context) func(*broken) {
-	return func(b *broken) {
-		m := b.m
-		b.enqueue = func(ctx context.Context, tasks []*omniq.RawTask) ([]error, error) {
-			return m.Enqueue(change(ctx), tasks)
-		}
-		b.lease = func(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Lease, error) {
-			return m.Lease(change(ctx), r)
-		}
-		b.extend = func(ctx context.Context, leases []omniq.LeaseID, by time.Duration) ([]error, error) {
-			return m.Extend(change(ctx), leases, by)
-		}
-		b.settle = func(ctx context.Context, settlements []omniq.Settlement) ([]error, error) {
-			return m.Settle(change(ctx), settlements)
-		}
-		b.result = func(ctx context.Context, id uuid.UUID) (*omniq.RawResult, error) {
-			return m.Result(change(ctx), id)
-		}
-		b.await = func(ctx context.Context, id uuid.UUID) (*omniq.RawResult, error) {
-			return m.Await(change(ctx), id)
-		}
-	}
-}
-
 // Each backend that is broken in one way breaks the rules about it, and no other one. Each rule is broken by one.
 func TestBrokenBackendsFail(t *testing.T) {
 	var mu sync.Mutex
 	tested := make(map[string]bool)
 	t.Run("backends", func(t *testing.T) {
-		for _, tt := range slices.Concat(brokenTasks, brokenLeases, brokenResults, brokenCalls) {
+		for _, tt := range slices.Concat(
+			brokenTasks, brokenLeases, brokenResults, brokenCalls,
+			brokenCancels, brokenRequeues, brokenKeys, brokenPauses, brokenViews, brokenRecords, brokenEvents, brokenCursors,
+		) {
 			t.Run(tt.name, func(t *testing.T) {
 				t.Parallel()
 				var got []string
@@ -267,7 +173,7 @@ func TestNeeds(t *testing.T) {
 	for _, r := range rules {
 		if r.needs != nil {
 			assert.False(t, r.needs(omniq.Capabilities{}), r.name)
-			assert.True(t, r.needs(memory.New().Capabilities()), r.name)
+			assert.True(t, r.needs(memory.New(memory.WithEvents(long)).Capabilities()), r.name)
 		}
 	}
 }

@@ -7,7 +7,11 @@ import (
 )
 
 // rules are the rules of the contract.
-var rules = slices.Concat(leaseRules, waitRules, timeRules, resultRules, callRules)
+var rules = slices.Concat(
+	leaseRules, waitRules, timeRules, resultRules, callRules,
+	cancelRules, revokeRules, requeueRules, uniqueRules, inspectRules, listRules, statsRules, pauseRules, recordRules,
+	eventRules, cursorRules,
+)
 
 func fences(c omniq.Capabilities) bool { return c.Fencing }
 

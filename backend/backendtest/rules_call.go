@@ -25,6 +25,12 @@ var callRules = []rule{
 		require.NoError(c, err)
 		clear(settlements)
 		assert.JSONEq(c, "2", string(c.result(ids[1]).ResultData))
+		records := []*omniq.RawResult{record(long), record(long)}
+		ids = []uuid.UUID{records[0].TaskID, records[1].TaskID}
+		_, err = c.b.Record(c.Context(), records)
+		require.NoError(c, err)
+		clear(records)
+		assert.Equal(c, ids, []uuid.UUID{c.result(ids[0]).TaskID, c.result(ids[1]).TaskID})
 	}},
 	{name: "a call of no items does nothing", check: func(c *checker) {
 		c.enqueue()
@@ -34,22 +40,35 @@ var callRules = []rule{
 		errs, err = c.b.Extend(c.Context(), nil, long)
 		assert.NoError(c, err)
 		assert.Empty(c, errs)
+		errs, err = c.b.Record(c.Context(), nil)
+		assert.NoError(c, err)
+		assert.Empty(c, errs)
+		for _, call := range []func(context.Context, []uuid.UUID) ([]error, error){c.b.Cancel, c.b.Requeue, c.b.Forget} {
+			errs, err = call(c.Context(), nil)
+			assert.NoError(c, err)
+			assert.Empty(c, errs)
+		}
 	}},
 	{name: "a method whose context has ended does nothing", check: func(c *checker) {
-		t := task()
+		t, failed := task(), c.final(omniq.StatusFailure)
 		c.enqueue(t)
+		c.pauseQueue("paused")
+		want := c.stats()
 		ctx, cancel := context.WithCancel(c.Context())
 		cancel()
-		for name, call := range calls(c.b, t.ID) {
-			assert.ErrorIs(c, c.ended(async(func() error { return call(ctx) }), name), context.Canceled, name)
+		for _, id := range []uuid.UUID{t.ID, failed.ID} {
+			for name, call := range calls(c.b, id) {
+				assert.ErrorIs(c, c.ended(async(func() error { return call(ctx) }), name), context.Canceled, name)
+			}
 		}
+		assert.Equal(c, timeless(want), timeless(c.stats()))
 		assert.Equal(c, t.ID, c.leaseOne().TaskID)
 		c.none()
 	}},
 	{name: "a call that blocks ends with its context", check: func(c *checker) {
 		t := task(queue("other"))
 		c.enqueue(t)
-		for _, name := range []string{"Lease", "Await"} {
+		for _, name := range []string{"Lease", "Await", "Revoked"} {
 			call := calls(c.b, t.ID)[name]
 			ctx, cancel := context.WithTimeout(c.Context(), short)
 			defer cancel()
@@ -62,12 +81,14 @@ var callRules = []rule{
 			assert.ErrorIs(c, c.ended(done, name), context.Canceled, name)
 		}
 		c.enqueue(task())
-		c.leaseOne()
+		l := c.leaseOne()
+		require.NoError(c, c.cancel(l.TaskID))
+		assert.Equal(c, []omniq.LeaseID{l.LeaseID}, c.revoked(c.revoking("w")), "the calls that ended took nothing")
 	}},
 	{name: "after Close each method returns ErrClosed", check: func(c *checker) {
 		t := task(queue("other"))
 		c.enqueue(t)
-		waiting := []*waiter{c.leasing(), c.awaiting(t.ID)}
+		waiting := []*waiter{c.leasing(), c.awaiting(t.ID), c.revoking("w")}
 		for _, w := range waiting {
 			c.blocks(w.done, w.what)
 		}
@@ -117,9 +138,12 @@ var callRules = []rule{
 	}},
 }
 
-// calls are the methods that take a context. Lease and Await block unless something is in the default queue, or the
-// task of the ID has ended.
+// calls are the methods that take a context, but for those of events. Lease, Await and Revoked block unless something is
+// in the default queue, the task of the ID has ended, or the worker w has lost a lease.
 func calls(b omniq.Backend, id uuid.UUID) map[string]func(context.Context) error {
+	each := func(call func(context.Context, []uuid.UUID) ([]error, error)) func(context.Context) error {
+		return func(ctx context.Context) error { _, err := call(ctx, []uuid.UUID{id}); return err }
+	}
 	return map[string]func(context.Context) error{
 		"Enqueue": func(ctx context.Context) error { _, err := b.Enqueue(ctx, []*omniq.RawTask{task()}); return err },
 		"Lease": func(ctx context.Context) error {
@@ -134,7 +158,23 @@ func calls(b omniq.Backend, id uuid.UUID) map[string]func(context.Context) error
 			_, err := b.Settle(ctx, []omniq.Settlement{{LeaseID: omniq.LeaseID{TaskID: id, Token: "x"}, Action: omniq.ActionRelease}})
 			return err
 		},
+		"Cancel":  each(b.Cancel),
+		"Revoked": func(ctx context.Context) error { _, err := b.Revoked(ctx, "w"); return err },
+		"Requeue": each(b.Requeue),
+		"Inspect": func(ctx context.Context) error { _, err := b.Inspect(ctx, id); return err },
+		"List": func(ctx context.Context) error {
+			_, _, err := b.List(ctx, omniq.ListRequest{Status: omniq.StatusPending, Max: 1})
+			return err
+		},
+		"Stats":  func(ctx context.Context) error { _, err := b.Stats(ctx); return err },
+		"Pause":  func(ctx context.Context) error { return b.Pause(ctx, omniq.DefaultQueue) },
+		"Resume": func(ctx context.Context) error { return b.Resume(ctx, "paused") },
 		"Result": func(ctx context.Context) error { _, err := b.Result(ctx, id); return err },
 		"Await":  func(ctx context.Context) error { _, err := b.Await(ctx, id); return err },
+		"Record": func(ctx context.Context) error {
+			_, err := b.Record(ctx, []*omniq.RawResult{record(long)})
+			return err
+		},
+		"Forget": each(b.Forget),
 	}
 }

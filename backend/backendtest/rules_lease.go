@@ -196,6 +196,27 @@ var leaseRules = []rule{
 			assert.Equal(c, omniq.StatusPending, c.result(l.TaskID).Status)
 		}
 	}},
+	{name: "a release keeps when the task is due, and its place", check: func(c *checker) {
+		c.enqueue(task(), task(queue("q"), runAt(soon(-time.Hour))))
+		c.enqueue(task())
+		l, old := c.leaseOne(), c.leaseOne(from("q"))
+		due := c.inspect(old.TaskID).Due
+		c.pause()
+		for _, l := range []omniq.Lease{l, old} {
+			require.NoError(c, c.settle(omniq.Settlement{LeaseID: l.LeaseID, Action: omniq.ActionRelease}))
+		}
+		assert.Equal(c, l.TaskID, c.leaseOne().TaskID)
+		assert.Equal(c, due, c.inspect(old.TaskID).Due)
+	}},
+	{name: "a retry without a time waits behind those that were due before", check: func(c *checker) {
+		c.enqueue(task())
+		l := c.leaseOne()
+		other := task()
+		c.enqueue(other)
+		c.pause()
+		require.NoError(c, c.settle(retry(l)))
+		assert.Equal(c, []uuid.UUID{other.ID, l.TaskID}, []uuid.UUID{c.leaseOne().TaskID, c.leaseOne().TaskID})
+	}},
 	{name: "a retry uses an attempt", check: func(c *checker) {
 		c.enqueue(task())
 		for n := 1; n <= 3; n++ {

@@ -2,6 +2,7 @@ package memory_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/backendtest"
@@ -9,5 +10,13 @@ import (
 )
 
 func TestConformance(t *testing.T) {
-	backendtest.Run(t, func(*testing.T) omniq.Backend { return memory.New() })
+	backendtest.Run(t, func(*testing.T) omniq.Backend { return memory.New() },
+		backendtest.Events(func(_ *testing.T, retention time.Duration) omniq.Backend {
+			return memory.New(memory.WithEvents(retention))
+		}))
+}
+
+// What is true without events is true with them.
+func TestConformanceWithEvents(t *testing.T) {
+	backendtest.Run(t, func(*testing.T) omniq.Backend { return memory.New(memory.WithEvents(time.Hour)) })
 }

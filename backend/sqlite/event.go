@@ -89,20 +89,23 @@ func (b *Backend) Events(ctx context.Context, r omniq.EventsRequest) ([]omniq.St
 		timer := time.NewTimer(r.Wait)
 		defer timer.Stop()
 		timeout = timer.C
+		b.events.begin()
+		defer b.events.leave()
+		b.w.poke() // to poll from now on
 	}
 	for {
 		more := b.events.next() // before it is looked, so that none is missed
-		b.w.poke()              // to poll from now on
 		events, next, err := b.readEvents(ctx, r)
 		if err != nil {
 			return nil, r.After, err
 		}
+		if len(events) == 0 && r.After == omniq.CursorOldest {
+			next = r.After
+		}
 		if len(events) > 0 || r.Wait <= 0 {
 			return events, next, nil
 		}
-		if r.After != omniq.CursorOldest {
-			r.After = next
-		}
+		r.After = next
 		select {
 		case <-more:
 		case <-timeout:

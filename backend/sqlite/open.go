@@ -24,8 +24,8 @@ const applicationID = 0x4f6d6e51
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// readers is how many calls of a process read at once; others wait.
-const readers = 4
+// maxReaders is how many calls of a process read at once; others wait.
+const maxReaders = 4
 
 // Open opens the file, and makes it if it is not there; its directory must be. Tables of an older version are changed
 // into this version's, in one transaction. The file may have other tables, if no other program has claimed it by an
@@ -97,10 +97,7 @@ func openFile(path string, config config) (_ *Backend, err error) {
 	}
 	b := &Backend{
 		path: path, config: config, db: sql.OpenDB(connector), closing: make(chan struct{}),
-		readers: make(chan *conn, readers),
-	}
-	for range readers {
-		b.readers <- nil
+		readers: readers{slots: make(chan struct{}, maxReaders)},
 	}
 	b.closed = sync.OnceValue(b.close)
 	b.awaited.waiting = make(map[uuid.UUID]*waiting)

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -34,7 +35,7 @@ func TestOpenErrors(t *testing.T) {
 	for i := range garbage {
 		garbage[i] = byte(i * 7)
 	}
-	ours := func(path string) {
+	ours := func(t *testing.T, path string) {
 		b, err := sqlite.Open(path)
 		require.NoError(t, err)
 		enqueue(t, b, newTasks(1000)...)
@@ -44,7 +45,7 @@ func TestOpenErrors(t *testing.T) {
 		name    string
 		path    string
 		opts    []sqlite.Option
-		prepare func(path string)
+		prepare func(t *testing.T, path string)
 		is      error
 		says    string
 	}{
@@ -55,31 +56,31 @@ func TestOpenErrors(t *testing.T) {
 		{name: "no retention", path: at("a"), opts: []sqlite.Option{sqlite.WithEvents(0)}, is: omniq.ErrInvalid, says: "events"},
 		{name: "no directory", path: at("none/file"), is: fs.ErrNotExist, says: "directory"},
 		{name: "a directory", path: dir, is: fs.ErrInvalid, says: "no file"},
-		{name: "garbage", path: at("garbage"), is: sqlite.ErrCorrupt, says: "not a database", prepare: func(path string) {
+		{name: "garbage", path: at("garbage"), is: sqlite.ErrCorrupt, says: "not a database", prepare: func(t *testing.T, path string) {
 			require.NoError(t, os.WriteFile(path, garbage, 0o600))
 		}},
-		{name: "truncated", path: at("truncated"), is: sqlite.ErrCorrupt, says: "malformed", prepare: func(path string) {
-			ours(path)
+		{name: "truncated", path: at("truncated"), is: sqlite.ErrCorrupt, says: "malformed", prepare: func(t *testing.T, path string) {
+			ours(t, path)
 			info, err := os.Stat(path)
 			require.NoError(t, err)
 			require.NoError(t, os.Truncate(path, info.Size()/2))
 		}},
-		{name: "another program's", path: at("foreign"), is: sqlite.ErrSchema, says: "application_id 0x2a", prepare: func(path string) {
+		{name: "another program's", path: at("foreign"), is: sqlite.ErrSchema, says: "application_id 0x2a", prepare: func(t *testing.T, path string) {
 			run(t, path, "PRAGMA application_id = 42", "CREATE TABLE t (x)")
 		}},
-		{name: "another program's version", path: at("version"), is: sqlite.ErrSchema, says: "user_version 7", prepare: func(path string) {
+		{name: "another program's version", path: at("version"), is: sqlite.ErrSchema, says: "user_version 7", prepare: func(t *testing.T, path string) {
 			run(t, path, "PRAGMA user_version = 7", "CREATE TABLE t (x)")
 		}},
-		{name: "a newer version", path: at("newer"), is: sqlite.ErrSchema, says: "version 1000, and this program knows up to", prepare: func(path string) {
-			ours(path)
+		{name: "a newer version", path: at("newer"), is: sqlite.ErrSchema, says: "version 1000, and this program knows up to", prepare: func(t *testing.T, path string) {
+			ours(t, path)
 			run(t, path, "PRAGMA user_version = 1000")
 		}},
-		{name: "no version", path: at("older"), is: sqlite.ErrSchema, says: "version 0", prepare: func(path string) {
-			ours(path)
+		{name: "no version", path: at("older"), is: sqlite.ErrSchema, says: "version 0", prepare: func(t *testing.T, path string) {
+			ours(t, path)
 			run(t, path, "PRAGMA user_version = 0")
 		}},
-		{name: "read-only", path: at("readonly"), says: "readonly", prepare: func(path string) {
-			ours(path)
+		{name: "read-only", path: at("readonly"), says: "readonly", prepare: func(t *testing.T, path string) {
+			ours(t, path)
 			require.NoError(t, os.Chmod(path, 0o400))
 			if f, err := os.OpenFile(path, os.O_RDWR, 0); err == nil {
 				require.NoError(t, f.Close())
@@ -89,7 +90,7 @@ func TestOpenErrors(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.prepare != nil {
-				c.prepare(c.path)
+				c.prepare(t, c.path)
 			}
 			b, err := sqlite.Open(c.path, c.opts...)
 			require.Error(t, err)
@@ -185,4 +186,23 @@ func TestReopen(t *testing.T) {
 	events, _, err := b.Events(t.Context(), omniq.EventsRequest{Max: 100})
 	require.NoError(t, err)
 	assert.Len(t, events, 6+2+2+1+1+1+1)
+}
+
+// Processes that open a new file at once make its tables once.
+func TestOpenTogether(t *testing.T) {
+	for range 5 {
+		path := place(t)
+		var all sync.WaitGroup
+		for range 8 {
+			all.Go(func() {
+				b, err := sqlite.Open(path)
+				if assert.NoError(t, err) {
+					enqueue(t, b, newTasks(1)...)
+					assert.NoError(t, b.Close())
+				}
+			})
+		}
+		all.Wait()
+		assert.Equal(t, 8, leaseAndSettle(t, open(t, path), 100))
+	}
 }

@@ -30,9 +30,15 @@ func (b *Backend) settled(ctx context.Context, look func(*conn) error) error {
 }
 
 // Result implements [omniq.ResultStore].
-func (b *Backend) Result(ctx context.Context, id uuid.UUID) (r *omniq.RawResult, err error) {
+func (b *Backend) Result(ctx context.Context, id uuid.UUID) (*omniq.RawResult, error) {
+	return b.result(ctx, id, time.Time{})
+}
+
+// result is Result for one who has begun to wait at a time, if that is not zero: what became final since then counts
+// even if it is not kept.
+func (b *Backend) result(ctx context.Context, id uuid.UUID, began time.Time) (r *omniq.RawResult, err error) {
 	err = b.settled(ctx, func(c *conn) error {
-		r, err = lookUp(c, id)
+		r, err = lookUp(c, id, began)
 		return err
 	})
 	if err != nil {
@@ -45,17 +51,17 @@ func (b *Backend) Result(ctx context.Context, id uuid.UUID) (r *omniq.RawResult,
 }
 
 // lookUp returns what is known of a task: nil for nothing.
-func lookUp(c *conn, id uuid.UUID) (found *omniq.RawResult, err error) {
+func lookUp(c *conn, id uuid.UUID, began time.Time) (found *omniq.RawResult, err error) {
 	now := time.Now().UnixMicro()
 	const q = `SELECT state, since, attempt, wake, NULL FROM omniq_tasks WHERE id = ?
-		UNION ALL SELECT status, NULL, NULL, expires, result FROM omniq_results WHERE id = ?`
+		UNION ALL SELECT status, since, NULL, expires, result FROM omniq_results WHERE id = ?`
 	err = c.query(q, func(v []driver.Value) error {
 		at, ends := v[3].(int64)
 		ends = ends && at <= now
 		switch envelope := text(v[4]); {
 		case found != nil: // a task is not what it was in an earlier life
 		case envelope != "":
-			if ends {
+			if ends && (began.IsZero() || moment(v[1]).Before(began)) {
 				return nil
 			}
 			found = new(omniq.RawResult)

@@ -47,7 +47,7 @@ type Backend struct {
 	db      *sql.DB
 	closing chan struct{} // closed when Close begins
 	closed  func() error
-	readers chan *conn // as many as may read at once; nil ones are to be opened
+	readers readers
 	w       *writer
 	awaited awaited
 	events  broadcast
@@ -101,13 +101,8 @@ func (b *Backend) close() error {
 	close(b.closing)
 	<-b.w.done
 	b.awaited.close()
-	b.events.close()
 	errs := []error{b.db.Close()}
-	for range cap(b.readers) {
-		if c := <-b.readers; c != nil {
-			errs = append(errs, c.close())
-		}
-	}
+	errs = append(errs, b.readers.close())
 	_, _ = b.w.c.exec("PRAGMA wal_checkpoint(TRUNCATE)") // who else has the file open may be in the way, and will do it
 	errs = append(errs, b.w.c.close())
 	return b.wrap(errors.Join(errs...))
@@ -130,29 +125,64 @@ func (b *Backend) read(ctx context.Context, f func(*conn) error) error {
 	if err := b.alive(ctx); err != nil {
 		return err
 	}
-	var c *conn
 	select {
 	case <-ctx.Done():
 		return contextError(ctx)
 	case <-b.closing:
 		return omniq.ErrClosed
-	case c = <-b.readers:
+	case b.readers.slots <- struct{}{}:
 	}
-	defer func() { b.readers <- c }()
-	if c == nil {
-		opened, err := b.config.connect(b.path, "query_only(1)")
-		if err != nil {
-			return b.wrap(err)
-		}
-		c = opened
+	defer func() { <-b.readers.slots }()
+	c, err := b.readers.take(b)
+	if err != nil {
+		return b.wrap(err)
 	}
+	defer b.readers.put(c)
 	c.ctx = ctx
-	err := f(c)
+	err = f(c)
 	c.ctx = context.Background()
 	if err != nil && ctx.Err() != nil {
 		return contextError(ctx)
 	}
 	return b.wrap(err)
+}
+
+// readers are connections to read by.
+type readers struct {
+	slots chan struct{} // one for each call that reads
+	mu    sync.Mutex
+	free  []*conn // the last one was used last
+}
+
+// take returns a free connection, or opens one.
+func (r *readers) take(b *Backend) (*conn, error) {
+	r.mu.Lock()
+	if last := len(r.free) - 1; last >= 0 {
+		c := r.free[last]
+		r.free = r.free[:last]
+		r.mu.Unlock()
+		return c, nil
+	}
+	r.mu.Unlock()
+	return b.config.connect(b.path, "query_only(1)")
+}
+
+func (r *readers) put(c *conn) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.free = append(r.free, c)
+}
+
+// close waits for those who read. No other begins to.
+func (r *readers) close() error {
+	for range cap(r.slots) {
+		r.slots <- struct{}{}
+	}
+	var errs []error
+	for _, c := range r.free {
+		errs = append(errs, c.close())
+	}
+	return errors.Join(errs...)
 }
 
 // wrap makes an error of the driver one that names the file, and in which the package's own errors are found.
@@ -232,8 +262,21 @@ func text(v driver.Value) string {
 // broadcast wakes all who wait for something.
 type broadcast struct {
 	mu    sync.Mutex
+	calls int           // that wait
 	more  chan struct{} // closed at the next one; nil if nobody waits
-	ended bool
+}
+
+// begin begins to wait, and leave ends it.
+func (b *broadcast) begin() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.calls++
+}
+
+func (b *broadcast) leave() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.calls--
 }
 
 // next returns a channel that is closed at the next broadcast.
@@ -242,9 +285,6 @@ func (b *broadcast) next() <-chan struct{} {
 	defer b.mu.Unlock()
 	if b.more == nil {
 		b.more = make(chan struct{})
-		if b.ended {
-			close(b.more)
-		}
 	}
 	return b.more
 }
@@ -252,22 +292,15 @@ func (b *broadcast) next() <-chan struct{} {
 func (b *broadcast) send() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.more != nil && !b.ended {
+	if b.more != nil {
 		close(b.more)
 		b.more = nil
 	}
-}
-
-func (b *broadcast) close() {
-	b.send()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.ended = true
 }
 
 // waits reports whether somebody does.
 func (b *broadcast) waits() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.more != nil
+	return b.calls > 0
 }

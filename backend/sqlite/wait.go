@@ -27,6 +27,7 @@ type awaited struct {
 // waiting are the calls that wait for one task.
 type waiting struct {
 	calls  int
+	looked bool          // one of them has seen that the task is not final
 	done   chan struct{} // closed when the others are set
 	result *omniq.RawResult
 	err    error
@@ -38,10 +39,11 @@ func (b *Backend) Await(ctx context.Context, id uuid.UUID) (*omniq.RawResult, er
 		return nil, contextError(ctx)
 	}
 	// Who waits is known before it is looked, so that no end of the task is missed in between.
+	began := time.Now().Truncate(time.Microsecond)
 	w := b.awaited.begin(id)
 	defer b.awaited.leave(id, w)
 	b.w.poke() // to poll from now on
-	r, err := b.Result(ctx, id)
+	r, err := b.result(ctx, id, began)
 	switch {
 	case err != nil && !errors.Is(err, omniq.ErrNotFound):
 		return nil, err
@@ -55,6 +57,7 @@ func (b *Backend) Await(ctx context.Context, id uuid.UUID) (*omniq.RawResult, er
 			return nil, err
 		}
 	}
+	b.awaited.look(w)
 	select {
 	case <-w.done:
 		return w.result, w.err
@@ -75,6 +78,13 @@ func (a *awaited) begin(id uuid.UUID) *waiting {
 	}
 	w.calls++
 	return w
+}
+
+// look lets it be looked for what others do to the task from now on.
+func (a *awaited) look(w *waiting) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	w.looked = true
 }
 
 func (a *awaited) leave(id uuid.UUID, w *waiting) {
@@ -130,8 +140,12 @@ func (a *awaited) check(c *conn, now time.Time) {
 	}
 	a.mu.Lock()
 	ids := make([]uuid.UUID, 0, len(a.waiting))
-	for id := range a.waiting {
-		ids = append(ids, id)
+	left := false
+	for id, w := range a.waiting {
+		if w.looked {
+			ids = append(ids, id)
+		}
+		left = left || !w.looked
 	}
 	a.mu.Unlock()
 	var found []ended
@@ -149,7 +163,7 @@ func (a *awaited) check(c *conn, now time.Time) {
 		a.end(id, nil, omniq.ErrNotFound)
 	}
 	a.mu.Unlock()
-	a.stale, a.latest, a.took = false, time.Now(), time.Since(now)
+	a.stale, a.latest, a.took = left, time.Now(), time.Since(now)
 }
 
 // final returns which of the tasks are final, and which there are not, or no longer. Results count whose time is over:

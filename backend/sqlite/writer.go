@@ -5,7 +5,6 @@ import (
 	"errors"
 	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"modernc.org/sqlite"
@@ -20,44 +19,8 @@ const (
 	turn       = 25 * time.Millisecond  // how long a process that always has something to write keeps others away
 	turnPause  = 300 * time.Microsecond // when they get their chance
 	sweepEvery = time.Second
+	sweepPause = 5 * time.Millisecond // when there is more than a transaction removes
 )
-
-// errPark is what an operation returns that has found nothing, and is to be tried again when there may be something.
-var errPark = errors.New("parked")
-
-// op is one write, of many in a transaction.
-type op struct {
-	// do is called in the writer's goroutine, again if the transaction failed. An error is one of the database.
-	do    func(*tx) error
-	done  chan error
-	state atomic.Uint32
-
-	// Of those that wait: for tasks in one of the queues, or for what is revoked of a worker.
-	queues []string
-	worker string
-}
-
-// The bits of an op's state.
-const (
-	opTaken uint32 = 1 << iota // the writer works on it
-	opGone                     // its caller has gone
-)
-
-func (o *op) take() bool { return o.state.CompareAndSwap(0, opTaken) }
-
-// leave tells the writer that the caller goes. It is false if the op's work is being done now.
-func (o *op) leave() bool { return o.state.Or(opGone)&opTaken == 0 }
-
-// park undoes take. It is false if the caller waits for the op to end.
-func (o *op) park() bool {
-	if o.state.And(^opTaken)&opGone != 0 {
-		o.done <- nil
-		return false
-	}
-	return true
-}
-
-func (o *op) gone() bool { return o.state.Load()&opGone != 0 }
 
 // writer gathers the writes that come while a transaction is committed, and does them in the next one.
 type writer struct {
@@ -83,46 +46,6 @@ type writer struct {
 
 func newWriter(b *Backend, c *conn) *writer {
 	return &writer{b: b, c: c, done: make(chan struct{}), kick: make(chan struct{}, 1)}
-}
-
-// write does one write, and returns when it is committed or ctx has ended.
-func (b *Backend) write(ctx context.Context, do func(*tx) error) error {
-	o := &op{do: do, done: make(chan error, 1)}
-	if err := b.w.submit(ctx, o); err != nil {
-		return err
-	}
-	select {
-	case err := <-o.done:
-		return b.wrap(err)
-	case <-ctx.Done():
-		o.leave()
-		return contextError(ctx)
-	}
-}
-
-// wait does one write that waits until there is something to do, for no longer than a time. It reports with gone that
-// there was nothing in this time or until ctx ended, and does not go while its work is done.
-func (b *Backend) wait(ctx context.Context, o *op, limit time.Duration) (gone bool, err error) {
-	o.done = make(chan error, 1)
-	if err := b.w.submit(ctx, o); err != nil {
-		return false, err
-	}
-	var timeout <-chan time.Time
-	if limit >= 0 {
-		timer := time.NewTimer(limit)
-		defer timer.Stop()
-		timeout = timer.C
-	}
-	select {
-	case err := <-o.done:
-		return false, b.wrap(err)
-	case <-timeout:
-	case <-ctx.Done():
-	}
-	if o.leave() {
-		return true, nil
-	}
-	return false, b.wrap(<-o.done)
 }
 
 func (w *writer) submit(ctx context.Context, o *op) error {
@@ -193,7 +116,7 @@ func (w *writer) end() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.ended = true
-	for _, o := range append(w.ops, w.parked...) {
+	for _, o := range append(w.ops, without(w.parked)...) {
 		o.done <- omniq.ErrClosed
 	}
 	w.ops, w.parked = nil, nil
@@ -396,8 +319,7 @@ func (w *writer) group(ops []*op) error {
 			return err
 		}
 	}
-	swept := !t.now.Before(w.sweep)
-	full := false
+	swept, full := !t.now.Before(w.sweep), false
 	if swept {
 		if full, err = t.sweep(); err != nil {
 			return err
@@ -426,8 +348,11 @@ func (w *writer) group(ops []*op) error {
 		return err
 	}
 	w.retry = false
-	if swept && !full {
+	if swept {
 		w.sweep = t.now.Add(sweepEvery)
+		if full {
+			w.sweep = t.now.Add(sweepPause)
+		}
 	}
 	w.b.awaited.deliver(t.ended)
 	w.b.awaited.stale = w.b.awaited.stale || changed
