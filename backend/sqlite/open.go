@@ -51,11 +51,16 @@ func Open(path string, opts ...Option) (*Backend, error) {
 	if err := check(absolute); err != nil {
 		return nil, err
 	}
-	b, err := openFile(absolute, c)
-	if err != nil {
-		return nil, wrap(absolute, err)
+	for giveUp := time.Now().Add(c.lockWait); ; time.Sleep(10 * time.Millisecond) {
+		b, err := openFile(absolute, c)
+		if err == nil {
+			return b, nil
+		}
+		// To switch a new file to WAL SQLite does not wait for a lock of who does just that.
+		if err = wrap(absolute, err); !errors.Is(err, ErrLocked) || time.Now().After(giveUp) {
+			return nil, err
+		}
 	}
-	return b, nil
 }
 
 // check finds what SQLite has no good words for.
@@ -70,7 +75,7 @@ func check(path string) error {
 	case err != nil:
 		return fmt.Errorf("sqlite: %w", err)
 	case !info.Mode().IsRegular():
-		return fmt.Errorf("sqlite: %s: it is no file but %v: %w", path, info.Mode(), fs.ErrInvalid)
+		return fmt.Errorf("sqlite: %s is no regular file, want the path of one or of none: %w", path, fs.ErrInvalid)
 	}
 	return nil
 }
