@@ -45,7 +45,7 @@ type Backend interface {
 type Enqueuer interface {
 	// Enqueue stores all the tasks or, with an error, none. Left out and reported as a [Duplicate] in its place is a
 	// task whose ID belongs to a stored task, to one whose result is still kept, or to one before it in the call; and
-	// one whose UniqueKey is held by another task of its name. It keeps no other task from being stored. When Enqueue
+	// one whose UniqueKey is held by a task of its name, which may be an earlier life of its own. It keeps no other task from being stored. When Enqueue
 	// has returned, the tasks can be leased, and survive what the engine's Capabilities promise.
 	//
 	// A task holds its UniqueKey until UniqueFor after it was stored, whatever became of it; or, where UniqueFor is
@@ -123,7 +123,8 @@ type ResultStore interface {
 
 	// Record keeps final results of tasks that this engine does not queue, each for its TTL from now; see [Mix]. One
 	// whose task has a result here stays out and is reported as [ErrDuplicate], one whose task is queued here as
-	// [ErrState].
+	// [ErrState]. With one that is not final nothing is kept, and the error is [ErrInvalid]. In Stats and List they are
+	// of [DefaultQueue].
 	Record(ctx context.Context, results []*RawResult) ([]error, error)
 
 	// Forget removes results, and what else is known of their tasks, before their TTL is over. It reports

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -77,15 +78,20 @@ var brokenEvents = []breakage{
 		}
 	}, []string{"the events of a call have the order of its items", others}},
 	{"keeps the slice of events", func(b *broken) {
+		var mu sync.Mutex
 		var last []*omniq.TaskEvent
 		b.append = func(ctx context.Context, events []*omniq.TaskEvent) error {
 			if len(events) < 3 {
 				return b.m.Append(ctx, events)
 			}
+			mu.Lock()
+			defer mu.Unlock()
 			last = events
 			return nil
 		}
 		b.enqueue = func(ctx context.Context, tasks []*omniq.RawTask) ([]error, error) {
+			mu.Lock()
+			defer mu.Unlock()
 			_ = b.m.Append(ctx, slices.DeleteFunc(last, func(e *omniq.TaskEvent) bool { return e == nil }))
 			last = nil
 			return b.m.Enqueue(ctx, tasks)

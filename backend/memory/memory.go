@@ -12,8 +12,9 @@ import (
 	"github.com/omniq-go/omniq"
 )
 
-// Backend is an [omniq.Backend] in memory. It holds what is queued, what is running, and results until their TTL is
-// over; nothing else grows with use. It has no goroutine of its own. Its clock is [time.Now].
+// Backend is an [omniq.Backend] in memory. It holds what is queued, what is running, results until their TTL is over, unique
+// keys and events for their time, and revocations until the worker asks or the lease would have ended; nothing else grows
+// with use. It has no goroutine of its own. Its clock is [time.Now].
 type Backend struct {
 	closed chan struct{} // closed by Close
 

@@ -10,10 +10,13 @@ import (
 )
 
 func TestConformance(t *testing.T) {
-	t.Run("plain", func(t *testing.T) {
-		backendtest.Run(t, func(t *testing.T) omniq.Backend { return open(t, place(t)) })
-	})
-	t.Run("events", func(t *testing.T) {
-		backendtest.Run(t, func(t *testing.T) omniq.Backend { return open(t, place(t), sqlite.WithEvents(time.Hour)) })
-	})
+	backendtest.Run(t, func(t *testing.T) omniq.Backend { return open(t, place(t)) },
+		backendtest.Events(func(t *testing.T, retention time.Duration) omniq.Backend {
+			return open(t, place(t), sqlite.WithEvents(retention))
+		}))
+}
+
+// What is true without events is true with them.
+func TestConformanceWithEvents(t *testing.T) {
+	backendtest.Run(t, func(t *testing.T) omniq.Backend { return open(t, place(t), sqlite.WithEvents(time.Hour)) })
 }
