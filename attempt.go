@@ -51,7 +51,7 @@ func (w *Worker) attend(ctx context.Context, a *attempt, s *settler) {
 	defer cancel(nil)
 	w.mu.Lock()
 	a.cancel = cancel
-	skip := a.giveBack || a.lost != nil || a.settling
+	skip := a.giveBack || a.lost != nil || a.settling || w.stopping
 	if w.ending {
 		cancel(ErrShutdown)
 	}

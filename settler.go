@@ -24,7 +24,7 @@ type settler struct {
 const maxSettlements = 1000
 
 func newSettler(w *Worker) *settler {
-	return &settler{w: w, ended: make(chan *attempt, 2*w.concurrency)}
+	return &settler{w: w, ended: make(chan *attempt, 2*(w.concurrency+w.prefetch))}
 }
 
 // settle takes charge of an attempt that has ended, unless that has been done.

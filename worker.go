@@ -42,6 +42,7 @@ type Worker struct {
 	middleware      []Middleware
 	codecs          codecs
 	concurrency     int
+	prefetch        int
 	queues          []string
 	lease           time.Duration
 	shutdownTimeout time.Duration
@@ -56,8 +57,9 @@ type Worker struct {
 
 	mu       sync.Mutex
 	running  bool
+	stopping bool          // nothing is started any more
 	ending   bool          // handlers have no more time
-	free     int           // places for handlers
+	free     int           // places for leases
 	troubled int           // attempts that the backend has failed to settle, and that are tried again
 	held     []*attempt    // from their lease until they are settled, in no order
 	freed    chan struct{} // holds a token after there may be more to reserve
@@ -84,7 +86,7 @@ func NewWorker(b Backend, opts ...WorkerOption) (*Worker, error) {
 	if len(w.specs) == 0 {
 		return nil, invalid("a worker without handlers: give it some with Handlers")
 	}
-	w.free = w.concurrency
+	w.free = w.concurrency + w.prefetch
 	w.log = w.log.With("worker", w.id)
 	w.handlers = make(map[string]HandlerFunc, len(w.specs))
 	for name, s := range w.specs {
@@ -129,7 +131,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		w.mu.Unlock()
 		return invalid("the worker is running already")
 	}
-	w.running, w.ending = true, false
+	w.running, w.stopping, w.ending = true, false, false
 	w.mu.Unlock()
 	defer func() {
 		w.mu.Lock()
@@ -146,7 +148,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	defer stopBeat()
 
 	// Leases flow from fetch to the handlers' goroutines and on to the one that settles.
-	attempts := make(chan *attempt, w.concurrency)
+	attempts := make(chan *attempt, w.concurrency+w.prefetch)
 	s := newSettler(w)
 	var handlers, settler sync.WaitGroup
 	for range w.concurrency {
@@ -156,6 +158,9 @@ func (w *Worker) Run(ctx context.Context) error {
 
 	w.log.Debug("worker started", "queues", w.queues, "concurrency", w.concurrency, "tasks", len(w.handlers))
 	err := w.fetch(ctx, attempts)
+	w.mu.Lock()
+	w.stopping = w.prefetch > 0 // what was taken ahead is given back; without that, each task has a place and is started
+	w.mu.Unlock()
 	close(attempts)
 	w.log.Debug("worker stopping", "timeout", w.shutdownTimeout)
 	done := make(chan struct{})
@@ -245,7 +250,7 @@ func (w *Worker) reserve(ctx context.Context) (n int, ok bool) {
 	for {
 		runtime.Gosched() // handlers that are about to return do so first, and one lease serves them all
 		w.mu.Lock()
-		n = max(min(w.free, w.concurrency-w.troubled), 0)
+		n = max(min(w.free, w.concurrency+w.prefetch-w.troubled), 0)
 		w.free -= n
 		w.mu.Unlock()
 		if n > 0 {

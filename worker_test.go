@@ -98,6 +98,7 @@ func TestNewWorkerRefuses(t *testing.T) {
 		"zero definition":       {[]omniq.WorkerOption{omniq.Handlers(none)}, "that Define has not made"},
 		"nil middleware":        {[]omniq.WorkerOption{omniq.Use(nil)}, "nil middleware"},
 		"too much concurrency":  {[]omniq.WorkerOption{omniq.Concurrency(omniq.MaxConcurrency + 1)}, "Concurrency is 100001, want 1 to 100000"},
+		"prefetch":              {[]omniq.WorkerOption{omniq.Prefetch(-1)}, "Prefetch is -1, want 0 to 100000"},
 		"concurrency":           {[]omniq.WorkerOption{omniq.Concurrency(0)}, "Concurrency is 0"},
 		"no queues":             {[]omniq.WorkerOption{omniq.Queues()}, "no queues"},
 		"queue name":            {[]omniq.WorkerOption{omniq.Queues("a b")}, `queue "a b"`},
