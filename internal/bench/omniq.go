@@ -9,10 +9,19 @@ import (
 	"github.com/omniq-go/omniq/backend/sqlite"
 )
 
-var omniqSystem = system{
-	name: "omniq", title: "OmniQ",
-	set:  "defaults of `sqlite.Open` and `NewWorker`, a result of each task",
-	open: openOmniQ,
+func omniqSystem(tuned bool) system {
+	if tuned {
+		return system{
+			name: "omniq-tuned", title: "OmniQ, tuned",
+			set:  "as above, and `Prefetch(500)`",
+			open: func(ctx context.Context, o opening) (queue, error) { return openOmniQ(ctx, o, 500) },
+		}
+	}
+	return system{
+		name: "omniq", title: "OmniQ",
+		set:  "defaults of `sqlite.Open` and `NewWorker`, a result of each task",
+		open: func(ctx context.Context, o opening) (queue, error) { return openOmniQ(ctx, o, 0) },
+	}
 }
 
 // omniqArgs are the arguments of omniqTask.
@@ -29,7 +38,7 @@ type omniqQueue struct {
 	failed  error // read after working
 }
 
-func openOmniQ(ctx context.Context, o opening) (queue, error) {
+func openOmniQ(ctx context.Context, o opening, prefetch int) (queue, error) {
 	var options []sqlite.Option
 	if o.synchronous == "normal" {
 		options = append(options, sqlite.WithSynchronousNormal())
@@ -44,7 +53,7 @@ func openOmniQ(ctx context.Context, o opening) (queue, error) {
 		q.client, err = omniq.NewClient(backend)
 	}
 	if err == nil {
-		q.worker, err = omniq.NewWorker(backend, omniq.Concurrency(o.workers), omniq.Logger(quiet),
+		q.worker, err = omniq.NewWorker(backend, omniq.Concurrency(o.workers), omniq.Prefetch(prefetch), omniq.Logger(quiet),
 			omniq.Handlers(omniq.DefineArgsVoid(omniqTask, func(_ context.Context, args omniqArgs) error {
 				o.handle(args.N)
 				return nil

@@ -44,7 +44,8 @@ type waiter interface {
 
 // systems stand in the order of the table. OmniQ comes first: the others are compared with it.
 var systems = []system{
-	omniqSystem,
+	omniqSystem(false),
+	omniqSystem(true),
 	backliteSystem(false),
 	backliteSystem(true),
 	goqiteSystem(goqitePoll),

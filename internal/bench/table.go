@@ -71,14 +71,14 @@ func (t *table) writeRates(b *bytes.Buffer) {
 
 // writeRatios compares OmniQ with the others, if it was measured.
 func (t *table) writeRatios(b *bytes.Buffer) {
-	own := t.values[omniqSystem.name]
+	own := t.values[systems[0].name]
 	if len(own) == 0 || len(t.settings.systems) < 2 {
 		return
 	}
 	row(b, "\nOmniQ compared with, median (least to greatest)", names(rates)...)
 	rule(b, len(rates))
 	for _, sys := range t.settings.systems {
-		if sys.name == omniqSystem.name {
+		if sys.name == systems[0].name {
 			continue
 		}
 		cells := make([]string, len(rates))
