@@ -1,0 +1,29 @@
+package postgres_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/backend/backendtest"
+	"github.com/omniq-go/omniq/backend/postgres"
+)
+
+func TestConformance(t *testing.T) {
+	backendtest.Run(t, func(t *testing.T) omniq.Backend { return open(t, place(t)) },
+		backendtest.Events(func(t *testing.T, retention time.Duration) omniq.Backend {
+			return open(t, place(t), postgres.WithEvents(retention))
+		}))
+}
+
+// What is true without events is true with them.
+func TestConformanceWithEvents(t *testing.T) {
+	backendtest.Run(t, func(t *testing.T) omniq.Backend { return open(t, place(t), postgres.WithEvents(time.Hour)) })
+}
+
+// What is true with push is true without.
+func TestConformanceWithoutNotify(t *testing.T) {
+	backendtest.Run(t, func(t *testing.T) omniq.Backend {
+		return open(t, place(t), postgres.WithoutNotify(), postgres.WithPollInterval(20*time.Millisecond))
+	})
+}

@@ -1,0 +1,348 @@
+package postgres
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/omniq-go/omniq"
+)
+
+// sortedIDs are the IDs as a parameter, in the order in which all lock rows.
+func sortedIDs(ids []uuid.UUID) list[pgtype.UUID] {
+	sorted := slices.Clone(ids)
+	slices.SortFunc(sorted, func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) })
+	sorted = slices.Compact(sorted)
+	array := make(list[pgtype.UUID], len(sorted))
+	for i, id := range sorted {
+		array[i] = uuidOf(id)
+	}
+	return array
+}
+
+const (
+	lockLiving = `SELECT id, token, state, attempt, coalesce(wake <= {now}, false), coalesce(deadline <= {now}, false), wake, worker,
+		task, {now} FROM {s}.tasks WHERE id = ANY ($1) ORDER BY id FOR UPDATE`
+
+	finalOf = "SELECT id, status FROM {s}.results WHERE id = ANY ($1) AND (expires IS NULL OR expires > {now})"
+
+	revokeLeases = `INSERT INTO {s}.revoked (worker, id, token, until)
+		SELECT * FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::timestamptz[])`
+)
+
+// living is a task that is not final, and locked.
+type living struct {
+	hold
+	state    int16
+	attempt  int
+	awake    bool // something was to happen to it by itself
+	late     bool // its TTL is over
+	wake     *time.Time
+	worker   string
+	envelope string
+	now      time.Time
+}
+
+// lock locks those of the tasks that are not final, and finds the statuses of those that are.
+func (b *Backend) lock(ctx context.Context, q querier, ids list[pgtype.UUID]) (map[uuid.UUID]*living, map[uuid.UUID]omniq.Status, error) {
+	found, final := make(map[uuid.UUID]*living), make(map[uuid.UUID]omniq.Status)
+	err := q.run(ctx,
+		stmt{sql: b.sql.of(lockLiving), args: []any{ids}, row: func(row scanner) error {
+			l := new(living)
+			var token *int64
+			var worker *string
+			err := row.Scan((*[16]byte)(&l.id), &token, &l.state, &l.attempt, &l.awake, &l.late, &l.wake, &worker, &l.envelope, &l.now)
+			if token != nil {
+				l.token = *token
+			}
+			l.worker = text(worker)
+			found[l.id] = l
+			return err
+		}},
+		stmt{sql: b.sql.of(finalOf), args: []any{ids}, row: func(row scanner) error {
+			var id uuid.UUID
+			var status int16
+			err := row.Scan((*[16]byte)(&id), &status)
+			final[id] = omniq.Status(status)
+			return err
+		}})
+	return found, final, err
+}
+
+// Cancel implements [omniq.TaskQueue].
+func (b *Backend) Cancel(ctx context.Context, ids []uuid.UUID) ([]error, error) {
+	var errs []error
+	var endings []ending
+	var workers []string
+	err := b.transact(ctx, func(q querier) error {
+		errs, endings, workers = nil, nil, nil
+		found, final, err := b.lock(ctx, q, sortedIDs(ids))
+		if err != nil {
+			return err
+		}
+		var names list[string]
+		var tasks list[pgtype.UUID]
+		var tokens list[int64]
+		var untils list[pgtype.Timestamptz]
+		for id, l := range found {
+			status := omniq.StatusCancelled
+			if l.awake && l.late {
+				status = omniq.StatusExpired // before anybody could cancel it
+			}
+			e, err := endingOf(l.hold, l.envelope, status, l.now, l.attempt)
+			if err != nil {
+				return err
+			}
+			endings, final[id] = append(endings, e), status
+			if l.state == stateRunning && !l.awake {
+				names, tasks, tokens = append(names, l.worker), append(tasks, uuidOf(id)), append(tokens, l.token)
+				untils = append(untils, timeOf(*l.wake))
+			}
+		}
+		workers = names
+		for i, id := range ids {
+			switch status := final[id]; status {
+			case 0:
+				errs = report(errs, len(ids), i, omniq.ErrNotFound)
+			case omniq.StatusCancelled:
+			default:
+				errs = report(errs, len(ids), i, stateError(status, "one that is not final"))
+			}
+		}
+		if len(endings) == 0 {
+			return nil
+		}
+		finish, err := b.finish(endings, true, func(hold) {})
+		if err != nil {
+			return err
+		}
+		stmts := []stmt{finish}
+		if len(names) > 0 {
+			stmts = append(stmts, stmt{sql: b.sql.of(revokeLeases), args: []any{names, tasks, tokens, untils}})
+		}
+		return q.run(ctx, stmts...)
+	})
+	if err != nil {
+		return nil, err
+	}
+	b.ended(endings)
+	topics := make([]topic, len(workers))
+	for i, w := range workers {
+		topics[i] = workerTopic(w)
+	}
+	b.tell(topics...)
+	return errs, nil
+}
+
+func stateError(status omniq.Status, want string) error {
+	return fmt.Errorf("%w: it is %v, want %s", omniq.ErrState, status, want)
+}
+
+const takeRevoked = "DELETE FROM {s}.revoked WHERE worker = $1 RETURNING id, token"
+
+// Revoked implements [omniq.TaskQueue].
+func (b *Backend) Revoked(ctx context.Context, workerID string) ([]omniq.LeaseID, error) {
+	if err := b.alive(ctx); err != nil {
+		return nil, err
+	}
+	s := b.hub.subscribe(workerTopic(workerID))
+	defer b.hub.cancel(s)
+	poll := time.NewTicker(b.config.poll)
+	defer poll.Stop()
+	for {
+		var leases []omniq.LeaseID
+		err := b.write(ctx, func() []stmt {
+			leases = nil
+			return []stmt{{sql: b.sql.of(takeRevoked), args: []any{workerID}, row: func(row scanner) error {
+				var h hold
+				err := row.Scan((*[16]byte)(&h.id), &h.token)
+				leases = append(leases, omniq.LeaseID{TaskID: h.id, Token: formatToken(h.token)})
+				return err
+			}}}
+		})
+		if err != nil || len(leases) > 0 {
+			return leases, err
+		}
+		select {
+		case <-s.woken:
+		case <-poll.C:
+		case <-ctx.Done():
+			return nil, contextError(ctx)
+		case <-b.closing:
+			return nil, omniq.ErrClosed
+		}
+	}
+}
+
+const (
+	lockFinal = `SELECT id, status, task, {now} FROM {s}.results
+		WHERE id = ANY ($1) AND (expires IS NULL OR expires > {now}) ORDER BY id FOR UPDATE`
+
+	dropResults = `WITH gone AS (DELETE FROM {s}.results WHERE id = ANY ($1) RETURNING queue, status)
+		INSERT INTO {s}.counts SELECT queue, status, -count(*) FROM gone GROUP BY queue, status`
+)
+
+// Requeue implements [omniq.TaskQueue].
+func (b *Backend) Requeue(ctx context.Context, ids []uuid.UUID) ([]error, error) {
+	var errs []error
+	var e *enqueuing
+	err := b.transact(ctx, func(q querier) (err error) {
+		errs, e, err = b.requeue(ctx, q, ids)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(e.tasks) > 0 {
+		e.announce()
+	}
+	return errs, nil
+}
+
+func (b *Backend) requeue(ctx context.Context, q querier, ids []uuid.UUID) (errs []error, e *enqueuing, err error) {
+	type dead struct {
+		status   omniq.Status
+		envelope *string
+		now      time.Time
+		err      error // why it is not enqueued again; nil until it is
+	}
+	e = &enqueuing{b: b}
+	e.begin()
+	sorted := sortedIDs(ids)
+	_, _, err = b.lock(ctx, q, sorted) // who is about to store a result is waited for
+	if err != nil {
+		return nil, nil, err
+	}
+	found := make(map[uuid.UUID]*dead)
+	err = q.run(ctx, stmt{sql: b.sql.of(lockFinal), args: []any{sorted}, row: func(row scanner) error {
+		var id uuid.UUID
+		var status int16
+		d := new(dead)
+		err := row.Scan((*[16]byte)(&id), &status, &d.envelope, &d.now)
+		d.status = omniq.Status(status)
+		found[id] = d
+		return err
+	}})
+	if err != nil {
+		return nil, nil, err
+	}
+	living, _, err := b.lock(ctx, q, sorted) // who has requeued it meanwhile
+	if err != nil {
+		return nil, nil, err
+	}
+	const want = "one that is final without success"
+	places := make(map[uuid.UUID]int) // of the first time that it is asked for
+	for i, id := range ids {
+		d, l := found[id], living[id]
+		_, again := places[id]
+		switch {
+		case l != nil:
+			errs = report(errs, len(ids), i, stateError(statusOf[l.state], want))
+		case d == nil:
+			errs = report(errs, len(ids), i, omniq.ErrNotFound)
+		case text(d.envelope) == "":
+			errs = report(errs, len(ids), i, stateError(d.status, want))
+		case again:
+			errs = report(errs, len(ids), i, stateError(omniq.StatusPending, want))
+		default:
+			raw := new(omniq.RawTask)
+			if err := raw.UnmarshalJSON([]byte(*d.envelope)); err != nil {
+				errs = report(errs, len(ids), i, fmt.Errorf("postgres: task %v: %w", id, err))
+				continue
+			}
+			raw.CreatedAt, raw.RunAt = d.now.UTC(), time.Time{}
+			t, err := encode(raw)
+			if err != nil {
+				return nil, nil, err
+			}
+			places[id] = i
+			e.tasks = append(e.tasks, t)
+		}
+	}
+	if len(e.tasks) == 0 {
+		return errs, e, nil
+	}
+	return b.revive(ctx, q, e, errs, places, len(ids))
+}
+
+// revive enqueues tasks again whose results are locked. Who does not get its unique key stays as it is.
+func (b *Backend) revive(ctx context.Context, q querier, e *enqueuing, errs []error, places map[uuid.UUID]int, n int) (
+	[]error, *enqueuing, error,
+) {
+	seen := make(map[[2]string]uuid.UUID)
+	var keyed []claim
+	holders := make(map[uuid.UUID]uuid.UUID)
+	for i := range e.tasks {
+		t := &e.tasks[i]
+		if t.uniqueKey == "" {
+			continue
+		}
+		key := [2]string{t.name, t.uniqueKey}
+		if first, ok := seen[key]; ok {
+			holders[t.id] = first
+			continue
+		}
+		seen[key] = t.id
+		keyed = append(keyed, claimOf(t))
+	}
+	held, err := b.claim(ctx, q, keyed)
+	if err != nil {
+		return nil, nil, err
+	}
+	for id, holder := range held {
+		holders[id] = holder
+	}
+	stay := e.tasks[:0]
+	var ids []uuid.UUID
+	for _, t := range e.tasks {
+		if holder, refused := holders[t.id]; refused && holder != t.id { // its own key may be held for a time
+			errs = report(errs, n, places[t.id], omniq.Duplicate{ID: t.id, Holder: holder})
+			continue
+		}
+		t.place = len(stay)
+		stay, ids = append(stay, t), append(ids, t.id)
+	}
+	e.tasks = stay
+	if len(stay) == 0 {
+		return errs, e, nil
+	}
+	e.begin()
+	err = q.run(ctx, append([]stmt{{sql: b.sql.of(dropResults), args: []any{sortedIDs(ids)}}}, e.insert(stay)...)...)
+	if err != nil {
+		return nil, nil, err
+	}
+	for i := range stay {
+		if e.errs[i] != nil { // somebody has written into the tables by hand
+			return nil, nil, fmt.Errorf("task %v is queued and final at once", stay[i].id)
+		}
+	}
+	return errs, e, nil
+}
+
+const (
+	pauseQueue  = "INSERT INTO {s}.paused (queue) VALUES ($1) ON CONFLICT DO NOTHING"
+	resumeQueue = "DELETE FROM {s}.paused WHERE queue = $1"
+)
+
+// Pause implements [omniq.TaskQueue].
+func (b *Backend) Pause(ctx context.Context, queue string) error {
+	return b.write(ctx, func() []stmt {
+		return []stmt{{sql: b.sql.of(pauseQueue), args: []any{cmp.Or(queue, omniq.DefaultQueue)}}}
+	})
+}
+
+// Resume implements [omniq.TaskQueue].
+func (b *Backend) Resume(ctx context.Context, queue string) error {
+	queue = cmp.Or(queue, omniq.DefaultQueue)
+	err := b.write(ctx, func() []stmt { return []stmt{{sql: b.sql.of(resumeQueue), args: []any{queue}}} })
+	if err == nil {
+		b.tell(queueTopic(queue))
+	}
+	return err
+}

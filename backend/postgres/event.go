@@ -1,0 +1,232 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/omniq-go/omniq"
+)
+
+const (
+	appendEvents = `INSERT INTO {s}.events (until, at, task_id, type, attempt, queue, worker, error)
+		SELECT {until}, at, task_id, type, attempt, queue, worker, error
+		FROM unnest($1::timestamptz[], $2::uuid[], $3::smallint[], $4::integer[], $5::text[], $6::text[], $7::text[])
+		WITH ORDINALITY AS i (at, task_id, type, attempt, queue, worker, error, n) ORDER BY n`
+
+	// What is visible gets the next places, in the order in which it was stored. The row of event_places lets one do it.
+	lockPlaces  = "SELECT FROM {s}.event_places FOR UPDATE"
+	placeEvents = `WITH
+		placed AS (
+			UPDATE {s}.events e SET place = p.last + n.n
+			FROM (SELECT seq, row_number() OVER (ORDER BY seq) AS n
+				FROM (SELECT seq FROM {s}.events WHERE place IS NULL ORDER BY seq LIMIT 5000) f) n, {s}.event_places p
+			WHERE e.seq = n.seq AND e.place IS NULL RETURNING e.place)
+		UPDATE {s}.event_places SET last = last + (SELECT count(*) FROM placed)
+		WHERE EXISTS (SELECT FROM placed)`
+
+	newEvents = "SELECT EXISTS (SELECT FROM {s}.events WHERE place IS NULL)"
+
+	lastPlaces = `SELECT last, coalesce((SELECT e.place - 1 FROM {s}.events e WHERE e.place > p.gone AND e.until > {now}
+		ORDER BY e.place LIMIT 1), last) FROM {s}.event_places p`
+
+	readEvents = `SELECT place, at, task_id, type, attempt, queue, worker, error FROM {s}.events
+		WHERE place > $1 ORDER BY place LIMIT $2`
+
+	// None goes before an older one.
+	removeEvents = `WITH
+		gone AS (
+			DELETE FROM {s}.events WHERE place <= (
+				SELECT max(place) FROM (
+					SELECT place, max(until) OVER (ORDER BY place) AS latest
+					FROM (SELECT place, until FROM {s}.events WHERE place > (SELECT gone FROM {s}.event_places) ORDER BY place LIMIT $1) f
+				) l WHERE latest <= {now})
+			RETURNING place)
+		UPDATE {s}.event_places SET gone = (SELECT max(place) FROM gone) WHERE EXISTS (SELECT FROM gone)
+		RETURNING (SELECT count(*)::integer FROM gone)`
+)
+
+// Append implements [omniq.EventStore].
+func (b *Backend) Append(ctx context.Context, events []*omniq.TaskEvent) error {
+	if err := b.alive(ctx); err != nil {
+		return err
+	}
+	if b.config.retention <= 0 {
+		return omniq.ErrNoEvents
+	}
+	n := len(events)
+	ats, ids, types := make(list[pgtype.Timestamptz], n), make(list[pgtype.UUID], n), make(list[int16], n)
+	attempts, queues := make(list[int32], n), make(list[string], n)
+	workers, failures := make(list[*string], n), make(list[pgtype.Text], n)
+	for i, e := range events {
+		if _, err := e.AppendJSON(nil); err != nil {
+			return fmt.Errorf("%w: postgres: an event of task %v: %w", omniq.ErrInvalid, e.TaskID, err)
+		}
+		failure, err := encodeError(e.Error)
+		if err != nil {
+			return fmt.Errorf("%w: postgres: an event of task %v: %w", omniq.ErrInvalid, e.TaskID, err)
+		}
+		ats[i], ids[i], types[i] = pgtype.Timestamptz{Time: e.Timestamp, Valid: true}, uuidOf(e.TaskID), int16(e.EventType)
+		attempts[i], queues[i], workers[i], failures[i] = int32(e.Attempt), e.Queue, e.WorkerID, failure
+	}
+	err := b.write(ctx, func() []stmt {
+		return []stmt{{sql: b.sql.of(appendEvents), args: []any{ats, ids, types, attempts, queues, workers, failures}}}
+	})
+	if err == nil {
+		b.tell(eventTopic)
+	}
+	return err
+}
+
+// Events implements [omniq.EventStore].
+func (b *Backend) Events(ctx context.Context, r omniq.EventsRequest) ([]omniq.StoredEvent, omniq.Cursor, error) {
+	if r.Max < 1 {
+		return nil, r.After, invalid("at most %d events, want at least 1", r.Max)
+	}
+	if err := b.alive(ctx); err != nil {
+		return nil, r.After, err
+	}
+	if b.config.retention <= 0 {
+		return nil, r.After, omniq.ErrNoEvents
+	}
+	var timeout <-chan time.Time
+	if r.Wait > 0 {
+		timer := time.NewTimer(r.Wait)
+		defer timer.Stop()
+		timeout = timer.C
+	}
+	s := b.hub.subscribe(eventTopic)
+	defer b.hub.cancel(s)
+	poll := time.NewTicker(b.config.poll)
+	defer poll.Stop()
+	for {
+		events, next, err := b.readEvents(ctx, r)
+		if err != nil {
+			return nil, r.After, err
+		}
+		if len(events) == 0 && r.After == omniq.CursorOldest {
+			next = r.After
+		}
+		if len(events) > 0 || r.Wait <= 0 {
+			return events, next, nil
+		}
+		r.After = next
+		select {
+		case <-s.woken:
+		case <-poll.C:
+		case <-timeout:
+			r.Wait = 0
+		case <-ctx.Done():
+			return nil, r.After, contextError(ctx)
+		case <-b.closing:
+			return nil, r.After, omniq.ErrClosed
+		}
+	}
+}
+
+// place gives places to the events that have none. Who reads needs them; nobody else does.
+func (b *Backend) place(ctx context.Context) error {
+	for {
+		found := false
+		err := b.read(ctx, stmt{sql: b.sql.of(newEvents), row: func(row scanner) error { return row.Scan(&found) }})
+		if err != nil || !found {
+			return err
+		}
+		err = b.write(ctx, func() []stmt {
+			return []stmt{{sql: b.sql.of(lockPlaces)}, {sql: b.sql.of(placeEvents)}}
+		})
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// readEvents returns the events that there are.
+func (b *Backend) readEvents(ctx context.Context, r omniq.EventsRequest) (events []omniq.StoredEvent, next omniq.Cursor, err error) {
+	if err := b.place(ctx); err != nil {
+		return nil, "", err
+	}
+	if err := b.alive(ctx); err != nil {
+		return nil, "", err
+	}
+	err = pgx.BeginTxFunc(ctx, b.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		q := transaction{tx}
+		var last, gone int64
+		err := q.run(ctx, stmt{sql: planning}, stmt{sql: b.sql.of(lastPlaces), row: func(row scanner) error {
+			return row.Scan(&last, &gone)
+		}})
+		if err != nil {
+			return err
+		}
+		after, err := behind(r.After, last, gone)
+		if err != nil {
+			return &known{err}
+		}
+		next = cursor(after)
+		return q.run(ctx, stmt{sql: b.sql.of(readEvents), args: []any{after, r.Max}, row: func(row scanner) error {
+			e, err := scanEvent(row)
+			next = e.Cursor
+			events = append(events, e)
+			return err
+		}})
+	})
+	return events, next, wrap(ctx, err)
+}
+
+func scanEvent(row scanner) (omniq.StoredEvent, error) {
+	e := new(omniq.TaskEvent)
+	var place int64
+	var what int16
+	var failure *string
+	err := row.Scan(&place, &e.Timestamp, (*[16]byte)(&e.TaskID), &what, &e.Attempt, &e.Queue, &e.WorkerID, &failure)
+	e.Timestamp, e.EventType = e.Timestamp.UTC(), omniq.EventType(what)
+	if err == nil && failure != nil {
+		e.Error = new(omniq.TaskError)
+		err = json.Unmarshal([]byte(*failure), e.Error)
+	}
+	return omniq.StoredEvent{Cursor: cursor(place), TaskEvent: e}, err
+}
+
+// behind is the place that a cursor is behind, where the last place is known and the last of those that are gone.
+func behind(after omniq.Cursor, last, gone int64) (int64, error) {
+	switch after {
+	case omniq.CursorLatest:
+		return last, nil
+	case omniq.CursorOldest:
+		return gone, nil
+	}
+	n, err := strconv.ParseInt(string(after), 10, 64)
+	switch {
+	case err != nil || n < 0 || n > last:
+		return 0, invalid("%.40q is no cursor of these events", after)
+	case n < gone:
+		return 0, omniq.ErrEventsGone
+	}
+	return n, nil
+}
+
+func cursor(place int64) omniq.Cursor { return omniq.Cursor(strconv.FormatInt(place, 10)) }
+
+// sweepEvents removes the first events whose time is over.
+func (b *Backend) sweepEvents(ctx context.Context) error {
+	err := b.place(ctx)
+	for n := sweepBatch; err == nil && n == sweepBatch; {
+		err = b.write(ctx, func() []stmt {
+			n = 0
+			return []stmt{
+				{sql: b.sql.of(lockPlaces)},
+				{sql: b.sql.of(removeEvents), args: []any{sweepBatch}, row: func(row scanner) error { return row.Scan(&n) }},
+			}
+		})
+	}
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,252 @@
+package postgres
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/omniq-go/omniq"
+)
+
+// leased is a task that was handed out.
+type leased struct {
+	id            uuid.UUID
+	queue         string
+	priority, seq int64
+	due, expires  time.Time
+	attempt       int
+	envelope      string
+}
+
+// The queues are walked one after the other, and no more rows are locked than are handed out.
+const leaseTasks = `WITH
+	chosen AS MATERIALIZED (
+		SELECT t.at FROM (
+			SELECT q.queue FROM unnest($1::text[]) WITH ORDINALITY AS q (queue, n)
+			WHERE NOT EXISTS (SELECT FROM {s}.paused p WHERE p.queue = q.queue) ORDER BY n OFFSET 0) q
+		CROSS JOIN LATERAL (
+			SELECT ctid AS at FROM {s}.tasks
+			WHERE queue = q.queue AND state = 1 AND (deadline IS NULL OR deadline > {now})
+			ORDER BY priority DESC, due, seq LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED) t
+		LIMIT $2),
+	leased AS (
+		UPDATE {s}.tasks SET state = 2, attempt = attempt + 1, token = $3, since = {now}, worker = $4,
+			wake = {now} + $5 * interval '1 microsecond'
+		WHERE ctid = ANY (ARRAY (SELECT at FROM chosen))
+		RETURNING id, queue, priority, due, seq, attempt, wake, task),
+	counted AS (
+		INSERT INTO {s}.counts SELECT queue, 1, -count(*) FROM leased GROUP BY queue
+		UNION ALL SELECT queue, 2, count(*) FROM leased GROUP BY queue)
+	{events:, noted AS (
+		INSERT INTO {s}.events (until, at, task_id, type, attempt, queue, worker)
+		SELECT {until}, {now}, id, 2, attempt, queue, nullif($4, '') FROM leased):events}
+	SELECT id, queue, priority, due, seq, attempt, wake, task FROM leased`
+
+// Lease implements [omniq.TaskQueue].
+func (b *Backend) Lease(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Lease, error) {
+	if len(r.Queues) == 0 || r.Max < 1 || r.Duration <= 0 {
+		return nil, invalid("lease of at most %d tasks of queues %q for %v, want at least one of each", r.Max, r.Queues, r.Duration)
+	}
+	if err := b.alive(ctx); err != nil {
+		return nil, err
+	}
+	queues, topics := make([]string, 0, len(r.Queues)), make([]topic, 0, len(r.Queues))
+	for _, q := range r.Queues {
+		if q = cmp.Or(q, omniq.DefaultQueue); !slices.Contains(queues, q) {
+			queues, topics = append(queues, q), append(topics, queueTopic(q))
+		}
+	}
+	r.Queues = queues
+	var timeout <-chan time.Time
+	if r.Wait > 0 {
+		timer := time.NewTimer(r.Wait)
+		defer timer.Stop()
+		timeout = timer.C
+	}
+	s := b.hub.subscribe(topics...)
+	defer b.hub.cancel(s)
+	poll := time.NewTicker(b.config.poll)
+	defer poll.Stop()
+	for {
+		leases, err := b.lease(ctx, &r)
+		if err != nil || len(leases) > 0 || r.Wait <= 0 {
+			return leases, err
+		}
+		select {
+		case <-s.woken:
+		case <-poll.C:
+		case <-timeout:
+			return nil, nil
+		case <-ctx.Done():
+			return nil, contextError(ctx)
+		case <-b.closing:
+			return nil, omniq.ErrClosed
+		}
+	}
+}
+
+// lease hands out what is ready.
+func (b *Backend) lease(ctx context.Context, r *omniq.LeaseRequest) ([]omniq.Lease, error) {
+	var got []leased
+	// A number by chance is one that no lease of this task has had, in whatever life and process.
+	token := rand.Int64()
+	var moved []string
+	// What is handed out must be known: the statement is not given up at once when ctx ends.
+	lingering, stop := linger(ctx)
+	defer stop()
+	err := b.write(lingering, func() []stmt {
+		got, moved = nil, nil
+		return []stmt{
+			b.advance(b.maintainer.horizon(), &moved),
+			{
+				sql:  b.sql.of(leaseTasks),
+				args: []any{list[string](r.Queues), r.Max, token, r.WorkerID, microseconds(r.Duration)},
+				row: func(row scanner) error {
+					got = append(got, leased{})
+					l := &got[len(got)-1]
+					return row.Scan((*[16]byte)(&l.id), &l.queue, &l.priority, &l.due, &l.seq, &l.attempt, &l.expires, &l.envelope)
+				},
+			},
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	b.moved(moved)
+	if len(got) == 0 {
+		return nil, nil
+	}
+	if b.config.retention > 0 {
+		b.tell(eventTopic)
+	}
+	b.maintainer.poke(r.Duration)
+	order := make(map[string]int, len(r.Queues))
+	for i, q := range r.Queues {
+		order[q] = i
+	}
+	slices.SortFunc(got, func(a, b leased) int { // RETURNING has no order
+		return cmp.Or(cmp.Compare(order[a.queue], order[b.queue]), cmp.Compare(b.priority, a.priority), a.due.Compare(b.due),
+			cmp.Compare(a.seq, b.seq))
+	})
+	return decodeLeases(got, formatToken(token))
+}
+
+// linger returns a context that ends a moment after ctx.
+func linger(ctx context.Context) (context.Context, context.CancelFunc) {
+	const moment = 500 * time.Millisecond
+	lingering, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		timer := time.NewTimer(moment)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			cancel(ctx.Err())
+		case <-lingering.Done():
+		}
+	})
+	return lingering, func() { stop(); cancel(nil) }
+}
+
+// decodeLeases leaves out tasks that cannot be read, which nobody can do anything about here, unless there is no other.
+func decodeLeases(got []leased, token string) (leases []omniq.Lease, err error) {
+	leases = make([]omniq.Lease, 0, len(got))
+	for i := range got {
+		raw := new(omniq.RawTask)
+		if decodeErr := raw.UnmarshalJSON([]byte(got[i].envelope)); decodeErr != nil {
+			err = fmt.Errorf("postgres: task %v: %w", got[i].id, decodeErr)
+			continue
+		}
+		leases = append(leases, omniq.Lease{
+			LeaseID: omniq.LeaseID{TaskID: got[i].id, Token: token},
+			Task:    raw, Attempt: got[i].attempt, Expires: got[i].expires.UTC(),
+		})
+	}
+	if len(leases) == 0 {
+		return nil, err
+	}
+	return leases, nil
+}
+
+const extendLeases = `UPDATE {s}.tasks t SET wake = greatest(t.wake, {now} + $3 * interval '1 microsecond')
+	FROM unnest($1::uuid[], $2::bigint[]) AS i (id, token)
+	WHERE t.id = i.id AND t.token = i.token AND t.wake > {now} RETURNING t.id, t.token`
+
+const cancelledOf = "SELECT id FROM {s}.results WHERE id = ANY ($1) AND status = 5 AND (expires IS NULL OR expires > {now})"
+
+// Extend implements [omniq.TaskQueue].
+func (b *Backend) Extend(ctx context.Context, leases []omniq.LeaseID, by time.Duration) ([]error, error) {
+	if by <= 0 {
+		return nil, invalid("extension of %d leases by %v, want a positive time", len(leases), by)
+	}
+	held := make([]hold, 0, len(leases))
+	all := make(list[pgtype.UUID], len(leases))
+	for i, l := range leases {
+		all[i] = uuidOf(l.TaskID)
+		if h, ok := holdOf(l); ok {
+			held = append(held, h)
+		}
+	}
+	slices.SortFunc(held, hold.compare)
+	ids, tokens := make(list[pgtype.UUID], len(held)), make(list[int64], len(held))
+	for i, h := range held {
+		ids[i], tokens[i] = uuidOf(h.id), h.token
+	}
+	extended, cancelled := make(map[hold]bool, len(held)), make(map[uuid.UUID]bool)
+	err := b.write(ctx, func() []stmt {
+		clear(extended)
+		return []stmt{
+			{sql: b.sql.of(extendLeases), args: []any{ids, tokens, microseconds(by)}, row: func(row scanner) error {
+				var h hold
+				err := row.Scan((*[16]byte)(&h.id), &h.token)
+				extended[h] = true
+				return err
+			}},
+			{sql: b.sql.of(cancelledOf), args: []any{all}, row: func(row scanner) error {
+				var id uuid.UUID
+				err := row.Scan((*[16]byte)(&id))
+				cancelled[id] = true
+				return err
+			}},
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	var errs []error
+	for i, l := range leases {
+		h, ok := holdOf(l)
+		switch {
+		case ok && extended[h]:
+		case cancelled[l.TaskID]:
+			errs = report(errs, len(leases), i, omniq.ErrCancelled)
+		default:
+			errs = report(errs, len(leases), i, omniq.ErrLeaseLost)
+		}
+	}
+	return errs, nil
+}
+
+// hold is a lease as it is stored.
+type hold struct {
+	id    uuid.UUID
+	token int64
+}
+
+// holdOf is false for a lease that cannot be one of ours.
+func holdOf(l omniq.LeaseID) (hold, bool) {
+	token, err := strconv.ParseInt(l.Token, 36, 64)
+	return hold{l.TaskID, token}, err == nil
+}
+
+// compare gives the order in which all lock rows, so that nobody waits for each other.
+func (h hold) compare(other hold) int { return bytes.Compare(h.id[:], other.id[:]) }
+
+func formatToken(n int64) string { return strconv.FormatInt(n, 36) }

@@ -1,0 +1,294 @@
+// Package postgres is a backend in a PostgreSQL database, version 13 or later, for any number of machines.
+//
+// Tasks, results and events are tables in a schema of their own, which the files in migrations describe. A task can be
+// enqueued in a transaction of the program's own tables, see [Backend.Tx] and [Backend.SQLTx], and by a plain SQL
+// statement, from a trigger or another language:
+//
+//	SELECT omniq.enqueue('images.resize', '["a.png", 640]', queue => 'images');
+//
+// What a method has stored is committed, and survives what the database's synchronous_commit promises. All times that
+// are compared are the database's.
+//
+// # Push
+//
+// One connection of each process listens for what others do: tasks that are ready, results, cancelled tasks, events.
+// Processes tell each other by NOTIFY in a transaction of its own, at most once in 5 ms, because NOTIFY takes a lock of
+// the whole database until its transaction ends. It is polled besides, see [WithPollInterval], for what may be lost:
+// while the connection is down, or a process dies between a commit and its message. A task that is enqueued in a
+// caller's transaction is announced by it when it commits.
+//
+// # Behind PgBouncer
+//
+// LISTEN needs a connection that stays. Where a pooler gives out connections for a transaction each, open with
+// [WithoutNotify]; nothing else depends on the connection.
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/batch"
+)
+
+// DefaultSchema is the schema of the tables unless [WithSchema] names another.
+const DefaultSchema = "omniq"
+
+// ErrSchema says that the tables are not for this version of the package: they are not there, older and not to be
+// migrated, a newer version's, or another program's.
+var ErrSchema = errors.New("postgres: schema")
+
+// Backend is an [omniq.Backend] in a PostgreSQL database. Beside the calls that are going on it has one goroutine that
+// does what happens to tasks by itself, and unless [WithoutNotify] was given two for push.
+type Backend struct {
+	config  config
+	pool    *pgxpool.Pool
+	sql     *templates
+	closing chan struct{} // closed when Close begins
+	closed  func() error
+	ctx     context.Context // of the goroutines
+	stop    context.CancelFunc
+	running sync.WaitGroup
+
+	hub        *hub
+	notifier   *notifier // nil without push
+	maintainer *maintainer
+	awaited    awaited
+	lookUps    *batch.Group[*lookUp]
+}
+
+type config struct {
+	schema    string
+	retention time.Duration // of events; 0 keeps none
+	events    bool          // WithEvents was given
+	poll      time.Duration // 0 for what is usual
+	silent    bool          // neither LISTEN nor NOTIFY
+	frozen    bool          // the schema is not migrated
+	logger    *slog.Logger
+}
+
+// Option sets something of a backend.
+type Option func(*config)
+
+// WithSchema names the schema of the tables, [DefaultSchema] unless set: 1 to 48 lower-case letters, digits and
+// underscores that do not begin with a digit. Several in one database are backends of their own.
+func WithSchema(name string) Option { return func(c *config) { c.schema = name } }
+
+// WithEvents keeps events of what this process does, each for the given time, which is positive. Without it there are
+// none. Processes that share a schema should agree.
+func WithEvents(retention time.Duration) Option {
+	return func(c *config) { c.retention, c.events = retention, true }
+}
+
+// WithPollInterval sets how often it is looked for what others have changed, while somebody waits for it. It is
+// positive; unless set it is 1 s beside push, and 100 ms with [WithoutNotify].
+func WithPollInterval(d time.Duration) Option {
+	return func(c *config) {
+		c.poll = d
+		if d <= 0 {
+			c.poll = -1
+		}
+	}
+}
+
+// WithoutNotify uses neither LISTEN nor NOTIFY, and no prepared statements: what other processes do is found by polling
+// alone. It is for poolers like PgBouncer that give out connections for a transaction each.
+func WithoutNotify() Option { return func(c *config) { c.silent = true } }
+
+// WithoutMigration leaves the schema as it is. If it is not the one of this version, opening fails with [ErrSchema]. It
+// is for programs whose user may not create tables; [Migrate] is for the one who may.
+func WithoutMigration() Option { return func(c *config) { c.frozen = true } }
+
+// WithLogger sets where it is told what goes wrong in the background, at level WARN: [slog.Default] unless set.
+func WithLogger(l *slog.Logger) Option { return func(c *config) { c.logger = l } }
+
+var schemaName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,47}$`)
+
+func newConfig(opts []Option) (config, error) {
+	c := config{schema: DefaultSchema}
+	for _, o := range opts {
+		o(&c)
+	}
+	switch {
+	case !schemaName.MatchString(c.schema):
+		return c, invalid("schema %q, want 1 to 48 lower-case letters, digits and underscores, no digit first", c.schema)
+	case c.events && c.retention <= 0:
+		return c, invalid("events are to be kept for %v, want a positive time", c.retention)
+	case c.poll < 0:
+		return c, invalid("a poll interval that is not positive")
+	}
+	if c.poll == 0 {
+		c.poll = time.Second
+		if c.silent {
+			c.poll = 100 * time.Millisecond
+		}
+	}
+	if c.logger == nil {
+		c.logger = slog.Default()
+	}
+	return c, nil
+}
+
+// Open connects to the database of the URL, or of the keywords and values that pgx understands, and migrates the schema.
+// The pool is the backend's own; its size is in the URL: pool_max_conns. The call blocks until the database has answered
+// or ctx has ended. It fails with [omniq.ErrInvalid] if the URL or an option cannot be, and with [ErrSchema].
+func Open(ctx context.Context, url string, opts ...Option) (*Backend, error) {
+	c, err := newConfig(opts)
+	if err != nil {
+		return nil, err
+	}
+	pc, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, fmt.Errorf("%w: postgres: %w", omniq.ErrInvalid, err) // pgx leaves the password out of it
+	}
+	if pc.ConnConfig.RuntimeParams["application_name"] == "" {
+		pc.ConnConfig.RuntimeParams["application_name"] = "omniq"
+	}
+	if c.silent {
+		pc.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, pc)
+	if err != nil {
+		return nil, wrap(ctx, err)
+	}
+	b, err := open(ctx, pool, c, pool.Close)
+	if err != nil {
+		pool.Close()
+		return nil, err
+	}
+	return b, nil
+}
+
+// New is Open with a pool of the caller's, which Close leaves open. The backend takes one connection out of it for good,
+// to listen by, and others for a moment at each call. Behind PgBouncer its DefaultQueryExecMode is to be
+// [pgx.QueryExecModeCacheDescribe] or one that needs as little.
+func New(ctx context.Context, pool *pgxpool.Pool, opts ...Option) (*Backend, error) {
+	c, err := newConfig(opts)
+	if err != nil {
+		return nil, err
+	}
+	return open(ctx, pool, c, func() {})
+}
+
+func open(ctx context.Context, pool *pgxpool.Pool, c config, release func()) (*Backend, error) {
+	if err := prepare(ctx, pool, &c); err != nil {
+		return nil, wrap(ctx, err)
+	}
+	b := &Backend{config: c, pool: pool, sql: newTemplates(&c), closing: make(chan struct{}), hub: newHub()}
+	b.closed = sync.OnceValue(func() error { b.close(); release(); return nil })
+	b.ctx, b.stop = context.WithCancel(context.Background())
+	b.awaited.waiting = make(map[uuid.UUID]*waiting)
+	b.lookUps = batch.New(b.lookUpAll)
+	b.maintainer = newMaintainer(b)
+	b.running.Go(b.maintainer.run)
+	if !c.silent {
+		b.notifier = newNotifier(b)
+		b.running.Go(b.notifier.run)
+		b.running.Go(b.listen)
+	}
+	return b, nil
+}
+
+// Capabilities says that processes of many machines share the database, and push to each other unless [WithoutNotify]
+// was given.
+func (b *Backend) Capabilities() omniq.Capabilities {
+	push := !b.config.silent
+	return omniq.Capabilities{
+		Name: "postgres", Durable: true, Shared: true, Fencing: true, AtomicFinish: true, Priorities: true,
+		PushLease: push, PushResult: push, PushCancel: push, Transactions: true, Events: b.config.retention > 0,
+		AtomicEvents: true,
+	}
+}
+
+// Pool returns the connections that the backend uses, for tables of the caller's own. It is not the caller's to close if
+// it is the backend's own.
+func (b *Backend) Pool() *pgxpool.Pool { return b.pool }
+
+// Close ends the calls that block with [omniq.ErrClosed], tells other processes what they have not been told, and closes
+// the connections, unless the pool is the caller's: with its own pool it waits for the calls that are using it.
+func (b *Backend) Close() error { return b.closed() }
+
+func (b *Backend) close() {
+	close(b.closing)
+	b.awaited.close()
+	b.stop()
+	b.running.Wait()
+}
+
+// alive returns the error of a call that need not begin.
+func (b *Backend) alive(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return contextError(ctx)
+	case <-b.closing:
+		return omniq.ErrClosed
+	default:
+		return nil
+	}
+}
+
+// wrap makes an error of the driver one of this package.
+func wrap(ctx context.Context, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return contextError(ctx)
+	}
+	var ours *known
+	if errors.As(err, &ours) {
+		return ours.error
+	}
+	return fmt.Errorf("postgres: %w", err)
+}
+
+// known is an error that is to be returned as it is.
+type known struct{ error }
+
+func (e *known) Unwrap() error { return e.error }
+
+func contextError(ctx context.Context) error {
+	if cause := context.Cause(ctx); cause != ctx.Err() {
+		return fmt.Errorf("postgres: %w: %w", ctx.Err(), cause)
+	}
+	return fmt.Errorf("postgres: %w", ctx.Err())
+}
+
+func invalid(format string, args ...any) error {
+	return fmt.Errorf("%w: postgres: "+format, append([]any{omniq.ErrInvalid}, args...)...)
+}
+
+// report puts an error into the i-th of n places.
+func report(errs []error, n, i int, err error) []error {
+	if errs == nil {
+		errs = make([]error, n)
+	}
+	errs[i] = err
+	return errs
+}
+
+// micros is the first microsecond that is not before t.
+func micros(t time.Time) time.Time {
+	if whole := t.Truncate(time.Microsecond); whole.Before(t) {
+		return whole.Add(time.Microsecond)
+	}
+	return t
+}
+
+// microseconds is d, rounded up.
+func microseconds(d time.Duration) int64 {
+	us := int64(d / time.Microsecond)
+	if d%time.Microsecond > 0 {
+		us++
+	}
+	return us
+}

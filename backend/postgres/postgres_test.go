@@ -1,0 +1,88 @@
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/omniq-go/omniq/backend/postgres"
+	"github.com/omniq-go/omniq/internal/pgserver"
+)
+
+func TestMain(m *testing.M) {
+	status := m.Run()
+	if server.s != nil {
+		if err := server.s.Close(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			status = 1
+		}
+	}
+	os.Exit(status)
+}
+
+// server is the one that most tests share, each with a schema of its own.
+var server struct {
+	once sync.Once
+	s    *pgserver.Server
+	url  string
+	err  error
+	last atomic.Int64 // number of a schema
+}
+
+// url returns the URL of the server, which is started by the first test that asks for it.
+func url(t *testing.T) string {
+	t.Helper()
+	server.once.Do(func() {
+		if server.url = os.Getenv(pgserver.URLVariable); server.url != "" {
+			return
+		}
+		server.s, server.err = pgserver.Start(context.Background(), "", "fsync=off", "max_connections=500")
+		if server.err == nil {
+			server.url = server.s.URL()
+		}
+	})
+	if errors.Is(server.err, pgserver.ErrMissing) {
+		t.Skip(server.err)
+	}
+	require.NoError(t, server.err)
+	return server.url
+}
+
+// place returns an option with the name of a schema that is not there yet, and goes after the test.
+func place(t *testing.T) postgres.Option {
+	t.Helper()
+	name := fmt.Sprintf("test_%d_%d", os.Getpid(), server.last.Add(1))
+	t.Cleanup(func() {
+		exec(t, "DROP SCHEMA IF EXISTS "+name+" CASCADE")
+	})
+	return postgres.WithSchema(name)
+}
+
+// exec does a statement on a connection of its own.
+func exec(t *testing.T, sql string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	c, err := pgx.Connect(ctx, url(t))
+	require.NoError(t, err)
+	_, err = c.Exec(ctx, sql)
+	assert.NoError(t, err)
+	assert.NoError(t, c.Close(ctx))
+}
+
+func open(t *testing.T, opts ...postgres.Option) *postgres.Backend {
+	t.Helper()
+	b, err := postgres.Open(t.Context(), url(t), opts...)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, b.Close()) })
+	return b
+}

@@ -1,0 +1,250 @@
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/omniq-go/omniq"
+)
+
+// lookUp is one who wants to know a task's result as it is now.
+type lookUp struct {
+	id      uuid.UUID
+	waited  bool             // the task was not final before: its result counts even if it is not kept
+	result  *omniq.RawResult // nil for none
+	overdue bool             // something was to happen to the task by itself
+}
+
+const lookUpTasks = `SELECT id, state, since, attempt, coalesce(wake <= {now}, false), NULL FROM {s}.tasks WHERE id = ANY ($1)
+	UNION ALL
+	SELECT id, status, since, 0, coalesce(expires <= {now}, false), result FROM {s}.results WHERE id = ANY ($1)`
+
+// lookUpAll is the function of the group: those who look at the same time do so together.
+func (b *Backend) lookUpAll(ctx context.Context, list []*lookUp) ([]error, error) {
+	type row struct {
+		state, attempt int
+		since          time.Time
+		ends           bool
+		envelope       *string
+	}
+	ids := make([]uuid.UUID, len(list))
+	for i, l := range list {
+		ids[i] = l.id
+	}
+	tasks, results := make(map[uuid.UUID]*row), make(map[uuid.UUID]*row)
+	err := b.read(ctx, stmt{sql: b.sql.of(lookUpTasks), args: []any{sortedIDs(ids)}, row: func(s scanner) error {
+		var id uuid.UUID
+		r := new(row)
+		err := s.Scan((*[16]byte)(&id), &r.state, &r.since, &r.attempt, &r.ends, &r.envelope)
+		if r.envelope == nil {
+			tasks[id] = r
+		} else {
+			results[id] = r
+		}
+		return err
+	}})
+	if err != nil {
+		return nil, err
+	}
+	var errs []error
+	for i, l := range list {
+		l.result, l.overdue = nil, false
+		task, result := tasks[l.id], results[l.id]
+		switch {
+		case task != nil: // which is not what it was in an earlier life
+			l.overdue = task.ends
+			l.result = &omniq.RawResult{
+				TaskID: l.id, Status: statusOf[task.state], Timestamp: task.since.UTC(), Attempts: task.attempt,
+			}
+		case result != nil && (!result.ends || l.waited):
+			l.result = new(omniq.RawResult)
+			if err := decodeResult(l.id, *result.envelope, l.result); err != nil {
+				errs = report(errs, len(list), i, err)
+			}
+		}
+	}
+	return errs, nil
+}
+
+func decodeResult(id uuid.UUID, envelope string, to *omniq.RawResult) error {
+	if err := to.UnmarshalJSON([]byte(envelope)); err != nil {
+		return fmt.Errorf("postgres: the result of task %v: %w", id, err)
+	}
+	if to.Status != omniq.StatusSuccess && string(to.ResultData) == "null" { // how nothing is written
+		to.ResultData = nil
+	}
+	return nil
+}
+
+// result returns what is known of a task, after what was to happen to it by itself has happened.
+func (b *Backend) result(ctx context.Context, id uuid.UUID, waited bool) (*omniq.RawResult, error) {
+	for {
+		l := &lookUp{id: id, waited: waited}
+		errs, err := b.lookUps.Do(ctx, []*lookUp{l})
+		switch {
+		case err != nil:
+			if ctx.Err() != nil {
+				return nil, contextError(ctx)
+			}
+			return nil, err
+		case errs != nil && errs[0] != nil:
+			return nil, errs[0]
+		case l.overdue:
+			if err := b.wake(ctx, id); err != nil {
+				return nil, err
+			}
+			continue
+		case l.result == nil:
+			return nil, omniq.ErrNotFound
+		}
+		return l.result, nil
+	}
+}
+
+// Result implements [omniq.ResultStore].
+func (b *Backend) Result(ctx context.Context, id uuid.UUID) (*omniq.RawResult, error) {
+	if err := b.alive(ctx); err != nil {
+		return nil, err
+	}
+	return b.result(ctx, id, false)
+}
+
+// A row of an earlier life whose time is over gives way.
+const recordResults = `WITH
+	input AS MATERIALIZED (
+		SELECT i.*, r.id IS NOT NULL AS dead FROM unnest($1::uuid[], $2::smallint[], $3::bigint[], $4::text[])
+			AS i (id, status, keep, result) LEFT JOIN {s}.results r ON r.id = i.id),
+	removed AS (
+		DELETE FROM {s}.results r USING input i WHERE i.dead AND r.id = i.id AND r.expires <= {now}
+		RETURNING r.id, r.queue, r.status),
+	counted AS (INSERT INTO {s}.counts SELECT queue, status, -count(*) FROM removed GROUP BY queue, status)
+	SELECT FROM removed`
+
+const insertResults = `WITH
+	kept AS (
+		INSERT INTO {s}.results (id, since, expires, status, name, queue, result)
+		SELECT id, {now}, {now} + keep * interval '1 microsecond', status, '', $5, result
+		FROM unnest($1::uuid[], $2::smallint[], $3::bigint[], $4::text[]) AS i (id, status, keep, result)
+		WHERE NOT EXISTS (SELECT FROM {s}.tasks t WHERE t.id = i.id)
+		ON CONFLICT (id) DO NOTHING RETURNING id, status),
+	counted AS (INSERT INTO {s}.counts SELECT $5, status, count(*) FROM kept GROUP BY status)
+	SELECT id FROM kept`
+
+const queuedOf = "SELECT id FROM {s}.tasks WHERE id = ANY ($1)"
+
+// Record implements [omniq.ResultStore].
+func (b *Backend) Record(ctx context.Context, results []*omniq.RawResult) ([]error, error) {
+	type record struct {
+		*omniq.RawResult
+		envelope string
+	}
+	var all []record // of each task the first
+	seen := make(map[uuid.UUID]bool)
+	for _, r := range results {
+		if !r.Status.Final() {
+			return nil, invalid("the result of task %v is %v, want a final status", r.TaskID, r.Status)
+		}
+		envelope, err := encodeResult(r)
+		if err != nil {
+			return nil, err
+		}
+		if !seen[r.TaskID] {
+			seen[r.TaskID] = true
+			all = append(all, record{r, envelope})
+		}
+	}
+	slices.SortFunc(all, func(a, b record) int { return bytes.Compare(a.TaskID[:], b.TaskID[:]) })
+	n := len(all)
+	ids, statuses := make(list[pgtype.UUID], n), make(list[int16], n)
+	keeps, envelopes := make(list[pgtype.Int8], n), make(list[string], n)
+	for i, r := range all {
+		ids[i], statuses[i], keeps[i], envelopes[i] = uuidOf(r.TaskID), int16(r.Status), keepOf(r.TTL), r.envelope
+	}
+	kept, queued := make(map[uuid.UUID]bool), make(map[uuid.UUID]bool)
+	err := b.write(ctx, func() []stmt {
+		clear(kept)
+		clear(queued)
+		return []stmt{
+			{sql: b.sql.of(recordResults), args: []any{ids, statuses, keeps, envelopes}},
+			{sql: b.sql.of(insertResults), args: []any{ids, statuses, keeps, envelopes, omniq.DefaultQueue}, row: idInto(kept)},
+			{sql: b.sql.of(queuedOf), args: []any{ids}, row: idInto(queued)},
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	var errs []error
+	var endings []ending
+	for i, r := range results {
+		switch {
+		case kept[r.TaskID]:
+			delete(kept, r.TaskID) // the next one of this task is a second
+			endings = append(endings, ending{hold: hold{id: r.TaskID}, result: r})
+		case queued[r.TaskID]:
+			errs = report(errs, len(results), i, omniq.ErrState)
+		default:
+			errs = report(errs, len(results), i, omniq.ErrDuplicate)
+		}
+	}
+	b.ended(endings)
+	return errs, nil
+}
+
+// idInto collects rows that are IDs.
+func idInto(set map[uuid.UUID]bool) func(scanner) error {
+	return func(row scanner) error {
+		var id uuid.UUID
+		err := row.Scan((*[16]byte)(&id))
+		set[id] = true
+		return err
+	}
+}
+
+// The row is kept for a moment for those who wait in other processes, see the table.
+const forgetResults = `UPDATE {s}.results SET expires = {now}, task = NULL
+	WHERE id = ANY (ARRAY (SELECT id FROM {s}.results WHERE id = ANY ($1) ORDER BY id FOR UPDATE))
+	AND (expires IS NULL OR expires > {now}) RETURNING id`
+
+const livingOf = "SELECT id, state FROM {s}.tasks WHERE id = ANY ($1)"
+
+// Forget implements [omniq.ResultStore].
+func (b *Backend) Forget(ctx context.Context, ids []uuid.UUID) ([]error, error) {
+	gone, living := make(map[uuid.UUID]bool), make(map[uuid.UUID]omniq.Status)
+	sorted := sortedIDs(ids)
+	err := b.write(ctx, func() []stmt {
+		clear(gone)
+		clear(living)
+		return []stmt{
+			{sql: b.sql.of(forgetResults), args: []any{sorted}, row: idInto(gone)},
+			{sql: b.sql.of(livingOf), args: []any{sorted}, row: func(row scanner) error {
+				var id uuid.UUID
+				var state int
+				err := row.Scan((*[16]byte)(&id), &state)
+				living[id] = statusOf[state]
+				return err
+			}},
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	var errs []error
+	for i, id := range ids {
+		status, lives := living[id]
+		switch {
+		case gone[id]:
+			delete(gone, id)
+		case lives:
+			errs = report(errs, len(ids), i, stateError(status, "one that is final"))
+		default:
+			errs = report(errs, len(ids), i, omniq.ErrNotFound)
+		}
+	}
+	return errs, nil
+}
