@@ -38,7 +38,7 @@ var brokenCancels = []breakage{
 			}
 			return errs, err
 		}
-	}, []string{"Extend says that a task was cancelled while its result is kept"}},
+	}, []string{"Extend says that a task was cancelled while its result is kept", others}},
 	{"calls lost leases cancelled", func(b *broken) {
 		b.extend = func(ctx context.Context, leases []omniq.LeaseID, by time.Duration) ([]error, error) {
 			errs, err := b.m.Extend(ctx, leases, by)

@@ -49,7 +49,7 @@ var brokenEvents = []breakage{
 			}
 			return errs, err
 		}
-	}, []string{"what is refused has no event"}},
+	}, []string{"what is refused has no event", others}},
 	{"has an event of each Cancel", func(b *broken) {
 		b.cancel = func(ctx context.Context, ids []uuid.UUID) ([]error, error) {
 			for _, id := range ids {
@@ -59,7 +59,7 @@ var brokenEvents = []breakage{
 			}
 			return b.m.Cancel(ctx, ids)
 		}
-	}, []string{"to cancel twice is one event"}},
+	}, []string{"to cancel twice is one event", others}},
 	{"forgets the events of what it forgets", func(b *broken) {
 		pages(func(p []omniq.StoredEvent) []omniq.StoredEvent {
 			return slices.DeleteFunc(p, func(e omniq.StoredEvent) bool {
@@ -96,7 +96,7 @@ var brokenEvents = []breakage{
 			last = nil
 			return b.m.Enqueue(ctx, tasks)
 		}
-	}, []string{"appended events are kept as they were given"}},
+	}, []string{"appended events are kept as they were given", others}},
 	{"keeps no events and does not say so", func(b *broken) {
 		b.events = func(ctx context.Context, r omniq.EventsRequest) ([]omniq.StoredEvent, omniq.Cursor, error) {
 			page, next, err := b.m.Events(ctx, r)

@@ -282,7 +282,10 @@ var brokenLeases = []breakage{
 		b.extend = func(ctx context.Context, leases []omniq.LeaseID, by time.Duration) ([]error, error) {
 			return b.m.Extend(ctx, leases, min(by, 1))
 		}
-	}, []string{"a lease that is extended lasts"}},
+	}, []string{
+		"a lease that is extended lasts",
+		"a lease lasts from when it was handed out or extended, whatever the times of its task are",
+	}},
 	{"shortens leases", func(b *broken) {
 		b.extend = func(ctx context.Context, leases []omniq.LeaseID, by time.Duration) ([]error, error) {
 			if by == time.Millisecond {

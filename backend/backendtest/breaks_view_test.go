@@ -129,7 +129,10 @@ var brokenRecords = []breakage{
 			_, err := b.m.Record(ctx, results)
 			return nil, err
 		}
-	}, []string{"each result of a Record counts for itself"}},
+	}, []string{
+		"each result of a Record counts for itself",
+		"calls at once for the same tasks in opposite orders do not stop each other, and do each once",
+	}},
 	{"leaves recorded results out that are not final", func(b *broken) {
 		b.record = func(ctx context.Context, results []*omniq.RawResult) ([]error, error) {
 			return b.m.Record(ctx, slices.DeleteFunc(slices.Clone(results), func(r *omniq.RawResult) bool { return !r.Status.Final() }))
@@ -157,6 +160,8 @@ var brokenRecords = []breakage{
 	}},
 	{"reports nothing of a Forget", func(b *broken) { b.forget = quiet(b.m.Forget) }, []string{
 		"each task of a Forget counts for itself",
+		"calls at once for the same tasks in opposite orders do not stop each other, and do each once",
+		others,
 	}},
 }
 

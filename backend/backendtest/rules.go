@@ -8,9 +8,9 @@ import (
 
 // rules are the rules of the contract.
 var rules = slices.Concat(
-	leaseRules, waitRules, timeRules, resultRules, callRules,
+	leaseRules, waitRules, timeRules, clockRules, resultRules, callRules,
 	cancelRules, revokeRules, requeueRules, uniqueRules, inspectRules, listRules, statsRules, pauseRules, recordRules,
-	eventRules, cursorRules,
+	eventRules, cursorRules, raceRules,
 )
 
 func fences(c omniq.Capabilities) bool { return c.Fencing }

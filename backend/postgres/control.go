@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -27,10 +28,18 @@ func sortedIDs(ids []uuid.UUID) list[pgtype.UUID] {
 }
 
 const (
-	lockLiving = `SELECT id, token, state, attempt, coalesce(wake <= {now}, false), coalesce(deadline <= {now}, false), wake, worker,
-		task, {now} FROM {s}.tasks WHERE id = ANY ($1) ORDER BY id FOR UPDATE`
+	// Both from one snapshot: whatever somebody moves at this moment is in one of the two, or was waited for.
+	lockTasksOf = `WITH living AS (
+			SELECT id, token, state, attempt, coalesce(wake <= {now}, false) AS awake, coalesce(deadline <= {now}, false) AS late,
+				wake, worker, task
+			FROM {s}.tasks WHERE id = ANY ($1) ORDER BY id FOR UPDATE)
+		SELECT id, coalesce(token, 0), state, attempt, awake, late, wake, worker, task, {now} FROM living
+		UNION ALL
+		SELECT id, 0, status, 0, false, false, NULL, NULL, NULL, {now} FROM {s}.results
+		WHERE id = ANY ($1) AND (expires IS NULL OR expires > {now})`
 
-	finalOf = "SELECT id, status FROM {s}.results WHERE id = ANY ($1) AND (expires IS NULL OR expires > {now})"
+	knownTasks = `SELECT EXISTS (SELECT FROM {s}.tasks WHERE id = ANY ($1))
+		OR EXISTS (SELECT FROM {s}.results WHERE id = ANY ($1) AND (expires IS NULL OR expires > {now}))`
 
 	revokeLeases = `INSERT INTO {s}.revoked (worker, id, token, until)
 		SELECT * FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::timestamptz[])`
@@ -50,29 +59,47 @@ type living struct {
 }
 
 // lock locks those of the tasks that are not final, and finds the statuses of those that are.
-func (b *Backend) lock(ctx context.Context, q querier, ids list[pgtype.UUID]) (map[uuid.UUID]*living, map[uuid.UUID]omniq.Status, error) {
-	found, final := make(map[uuid.UUID]*living), make(map[uuid.UUID]omniq.Status)
-	err := q.run(ctx,
-		stmt{sql: b.sql.of(lockLiving), args: []any{ids}, row: func(row scanner) error {
+func (b *Backend) lock(ctx context.Context, q querier, ids []uuid.UUID) (map[uuid.UUID]*living, map[uuid.UUID]omniq.Status, error) {
+	for {
+		found, final := make(map[uuid.UUID]*living), make(map[uuid.UUID]omniq.Status)
+		err := q.run(ctx, stmt{sql: b.sql.of(lockTasksOf), args: []any{sortedIDs(ids)}, row: func(row scanner) error {
 			l := new(living)
-			var token *int64
-			var worker *string
-			err := row.Scan((*[16]byte)(&l.id), &token, &l.state, &l.attempt, &l.awake, &l.late, &l.wake, &worker, &l.envelope, &l.now)
-			if token != nil {
-				l.token = *token
+			var worker, envelope *string
+			err := row.Scan((*[16]byte)(&l.id), &l.token, &l.state, &l.attempt, &l.awake, &l.late, &l.wake, &worker, &envelope, &l.now)
+			if envelope == nil {
+				final[l.id] = omniq.Status(l.state)
+				return err
 			}
-			l.worker = text(worker)
+			l.worker, l.envelope = text(worker), *envelope
 			found[l.id] = l
 			return err
-		}},
-		stmt{sql: b.sql.of(finalOf), args: []any{ids}, row: func(row scanner) error {
-			var id uuid.UUID
-			var status int16
-			err := row.Scan((*[16]byte)(&id), &status)
-			final[id] = omniq.Status(status)
-			return err
 		}})
-	return found, final, err
+		if err != nil {
+			return nil, nil, err
+		}
+		again, err := b.known(ctx, q, ids, func(id uuid.UUID) bool { return found[id] != nil || final[id] != 0 })
+		if err != nil || !again {
+			return found, final, err
+		}
+	}
+}
+
+// known reports whether there is one of the tasks that was not found: then it was moved while somebody waited for it, and
+// it is to be looked for again.
+func (b *Backend) known(ctx context.Context, q querier, ids []uuid.UUID, found func(uuid.UUID) bool) (again bool, err error) {
+	var missing []uuid.UUID
+	for _, id := range ids {
+		if !found(id) {
+			missing = append(missing, id)
+		}
+	}
+	if len(missing) == 0 {
+		return false, nil
+	}
+	err = q.run(ctx, stmt{sql: b.sql.of(knownTasks), args: []any{sortedIDs(missing)}, row: func(row scanner) error {
+		return row.Scan(&again)
+	}})
+	return again, err
 }
 
 // Cancel implements [omniq.TaskQueue].
@@ -82,7 +109,7 @@ func (b *Backend) Cancel(ctx context.Context, ids []uuid.UUID) ([]error, error) 
 	var workers []string
 	err := b.transact(ctx, func(q querier) error {
 		errs, endings, workers = nil, nil, nil
-		found, final, err := b.lock(ctx, q, sortedIDs(ids))
+		found, final, err := b.lock(ctx, q, ids)
 		if err != nil {
 			return err
 		}
@@ -181,8 +208,8 @@ func (b *Backend) Revoked(ctx context.Context, workerID string) ([]omniq.LeaseID
 }
 
 const (
-	lockFinal = `SELECT id, status, task, {now} FROM {s}.results
-		WHERE id = ANY ($1) AND (expires IS NULL OR expires > {now}) ORDER BY id FOR UPDATE`
+	lockResults = `SELECT id, status, task, {now} FROM {s}.results
+		WHERE id = ANY ($1) AND (expires IS NULL OR expires > clock_timestamp()) ORDER BY id FOR UPDATE`
 
 	dropResults = `WITH gone AS (DELETE FROM {s}.results WHERE id = ANY ($1) RETURNING queue, status)
 		INSERT INTO {s}.counts SELECT queue, status, -count(*) FROM gone GROUP BY queue, status`
@@ -206,33 +233,9 @@ func (b *Backend) Requeue(ctx context.Context, ids []uuid.UUID) ([]error, error)
 }
 
 func (b *Backend) requeue(ctx context.Context, q querier, ids []uuid.UUID) (errs []error, e *enqueuing, err error) {
-	type dead struct {
-		status   omniq.Status
-		envelope *string
-		now      time.Time
-		err      error // why it is not enqueued again; nil until it is
-	}
 	e = &enqueuing{b: b}
 	e.begin()
-	sorted := sortedIDs(ids)
-	_, _, err = b.lock(ctx, q, sorted) // who is about to store a result is waited for
-	if err != nil {
-		return nil, nil, err
-	}
-	found := make(map[uuid.UUID]*dead)
-	err = q.run(ctx, stmt{sql: b.sql.of(lockFinal), args: []any{sorted}, row: func(row scanner) error {
-		var id uuid.UUID
-		var status int16
-		d := new(dead)
-		err := row.Scan((*[16]byte)(&id), &status, &d.envelope, &d.now)
-		d.status = omniq.Status(status)
-		found[id] = d
-		return err
-	}})
-	if err != nil {
-		return nil, nil, err
-	}
-	living, _, err := b.lock(ctx, q, sorted) // who has requeued it meanwhile
+	living, found, err := b.lockFinal(ctx, q, ids)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -271,6 +274,40 @@ func (b *Backend) requeue(ctx context.Context, q querier, ids []uuid.UUID) (errs
 	return b.revive(ctx, q, e, errs, places, len(ids))
 }
 
+// dead is a task that is final, and whose result is locked.
+type dead struct {
+	status   omniq.Status
+	envelope *string // nil for one that succeeded
+	now      time.Time
+}
+
+// lockFinal locks tasks, those that are final as well.
+func (b *Backend) lockFinal(ctx context.Context, q querier, ids []uuid.UUID) (map[uuid.UUID]*living, map[uuid.UUID]*dead, error) {
+	for {
+		living, _, err := b.lock(ctx, q, ids)
+		if err != nil {
+			return nil, nil, err
+		}
+		found := make(map[uuid.UUID]*dead)
+		err = q.run(ctx, stmt{sql: b.sql.of(lockResults), args: []any{sortedIDs(ids)}, row: func(row scanner) error {
+			var id uuid.UUID
+			var status int16
+			d := new(dead)
+			err := row.Scan((*[16]byte)(&id), &status, &d.envelope, &d.now)
+			d.status = omniq.Status(status)
+			found[id] = d
+			return err
+		}})
+		if err != nil {
+			return nil, nil, err
+		}
+		again, err := b.known(ctx, q, ids, func(id uuid.UUID) bool { return living[id] != nil || found[id] != nil })
+		if err != nil || !again {
+			return living, found, err
+		}
+	}
+}
+
 // revive enqueues tasks again whose results are locked. Who does not get its unique key stays as it is.
 func (b *Backend) revive(ctx context.Context, q querier, e *enqueuing, errs []error, places map[uuid.UUID]int, n int) (
 	[]error, *enqueuing, error,
@@ -295,9 +332,7 @@ func (b *Backend) revive(ctx context.Context, q querier, e *enqueuing, errs []er
 	if err != nil {
 		return nil, nil, err
 	}
-	for id, holder := range held {
-		holders[id] = holder
-	}
+	maps.Copy(holders, held)
 	stay := e.tasks[:0]
 	var ids []uuid.UUID
 	for _, t := range e.tasks {

@@ -206,29 +206,40 @@ func idInto(set map[uuid.UUID]bool) func(scanner) error {
 	}
 }
 
-// The row is kept for a moment for those who wait in other processes, see the table.
-const forgetResults = `UPDATE {s}.results SET expires = {now}, task = NULL
-	WHERE id = ANY (ARRAY (SELECT id FROM {s}.results WHERE id = ANY ($1) ORDER BY id FOR UPDATE))
-	AND (expires IS NULL OR expires > {now}) RETURNING id`
-
-const livingOf = "SELECT id, state FROM {s}.tasks WHERE id = ANY ($1)"
+// The row is kept for a moment for those who wait in other processes, see the table. Both are from one snapshot: whatever
+// somebody moves at this moment is in one of the two, or was waited for. Who was waited for has a later time than {now}.
+const forgetResults = `WITH gone AS (
+		UPDATE {s}.results SET expires = {now}, task = NULL
+		WHERE id = ANY (ARRAY (SELECT id FROM {s}.results WHERE id = ANY ($1)
+			AND (expires IS NULL OR expires > clock_timestamp()) ORDER BY id FOR UPDATE))
+		AND (expires IS NULL OR expires > clock_timestamp()) RETURNING id)
+	SELECT id, NULL FROM gone UNION ALL SELECT id, state FROM {s}.tasks WHERE id = ANY ($1)`
 
 // Forget implements [omniq.ResultStore].
 func (b *Backend) Forget(ctx context.Context, ids []uuid.UUID) ([]error, error) {
-	gone, living := make(map[uuid.UUID]bool), make(map[uuid.UUID]omniq.Status)
-	sorted := sortedIDs(ids)
-	err := b.write(ctx, func() []stmt {
-		clear(gone)
-		clear(living)
-		return []stmt{
-			{sql: b.sql.of(forgetResults), args: []any{sorted}, row: idInto(gone)},
-			{sql: b.sql.of(livingOf), args: []any{sorted}, row: func(row scanner) error {
+	var gone map[uuid.UUID]bool
+	var living map[uuid.UUID]omniq.Status
+	err := b.transact(ctx, func(q querier) error {
+		gone, living = make(map[uuid.UUID]bool), make(map[uuid.UUID]omniq.Status)
+		for {
+			err := q.run(ctx, stmt{sql: b.sql.of(forgetResults), args: []any{sortedIDs(ids)}, row: func(row scanner) error {
 				var id uuid.UUID
-				var state int
+				var state *int16
 				err := row.Scan((*[16]byte)(&id), &state)
-				living[id] = statusOf[state]
+				if state == nil {
+					gone[id] = true
+				} else {
+					living[id] = statusOf[*state]
+				}
 				return err
-			}},
+			}})
+			if err != nil {
+				return err
+			}
+			again, err := b.known(ctx, q, ids, func(id uuid.UUID) bool { return gone[id] || living[id] != 0 })
+			if err != nil || !again {
+				return err
+			}
 		}
 	})
 	if err != nil {
@@ -236,12 +247,11 @@ func (b *Backend) Forget(ctx context.Context, ids []uuid.UUID) ([]error, error) 
 	}
 	var errs []error
 	for i, id := range ids {
-		status, lives := living[id]
 		switch {
 		case gone[id]:
-			delete(gone, id)
-		case lives:
-			errs = report(errs, len(ids), i, stateError(status, "one that is final"))
+			delete(gone, id) // a second time there is nothing
+		case living[id] != 0:
+			errs = report(errs, len(ids), i, stateError(living[id], "one that is final"))
 		default:
 			errs = report(errs, len(ids), i, omniq.ErrNotFound)
 		}

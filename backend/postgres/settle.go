@@ -305,4 +305,3 @@ func endingOf(h hold, envelope string, status omniq.Status, now time.Time, attem
 	text, err := encodeResult(result)
 	return ending{h, result, text}, err
 }
-
