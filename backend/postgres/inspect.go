@@ -56,7 +56,7 @@ func scanInfo(row scanner) (info *omniq.TaskInfo, over bool, err error) {
 	if task != nil {
 		info.Task = new(omniq.RawTask)
 		if err := info.Task.UnmarshalJSON([]byte(*task)); err != nil {
-			return nil, false, fmt.Errorf("task %v: %w", info.ID, err)
+			info.Task = nil // it fails, or has failed, by being unreadable
 		}
 	}
 	return info, over, nil

@@ -76,7 +76,13 @@ func (b *Backend) Lease(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Leas
 	poll := time.NewTicker(b.config.poll)
 	defer poll.Stop()
 	for {
-		leases, err := b.lease(ctx, &r)
+		leases, unreadable, err := b.lease(ctx, &r)
+		if len(unreadable) > 0 {
+			b.refuse(ctx, unreadable)
+			if len(leases) == 0 {
+				continue // there may be others
+			}
+		}
 		if err != nil || len(leases) > 0 || r.Wait <= 0 {
 			return leases, err
 		}
@@ -93,8 +99,8 @@ func (b *Backend) Lease(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Leas
 	}
 }
 
-// lease hands out what is ready.
-func (b *Backend) lease(ctx context.Context, r *omniq.LeaseRequest) ([]omniq.Lease, error) {
+// lease hands out what is ready. What cannot be read of it comes as what is to become of it.
+func (b *Backend) lease(ctx context.Context, r *omniq.LeaseRequest) (leases []omniq.Lease, unreadable []omniq.Settlement, err error) {
 	var got []leased
 	// A number by chance is one that no lease of this task has had, in whatever life and process.
 	token := rand.Int64()
@@ -102,7 +108,7 @@ func (b *Backend) lease(ctx context.Context, r *omniq.LeaseRequest) ([]omniq.Lea
 	// What is handed out must be known: the statement is not given up at once when ctx ends.
 	lingering, stop := linger(ctx)
 	defer stop()
-	err := b.write(lingering, func() []stmt {
+	err = b.write(lingering, func() []stmt {
 		got, moved = nil, nil
 		return []stmt{
 			b.advance(b.maintainer.horizon(), &moved),
@@ -118,11 +124,11 @@ func (b *Backend) lease(ctx context.Context, r *omniq.LeaseRequest) ([]omniq.Lea
 		}
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	b.moved(moved)
 	if len(got) == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if b.config.retention > 0 {
 		b.tell(eventTopic)
@@ -136,7 +142,8 @@ func (b *Backend) lease(ctx context.Context, r *omniq.LeaseRequest) ([]omniq.Lea
 		return cmp.Or(cmp.Compare(order[a.queue], order[b.queue]), cmp.Compare(b.priority, a.priority), a.due.Compare(b.due),
 			cmp.Compare(a.seq, b.seq))
 	})
-	return decodeLeases(got, formatToken(token))
+	leases, unreadable = decodeLeases(got, formatToken(token))
+	return leases, unreadable, nil
 }
 
 // linger returns a context that ends a moment after ctx.
@@ -155,24 +162,36 @@ func linger(ctx context.Context) (context.Context, context.CancelFunc) {
 	return lingering, func() { stop(); cancel(nil) }
 }
 
-// decodeLeases leaves out tasks that cannot be read, which nobody can do anything about here, unless there is no other.
-func decodeLeases(got []leased, token string) (leases []omniq.Lease, err error) {
+// decodeLeases also returns the ends of tasks that cannot be read: SQL may have written anything.
+func decodeLeases(got []leased, token string) (leases []omniq.Lease, unreadable []omniq.Settlement) {
 	leases = make([]omniq.Lease, 0, len(got))
 	for i := range got {
+		l := &got[i]
+		id := omniq.LeaseID{TaskID: l.id, Token: token}
 		raw := new(omniq.RawTask)
-		if decodeErr := raw.UnmarshalJSON([]byte(got[i].envelope)); decodeErr != nil {
-			err = fmt.Errorf("postgres: task %v: %w", got[i].id, decodeErr)
+		err := raw.UnmarshalJSON([]byte(l.envelope))
+		if err == nil && raw.ID != l.id {
+			err = fmt.Errorf("it stands in the row of task %v", l.id)
+		}
+		if err != nil {
+			ttl := omniq.DefaultResultTTL
+			unreadable = append(unreadable, omniq.Settlement{LeaseID: id, Action: omniq.ActionFinish, Result: &omniq.RawResult{
+				TaskID: l.id, Status: omniq.StatusFailure, Timestamp: time.Now().UTC(), TTL: &ttl, Attempts: l.attempt,
+				Error: &omniq.TaskError{Type: "omniq.Decode", Message: "the task cannot be read: " + err.Error()},
+			}})
 			continue
 		}
-		leases = append(leases, omniq.Lease{
-			LeaseID: omniq.LeaseID{TaskID: got[i].id, Token: token},
-			Task:    raw, Attempt: got[i].attempt, Expires: got[i].expires.UTC(),
-		})
+		leases = append(leases, omniq.Lease{LeaseID: id, Task: raw, Attempt: l.attempt, Expires: l.expires.UTC()})
 	}
-	if len(leases) == 0 {
-		return nil, err
+	return leases, unreadable
+}
+
+// refuse lets tasks fail that cannot be read. If that does not succeed, their leases run out.
+func (b *Backend) refuse(ctx context.Context, tasks []omniq.Settlement) {
+	_, err := b.Settle(ctx, tasks)
+	for i := range tasks {
+		b.config.logger.Warn("postgres: "+tasks[i].Result.Error.Message, "task", tasks[i].TaskID, "error", err)
 	}
-	return leases, nil
 }
 
 const extendLeases = `UPDATE {s}.tasks t SET wake = greatest(t.wake, {now} + $3 * interval '1 microsecond')

@@ -74,8 +74,9 @@ func version(ctx context.Context, q interface {
 }, c *config, newest int,
 ) (found int, err error) {
 	exists, foreign := false, false
-	err = q.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL, to_regclass($2) IS NOT NULL",
-		c.schema+".migrations", c.schema+".tasks").Scan(&exists, &foreign)
+	// Not by to_regclass: that may know from before the lock that there is nothing.
+	const tables = "SELECT count(*) > 0 FROM pg_catalog.pg_tables WHERE schemaname = $1 AND tablename = "
+	err = q.QueryRow(ctx, "SELECT ("+tables+"'migrations'), ("+tables+"'tasks')", c.schema).Scan(&exists, &foreign)
 	switch {
 	case err != nil:
 		return 0, err
@@ -98,8 +99,9 @@ func version(ctx context.Context, q interface {
 // migrate does the steps that are missing.
 func migrate(ctx context.Context, tx pgx.Tx, c *config, steps []string, found int) error {
 	if found == 0 {
+		const schemaExists = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1)"
 		var exists bool // whoever may not create a schema can be given one
-		if err := tx.QueryRow(ctx, "SELECT to_regnamespace($1) IS NOT NULL", c.schema).Scan(&exists); err != nil {
+		if err := tx.QueryRow(ctx, schemaExists, c.schema).Scan(&exists); err != nil {
 			return err
 		}
 		if !exists {

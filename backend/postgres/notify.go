@@ -167,7 +167,7 @@ func (b *Backend) hear() error {
 // receive wakes those whom a notification is for.
 func (b *Backend) receive(note string) {
 	if len(note) > len(queueNote) && note[:len(queueNote)] == queueNote {
-		b.hub.wake(queueTopic(note[len(queueNote):]))
+		b.hub.wake(queueTopic(note[len(queueNote):]), eventTopic)
 		b.maintainer.poke(0)
 		return
 	}

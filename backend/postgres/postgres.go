@@ -34,6 +34,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/omniq-go/omniq"
@@ -247,6 +248,10 @@ func wrap(ctx context.Context, err error) error {
 	var ours *known
 	if errors.As(err, &ours) {
 		return ours.error
+	}
+	var theirs *pgconn.PgError
+	if errors.As(err, &theirs) && theirs.Code == "22021" { // a NUL, or what is not UTF-8, say in a worker's ID
+		return fmt.Errorf("%w: postgres: %w", omniq.ErrInvalid, err)
 	}
 	return fmt.Errorf("postgres: %w", err)
 }

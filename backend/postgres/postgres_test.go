@@ -3,8 +3,10 @@ package postgres_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -14,11 +16,19 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/omniq-go/omniq/backend/crashtest"
 	"github.com/omniq-go/omniq/backend/postgres"
 	"github.com/omniq-go/omniq/internal/pgserver"
 )
 
 func TestMain(m *testing.M) {
+	crashtest.Child(openCrash)
+	pausedChild()
+	flag.Parse()
+	if os.Getenv(pgserver.URLVariable) == "" && pgserver.Check() != nil { // tests skip themselves, which examples cannot
+		skip := flag.Lookup("test.skip")
+		_ = skip.Value.Set(strings.TrimPrefix(skip.Value.String()+"|^Example", "|"))
+	}
 	status := m.Run()
 	if server.s != nil {
 		if err := server.s.Close(); err != nil {
@@ -41,6 +51,15 @@ var server struct {
 // url returns the URL of the server, which is started by the first test that asks for it.
 func url(t *testing.T) string {
 	t.Helper()
+	url, err := start()
+	if errors.Is(err, pgserver.ErrMissing) {
+		t.Skip(err)
+	}
+	require.NoError(t, err)
+	return url
+}
+
+func start() (url string, err error) {
 	server.once.Do(func() {
 		if server.url = os.Getenv(pgserver.URLVariable); server.url != "" {
 			return
@@ -50,21 +69,24 @@ func url(t *testing.T) string {
 			server.url = server.s.URL()
 		}
 	})
-	if errors.Is(server.err, pgserver.ErrMissing) {
-		t.Skip(server.err)
-	}
-	require.NoError(t, server.err)
-	return server.url
+	return server.url, server.err
 }
 
 // place returns an option with the name of a schema that is not there yet, and goes after the test.
 func place(t *testing.T) postgres.Option {
 	t.Helper()
+	return postgres.WithSchema(schema(t))
+}
+
+// schema returns the name of a schema that is not there yet, and goes after the test.
+func schema(t *testing.T) string {
+	t.Helper()
+	url(t) // or there is nothing to remove
 	name := fmt.Sprintf("test_%d_%d", os.Getpid(), server.last.Add(1))
 	t.Cleanup(func() {
 		exec(t, "DROP SCHEMA IF EXISTS "+name+" CASCADE")
 	})
-	return postgres.WithSchema(name)
+	return name
 }
 
 // exec does a statement on a connection of its own.

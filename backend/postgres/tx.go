@@ -47,12 +47,18 @@ func (e enqueuer) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error,
 		err = e.q.run(ctx, stmt{sql: "RELEASE SAVEPOINT omniq_enqueue"})
 	}
 	if err != nil {
-		undo := context.WithoutCancel(ctx)
-		undoErr := e.q.run(undo, stmt{sql: "ROLLBACK TO SAVEPOINT omniq_enqueue"}, stmt{sql: "RELEASE SAVEPOINT omniq_enqueue"})
-		_ = undoErr // then the transaction itself is over, which err says
+		e.undo(context.WithoutCancel(ctx))
 		return nil, e.wrap(ctx, err)
 	}
 	return call.result(), nil
+}
+
+// undo lets the transaction go on. If it fails, the transaction itself is over, which is what the caller is told. In one
+// round trip with the first, the second would be parsed in a transaction that cannot go on yet.
+func (e enqueuer) undo(ctx context.Context) {
+	if e.q.run(ctx, stmt{sql: "ROLLBACK TO SAVEPOINT omniq_enqueue"}) == nil {
+		_ = e.q.run(ctx, stmt{sql: "RELEASE SAVEPOINT omniq_enqueue"})
+	}
 }
 
 func (e enqueuer) enqueue(ctx context.Context, call *enqueuing) error {

@@ -59,6 +59,12 @@ func Start(ctx context.Context, dir string, settings ...string) (*Server, error)
 	return s, nil
 }
 
+// Check returns [ErrMissing] if the machine has no server for Start.
+func Check() error {
+	_, err := find()
+	return err
+}
+
 // find returns the directory of the server's binaries: on PATH, or where Debian's packages have them, the newest first.
 func find() (string, error) {
 	if path, err := exec.LookPath("initdb"); err == nil {

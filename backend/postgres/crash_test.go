@@ -1,0 +1,125 @@
+package postgres_test
+
+import (
+	"context"
+	"flag"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/backend/crashtest"
+	"github.com/omniq-go/omniq/backend/postgres"
+)
+
+var crashTime = flag.Duration("crash", 10*time.Second, "how long TestCrash kills processes")
+
+// openCrash opens a place of crashtest: a schema and a URL, and with a third word events.
+func openCrash(place string) (omniq.Backend, error) {
+	words := strings.Fields(place)
+	opts := []postgres.Option{postgres.WithSchema(words[0])}
+	if len(words) > 2 {
+		opts = append(opts, postgres.WithEvents(time.Hour))
+	}
+	b, err := postgres.Open(context.Background(), words[1], opts...)
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// Processes that enqueue and work are killed in the middle of whatever they do. Longer: go test -run TestCrash -crash 5m
+func TestCrash(t *testing.T) {
+	t.Parallel()
+	url, schema := url(t), schema(t)
+	place := schema + " " + url + " events"
+	r := crashtest.Run(t, openCrash, crashtest.Plan{Place: place, Signal: syscall.SIGKILL, Duration: *crashTime})
+	assert.Positive(t, r.Stored)
+	b := openAt(t, url, schema, postgres.WithEvents(time.Hour))
+	checkConsistent(t, b, schema)
+	checkEvents(t, b, r.Results)
+}
+
+// Processes that are asked to stop use up no attempt, and leave nothing to be done twice.
+func TestGracefulStopUnderLoad(t *testing.T) {
+	t.Parallel()
+	url, schema := url(t), schema(t)
+	r := crashtest.Run(t, openCrash, crashtest.Plan{
+		Place: schema + " " + url, Signal: syscall.SIGTERM, Duration: *crashTime / 2,
+	})
+	assert.Positive(t, r.Stored)
+	assert.Zero(t, r.Repeated)
+	checkConsistent(t, openAt(t, url, schema), schema)
+}
+
+// checkConsistent looks at the tables of a schema in which all work is done: no task is left, nor anything that belongs
+// to one, and the counts are the numbers of what there is.
+func checkConsistent(t *testing.T, b *postgres.Backend, schema string) {
+	t.Helper()
+	for _, q := range []struct{ rule, sql string }{
+		{"no task is left", "SELECT count(*)::text FROM {s}.tasks"},
+		{"no unique key is held by a task that is final", "SELECT count(*)::text FROM {s}.unique_keys"},
+		{"no lost lease is kept after its time", "SELECT count(*)::text FROM {s}.revoked WHERE until < now() - interval '1 minute'"},
+		{"the counts are the numbers of tasks and results", `SELECT count(*) || coalesce(': ' || string_agg(
+				format('queue %s, state %s: counted %s, there are %s', queue, state, counted.n, real.n), '; '), '')
+			FROM (SELECT queue, state, sum(n) AS n FROM {s}.counts GROUP BY queue, state HAVING sum(n) <> 0) counted
+			FULL JOIN (
+				SELECT queue, state, count(*) AS n FROM {s}.tasks GROUP BY queue, state
+				UNION ALL SELECT queue, status, count(*) FROM {s}.results GROUP BY queue, status) real USING (queue, state)
+			WHERE counted.n IS DISTINCT FROM real.n`},
+		{"the places of events have no gap, and the last is known", `SELECT count(*)::text FROM {s}.event_places p,
+			(SELECT coalesce(max(place), 0) AS last, count(place) AS n FROM {s}.events) e
+			WHERE p.last <> p.gone + e.n OR e.last NOT IN (p.last, 0)`},
+	} {
+		var wrong string
+		require.NoError(t, b.Pool().QueryRow(t.Context(), strings.ReplaceAll(q.sql, "{s}", schema)).Scan(&wrong), q.rule)
+		assert.Equal(t, "0", wrong, q.rule)
+	}
+}
+
+// checkEvents reads all events, and looks whether those of each task are its life: it was enqueued, each attempt was
+// started, some were retried, and one was the end. There are so many tasks.
+func checkEvents(t *testing.T, b omniq.Backend, tasks int) {
+	t.Helper()
+	lives := make(map[uuid.UUID][]*omniq.TaskEvent)
+	for cursor := omniq.CursorOldest; ; {
+		events, next, err := b.Events(t.Context(), omniq.EventsRequest{After: cursor, Max: 1000})
+		require.NoError(t, err)
+		for _, e := range events {
+			lives[e.TaskID] = append(lives[e.TaskID], e.TaskEvent)
+		}
+		if cursor = next; len(events) == 0 {
+			break
+		}
+	}
+	assert.Len(t, lives, tasks, "tasks with events")
+	for id, life := range lives {
+		var types strings.Builder
+		started := 0
+		for _, e := range life {
+			types.WriteString(e.EventType.String() + " ")
+			if e.EventType == omniq.EventStarted {
+				started++
+				assert.Equal(t, started, e.Attempt, "each start of task %v is the next attempt", id)
+			}
+		}
+		const want = `^ENQUEUED ((STARTED )+RETRIED )*(STARTED )+COMPLETED $`
+		assert.Regexp(t, want, types.String(), "events of task %v", id)
+		assert.Equal(t, started, life[len(life)-1].Attempt, "the last attempt of task %v is its end", id)
+	}
+}
+
+// connect is a connection of the test's own.
+func connect(t *testing.T, url string) *pgx.Conn {
+	t.Helper()
+	c, err := pgx.Connect(t.Context(), url)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = c.Close(context.Background()) })
+	return c
+}

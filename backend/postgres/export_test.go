@@ -1,0 +1,18 @@
+package postgres
+
+// Awaits reports whether somebody waits for a result.
+func (b *Backend) Awaits() bool {
+	b.awaited.mu.Lock()
+	defer b.awaited.mu.Unlock()
+	return len(b.awaited.waiting) > 0
+}
+
+// Listens reports whether somebody in this process waits for a worker's lost leases, events or tasks of a queue.
+func (b *Backend) Listens() bool {
+	b.hub.mu.Lock()
+	defer b.hub.mu.Unlock()
+	return len(b.hub.waiting) > 0
+}
+
+// Schema is the name of the schema.
+func (b *Backend) Schema() string { return b.config.schema }

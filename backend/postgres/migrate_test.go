@@ -1,0 +1,149 @@
+package postgres_test
+
+import (
+	"context"
+	"io/fs"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/backend/postgres"
+)
+
+func newPool(t *testing.T) *pgxpool.Pool {
+	t.Helper()
+	pool, err := pgxpool.New(t.Context(), url(t))
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	return pool
+}
+
+// Several processes that are started at once find one schema.
+func TestMigrateAtOnce(t *testing.T) {
+	name := schema(t)
+	pool := newPool(t)
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() { assert.NoError(t, postgres.Migrate(t.Context(), pool, postgres.WithSchema(name))) })
+	}
+	wg.Wait()
+	steps, err := fs.Glob(os.DirFS("migrations"), "*.sql")
+	require.NoError(t, err)
+	var versions, highest int
+	const q = ".migrations"
+	require.NoError(t, pool.QueryRow(t.Context(), "SELECT count(*), max(version) FROM "+name+q).Scan(&versions, &highest))
+	assert.Equal(t, len(steps), versions)
+	assert.Equal(t, len(steps), highest)
+}
+
+// A schema of the first version becomes the last one's with all that is in it.
+func TestMigrateOlder(t *testing.T) {
+	name := schema(t)
+	pool := newPool(t)
+	script, err := os.ReadFile("migrations/0001_tables.sql")
+	require.NoError(t, err)
+	task := newTask(t)
+	envelope, err := task.MarshalJSON()
+	require.NoError(t, err)
+	_, err = pool.Exec(t.Context(), strings.ReplaceAll("CREATE SCHEMA {schema};"+string(script)+`;
+		CREATE TABLE {schema}.migrations (version integer PRIMARY KEY, at timestamptz NOT NULL DEFAULT now());
+		INSERT INTO {schema}.migrations (version) VALUES (1);
+		INSERT INTO {schema}.counts VALUES ('default', 1, 1);
+		INSERT INTO {schema}.tasks (id, seq, priority, due, since, state, attempt, name, queue, task)
+		VALUES ('`+task.ID.String()+`', 0, 0, now(), now(), 1, 0, 'f', 'default', '`+string(envelope)+`')`, "{schema}", name))
+	require.NoError(t, err)
+
+	_, err = postgres.Open(t.Context(), url(t), postgres.WithSchema(name), postgres.WithoutMigration())
+	require.ErrorIs(t, err, postgres.ErrSchema)
+	require.ErrorContains(t, err, "has version 1, want 2: call Migrate with a user who may create tables")
+	b := open(t, postgres.WithSchema(name))
+	require.Equal(t, task, lease(t, b).Task)
+	open(t, postgres.WithSchema(name), postgres.WithoutMigration())
+}
+
+// What cannot be migrated is left as it is.
+func TestMigrateErrors(t *testing.T) {
+	pool := newPool(t)
+	tests := []struct {
+		name, prepare string
+		opts          []postgres.Option
+		err           error
+		message       string
+	}{
+		{"nothing", "", []postgres.Option{postgres.WithoutMigration()}, postgres.ErrSchema, "has version 0, want 2: call Migrate"},
+		{"newer", "CREATE SCHEMA {s}; CREATE TABLE {s}.migrations (version) AS VALUES (99)", nil, postgres.ErrSchema, "has version 99, and this program knows up to 2"},
+		{"newer, not to be migrated", "CREATE SCHEMA {s}; CREATE TABLE {s}.migrations (version) AS VALUES (99)", []postgres.Option{postgres.WithoutMigration()}, postgres.ErrSchema, "has version 99"},
+		{"another program's tasks", "CREATE SCHEMA {s}; CREATE TABLE {s}.tasks ()", nil, postgres.ErrSchema, "has a table tasks of another program: use WithSchema"},
+		{"another program's migrations", "CREATE SCHEMA {s}; CREATE TABLE {s}.migrations (name) AS VALUES ('x')", nil, nil, `column "version" does not exist`},
+		{"another program's results", "CREATE SCHEMA {s}; CREATE TABLE {s}.results ()", nil, nil, `0001_tables.sql: ERROR: relation "results" already exists`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			name := schema(t)
+			exec(t, strings.ReplaceAll(tt.prepare, "{s}", name))
+			_, err := postgres.New(t.Context(), pool, append(tt.opts, postgres.WithSchema(name))...)
+			require.ErrorContains(t, err, tt.message)
+			if tt.err != nil {
+				require.ErrorIs(t, err, tt.err)
+			}
+			var tables int
+			const q = "SELECT count(*) FROM pg_tables WHERE schemaname = $1"
+			require.NoError(t, pool.QueryRow(t.Context(), q, name).Scan(&tables))
+			assert.LessOrEqual(t, tables, 1, "nothing was created")
+		})
+	}
+	assert.ErrorIs(t, postgres.Migrate(t.Context(), pool, postgres.WithSchema("No")), omniq.ErrInvalid)
+}
+
+// Whoever may not create a schema can be given one, and whoever may create nothing can use one that was migrated.
+func TestMigrateWithFewRights(t *testing.T) {
+	name := schema(t)
+	exec(t, "CREATE ROLE "+name+" LOGIN; CREATE SCHEMA "+name)
+	t.Cleanup(func() { exec(t, "DROP OWNED BY "+name+"; DROP ROLE "+name) })
+	c, err := pgxpool.ParseConfig(url(t))
+	require.NoError(t, err)
+	c.ConnConfig.User = name
+	pool, err := pgxpool.NewWithConfig(t.Context(), c)
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	owner := newPool(t)
+	where := postgres.WithSchema(name)
+
+	_, err = postgres.New(t.Context(), pool, where)
+	require.ErrorContains(t, err, "permission denied for schema")
+	require.NoError(t, postgres.Migrate(t.Context(), owner, where))
+	exec(t, "GRANT USAGE ON SCHEMA "+name+" TO "+name+"; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA "+name+
+		" TO "+name+"; GRANT USAGE ON ALL SEQUENCES IN SCHEMA "+name+" TO "+name)
+	b, err := postgres.New(t.Context(), pool, where, postgres.WithoutMigration(), postgres.WithEvents(time.Hour))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, b.Close()) })
+	enqueue(t, b, newTask(t, omniq.Unique("k")))
+	finish(t, b, lease(t, b), "1", time.Hour)
+	events, _, err := b.Events(t.Context(), omniq.EventsRequest{After: omniq.CursorOldest, Max: 10})
+	require.NoError(t, err)
+	require.Len(t, events, 3)
+}
+
+// Who gives up waiting for another's migration is told so, and nothing is left behind.
+func TestMigrateGivenUp(t *testing.T) {
+	name := schema(t)
+	pool := newPool(t)
+	tx, err := pool.Begin(t.Context())
+	require.NoError(t, err)
+	defer func() { _ = tx.Rollback(context.Background()) }()
+	_, err = tx.Exec(t.Context(), "CREATE SCHEMA "+name) // as another one's that is not committed
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	err = postgres.Migrate(ctx, pool, postgres.WithSchema(name))
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.NoError(t, tx.Rollback(t.Context()))
+	require.NoError(t, postgres.Migrate(t.Context(), pool, postgres.WithSchema(name)))
+}
