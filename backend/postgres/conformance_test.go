@@ -20,10 +20,3 @@ func TestConformance(t *testing.T) {
 func TestConformanceWithEvents(t *testing.T) {
 	backendtest.Run(t, func(t *testing.T) omniq.Backend { return open(t, place(t), postgres.WithEvents(time.Hour)) })
 }
-
-// What is true with push is true without.
-func TestConformanceWithoutNotify(t *testing.T) {
-	backendtest.Run(t, func(t *testing.T) omniq.Backend {
-		return open(t, place(t), postgres.WithoutNotify(), postgres.WithPollInterval(20*time.Millisecond))
-	})
-}

@@ -1,13 +1,23 @@
 // Package postgres is a backend in a PostgreSQL database, version 13 or later, for any number of machines.
 //
-// Tasks, results and events are tables in a schema of their own, which the files in migrations describe. A task can be
-// enqueued in a transaction of the program's own tables, see [Backend.Tx] and [Backend.SQLTx], and by a plain SQL
-// statement, from a trigger or another language:
+// Tasks, results and events are tables in a schema of their own, which the files in migrations describe. What a method
+// has stored is committed, and survives what the database's synchronous_commit promises. All times that are compared are
+// the database's.
 //
-//	SELECT omniq.enqueue('images.resize', '["a.png", 640]', queue => 'images');
+// # In the caller's transaction
 //
-// What a method has stored is committed, and survives what the database's synchronous_commit promises. All times that
-// are compared are the database's.
+// [Backend.Tx] and [Backend.SQLTx] enqueue in a transaction of the program's own tables: the task exists if and only if
+// it commits. So does plain SQL, in a trigger, say, or in another language:
+//
+//	SELECT omniq.enqueue('images.resize', '["a.png", 640]', '{"quality": 80}', queue => 'images', ttl => '1 hour');
+//
+// The function's parameters are name, args, kwargs, queue, priority, run_at, ttl, max_attempts, timeout, result_ttl,
+// metadata, unique_key, unique_for and id, as the fields of [omniq.Task]; all but the name may be left out. It returns the
+// task's ID or, if there is a task with that id or unique_key, that one's, and enqueues nothing. Where events are kept,
+// keep_event says for how long this one is; with notify => false nobody is woken. What cannot be a task is an error
+// of class 22. Who may call it needs no right on the tables:
+//
+//	GRANT USAGE ON SCHEMA omniq TO shop; GRANT EXECUTE ON FUNCTION omniq.enqueue TO shop;
 //
 // # Push
 //
