@@ -149,7 +149,7 @@ func (b *Backend) Cancel(ctx context.Context, ids []uuid.UUID) ([]error, error) 
 		if err != nil {
 			return err
 		}
-		stmts := []stmt{finish}
+		stmts := []stmt{stmt{sql: b.sql.of(replaceResults), args: finish.args[:1]}, finish}
 		if len(names) > 0 {
 			stmts = append(stmts, stmt{sql: b.sql.of(revokeLeases), args: []any{names, tasks, tokens, untils}})
 		}
@@ -184,7 +184,8 @@ func (b *Backend) Revoked(ctx context.Context, workerID string) ([]omniq.LeaseID
 	defer poll.Stop()
 	for {
 		var leases []omniq.LeaseID
-		err := b.write(ctx, func() []stmt {
+		bound, cancel := bounded(ctx)
+		err := b.write(bound, func() []stmt {
 			leases = nil
 			return []stmt{{sql: b.sql.of(takeRevoked), args: []any{workerID}, row: func(row scanner) error {
 				var h hold
@@ -193,6 +194,7 @@ func (b *Backend) Revoked(ctx context.Context, workerID string) ([]omniq.LeaseID
 				return err
 			}}}
 		})
+		cancel()
 		if err != nil || len(leases) > 0 {
 			return leases, err
 		}

@@ -23,7 +23,7 @@ type newTask struct {
 	id        uuid.UUID
 	name      string
 	queue     string
-	priority  int64
+	rank      int64 // see the table
 	runAt     time.Time
 	deadline  time.Time // zero for none
 	uniqueKey string
@@ -37,7 +37,7 @@ func encode(t *omniq.RawTask) (n newTask, err error) {
 		return n, fmt.Errorf("%w: postgres: task %v: %w", omniq.ErrInvalid, t.ID, err)
 	}
 	n = newTask{
-		id: t.ID, name: t.FuncName, queue: cmp.Or(t.Queue, omniq.DefaultQueue), priority: int64(t.Priority),
+		id: t.ID, name: t.FuncName, queue: cmp.Or(t.Queue, omniq.DefaultQueue), rank: ^int64(t.Priority),
 		uniqueKey: t.UniqueKey, uniqueFor: t.UniqueFor, envelope: string(buf),
 	}
 	if !t.RunAt.IsZero() {
@@ -194,8 +194,8 @@ const (
 	insertTasksPlain = insertFrom + jsonOfTasks + insertInto
 
 	arraysOfTasks = `unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::timestamptz[], $5::timestamptz[], $6::text[], $7::text[],
-			$8::text[], $9::text[]) AS i (id, place, priority, run_at, deadline, name, queue, unique_key, task)`
-	jsonOfTasks = `json_to_recordset($1::text::json) AS i (id uuid, place bigint, priority bigint, run_at timestamptz,
+			$8::text[], $9::text[]) AS i (id, place, rank, run_at, deadline, name, queue, unique_key, task)`
+	jsonOfTasks = `json_to_recordset($1::text::json) AS i (id uuid, place bigint, rank bigint, run_at timestamptz,
 			deadline timestamptz, name text, queue text, unique_key text, task text)`
 
 	// A place is that of the task in the call. A result whose time is over, of an earlier life, gives way.
@@ -207,8 +207,8 @@ const (
 		LEFT JOIN {s}.results r ON r.id = i.id),
 	number AS MATERIALIZED (SELECT nextval('{s}.task_order') AS n),
 	stored AS (
-		INSERT INTO {s}.tasks (id, seq, priority, due, deadline, wake, since, state, attempt, name, queue, unique_key, task)
-		SELECT id, (SELECT n FROM number) * 65536 + place, priority, due, deadline,
+		INSERT INTO {s}.tasks (id, seq, rank, due, deadline, wake, since, state, attempt, name, queue, unique_key, task)
+		SELECT id, (SELECT n FROM number) * 65536 + place, rank, due, deadline,
 			CASE WHEN due <= {now} THEN deadline ELSE least(due, deadline) END, {now},
 			CASE WHEN due <= {now} AND (deadline IS NULL OR deadline > {now}) THEN 1 ELSE 0 END,
 			0, name, queue, unique_key, task
@@ -241,6 +241,7 @@ func (e *enqueuing) insert(tasks []newTask) []stmt {
 			return err
 		}
 		t := &tasks[place]
+		e.b.floors.ready(t.queue, t.rank, t.runAt)
 		e.errs[t.place] = nil
 		e.queues[t.queue] = true
 		if wake != nil && (e.next.IsZero() || wake.Before(e.next)) {
@@ -252,13 +253,13 @@ func (e *enqueuing) insert(tasks []newTask) []stmt {
 		return insertPlain(e.b.sql, tasks, order, stored)
 	}
 	n := len(tasks)
-	ids, places, priorities := make(list[pgtype.UUID], n), make(list[int64], n), make(list[int64], n)
+	ids, places, ranks := make(list[pgtype.UUID], n), make(list[int64], n), make(list[int64], n)
 	runAts, deadlines := make(list[pgtype.Timestamptz], n), make(list[pgtype.Timestamptz], n)
 	names, queues := make(list[string], n), make(list[string], n)
 	keys, envelopes := make(list[pgtype.Text], n), make(list[string], n)
 	for i, place := range order {
 		t := &tasks[place]
-		ids[i], places[i], priorities[i] = uuidOf(t.id), int64(place), t.priority
+		ids[i], places[i], ranks[i] = uuidOf(t.id), int64(place), t.rank
 		runAts[i], deadlines[i] = timeOf(t.runAt), timeOf(t.deadline)
 		names[i], queues[i], keys[i], envelopes[i] = t.name, t.queue, textOf(t.uniqueKey), t.envelope
 	}
@@ -266,7 +267,7 @@ func (e *enqueuing) insert(tasks []newTask) []stmt {
 		{sql: e.b.sql.of(lockTasks), args: []any{ids}},
 		{
 			sql:  e.b.sql.of(insertTasks),
-			args: []any{ids, places, priorities, runAts, deadlines, names, queues, keys, envelopes},
+			args: []any{ids, places, ranks, runAts, deadlines, names, queues, keys, envelopes},
 			row:  stored,
 		},
 	}
@@ -277,7 +278,7 @@ func insertPlain(sql *templates, tasks []newTask, order []int, stored func(scann
 	type row struct {
 		ID        uuid.UUID  `json:"id"`
 		Place     int        `json:"place"`
-		Priority  int64      `json:"priority"`
+		Rank      int64      `json:"rank"`
 		RunAt     *time.Time `json:"run_at"`
 		Deadline  *time.Time `json:"deadline"`
 		Name      string     `json:"name"`
@@ -290,7 +291,7 @@ func insertPlain(sql *templates, tasks []newTask, order []int, stored func(scann
 	for i, place := range order {
 		t := &tasks[place]
 		rows[i] = row{
-			t.id, place, t.priority, unlessZero(t.runAt), unlessZero(t.deadline), t.name, t.queue, unlessZero(t.uniqueKey),
+			t.id, place, t.rank, unlessZero(t.runAt), unlessZero(t.deadline), t.name, t.queue, unlessZero(t.uniqueKey),
 			t.envelope,
 		}
 		ids[i] = t.id.String()

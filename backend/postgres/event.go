@@ -217,13 +217,15 @@ func cursor(place int64) omniq.Cursor { return omniq.Cursor(strconv.FormatInt(pl
 func (b *Backend) sweepEvents(ctx context.Context) error {
 	err := b.place(ctx)
 	for n := sweepBatch; err == nil && n == sweepBatch; {
-		err = b.write(ctx, func() []stmt {
+		bound, cancel := bounded(ctx)
+		err = b.write(bound, func() []stmt {
 			n = 0
 			return []stmt{
 				{sql: b.sql.of(lockPlaces)},
 				{sql: b.sql.of(removeEvents), args: []any{sweepBatch}, row: func(row scanner) error { return row.Scan(&n) }},
 			}
 		})
+		cancel()
 	}
 	if errors.Is(err, context.Canceled) {
 		return nil

@@ -174,12 +174,12 @@ const (
 
 	// One look for each priority.
 	oldestReady = `SELECT q.queue, (extract(epoch FROM {now} - (
-			WITH RECURSIVE step (priority, due) AS (
-				(SELECT priority, due FROM {s}.tasks WHERE state = 1 AND queue = q.queue ORDER BY priority DESC, due LIMIT 1)
+			WITH RECURSIVE step (rank, due) AS (
+				(SELECT rank, due FROM {s}.tasks WHERE state = 1 AND queue = q.queue ORDER BY rank, due LIMIT 1)
 				UNION ALL
-				SELECT n.priority, n.due FROM step CROSS JOIN LATERAL (
-					SELECT t.priority, t.due FROM {s}.tasks t WHERE state = 1 AND queue = q.queue AND t.priority < step.priority
-					ORDER BY t.priority DESC, t.due LIMIT 1) n
+				SELECT n.rank, n.due FROM step CROSS JOIN LATERAL (
+					SELECT t.rank, t.due FROM {s}.tasks t WHERE state = 1 AND queue = q.queue AND t.rank > step.rank
+					ORDER BY t.rank, t.due LIMIT 1) n
 			) SELECT min(due) FROM step)) * 1000000)::bigint
 		FROM (SELECT queue FROM {s}.counts WHERE state = 1 GROUP BY queue HAVING sum(n) > 0) q`
 

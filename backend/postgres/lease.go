@@ -18,37 +18,43 @@ import (
 
 // leased is a task that was handed out.
 type leased struct {
-	id            uuid.UUID
-	queue         string
-	priority, seq int64
-	due, expires  time.Time
-	attempt       int
-	envelope      string
+	position
+	id       uuid.UUID
+	queue    string
+	expires  time.Time
+	attempt  int
+	envelope string
 }
+
+// A lease need not survive a crash of the server: its task is ready again then, and who holds it finds it lost.
+const unflushed = "SET LOCAL synchronous_commit = off"
 
 // The queues are walked one after the other, and no more rows are locked than are handed out.
 const leaseTasks = `WITH
 	chosen AS MATERIALIZED (
 		SELECT t.at FROM (
-			SELECT q.queue FROM unnest($1::text[]) WITH ORDINALITY AS q (queue, n)
+			SELECT q.* FROM unnest($1::text[], $6::bigint[], $7::timestamptz[], $8::bigint[])
+				WITH ORDINALITY AS q (queue, rank, due, seq, n)
 			WHERE NOT EXISTS (SELECT FROM {s}.paused p WHERE p.queue = q.queue) ORDER BY n OFFSET 0) q
 		CROSS JOIN LATERAL (
-			SELECT ctid AS at FROM {s}.tasks
-			WHERE queue = q.queue AND state = 1 AND (deadline IS NULL OR deadline > {now})
-			ORDER BY priority DESC, due, seq LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED) t
+			SELECT ctid AS at FROM {s}.tasks t
+			WHERE t.queue = q.queue AND t.state = 1 AND (t.rank, t.due, t.seq) > (q.rank, q.due, q.seq)
+				AND (t.deadline IS NULL OR t.deadline > {now})
+			ORDER BY t.rank, t.due, t.seq LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED) t
 		LIMIT $2),
 	leased AS (
 		UPDATE {s}.tasks SET state = 2, attempt = attempt + 1, token = $3, since = {now}, worker = $4,
 			wake = {now} + $5 * interval '1 microsecond'
 		WHERE ctid = ANY (ARRAY (SELECT at FROM chosen))
-		RETURNING id, queue, priority, due, seq, attempt, wake, task),
+		RETURNING id, queue, rank, due, seq, attempt, wake, task),
 	counted AS (
-		INSERT INTO {s}.counts SELECT queue, 1, -count(*) FROM leased GROUP BY queue
-		UNION ALL SELECT queue, 2, count(*) FROM leased GROUP BY queue)
+		INSERT INTO {s}.counts SELECT queue, c.state, c.n
+		FROM (SELECT queue, count(*) AS n FROM leased GROUP BY queue) l
+		CROSS JOIN LATERAL (VALUES (1, -l.n), (2, l.n)) c (state, n))
 	{events:, noted AS (
 		INSERT INTO {s}.events (until, at, task_id, type, attempt, queue, worker)
 		SELECT {until}, {now}, id, 2, attempt, queue, nullif($4, '') FROM leased):events}
-	SELECT id, queue, priority, due, seq, attempt, wake, task FROM leased`
+	SELECT id, queue, rank, due, seq, attempt, wake, task FROM leased`
 
 // Lease implements [omniq.TaskQueue].
 func (b *Backend) Lease(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Lease, error) {
@@ -101,6 +107,7 @@ func (b *Backend) Lease(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Leas
 
 // lease hands out what is ready. What cannot be read of it comes as what is to become of it.
 func (b *Backend) lease(ctx context.Context, r *omniq.LeaseRequest) (leases []omniq.Lease, unreadable []omniq.Settlement, err error) {
+	ranks, dues, seqs, raised := b.floors.begin(r.Queues)
 	var got []leased
 	// A number by chance is one that no lease of this task has had, in whatever life and process.
 	token := rand.Int64()
@@ -108,25 +115,37 @@ func (b *Backend) lease(ctx context.Context, r *omniq.LeaseRequest) (leases []om
 	// What is handed out must be known: the statement is not given up at once when ctx ends.
 	lingering, stop := linger(ctx)
 	defer stop()
-	err = b.write(lingering, func() []stmt {
+	bound, cancel := bounded(lingering)
+	defer cancel()
+	began := time.Now()
+	err = b.write(bound, func() []stmt {
 		got, moved = nil, nil
 		return []stmt{
+			{sql: unflushed},
 			b.advance(b.maintainer.horizon(), &moved),
 			{
 				sql:  b.sql.of(leaseTasks),
-				args: []any{list[string](r.Queues), r.Max, token, r.WorkerID, microseconds(r.Duration)},
+				args: []any{list[string](r.Queues), r.Max, token, r.WorkerID, microseconds(r.Duration), ranks, dues, seqs},
 				row: func(row scanner) error {
 					got = append(got, leased{})
 					l := &got[len(got)-1]
-					return row.Scan((*[16]byte)(&l.id), &l.queue, &l.priority, &l.due, &l.seq, &l.attempt, &l.expires, &l.envelope)
+					return row.Scan((*[16]byte)(&l.id), &l.queue, &l.rank, &l.due, &l.seq, &l.attempt, &l.expires, &l.envelope)
 				},
 			},
 		}
 	})
 	if err != nil {
+		if ctx.Err() != nil {
+			err = contextError(ctx) // the caller's, not the one that lingers
+		}
 		return nil, nil, err
 	}
+	b.floors.handed(got, time.Since(began), raised)
 	b.moved(moved)
+	if len(got) == 0 && raised {
+		b.floors.drop(r.Queues)
+		return b.lease(ctx, r)
+	}
 	if len(got) == 0 {
 		return nil, nil, nil
 	}
@@ -139,8 +158,7 @@ func (b *Backend) lease(ctx context.Context, r *omniq.LeaseRequest) (leases []om
 		order[q] = i
 	}
 	slices.SortFunc(got, func(a, b leased) int { // RETURNING has no order
-		return cmp.Or(cmp.Compare(order[a.queue], order[b.queue]), cmp.Compare(b.priority, a.priority), a.due.Compare(b.due),
-			cmp.Compare(a.seq, b.seq))
+		return cmp.Or(cmp.Compare(order[a.queue], order[b.queue]), a.compare(b.position))
 	})
 	leases, unreadable = decodeLeases(got, formatToken(token))
 	return leases, unreadable, nil

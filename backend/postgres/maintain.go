@@ -34,19 +34,24 @@ const advanceTasks = `WITH
 		UPDATE {s}.tasks t SET token = NULL, state = CASE WHEN t.due <= {now} THEN 1 ELSE 0 END,
 			since = CASE WHEN t.state = 2 THEN {now} ELSE t.since END,
 			wake = CASE WHEN t.due <= {now} THEN t.deadline ELSE least(t.due, t.deadline) END
-		FROM woken w WHERE t.ctid = w.at RETURNING t.queue, w.state AS before, t.state AS after),
+		FROM woken w WHERE t.ctid = w.at RETURNING t.queue, t.rank, t.due, w.state AS before, t.state AS after),
 	counted AS (
 		INSERT INTO {s}.counts SELECT queue, before, -count(*) FROM moved GROUP BY queue, before
 		UNION ALL SELECT queue, after, count(*) FROM moved GROUP BY queue, after)
-	SELECT queue, count(*)::integer FROM moved GROUP BY queue`
+	SELECT queue, after, min(rank), min(due) FROM moved GROUP BY queue, after`
 
 // advance does what was to happen to tasks by themselves since a time. It adds the queues that have got tasks.
 func (b *Backend) advance(since pgtype.Timestamptz, queues *[]string) stmt {
 	return stmt{sql: b.sql.of(advanceTasks), args: []any{since, advanceBatch}, row: func(row scanner) error {
 		var queue string
-		var n int
-		err := row.Scan(&queue, &n)
-		*queues = append(*queues, queue)
+		var state int16
+		var rank int64
+		var due time.Time
+		err := row.Scan(&queue, &state, &rank, &due)
+		if state == stateReady {
+			b.floors.ready(queue, rank, due)
+			*queues = append(*queues, queue)
+		}
 		return err
 	}}
 }
@@ -102,7 +107,7 @@ func (b *Backend) expire(ctx context.Context, id uuid.UUID) (n int, err error) {
 		if err != nil {
 			return err
 		}
-		return q.run(ctx, finish)
+		return q.run(ctx, stmt{sql: b.sql.of(replaceResults), args: finish.args[:1]}, finish)
 	})
 	if err != nil {
 		return 0, err
@@ -117,10 +122,10 @@ const wakeOne = `WITH moved AS (
 			wake = CASE WHEN t.due <= {now} THEN t.deadline ELSE least(t.due, t.deadline) END
 		FROM (SELECT id, state FROM {s}.tasks WHERE id = $1 FOR NO KEY UPDATE) w
 		WHERE t.id = w.id AND t.wake <= {now} AND (t.deadline IS NULL OR t.deadline > {now})
-		RETURNING t.queue, w.state AS before, t.state AS after),
+		RETURNING t.queue, t.rank, t.due, w.state AS before, t.state AS after),
 	counted AS (
 		INSERT INTO {s}.counts SELECT queue, before, -1 FROM moved UNION ALL SELECT queue, after, 1 FROM moved)
-	SELECT queue, 1 FROM moved`
+	SELECT queue, after, rank, due FROM moved`
 
 // wake does what was to happen to one task by itself, and waits for those who are doing it.
 func (b *Backend) wake(ctx context.Context, id uuid.UUID) error {
@@ -141,7 +146,9 @@ func (b *Backend) wake(ctx context.Context, id uuid.UUID) error {
 // wakeAll does what was to happen to tasks by itself until now, as far as nobody else is doing it.
 func (b *Backend) wakeAll(ctx context.Context) error {
 	for {
-		n, err := b.expire(ctx, uuid.Nil)
+		bound, cancel := bounded(ctx)
+		n, err := b.expire(bound, uuid.Nil)
+		cancel()
 		if err != nil {
 			return err
 		}
@@ -152,13 +159,15 @@ func (b *Backend) wakeAll(ctx context.Context) error {
 	for {
 		var queues []string
 		n := 0
-		err := b.write(ctx, func() []stmt {
+		bound, cancel := bounded(ctx)
+		err := b.write(bound, func() []stmt {
 			queues, n = nil, 0
 			s := b.advance(always, &queues)
 			each := s.row
 			s.row = func(row scanner) error { n++; return each(row) }
 			return []stmt{s}
 		})
+		cancel()
 		if err != nil {
 			return err
 		}
@@ -197,9 +206,10 @@ func (m *maintainer) poke(d time.Duration) {
 }
 
 // horizon is a time before which there is nothing left to do, so that a lease need not look there. What happens to a
-// task by itself is never earlier than the transaction that decided on it; margin is for how long that may take.
+// task by itself is never earlier than the transaction that decided on it; margin is for how long that usually takes, and
+// what took longer is found by the next pass.
 func (m *maintainer) horizon() pgtype.Timestamptz {
-	const margin = 10 * time.Second
+	const margin = time.Second
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.since.InfinityModifier != pgtype.Finite {
@@ -254,7 +264,9 @@ func (m *maintainer) pass() (time.Duration, error) {
 	var now time.Time
 	var due bool
 	var next *int64
-	err := m.b.read(m.b.ctx, stmt{sql: m.b.sql.of(nextWake), row: func(row scanner) error {
+	bound, cancel := bounded(m.b.ctx)
+	defer cancel()
+	err := m.b.read(bound, stmt{sql: m.b.sql.of(nextWake), row: func(row scanner) error {
 		return row.Scan(&now, &due, &next)
 	}})
 	if err == nil && due {
@@ -301,7 +313,8 @@ const (
 func (b *Backend) sweep(ctx context.Context) error {
 	for {
 		n := 0
-		err := b.write(ctx, func() []stmt {
+		bound, cancel := bounded(ctx)
+		err := b.write(bound, func() []stmt {
 			return []stmt{
 				{
 					sql: b.sql.of(sweepResults), args: []any{grace.Microseconds(), sweepBatch},
@@ -312,6 +325,7 @@ func (b *Backend) sweep(ctx context.Context) error {
 				{sql: b.sql.of(gatherCounts), args: []any{manyCounts}},
 			}
 		})
+		cancel()
 		if err != nil {
 			return err
 		}

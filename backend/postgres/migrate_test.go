@@ -56,7 +56,7 @@ func TestMigrateOlder(t *testing.T) {
 		CREATE TABLE {schema}.migrations (version integer PRIMARY KEY, at timestamptz NOT NULL DEFAULT now());
 		INSERT INTO {schema}.migrations (version) VALUES (1);
 		INSERT INTO {schema}.counts VALUES ('default', 1, 1);
-		INSERT INTO {schema}.tasks (id, seq, priority, due, since, state, attempt, name, queue, task)
+		INSERT INTO {schema}.tasks (id, seq, rank, due, since, state, attempt, name, queue, task)
 		VALUES ('`+task.ID.String()+`', 0, 0, now(), now(), 1, 0, 'f', 'default', '`+string(envelope)+`')`, "{schema}", name))
 	require.NoError(t, err)
 

@@ -15,7 +15,7 @@ const (
 	notifyGap  = 5 * time.Millisecond // between two transactions that notify
 	maxTopics  = 700                  // in one notification, which has less than 8,000 bytes
 	queueNote  = "queue:"             // how the notification of one queue begins that SQL has enqueued into
-	keepAlive  = 30 * time.Second     // after which the connection that listens is tried
+	keepAlive  = patience             // after which the connection that listens is tried
 	listenWait = 5 * time.Second      // between two tries to listen, at the longest
 )
 
@@ -75,7 +75,9 @@ func (n *notifier) run() {
 	for {
 		select {
 		case <-n.signal:
-			n.send(n.b.ctx)
+			ctx, cancel := bounded(n.b.ctx)
+			n.send(ctx)
+			cancel()
 		case <-n.b.closing:
 			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 			n.send(ctx) // what has just been done
@@ -95,7 +97,7 @@ func (n *notifier) send(ctx context.Context) {
 		return
 	}
 	const q = "SELECT pg_notify($1, note) FROM unnest($2::text[]) AS note"
-	if _, err := n.b.pool.Exec(ctx, q, n.b.config.channel(), notes); err != nil && ctx.Err() == nil {
+	if _, err := n.b.pool.Exec(ctx, q, n.b.config.channel(), notes); err != nil && n.b.ctx.Err() == nil {
 		n.b.config.logger.Warn("postgres: other processes could not be notified, and find by polling", "error", err)
 	}
 }

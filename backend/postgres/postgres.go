@@ -34,6 +34,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -73,6 +74,7 @@ type Backend struct {
 	hub        *hub
 	notifier   *notifier // nil without push
 	maintainer *maintainer
+	floors     floors
 	awaited    awaited
 	lookUps    *batch.Group[*lookUp]
 }
@@ -164,6 +166,7 @@ func Open(ctx context.Context, url string, opts ...Option) (*Backend, error) {
 	if pc.ConnConfig.RuntimeParams["application_name"] == "" {
 		pc.ConnConfig.RuntimeParams["application_name"] = "omniq"
 	}
+	pc.PingTimeout = cmp.Or(pc.PingTimeout, patience/2) // of a connection that was idle
 	if c.silent {
 		pc.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	}
@@ -271,8 +274,21 @@ type known struct{ error }
 
 func (e *known) Unwrap() error { return e.error }
 
+// patience is how long a call of the backend's own waits for the database. Connections may fall silent without an end.
+const patience = 10 * time.Second
+
+var errSilent = fmt.Errorf("postgres: the database has not answered for %v", patience)
+
+// bounded is for a call of the backend's own, which nobody else would end.
+func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, patience, errSilent)
+}
+
 func contextError(ctx context.Context) error {
-	if cause := context.Cause(ctx); cause != ctx.Err() {
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, errSilent):
+		return cause
+	case cause != ctx.Err():
 		return fmt.Errorf("postgres: %w: %w", ctx.Err(), cause)
 	}
 	return fmt.Errorf("postgres: %w", ctx.Err())

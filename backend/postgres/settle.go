@@ -3,10 +3,12 @@ package postgres
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/omniq-go/omniq"
@@ -21,30 +23,40 @@ type ending struct {
 
 // A token counts for leases only: who has locked the rows already knows them.
 const finishTasks = `WITH
-	input AS MATERIALIZED (
-		SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::smallint[], $4::bigint[], $5::text[], $6::integer[], $7::text[])
-			AS i (id, token, status, keep, result, attempts, error)),
 	gone AS (
-		DELETE FROM {s}.tasks t USING input i WHERE t.id = i.id AND ($8 OR t.token = i.token AND t.wake > {now})
+		DELETE FROM {s}.tasks t
+		USING unnest($1::uuid[], $2::bigint[], $3::smallint[], $4::bigint[], $5::text[], $6::integer[], $7::text[])
+			AS i (id, token, status, keep, result, attempts, error)
+		WHERE t.id = i.id AND ($8 OR t.token = i.token AND t.wake > {now})
 		RETURNING t.id, t.name, t.queue, t.state, t.due, t.worker, t.unique_key,
 			CASE WHEN i.status > 3 THEN t.task END AS task, i.token, i.status, i.keep, i.result, i.attempts, i.error),
 	kept AS (
-		INSERT INTO {s}.results AS r (id, since, expires, due, status, name, queue, worker, result, task)
-		SELECT id, {now}, {now} + keep * interval '1 microsecond', due, status, name, queue, worker, result, task FROM gone
-		ON CONFLICT (id) DO UPDATE SET since = excluded.since, expires = excluded.expires, due = excluded.due,
-			status = excluded.status, name = excluded.name, queue = excluded.queue, worker = excluded.worker,
-			result = excluded.result, task = excluded.task),
+		INSERT INTO {s}.results (id, since, expires, due, status, name, queue, worker, result, task)
+		SELECT id, {now}, {now} + keep * interval '1 microsecond', due, status, name, queue, worker, result, task FROM gone),
 	released AS (
 		DELETE FROM {s}.unique_keys u USING gone g
 		WHERE g.unique_key IS NOT NULL AND u.name = g.name AND u.key = g.unique_key AND u.id = g.id AND u.until IS NULL),
 	counted AS (
-		INSERT INTO {s}.counts SELECT queue, state, -count(*) FROM gone GROUP BY queue, state
-		UNION ALL SELECT queue, status, count(*) FROM gone GROUP BY queue, status)
+		INSERT INTO {s}.counts SELECT queue, c.state, c.n
+		FROM (SELECT queue, state, status, count(*) AS n FROM gone GROUP BY queue, state, status) g
+		CROSS JOIN LATERAL (VALUES (g.state, -g.n), (g.status, g.n)) c (state, n))
 	{events:, noted AS (
 		INSERT INTO {s}.events (until, at, task_id, type, attempt, queue, worker, error)
 		SELECT {until}, {now}, id, CASE status WHEN 5 THEN 6 WHEN 6 THEN 7 ELSE status END, attempts, queue, worker, error
 		FROM gone):events}
 	SELECT id, token FROM gone`
+
+// A task has no result while it is not final, unless calls with its ID crossed each other. Then this has to go before.
+const replaceResults = `WITH gone AS (
+		DELETE FROM {s}.results r WHERE id = ANY ($1) AND EXISTS (SELECT FROM {s}.tasks t WHERE t.id = r.id)
+		RETURNING queue, status)
+	INSERT INTO {s}.counts SELECT queue, status, -count(*) FROM gone GROUP BY queue, status`
+
+// crossed reports whether there was a result already.
+func crossed(err error) bool {
+	var e *pgconn.PgError
+	return errors.As(err, &e) && e.Code == "23505" && e.ConstraintName == "results_pkey"
+}
 
 // finish makes tasks final. With locked it does so whatever their leases are: the caller has locked their rows.
 func (b *Backend) finish(endings []ending, locked bool, done func(hold)) (stmt, error) {
@@ -112,14 +124,14 @@ const giveBack = `WITH
 				FROM (SELECT coalesce(i.at, CASE WHEN i.retry THEN {now} ELSE t.due END) AS due) d)
 		FROM unnest($1::uuid[], $2::bigint[], $3::boolean[], $4::timestamptz[], $5::text[]) AS i (id, token, retry, at, error)
 		WHERE t.id = i.id AND t.token = i.token AND t.wake > {now}
-		RETURNING t.id, i.token, t.queue, t.state, t.wake, t.attempt, t.worker, i.retry, i.error),
+		RETURNING t.id, i.token, t.queue, t.rank, t.due, t.state, t.wake, t.attempt, t.worker, i.retry, i.error),
 	counted AS (
 		INSERT INTO {s}.counts SELECT queue, 2, -count(*) FROM given GROUP BY queue
 		UNION ALL SELECT queue, state, count(*) FROM given GROUP BY queue, state)
 	{events:, noted AS (
 		INSERT INTO {s}.events (until, at, task_id, type, attempt, queue, worker, error)
 		SELECT {until}, {now}, id, 5, attempt, queue, worker, error FROM given WHERE retry):events}
-	SELECT id, token, queue, state, wake FROM given`
+	SELECT id, token, queue, rank, due, state, wake FROM given`
 
 // back is a lease that is given back.
 type back struct {
@@ -135,6 +147,8 @@ type settling struct {
 	endings []ending
 	backs   []back
 
+	replaces bool // results that are there already, see replaceResults
+
 	done  map[hold]bool
 	ready map[string]bool // queues that have got tasks back that are ready
 	next  time.Time       // when something happens to a task by itself that was given back
@@ -148,7 +162,12 @@ func (b *Backend) Settle(ctx context.Context, settlements []omniq.Settlement) ([
 			return nil, err
 		}
 	}
-	if err := b.write(ctx, s.statements); err != nil {
+	err := b.write(ctx, s.statements)
+	if crossed(err) {
+		s.replaces = true
+		err = b.write(ctx, s.statements)
+	}
+	if err != nil {
 		return nil, err
 	}
 	s.announce()
@@ -217,6 +236,9 @@ func (s *settling) statements() (stmts []stmt) {
 		if err != nil {
 			panic(err) // add has encoded the result with this error in it
 		}
+		if s.replaces {
+			stmts = append(stmts, stmt{sql: s.b.sql.of(replaceResults), args: finish.args[:1]})
+		}
 		stmts = append(stmts, finish)
 	}
 	if len(s.backs) > 0 {
@@ -237,13 +259,16 @@ func (s *settling) giveBack() stmt {
 	return stmt{sql: s.b.sql.of(giveBack), args: []any{ids, tokens, retries, ats, failures}, row: func(row scanner) error {
 		var h hold
 		var queue string
+		var rank int64
+		var due time.Time
 		var state int16
 		var wake *time.Time
-		if err := row.Scan((*[16]byte)(&h.id), &h.token, &queue, &state, &wake); err != nil {
+		if err := row.Scan((*[16]byte)(&h.id), &h.token, &queue, &rank, &due, &state, &wake); err != nil {
 			return err
 		}
 		s.done[h] = true
 		if state == stateReady {
+			s.b.floors.ready(queue, rank, due)
 			s.ready[queue] = true
 		}
 		if wake != nil && (s.next.IsZero() || wake.Before(s.next)) {

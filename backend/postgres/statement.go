@@ -74,9 +74,10 @@ func (t *templates) of(template string) string {
 const (
 	begin = "BEGIN ISOLATION LEVEL READ COMMITTED"
 	// The tables are small one moment and large the next, which no statistics can follow: a plan that was good for the one
-	// would be bad for the other. By an index it is good enough for both.
+	// would be bad for the other. By an index it is good enough for both. Where there is none, the plan counts as so
+	// expensive that it would be compiled, which takes longer than anything here.
 	planning = `SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
-		set_config('enable_mergejoin', 'off', true), set_config('enable_bitmapscan', 'off', true)`
+		set_config('enable_mergejoin', 'off', true), set_config('enable_bitmapscan', 'off', true), set_config('jit', 'off', true)`
 	commit = "COMMIT"
 )
 

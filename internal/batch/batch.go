@@ -122,16 +122,21 @@ func (g *Group[T]) run(calls []*call[T]) {
 		items = append(items, c.items...)
 	}
 	errs, err := g.fly(calls, items)
-	for i, c := range calls {
-		switch {
-		case err != nil:
-			c.finish(g.fly(calls[i:i+1], c.items))
-		case errs == nil:
-			c.finish(nil, nil)
-		default:
-			c.finish(errs[:len(c.items):len(c.items)], nil)
-			errs = errs[len(c.items):]
+	if err != nil { // at once: one after the other they would wait for each other's failures
+		var trying sync.WaitGroup
+		for i, c := range calls {
+			trying.Go(func() { c.finish(g.fly(calls[i:i+1], c.items)) })
 		}
+		trying.Wait()
+		return
+	}
+	for _, c := range calls {
+		if errs == nil {
+			c.finish(nil, nil)
+			continue
+		}
+		c.finish(errs[:len(c.items):len(c.items)], nil)
+		errs = errs[len(c.items):]
 	}
 }
 

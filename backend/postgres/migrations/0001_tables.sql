@@ -8,7 +8,7 @@ CREATE SEQUENCE {schema}.task_order;
 CREATE TABLE {schema}.tasks (
 	id         uuid PRIMARY KEY,
 	seq        bigint NOT NULL,      -- the order in which they were enqueued
-	priority   bigint NOT NULL,
+	rank       bigint NOT NULL,      -- the lower, the sooner: the priority with each bit turned over
 	due        timestamptz NOT NULL, -- when it may start
 	deadline   timestamptz,          -- when its TTL is over; NULL for never
 	wake       timestamptz,          -- when something happens to it by itself: it is due or expires, or its lease runs out
@@ -24,7 +24,7 @@ CREATE TABLE {schema}.tasks (
 	task       text NOT NULL         -- its envelope
 );
 -- Leasing walks this one, in the order of the contract.
-CREATE INDEX tasks_ready ON {schema}.tasks (queue, priority DESC, due, seq) WHERE state = 1;
+CREATE INDEX tasks_ready ON {schema}.tasks (queue, rank, due, seq) WHERE state = 1;
 CREATE INDEX tasks_wake ON {schema}.tasks (wake) WHERE wake IS NOT NULL;
 
 -- Tasks that are final. A row whose expires has passed is not there for anybody but those who waited for it; it is

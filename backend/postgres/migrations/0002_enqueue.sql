@@ -41,6 +41,7 @@ CREATE FUNCTION {schema}.enqueue(
 	SET search_path = pg_catalog, pg_temp
 	SET enable_seqscan = off -- a plan outlives the statistics that it was made with
 	SET enable_bitmapscan = off
+	SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -118,8 +119,8 @@ BEGIN
 	WITH removed AS ( -- of an earlier life
 		DELETE FROM {schema}.results r WHERE r.id = enqueue.id AND r.expires <= clock_timestamp() RETURNING r.queue, r.status)
 	INSERT INTO {schema}.counts SELECT removed.queue, removed.status, -1 FROM removed;
-	INSERT INTO {schema}.tasks (id, seq, priority, due, deadline, wake, since, state, attempt, name, queue, unique_key, task)
-	VALUES (enqueue.id, nextval('{schema}.task_order') * 65536, enqueue.priority, starts, ends,
+	INSERT INTO {schema}.tasks (id, seq, rank, due, deadline, wake, since, state, attempt, name, queue, unique_key, task)
+	VALUES (enqueue.id, nextval('{schema}.task_order') * 65536, ~enqueue.priority, starts, ends,
 		CASE WHEN starts <= made THEN ends ELSE least(starts, ends) END, made, CASE WHEN starts <= made THEN 1 ELSE 0 END,
 		0, enqueue.name, enqueue.queue, enqueue.unique_key, task)
 	ON CONFLICT DO NOTHING;
