@@ -1,14 +1,18 @@
-// Bench compares OmniQ on SQLite with other Go task queues on SQLite, and with SQL written by hand. All run in one
-// process, in turns, on files of one disk, with the same driver, journal and durability. It prints Markdown.
+// Bench compares OmniQ with other Go task queues on the same engine, SQLite or Postgres, and with SQL written by hand. All
+// run in one process, in turns, on files of one disk or one server, with the same driver and durability. It prints
+// Markdown.
 //
-//	go run ./internal/bench                              # about ten minutes
+//	go run ./internal/bench                              # on SQLite: about ten minutes
+//	go run ./internal/bench -engine postgres             # on a server that it starts: about five minutes
 //	go run ./internal/bench -quick                       # under 20 s: whether everything works, not how fast
 //	go run ./internal/bench -systems omniq,raw -rounds 3 # some systems only
 //	go run ./internal/bench -dir /mnt/disk -synchronous normal
+//	go run ./internal/bench -engine postgres -url postgres://user@host/database
 //
 // # What is measured
 //
-// A task does nothing and has one integer as its argument. Each measurement has a new file and a system opened anew, and
+// A task does nothing and has one integer as its argument. Each measurement has a new file or schema and a system opened
+// anew, and
 // in each round all systems take a measurement before the next one is begun, in an order that moves on from round to
 // round. The tables have medians of the rounds. OmniQ is compared with a peer round by round, and the ratio is the median
 // of these: what slows the machine for a while slows both.
@@ -18,11 +22,29 @@
 //   - Burn-down: the tasks are queued already, and a worker with 16 places (-workers) runs all. The time ends when the
 //     system has stopped after the last handler, so that everything that it records about a finished task is recorded.
 //     It ends early after -burn-limit, and then counts the handlers until then. A task that was run twice counts once.
+//   - Lease and settle, on Postgres: 4 goroutines lease 100 of the queued tasks at a time and settle them with a result,
+//     by the methods of the backend and by hand. Nothing is run, and there is no worker.
 //   - Latency: tasks come at a fixed rate, each in a goroutine of its own, whether the earlier ones are done or not, to
 //     an idle worker with 16 places. The times are of the call that enqueues, from its begin to the handler's, from its
 //     end to the handler's (less than zero counts as zero), and from its begin to the awaited result.
 //
-// # What each system is set to
+// # What each system is set to on Postgres
+//
+// The driver is pgx for all, with a pool of 70 connections, so that each goroutine that enqueues has one. A server that is
+// started here has its defaults: fsync and synchronous_commit are on. Loggers drop what is below an error.
+//
+//   - OmniQ: postgres.New and NewWorker with their defaults. It records a result of each task, and deletes the task. What
+//     goroutines of one client enqueue at the same time it stores together. A second row has Prefetch(500).
+//   - River: its defaults. It keeps the row of a finished job, and records no result unless a worker gives one. A second
+//     row has the fetch cooldown and the poll interval of River's own bench command, 2 ms and 20 ms, and a third also its
+//     2,000 workers instead of 16.
+//   - Raw: three statements, each for 100 tasks: an insert of arrays, a lease that skips what is locked, and a delete with
+//     an insert of results. It has one index beside the keys, and no priorities, delays, retries, counts or expiry.
+//
+// River is older and has a web interface, periodic and unique jobs and workflows; its rows can be looked at by plain SQL
+// after they have run.
+//
+// # What each system is set to on SQLite
 //
 // The driver is modernc.org/sqlite for all, with journal_mode=WAL, and the synchronous of the -synchronous flag, which is
 // full by default; both are read back. All have OmniQ's cache of 16 MB for each connection, and a busy_timeout of 5 s.
@@ -65,6 +87,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/omniq-go/omniq/internal/pgserver"
 )
 
 // settings are what the flags say.
@@ -78,7 +102,9 @@ type settings struct {
 	latencyTime  time.Duration
 	synchronous  string
 	dir          string
+	engine       engine
 	systems      []system
+	url, server  string // of Postgres, and what it is
 }
 
 func main() {
@@ -102,6 +128,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(s.dir)) }()
+	if s.engine.name == postgresEngine.name {
+		if err := os.Chmod(s.dir, 0o755); err != nil { // the server may be another user's process
+			return err
+		}
+		var end func() error
+		if s.url, s.server, end, err = startServer(ctx, s); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, end()) }()
+	}
 	t := newTable(s)
 	for round := range s.rounds {
 		if err := measureAll(ctx, s, round, t, stderr); err != nil {
@@ -124,7 +160,9 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	flags.DurationVar(&s.latencyTime, "latency-time", 3*time.Second, "for which tasks come at that rate")
 	flags.StringVar(&s.synchronous, "synchronous", "full", "`full` or normal, of every system")
 	flags.StringVar(&s.dir, "dir", "", "where the files go while they are needed (default the system's for temporary files)")
-	names := flags.String("systems", strings.Join(systemNames(), ","), "which to measure")
+	name := flags.String("engine", engines[0].name, "what all are measured on: `sqlite` or postgres")
+	flags.StringVar(&s.url, "url", "", "of the server for -engine postgres (default $"+pgserver.URLVariable+", or one that is started)")
+	names := flags.String("systems", "", "which to measure, separated by commas (default all)")
 	quick := flags.Bool("quick", false, "few tasks and one round, to see whether everything works: sets -n, -rounds, the limits and -latency-time")
 	if err := flags.Parse(args); err != nil {
 		return s, err
@@ -142,12 +180,21 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	if s.synchronous != "full" && s.synchronous != "normal" {
 		return s, fmt.Errorf("-synchronous is %q, want full or normal", s.synchronous)
 	}
+	i := slices.IndexFunc(engines, func(known engine) bool { return known.name == *name })
+	if i < 0 {
+		return s, fmt.Errorf("-engine is %q, want sqlite or postgres", *name)
+	}
+	s.engine = engines[i]
+	if *names == "" {
+		s.systems = s.engine.systems
+		return s, nil
+	}
 	for name := range strings.SplitSeq(*names, ",") {
-		i := slices.IndexFunc(systems, func(known system) bool { return known.name == name })
+		i := slices.IndexFunc(s.engine.systems, func(known system) bool { return known.name == name })
 		if i < 0 {
-			return s, fmt.Errorf("unknown system %q, want some of %s", name, strings.Join(systemNames(), ","))
+			return s, fmt.Errorf("unknown system %q, want some of %s", name, strings.Join(s.engine.systemNames(), ","))
 		}
-		s.systems = append(s.systems, systems[i])
+		s.systems = append(s.systems, s.engine.systems[i])
 	}
 	return s, nil
 }

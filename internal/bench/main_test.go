@@ -6,18 +6,38 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/omniq-go/omniq/internal/pgserver"
 )
 
 func TestQuick(t *testing.T) {
-	dir := t.TempDir()
+	for _, e := range engines {
+		t.Run(e.name, func(t *testing.T) {
+			if e.name == postgresEngine.name && os.Getenv(pgserver.URLVariable) == "" && pgserver.Check() != nil {
+				t.Skip(pgserver.Check())
+			}
+			dir, err := os.MkdirTemp("", "") // not the test's, which is not open to the server's user
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = os.RemoveAll(dir) }()
+			if err := os.Chmod(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			quick(t, e, dir)
+		})
+	}
+}
+
+func quick(t *testing.T, e engine, dir string) {
 	var out bytes.Buffer
-	if err := run(t.Context(), []string{"-quick", "-dir", dir}, &out, t.Output()); err != nil {
+	if err := run(t.Context(), []string{"-quick", "-engine", e.name, "-dir", dir}, &out, t.Output()); err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range systems {
+	for _, s := range e.systems {
 		// Rates, ratios to all but OmniQ, latencies of all that have a call for a task, and settings.
 		want := 4
-		if s.bulk || s.name == systems[0].name {
+		if s.bulk || s.name == e.systems[0].name {
 			want--
 		}
 		if got := strings.Count(out.String(), "\n| "+s.title+" | "); got != want {
@@ -34,7 +54,7 @@ func TestQuick(t *testing.T) {
 
 func TestFlags(t *testing.T) {
 	for _, args := range []string{
-		"-systems nosuch", "-systems omniq,", "-n 0", "-rounds 0", "-workers 0", "-rate 0", "-latency-time 0s",
+		"-systems nosuch", "-engine nosuch", "-engine postgres -systems goqite", "-engine postgres -url nowhere", "-systems omniq,", "-n 0", "-rounds 0", "-workers 0", "-rate 0", "-latency-time 0s",
 		"-synchronous off", "-dir " + os.DevNull, "unexpected", "-nosuch",
 	} {
 		if err := run(t.Context(), strings.Fields(args), t.Output(), t.Output()); err == nil {

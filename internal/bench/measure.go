@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"sync"
@@ -25,6 +24,7 @@ const (
 	startLatency   figure = "call to start"
 	pickUpLatency  figure = "enqueued to start"
 	resultLatency  figure = "call to result"
+	batches        figure = "lease and settle, 4 × 100"
 )
 
 // percentile returns the figure of a percentile of f.
@@ -37,32 +37,33 @@ type sample struct {
 	note   string // what to know about it, if anything
 }
 
-// measurement takes one sample of a system on a new file.
+// measurement takes one sample of a system on a new place.
 type measurement struct {
 	name string
-	take func(ctx context.Context, s settings, sys system, file string) (sample, error)
+	take func(ctx context.Context, s settings, sys system, place string) (sample, error)
 }
 
-var measurements = []measurement{
-	{"enqueue1", func(ctx context.Context, s settings, sys system, file string) (sample, error) {
-		return measureEnqueue(ctx, s, sys, file, 1, enqueueAlone)
-	}},
-	{"enqueue64", func(ctx context.Context, s settings, sys system, file string) (sample, error) {
-		return measureEnqueue(ctx, s, sys, file, 64, enqueueShared)
-	}},
-	{"burndown", measureBurnDown},
-	{"latency", measureLatency},
-}
+var (
+	enqueueOne = measurement{"enqueue1", func(ctx context.Context, s settings, sys system, place string) (sample, error) {
+		return measureEnqueue(ctx, s, sys, place, 1, enqueueAlone)
+	}}
+	enqueueMany = measurement{"enqueue64", func(ctx context.Context, s settings, sys system, place string) (sample, error) {
+		return measureEnqueue(ctx, s, sys, place, 64, enqueueShared)
+	}}
+	burnDownAll   = measurement{"burndown", measureBurnDown}
+	batchesByFour = measurement{"batches", measureBatches}
+	latencies     = measurement{"latency", measureLatency}
+)
 
 // measureAll is one round.
 func measureAll(ctx context.Context, s settings, round int, t *table, progress io.Writer) error {
-	for _, m := range measurements {
+	for _, m := range s.engine.measurements {
 		for i := range s.systems {
 			sys := s.systems[(i+round)%len(s.systems)]
 			runtime.GC() // the garbage of one system is not to be the next one's work
-			file := filepath.Join(s.dir, fmt.Sprintf("%s-%s-%d.db", sys.name, m.name, round))
+			place := s.engine.place(s, fmt.Sprintf("%s-%s-%d", sys.name, m.name, round))
 			began := time.Now()
-			got, err := m.take(ctx, s, sys, file)
+			got, err := m.take(ctx, s, sys, place)
 			if err != nil {
 				return fmt.Errorf("%s: %s: %w", sys.name, m.name, err)
 			}
@@ -74,8 +75,8 @@ func measureAll(ctx context.Context, s settings, round int, t *table, progress i
 }
 
 // measureEnqueue takes the rate of n goroutines that enqueue.
-func measureEnqueue(ctx context.Context, s settings, sys system, file string, goroutines int, f figure) (got sample, err error) {
-	q, err := sys.open(ctx, opening{file, s.synchronous, s.workers, func(int) {}})
+func measureEnqueue(ctx context.Context, s settings, sys system, place string, goroutines int, f figure) (got sample, err error) {
+	q, err := sys.open(ctx, opening{place, s.url, s.synchronous, s.workers, func(int) {}})
 	if err != nil {
 		return got, err
 	}
@@ -133,11 +134,11 @@ func (f *failures) note(what string) string {
 }
 
 // measureBurnDown takes the rate at which queued tasks are run.
-func measureBurnDown(ctx context.Context, s settings, sys system, file string) (got sample, err error) {
+func measureBurnDown(ctx context.Context, s settings, sys system, place string) (got sample, err error) {
 	seen := make([]atomic.Bool, s.tasks)
 	var ran, again atomic.Int64
 	all := make(chan struct{})
-	q, err := sys.open(ctx, opening{file, s.synchronous, s.workers, func(n int) {
+	q, err := sys.open(ctx, opening{place, s.url, s.synchronous, s.workers, func(n int) {
 		switch {
 		case seen[n].Swap(true):
 			again.Add(1)
@@ -179,8 +180,41 @@ func measureBurnDown(ctx context.Context, s settings, sys system, file string) (
 	return got, nil
 }
 
+// measureBatches takes the rate at which 4 goroutines lease and settle 100 tasks at a time, where that can be done by hand.
+func measureBatches(ctx context.Context, s settings, sys system, place string) (got sample, err error) {
+	q, err := sys.open(ctx, opening{place, s.url, s.synchronous, s.workers, func(int) {}})
+	if err != nil {
+		return got, err
+	}
+	defer func() { err = errors.Join(err, q.close()) }()
+	b, ok := q.(batcher)
+	if !ok {
+		return got, nil
+	}
+	if err := q.fill(ctx, s.tasks); err != nil {
+		return got, err
+	}
+	var drains sync.WaitGroup
+	var settled [4]int
+	var errs [4]error
+	began := time.Now()
+	for i := range settled {
+		drains.Go(func() { settled[i], errs[i] = b.drain(ctx, 100) })
+	}
+	drains.Wait()
+	took := time.Since(began)
+	n := 0
+	for _, each := range settled {
+		n += each
+	}
+	if err := errors.Join(errs[:]...); err != nil || n != s.tasks {
+		return got, fmt.Errorf("%d of %d tasks were settled: %w", n, s.tasks, err)
+	}
+	return sample{values: map[figure]float64{batches: perSecond(n, took)}}, nil
+}
+
 // measureLatency takes the latencies of tasks that come at a fixed rate.
-func measureLatency(ctx context.Context, s settings, sys system, file string) (got sample, err error) {
+func measureLatency(ctx context.Context, s settings, sys system, place string) (got sample, err error) {
 	if sys.bulk {
 		return got, nil
 	}
@@ -189,7 +223,7 @@ func measureLatency(ctx context.Context, s settings, sys system, file string) (g
 	times := make([]taskTimes, tasks)
 	var ran atomic.Int64
 	all := make(chan struct{})
-	q, err := sys.open(ctx, opening{file, s.synchronous, s.workers, func(n int) {
+	q, err := sys.open(ctx, opening{place, s.url, s.synchronous, s.workers, func(n int) {
 		if times[n].started.CompareAndSwap(0, time.Now().UnixNano()) && int(ran.Add(1)) == tasks {
 			close(all)
 		}

@@ -4,24 +4,30 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/omniq-go/omniq"
-	"github.com/omniq-go/omniq/backend/sqlite"
 )
 
-func omniqSystem(tuned bool) system {
+// omniqSystem is OmniQ on a backend; opening that also returns what closes it.
+func omniqSystem(set string, tuned bool, backend func(context.Context, opening) (omniq.Backend, func() error, error)) system {
+	s := system{name: "omniq", title: "OmniQ", set: set}
+	prefetch := 0
 	if tuned {
-		return system{
-			name: "omniq-tuned", title: "OmniQ, tuned",
-			set:  "as above, and `Prefetch(500)`",
-			open: func(ctx context.Context, o opening) (queue, error) { return openOmniQ(ctx, o, 500) },
+		s.name, s.title, prefetch = "omniq-tuned", "OmniQ, tuned", 500
+	}
+	s.open = func(ctx context.Context, o opening) (queue, error) {
+		b, closeBackend, err := backend(ctx, o)
+		if err != nil {
+			return nil, err
 		}
+		q, err := openOmniQ(b, closeBackend, o, prefetch)
+		if err != nil {
+			return nil, errors.Join(err, closeBackend())
+		}
+		return q, nil
 	}
-	return system{
-		name: "omniq", title: "OmniQ",
-		set:  "defaults of `sqlite.Open` and `NewWorker`, a result of each task",
-		open: func(ctx context.Context, o opening) (queue, error) { return openOmniQ(ctx, o, 0) },
-	}
+	return s
 }
 
 // omniqArgs are the arguments of omniqTask.
@@ -30,39 +36,29 @@ type omniqArgs struct{ N int }
 var omniqTask = omniq.ReferArgs[omniqArgs, omniq.Void]("noop")
 
 type omniqQueue struct {
-	backend *sqlite.Backend
-	client  *omniq.Client
-	worker  *omniq.Worker
-	working sync.WaitGroup
-	cancel  context.CancelFunc
-	failed  error // read after working
+	backend      omniq.Backend
+	closeBackend func() error
+	client       *omniq.Client
+	worker       *omniq.Worker
+	working      sync.WaitGroup
+	cancel       context.CancelFunc
+	failed       error // read after working
 }
 
-func openOmniQ(ctx context.Context, o opening, prefetch int) (queue, error) {
-	var options []sqlite.Option
-	if o.synchronous == "normal" {
-		options = append(options, sqlite.WithSynchronousNormal())
-	}
-	backend, err := sqlite.Open(o.file, options...)
+func openOmniQ(b omniq.Backend, closeBackend func() error, o opening, prefetch int) (*omniqQueue, error) {
+	client, err := omniq.NewClient(b)
 	if err != nil {
 		return nil, err
 	}
-	q := &omniqQueue{backend: backend}
-	err = checkDatabase(ctx, backend.DB(), o.synchronous)
-	if err == nil {
-		q.client, err = omniq.NewClient(backend)
-	}
-	if err == nil {
-		q.worker, err = omniq.NewWorker(backend, omniq.Concurrency(o.workers), omniq.Prefetch(prefetch), omniq.Logger(quiet),
-			omniq.Handlers(omniq.DefineArgsVoid(omniqTask, func(_ context.Context, args omniqArgs) error {
-				o.handle(args.N)
-				return nil
-			})))
-	}
+	worker, err := omniq.NewWorker(b, omniq.Concurrency(o.workers), omniq.Prefetch(prefetch), omniq.Logger(quiet),
+		omniq.Handlers(omniq.DefineArgsVoid(omniqTask, func(_ context.Context, args omniqArgs) error {
+			o.handle(args.N)
+			return nil
+		})))
 	if err != nil {
-		return nil, errors.Join(err, backend.Close())
+		return nil, err
 	}
-	return q, nil
+	return &omniqQueue{backend: b, closeBackend: closeBackend, client: client, worker: worker}, nil
 }
 
 func (q *omniqQueue) enqueue(ctx context.Context, n int) error {
@@ -119,4 +115,28 @@ func (q *omniqQueue) left(ctx context.Context) (int, error) {
 	return left, err
 }
 
-func (q *omniqQueue) close() error { return q.backend.Close() }
+func (q *omniqQueue) drain(ctx context.Context, batch int) (n int, err error) {
+	keep := time.Hour
+	for {
+		leases, err := q.backend.Lease(ctx, omniq.LeaseRequest{
+			Queues: []string{omniq.DefaultQueue}, Max: batch, Duration: time.Minute, WorkerID: "drain",
+		})
+		if err != nil || len(leases) == 0 {
+			return n, err
+		}
+		settlements := make([]omniq.Settlement, len(leases))
+		for i, l := range leases {
+			settlements[i] = omniq.Settlement{LeaseID: l.LeaseID, Action: omniq.ActionFinish, Result: &omniq.RawResult{
+				TaskID: l.TaskID, Status: omniq.StatusSuccess, ResultData: omniq.Raw("null"), Timestamp: time.Now().UTC(), TTL: &keep,
+				Attempts: l.Attempt,
+			}}
+		}
+		errs, err := q.backend.Settle(ctx, settlements)
+		if err = errors.Join(append(errs, err)...); err != nil {
+			return n, err
+		}
+		n += len(leases)
+	}
+}
+
+func (q *omniqQueue) close() error { return q.closeBackend() }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver"
 	"github.com/riverqueue/river/riverdriver/riversqlite"
 	"github.com/riverqueue/river/rivermigrate"
 )
@@ -34,9 +35,11 @@ type riverArgs struct {
 // Kind is asked for by River.
 func (riverArgs) Kind() string { return "noop" }
 
-type riverQueue struct {
-	db     *sql.DB
-	client *river.Client[*sql.Tx]
+// riverQueue is River on a driver whose transactions are of type T.
+type riverQueue[T any] struct {
+	client  *river.Client[T]
+	pending func(ctx context.Context) (int, error) // jobs that are not completed
+	release func() error
 }
 
 func openRiver(ctx context.Context, o opening, tuned bool) (queue, error) {
@@ -44,22 +47,17 @@ func openRiver(ctx context.Context, o opening, tuned bool) (queue, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := newRiver(ctx, db, o, tuned)
+	client, err := newRiver(ctx, riversqlite.New(db), o, riverConfig(o, tuned))
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return &riverQueue{db, client}, nil
+	pending := func(ctx context.Context) (int, error) {
+		return count(ctx, db, "SELECT count(*) FROM river_job WHERE state <> 'completed'")
+	}
+	return &riverQueue[*sql.Tx]{client, pending, db.Close}, nil
 }
 
-func newRiver(ctx context.Context, db *sql.DB, o opening, tuned bool) (*river.Client[*sql.Tx], error) {
-	driver := riversqlite.New(db)
-	migrator, err := rivermigrate.New(driver, &rivermigrate.Config{Logger: quiet})
-	if err != nil {
-		return nil, err
-	}
-	if _, err := migrator.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
-		return nil, err
-	}
+func riverConfig(o opening, tuned bool) *river.Config {
 	config := &river.Config{
 		Logger:  quiet,
 		Queues:  map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: o.workers}},
@@ -68,6 +66,18 @@ func newRiver(ctx context.Context, db *sql.DB, o opening, tuned bool) (*river.Cl
 	if tuned {
 		config.FetchCooldown, config.FetchPollInterval = 2*time.Millisecond, 20*time.Millisecond
 	}
+	return config
+}
+
+// newRiver makes River's tables and a client.
+func newRiver[T any](ctx context.Context, driver riverdriver.Driver[T], o opening, config *river.Config) (*river.Client[T], error) {
+	migrator, err := rivermigrate.New(driver, &rivermigrate.Config{Logger: quiet, Schema: config.Schema})
+	if err != nil {
+		return nil, err
+	}
+	if _, err := migrator.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
+		return nil, err
+	}
 	river.AddWorker(config.Workers, river.WorkFunc(func(_ context.Context, job *river.Job[riverArgs]) error {
 		o.handle(job.Args.N)
 		return nil
@@ -75,12 +85,12 @@ func newRiver(ctx context.Context, db *sql.DB, o opening, tuned bool) (*river.Cl
 	return river.NewClient(driver, config)
 }
 
-func (q *riverQueue) enqueue(ctx context.Context, n int) error {
+func (q *riverQueue[T]) enqueue(ctx context.Context, n int) error {
 	_, err := q.client.Insert(ctx, riverArgs{n}, nil)
 	return err
 }
 
-func (q *riverQueue) fill(ctx context.Context, n int) error {
+func (q *riverQueue[T]) fill(ctx context.Context, n int) error {
 	const batch = 1000
 	for from := 0; from < n; from += batch {
 		jobs := make([]river.InsertManyParams, 0, batch)
@@ -94,12 +104,10 @@ func (q *riverQueue) fill(ctx context.Context, n int) error {
 	return nil
 }
 
-func (q *riverQueue) start(ctx context.Context) error { return q.client.Start(ctx) }
+func (q *riverQueue[T]) start(ctx context.Context) error { return q.client.Start(ctx) }
 
-func (q *riverQueue) stop(ctx context.Context) error { return q.client.Stop(ctx) }
+func (q *riverQueue[T]) stop(ctx context.Context) error { return q.client.Stop(ctx) }
 
-func (q *riverQueue) left(ctx context.Context) (int, error) {
-	return count(ctx, q.db, "SELECT count(*) FROM river_job WHERE state <> 'completed'")
-}
+func (q *riverQueue[T]) left(ctx context.Context) (int, error) { return q.pending(ctx) }
 
-func (q *riverQueue) close() error { return q.db.Close() }
+func (q *riverQueue[T]) close() error { return q.release() }

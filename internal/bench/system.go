@@ -15,13 +15,14 @@ type system struct {
 
 // opening is what a system is opened with.
 type opening struct {
-	file        string
-	synchronous string
+	place       string      // that nothing is in: a file, or the name of a schema
+	url         string      // of the server that the schema is for, if any
+	synchronous string      // of SQLite
 	workers     int         // handlers at once
 	handle      func(n int) // what the handlers do
 }
 
-// queue is a system that was opened on a file of its own.
+// queue is a system that was opened on a place of its own.
 type queue interface {
 	// enqueue enqueues task n by the call for a single task. It is safe for concurrent use.
 	enqueue(ctx context.Context, n int) error
@@ -36,28 +37,34 @@ type queue interface {
 	close() error
 }
 
+// batcher is a queue whose tasks can be leased and settled by hand.
+type batcher interface {
+	// drain leases so many tasks at a time and settles them with a result, until there are none. It is safe for concurrent
+	// use, and returns how many it has settled.
+	drain(ctx context.Context, batch int) (int, error)
+}
+
 // waiter is a queue that has results.
 type waiter interface {
 	// enqueueAndWait calls enqueued as soon as it has enqueued task n, and returns once it has the result.
 	enqueueAndWait(ctx context.Context, n int, enqueued func()) error
 }
 
-// systems stand in the order of the table. OmniQ comes first: the others are compared with it.
-var systems = []system{
-	omniqSystem(false),
-	omniqSystem(true),
-	backliteSystem(false),
-	backliteSystem(true),
-	goqiteSystem(goqitePoll),
-	goqiteSystem(goqiteFastPoll),
-	riverSystem(false),
-	riverSystem(true),
-	rawSystem,
+// engine is what the systems that are compared have in common.
+type engine struct {
+	name string
+	// systems stand in the order of the table. OmniQ comes first: the others are compared with it.
+	systems      []system
+	measurements []measurement
+	heading      func(s settings) string // what all are set to
+	place        func(s settings, name string) string
 }
 
-func systemNames() []string {
-	names := make([]string, len(systems))
-	for i, s := range systems {
+var engines = []engine{sqliteEngine, postgresEngine}
+
+func (e engine) systemNames() []string {
+	names := make([]string, len(e.systems))
+	for i, s := range e.systems {
 		names[i] = s.name
 	}
 	return names

@@ -40,8 +40,8 @@ func (t *table) add(sys system, got sample) {
 func (t *table) write(w io.Writer) error {
 	var b bytes.Buffer
 	s := t.settings
-	fmt.Fprintf(&b, "Medians of %d rounds; %d tasks, %d workers; journal_mode=WAL, synchronous=%s; %s, %s/%s, %d CPUs.\n",
-		s.rounds, s.tasks, s.workers, strings.ToUpper(s.synchronous), runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0))
+	fmt.Fprintf(&b, "Medians of %d rounds; %d tasks, %d workers; %s; %s, %s/%s, %d CPUs.\n",
+		s.rounds, s.tasks, s.workers, s.engine.heading(s), runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0))
 	t.writeRates(&b)
 	t.writeRatios(&b)
 	t.writeLatencies(&b)
@@ -50,9 +50,21 @@ func (t *table) write(w io.Writer) error {
 	return err
 }
 
-var rates = []figure{enqueueAlone, enqueueShared, burnDown}
+// rates are the figures in tasks a second that were measured.
+func (t *table) rates() (rates []figure) {
+	for _, f := range []figure{enqueueAlone, enqueueShared, burnDown, batches} {
+		for _, sys := range t.settings.systems {
+			if len(t.values[sys.name][f]) > 0 {
+				rates = append(rates, f)
+				break
+			}
+		}
+	}
+	return rates
+}
 
 func (t *table) writeRates(b *bytes.Buffer) {
+	rates := t.rates()
 	row(b, "\ntasks a second", names(rates)...)
 	rule(b, len(rates))
 	for _, sys := range t.settings.systems {
@@ -71,14 +83,15 @@ func (t *table) writeRates(b *bytes.Buffer) {
 
 // writeRatios compares OmniQ with the others, if it was measured.
 func (t *table) writeRatios(b *bytes.Buffer) {
-	own := t.values[systems[0].name]
+	first := t.settings.engine.systems[0].name
+	own, rates := t.values[first], t.rates()
 	if len(own) == 0 || len(t.settings.systems) < 2 {
 		return
 	}
 	row(b, "\nOmniQ compared with, median (least to greatest)", names(rates)...)
 	rule(b, len(rates))
 	for _, sys := range t.settings.systems {
-		if sys.name == systems[0].name {
+		if sys.name == first {
 			continue
 		}
 		cells := make([]string, len(rates))
@@ -87,7 +100,9 @@ func (t *table) writeRatios(b *bytes.Buffer) {
 			for round, v := range t.values[sys.name][f] {
 				ratios = append(ratios, own[f][round]/v)
 			}
-			cells[i] = fmt.Sprintf("%.2f (%.2f to %.2f)", median(ratios), slices.Min(ratios), slices.Max(ratios))
+			if cells[i] = "–"; len(ratios) > 0 {
+				cells[i] = fmt.Sprintf("%.2f (%.2f to %.2f)", median(ratios), slices.Min(ratios), slices.Max(ratios))
+			}
 		}
 		row(b, sys.title, cells...)
 	}

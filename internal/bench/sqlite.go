@@ -7,13 +7,52 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 
 	_ "modernc.org/sqlite" // the driver of all systems
+
+	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/backend/sqlite"
 )
 
 // quiet is the logger of all systems: what is no error would cost time, and hide errors.
 var quiet = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+
+var sqliteEngine = engine{
+	name: "sqlite",
+	systems: []system{
+		omniqSystem("defaults of `sqlite.Open` and `NewWorker`, a result of each task", false, openSQLite),
+		omniqSystem("as above, and `Prefetch(500)`", true, openSQLite),
+		backliteSystem(false),
+		backliteSystem(true),
+		goqiteSystem(goqitePoll),
+		goqiteSystem(goqiteFastPoll),
+		riverSystem(false),
+		riverSystem(true),
+		rawSystem,
+	},
+	measurements: []measurement{enqueueOne, enqueueMany, burnDownAll, latencies},
+	heading: func(s settings) string {
+		return "modernc.org/sqlite, journal_mode=WAL, synchronous=" + strings.ToUpper(s.synchronous)
+	},
+	place: func(s settings, name string) string { return filepath.Join(s.dir, name+".db") },
+}
+
+func openSQLite(ctx context.Context, o opening) (omniq.Backend, func() error, error) {
+	var options []sqlite.Option
+	if o.synchronous == "normal" {
+		options = append(options, sqlite.WithSynchronousNormal())
+	}
+	backend, err := sqlite.Open(o.place, options...)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := checkDatabase(ctx, backend.DB(), o.synchronous); err != nil {
+		return nil, nil, errors.Join(err, backend.Close())
+	}
+	return backend, backend.Close, nil
+}
 
 // openDatabase opens a file in the way that is the same for all systems. Parameters are added to the data source name.
 func openDatabase(ctx context.Context, o opening, connections int, parameters ...string) (*sql.DB, error) {
@@ -21,7 +60,7 @@ func openDatabase(ctx context.Context, o opening, connections int, parameters ..
 		"_pragma=busy_timeout(5000)", "_pragma=journal_mode(WAL)", "_pragma=synchronous(" + o.synchronous + ")",
 		"_pragma=cache_size(-16000)", // as OmniQ has: SQLite's own 2 MB would be a handicap for the others
 	}, parameters...)
-	db, err := sql.Open("sqlite", "file:"+o.file+"?"+strings.Join(parameters, "&"))
+	db, err := sql.Open("sqlite", "file:"+o.place+"?"+strings.Join(parameters, "&"))
 	if err != nil {
 		return nil, err
 	}
