@@ -54,7 +54,8 @@ const leaseTasks = `WITH
 	{events:, noted AS (
 		INSERT INTO {s}.events (until, at, task_id, type, attempt, queue, worker)
 		SELECT {until}, {now}, id, 2, attempt, queue, nullif($4, '') FROM leased):events}
-	SELECT id, queue, rank, due, seq, attempt, wake, task FROM leased`
+	SELECT id, queue, rank, due, seq, attempt, wake, task, (extract(epoch FROM clock_timestamp() - {now}) * 1000000)::bigint
+	FROM leased`
 
 // Lease implements [omniq.TaskQueue].
 func (b *Backend) Lease(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Lease, error) {
@@ -117,7 +118,7 @@ func (b *Backend) lease(ctx context.Context, r *omniq.LeaseRequest) (leases []om
 	defer stop()
 	bound, cancel := bounded(lingering)
 	defer cancel()
-	began := time.Now()
+	var took int64 // microseconds of the statement
 	err = b.write(bound, func() []stmt {
 		got, moved = nil, nil
 		return []stmt{
@@ -129,7 +130,7 @@ func (b *Backend) lease(ctx context.Context, r *omniq.LeaseRequest) (leases []om
 				row: func(row scanner) error {
 					got = append(got, leased{})
 					l := &got[len(got)-1]
-					return row.Scan((*[16]byte)(&l.id), &l.queue, &l.rank, &l.due, &l.seq, &l.attempt, &l.expires, &l.envelope)
+					return row.Scan((*[16]byte)(&l.id), &l.queue, &l.rank, &l.due, &l.seq, &l.attempt, &l.expires, &l.envelope, &took)
 				},
 			},
 		}
@@ -140,7 +141,7 @@ func (b *Backend) lease(ctx context.Context, r *omniq.LeaseRequest) (leases []om
 		}
 		return nil, nil, err
 	}
-	b.floors.handed(got, time.Since(began), raised)
+	b.floors.handed(got, time.Duration(took)*time.Microsecond, raised)
 	b.moved(moved)
 	if len(got) == 0 && raised {
 		b.floors.drop(r.Queues)
