@@ -149,7 +149,7 @@ func (b *Backend) Cancel(ctx context.Context, ids []uuid.UUID) ([]error, error) 
 		if err != nil {
 			return err
 		}
-		stmts := []stmt{stmt{sql: b.sql.of(replaceResults), args: finish.args[:1]}, finish}
+		stmts := []stmt{{sql: b.sql.of(replaceResults), args: finish.args[:1]}, finish}
 		if len(names) > 0 {
 			stmts = append(stmts, stmt{sql: b.sql.of(revokeLeases), args: []any{names, tasks, tokens, untils}})
 		}
