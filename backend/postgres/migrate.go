@@ -22,6 +22,9 @@ const oldest = 130000
 // do so, too, unless [WithoutMigration] is given. Several processes may do it at once: an advisory lock lets one do the
 // work. What a newer version has migrated is an [ErrSchema]. While a newer version is rolled out, what is open goes on,
 // unless the change log says otherwise.
+//
+// A user who only works with a schema needs USAGE on it, SELECT, INSERT, UPDATE and DELETE on its tables, and USAGE on its
+// sequences.
 func Migrate(ctx context.Context, pool *pgxpool.Pool, opts ...Option) error {
 	c, err := newConfig(opts)
 	if err != nil {

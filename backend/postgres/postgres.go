@@ -25,8 +25,9 @@
 // One connection of each process listens for what others do: tasks that are ready, results, cancelled tasks, events.
 // Processes tell each other by NOTIFY in a transaction of its own, at most once in 5 ms, because NOTIFY takes a lock of
 // the whole database until its transaction ends. It is polled besides, see [WithPollInterval], for what may be lost:
-// while the connection is down, or a process dies between a commit and its message. A task that is enqueued in a
-// caller's transaction is announced by it when it commits.
+// while the connection is down, or a process dies between a commit and its message. A task that is enqueued in a caller's
+// transaction is announced by it when it commits. The connection says something every 10 s: an idle_session_timeout of
+// the database is to be longer.
 //
 // # Under an old snapshot
 //
@@ -163,8 +164,9 @@ func newConfig(opts []Option) (config, error) {
 }
 
 // Open connects to the database of the URL, or of the keywords and values that pgx understands, and migrates the schema.
-// The pool is the backend's own; its size is in the URL: pool_max_conns. The call blocks until the database has answered
-// or ctx has ended. It fails with [omniq.ErrInvalid] if the URL or an option cannot be, and with [ErrSchema].
+// The pool is the backend's own; its size is in the URL: pool_max_conns. A call takes a connection only while the database
+// works for it, not while it waits. Opening blocks until the database has answered or ctx has ended. It fails with
+// [omniq.ErrInvalid] if the URL or an option cannot be, and with [ErrSchema].
 func Open(ctx context.Context, url string, opts ...Option) (*Backend, error) {
 	c, err := newConfig(opts)
 	if err != nil {

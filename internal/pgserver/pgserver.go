@@ -152,9 +152,11 @@ func (s *Server) start(ctx context.Context) error {
 	return s.ready(ctx)
 }
 
-// watch starts a process that ends the server when this one has ended, in whatever way: its input ends then.
+// watch starts a process that ends the server, and removes its directory, when this process has ended without Close, in
+// whatever way: its input ends then.
 func (s *Server) watch() (err error) {
-	s.watchdog = exec.Command("sh", "-c", `read -r _; kill -QUIT "$0" 2>/dev/null`, strconv.Itoa(s.server.Process.Pid))
+	const script = `read -r _; kill -QUIT "$0"; while kill -0 "$0"; do sleep 0.1; done; rm -rf "$1"`
+	s.watchdog = exec.Command("sh", "-c", script, strconv.Itoa(s.server.Process.Pid), s.dir)
 	if s.lifeline, err = s.watchdog.StdinPipe(); err != nil {
 		return err
 	}
