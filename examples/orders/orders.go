@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/backend/postgres"
 	"github.com/omniq-go/omniq/backend/sqlite"
 )
 
@@ -24,5 +25,5 @@ func Config() (omniq.Config, error) {
 
 // Open opens the queue. These programs can use no engine in memory: they are two processes.
 func Open(ctx context.Context, config omniq.Config) (omniq.Backend, error) {
-	return config.Open(ctx, sqlite.Engine)
+	return config.Open(ctx, sqlite.Engine, postgres.Engine)
 }

@@ -1,34 +1,30 @@
 // Quickstart computes digests of files, one task for each.
 //
-//	go run ./examples/quickstart [-algorithm sha256] [-workers N] [-all] [-db file] [-resume] [-events] [path ...]
+//	go run ./examples/quickstart [-algorithm sha256] [-workers N] [-all] [-resume] [-events] [path ...]
+//	go run ./examples/quickstart -backend postgres://user@host/database -processes 4 [flags] [path ...]
 //
 // It takes the regular files at and below the paths, by default the current directory. Below a path it passes over
 // directories named .git, links, devices and the like, and says how many. The exit status is 1 if a path or a file could
 // not be read.
 //
-// The queue is in a file. Killed in the middle, the same command with -resume finishes what was left.
+// The queue is in a file, unless -backend or OMNIQ_BACKEND_URL names another place. Killed in the middle, the same
+// command with -resume finishes what was left. With -processes other processes do the work, and any of them may be
+// killed, too.
 package main
 
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
-	"runtime"
-	"slices"
-	"strings"
 	"sync"
 	"syscall"
-	"time"
 
 	"golang.org/x/term"
 
 	"github.com/omniq-go/omniq"
-	"github.com/omniq-go/omniq/examples/quickstart/digest"
 	"github.com/omniq-go/omniq/examples/quickstart/tasks"
 )
 
@@ -38,78 +34,44 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// maxWorkers is about how many files a process may have open on most systems.
-const maxWorkers = 1000
-
 // run is the program. It returns the exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	flags := flag.NewFlagSet("quickstart", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.Usage = func() {
-		fmt.Fprintln(stderr, "usage: quickstart [flags] [path ...]")
-		fmt.Fprintln(stderr, "Digests of the regular files at and below the paths, by default the current directory.")
-		fmt.Fprintln(stderr, "Below a path, directories named .git, links, devices and the like are passed over and counted.")
-		flags.PrintDefaults()
+	j, status := parse(args, stderr)
+	if j == nil {
+		return status
 	}
-	algorithm := flags.String("algorithm", "sha256", "one of "+strings.Join(digest.Algorithms(), ", "))
-	workers := flags.Int("workers", runtime.NumCPU(), fmt.Sprintf("how many files to read at once, 1 to %d", maxWorkers))
-	all := flags.Bool("all", false, "list every file at the end, not just the first 20")
-	db := flags.String("db", "", "the file that the queue is kept in (default: one in the user's cache directory)")
-	resume := flags.Bool("resume", false, "go on with the last run of the same paths and algorithm, where it was stopped or killed")
-	events := flags.Bool("events", false, "print what happens to each task")
-	switch err := flags.Parse(args); {
-	case errors.Is(err, flag.ErrHelp):
-		return 0
+	failed := false
+	err := j.check()
+	switch {
 	case err != nil:
-		return 2
-	}
-	paths := flags.Args()
-	if i := slices.IndexFunc(paths, func(path string) bool { return strings.HasPrefix(path, "-") }); i > 0 {
-		fmt.Fprintf(stderr, "quickstart: %s stands behind %s: flags go before the paths; a file of that name is ./%[1]s\n",
-			printable(paths[i]), printable(paths[0]))
-		return 2
-	}
-	if len(paths) == 0 {
-		paths = []string{"."}
-	}
-
-	r := newReport(stdout, stderr, isTerminal(stderr))
-	err := digest.CheckAlgorithm(*algorithm)
-	if err == nil && (*workers < 1 || *workers > maxWorkers) {
-		err = fmt.Errorf("-workers is %d, want 1 to %d", *workers, maxWorkers)
-	}
-	if err == nil {
-		job := assignment{
-			paths: paths, algorithm: *algorithm, workers: *workers, db: *db, resume: *resume, events: *events,
-		}
-		err = errors.Join(process(ctx, job, r), r.print(*all))
+	case j.worker != "":
+		err = joinQueue(ctx, j)
+	default:
+		failed, err = digests(ctx, j, stdout, stderr)
 	}
 	if err != nil {
 		fmt.Fprintln(stderr, "quickstart:", err)
 	}
-	if err != nil || r.failed > 0 {
+	if err != nil || failed {
 		return 1
 	}
 	return 0
 }
 
-// assignment is what the command line asks for.
-type assignment struct {
-	paths          []string
-	algorithm      string
-	workers        int
-	db             string // empty for the default
-	resume, events bool
+// digests opens the backend, does the work and prints what came of it. It tells whether some file has no digest.
+func digests(ctx context.Context, j *assignment, stdout, stderr io.Writer) (failed bool, err error) {
+	backend, err := openBackend(ctx, j.backend, j.processes > 0)
+	if err != nil {
+		return false, err
+	}
+	r := newReport(stdout, stderr, isTerminal(stderr))
+	err = errors.Join(process(ctx, backend, j, r), backend.Close(), r.print(j.all))
+	return r.failed > 0, err
 }
 
 // process makes a task of each file, runs the tasks, and reports what becomes of them. It returns what kept it from
 // going on; which files could not be read is in the report.
-func process(ctx context.Context, j assignment, r *report) (err error) {
-	backend, err := openQueue(j.db)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, backend.Close()) }()
+func process(ctx context.Context, backend omniq.Backend, j *assignment, r *report) error {
 	client, err := omniq.NewClient(backend)
 	if err != nil {
 		return err
@@ -118,14 +80,18 @@ func process(ctx context.Context, j assignment, r *report) (err error) {
 	if err != nil {
 		return err
 	}
-	worker, err := newWorker(backend, queue, j.workers)
-	if err != nil {
-		return err
+	work := func(ctx context.Context) error { return runProcesses(ctx, j, queue, r) }
+	if j.processes == 0 {
+		worker, err := newWorker(backend, queue, j.workers)
+		if err != nil {
+			return err
+		}
+		work = worker.Run
 	}
 
 	working, stop := context.WithCancelCause(ctx)
 	var running sync.WaitGroup
-	running.Go(func() { stop(worker.Run(working)) }) // without a worker there is nothing to wait for
+	running.Go(func() { stop(work(working)) }) // without a worker there is nothing to wait for
 	cursor := omniq.CursorLatest
 	if j.events {
 		for _, err := range client.Events(working, &cursor) { // from here on, whenever the goroutine begins
@@ -141,26 +107,21 @@ func process(ctx context.Context, j assignment, r *report) (err error) {
 	if err == nil {
 		err = collect(working, jobs, r)
 	}
+	if working.Err() != nil {
+		err = context.Cause(working)
+	}
 	stop(nil)
 	running.Wait()
 	if j.events { // the last ones
 		r.follow(client.Events(context.WithoutCancel(ctx), &cursor), queue)
 	}
 	if ctx.Err() != nil {
-		return fmt.Errorf("stopped before the end: %w; the same command with -resume goes on", context.Cause(ctx))
+		err = context.Cause(ctx)
+	}
+	if err != nil && backend.Capabilities().Durable {
+		return fmt.Errorf("stopped before the end: %w; the same command with -resume goes on", err)
 	}
 	return err
-}
-
-// newWorker binds the function to its task.
-func newWorker(backend omniq.Backend, queue string, workers int) (*omniq.Worker, error) {
-	return omniq.NewWorker(backend,
-		omniq.Queues(queue),
-		omniq.Handlers(omniq.Define(tasks.Digest, digest.File)),
-		omniq.Concurrency(workers),
-		omniq.LeaseDuration(5*time.Second),          // how long -resume waits for what a killed process was reading
-		omniq.ShutdownTimeout(0),                    // Ctrl-C does not wait for a big file
-		omniq.Logger(slog.New(slog.DiscardHandler))) // failures are in the results
 }
 
 // job is a file and its task.
@@ -171,7 +132,7 @@ type job struct {
 
 // enqueue makes a task of each file, a batch of them in one call of the backend.
 // A file that has one already, because of -resume, keeps it.
-func enqueue(ctx context.Context, client *omniq.Client, queue string, a assignment, r *report) ([]job, error) {
+func enqueue(ctx context.Context, client *omniq.Client, queue string, a *assignment, r *report) ([]job, error) {
 	const batchSize = 100
 	var jobs []job
 	var batch []omniq.Task[tasks.Path, tasks.Options]
@@ -218,6 +179,9 @@ func collect(ctx context.Context, jobs []job, r *report) error {
 		summary, err := j.handle.Wait(ctx) // a tasks.Summary
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
+		}
+		if _, ended := errors.AsType[*omniq.TaskError](err); err != nil && !ended {
+			return err // it is the backend that failed, and not the task
 		}
 		r.ended(j.file, summary, err)
 	}

@@ -6,40 +6,40 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/backend/memory"
+	"github.com/omniq-go/omniq/backend/postgres"
 	"github.com/omniq-go/omniq/backend/sqlite"
 )
 
 // keep is for how long a run can be resumed.
 const keep = 24 * time.Hour
 
-// openQueue opens the file, or the default one if it is empty.
-func openQueue(file string) (*sqlite.Backend, error) {
-	if file == "" {
-		dir, err := os.UserCacheDir()
-		if err != nil {
-			return nil, fmt.Errorf("there is no cache directory for the queue: %w; give a file with -db", err)
-		}
-		dir = filepath.Join(dir, "omniq")
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return nil, fmt.Errorf("%w; give a file for the queue with -db", err)
-		}
-		file = filepath.Join(dir, "quickstart.db")
+// openBackend opens one of the engines that this program brings, with events. It must be one for several processes if it
+// is to be shared.
+func openBackend(ctx context.Context, url string, shared bool) (omniq.Backend, error) {
+	const patience = 15 * time.Second
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("the database has not answered for %v", patience))
+	defer cancel()
+	config := omniq.DefaultConfig()
+	config.BackendURL, config.Events = url, time.Hour
+	backend, err := config.Open(ctx, memory.Engine, sqlite.Engine, postgres.Engine)
+	if err == nil && shared && !backend.Capabilities().Shared {
+		return nil, errors.Join(fmt.Errorf("%s is inside of one process, and others cannot work what is there", url), backend.Close())
 	}
-	return sqlite.Open(file, sqlite.WithEvents(time.Hour))
+	return backend, err
 }
 
-// Each run has a queue of its own in the file, so that any number of them can go on at once. The queue's name begins
+// Each run has a queue of its own in the backend, so that any number of them can go on at once. The queue's name begins
 // with what the run does, and ends with when it began.
 
 // chooseQueue returns the name of a new run's queue, or with -resume that of the last one that did the same.
-func chooseQueue(ctx context.Context, client *omniq.Client, a assignment, r *report) (string, error) {
+func chooseQueue(ctx context.Context, client *omniq.Client, a *assignment, r *report) (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
 		return "", err

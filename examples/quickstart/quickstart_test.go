@@ -96,6 +96,12 @@ func TestBadInput(t *testing.T) {
 		{"a link to nowhere", []string{nowhere, good}, 1, nowhere + ": no such file or directory", true},
 		{"a name that is not UTF-8", []string{bytesName, good}, 1, `not \xff utf-8": the name is not UTF-8`, true},
 		{"no worker", []string{"-workers", "0", good}, 1, "-workers is 0, want 1 to 1000", false},
+		{"too many workers", []string{"-workers", "1001", good}, 1, "-workers is 1001, want 1 to 1000", false},
+		{"fewer processes than none", []string{"-processes", "-1", good}, 1, "-processes is -1, want 0 to 100", false},
+		{"two queues", []string{"-backend", "memory:", good}, 2, "-backend and -db both say where the queue is", false},
+		{"a queue that other processes cannot see", []string{"-db", "", "-backend", "memory:", "-processes", "2", good}, 1, "memory: is inside of one process", false},
+		{"a queue of no engine", []string{"-db", "", "-backend", "mysql://host", good}, 1, `can open the schemes ["memory" "sqlite" "postgres" "postgresql"] only`, false},
+		{"a worker process with files", []string{"-worker", "q", good}, 2, "its files are those of the queue", false},
 		{"a flag that nobody knows", []string{"-x", good}, 2, "flag provided but not defined: -x", false},
 	}
 	for _, tt := range tests {
@@ -157,6 +163,31 @@ func TestHelp(t *testing.T) {
 	assert.Contains(t, errs, "one of md5, sha1, sha256, sha512")
 }
 
+// The flags come before the environment, and that before the file in the cache directory.
+func TestWhereTheQueueIs(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	tests := []struct {
+		name string
+		env  string
+		args []string
+		want string
+	}{
+		{"nothing is said", "", nil, "sqlite:" + filepath.Join(os.Getenv("XDG_CACHE_HOME"), "omniq", "quickstart.db")},
+		{"by the environment", "memory:", nil, "memory:"},
+		{"by a flag", "memory:", []string{"-backend", "sqlite:x.db"}, "sqlite:x.db"},
+		{"by the short one", "memory:", []string{"-db", "x.db"}, "sqlite:x.db"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Setenv("OMNIQ_BACKEND_URL", tt.env)
+			j, _ := parse(tt.args, os.Stderr)
+			require.NotNil(t, j)
+			require.NoError(t, j.check())
+			assert.Equal(t, tt.want, j.backend)
+		})
+	}
+}
+
 // Where nobody looks on, there are plain lines: a log can keep them.
 func TestPlainOutput(t *testing.T) {
 	dir := t.TempDir()
@@ -174,8 +205,8 @@ func TestBar(t *testing.T) {
 	var out, errs bytes.Buffer
 	r := newReport(&out, &errs, true)
 	file := write(t, t.TempDir(), "x", "x")
-	require.NoError(t, process(t.Context(), assignment{
-		paths: []string{file, "missing"}, algorithm: "md5", workers: 1, db: filepath.Join(t.TempDir(), "queue.db"),
+	require.NoError(t, process(t.Context(), memory.New(), &assignment{
+		paths: []string{file, "missing"}, algorithm: "md5", workers: 1,
 	}, r))
 	require.NoError(t, r.print(false))
 	assert.Contains(t, errs.String(), "digests   0% |")
@@ -224,7 +255,7 @@ func TestMain(m *testing.M) {
 // Killed in the middle, it goes on where it was.
 func TestKilled(t *testing.T) {
 	dir, db := t.TempDir(), filepath.Join(t.TempDir(), "queue.db")
-	for i := range 2000 {
+	for i := range 800 {
 		write(t, dir, strconv.Itoa(i), "x\n")
 	}
 	self, err := os.Executable()
@@ -250,11 +281,11 @@ func TestKilled(t *testing.T) {
 	_, err = fmt.Sscanf(errs.String(), "%d files were already done", &already)
 	require.NoError(t, err, errs.String())
 	assert.GreaterOrEqual(t, already, done)
-	assert.Contains(t, out.String(), "2000 files, 4000 bytes, 2000 lines; 0 failed, ")
+	assert.Contains(t, out.String(), "800 files, 1600 bytes, 800 lines; 0 failed, ")
 
 	errs.Reset()
 	require.Zero(t, run(t.Context(), []string{"-db", db, "-resume", dir}, &out, &errs), errs.String())
-	assert.Contains(t, errs.String(), "2000 files were already done, 0 left\n")
+	assert.Contains(t, errs.String(), "800 files were already done, 0 left\n")
 	errs.Reset()
 	require.Equal(t, 1, run(t.Context(), []string{"-db", db, "-resume", "-algorithm", "md5", dir}, &out, &errs))
 	assert.Contains(t, errs.String(), "there is no run of these paths and this algorithm to resume")
@@ -268,6 +299,21 @@ func TestQueueThatCannotBeOpened(t *testing.T) {
 	status, _, errs = quickstart(t, "-db", file, t.TempDir())
 	assert.Equal(t, 1, status)
 	assert.Contains(t, errs, file)
+}
+
+// When it is the backend that fails, the run ends: no file has failed by that.
+func TestBackendFails(t *testing.T) {
+	backend := memory.New()
+	client, err := omniq.NewClient(backend)
+	require.NoError(t, err)
+	var out, errs bytes.Buffer
+	r := newReport(&out, &errs, false)
+	a := &assignment{paths: []string{write(t, t.TempDir(), "x", "x")}, algorithm: "md5"}
+	jobs, err := enqueue(t.Context(), client, "q", a, r)
+	require.NoError(t, err)
+	require.NoError(t, backend.Close())
+	require.ErrorIs(t, collect(t.Context(), jobs, r), omniq.ErrClosed)
+	assert.Zero(t, r.failed)
 }
 
 // A digest in work ends with its context.
@@ -288,7 +334,7 @@ func TestFileThatGoesAway(t *testing.T) {
 	require.NoError(t, err)
 	var out, errs bytes.Buffer
 	r := newReport(&out, &errs, false)
-	jobs, err := enqueue(t.Context(), client, "q", assignment{paths: []string{dir}, algorithm: "md5"}, r)
+	jobs, err := enqueue(t.Context(), client, "q", &assignment{paths: []string{dir}, algorithm: "md5"}, r)
 	require.NoError(t, err)
 	require.Len(t, jobs, 2)
 	require.NoError(t, os.Remove(gone))

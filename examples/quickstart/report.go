@@ -8,6 +8,7 @@ import (
 	"iter"
 	"strconv"
 	"strings"
+	"sync"
 	"text/tabwriter"
 	"time"
 
@@ -20,7 +21,8 @@ import (
 // report shows how the work goes on, and at the end what came of it.
 type report struct {
 	stdout, stderr io.Writer
-	terminal       bool // a person is looking on
+	terminal       bool       // a person is looking on
+	mu             sync.Mutex // of stderr and the bar
 	bar            *progressbar.ProgressBar
 	started        time.Time
 	tasks, done    int   // how many there are, and how many of them have ended
@@ -44,6 +46,8 @@ func newReport(stdout, stderr io.Writer, terminal bool) *report {
 
 // draw begins a progress bar, if somebody can see it. A number of -1 is not known yet.
 func (r *report) draw(what string, n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.terminal {
 		r.bar = progressbar.NewOptions(n,
 			progressbar.OptionSetWriter(r.stderr),
@@ -59,22 +63,31 @@ func (r *report) draw(what string, n int) {
 
 // step moves the bar. One that cannot be drawn is no reason to stop.
 func (r *report) step(n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.bar != nil {
 		_ = r.bar.Add(n)
 	}
 }
 
-// clear takes the bar away, to be drawn again with the next step.
-func (r *report) clear() {
+// Write takes the bar away, to be drawn again with the next step, and writes a message where it was. The messages come
+// from here and, if there are any, from the worker processes.
+func (r *report) Write(message []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.bar != nil {
 		_ = r.bar.Clear()
 	}
+	return r.stderr.Write(message)
 }
+
+// clear takes the bar away.
+func (r *report) clear() { _, _ = r.Write(nil) }
 
 // resumed says how many tasks of the last run had ended, and how many are left of those that were enqueued.
 func (r *report) resumed(already, left int) {
 	r.already = already
-	fmt.Fprintf(r.stderr, "%s already done, %d left\n", verb(already, "file"), left)
+	fmt.Fprintf(r, "%s already done, %d left\n", verb(already, "file"), left)
 }
 
 // follow prints the events of a queue as they come.
@@ -107,7 +120,7 @@ func (r *report) begin(files int) {
 	r.clear()
 	r.draw("digests", files)
 	if !r.terminal {
-		fmt.Fprintf(r.stderr, "%s found\n", count(files, "file"))
+		fmt.Fprintf(r, "%s found\n", count(files, "file"))
 	}
 }
 
@@ -123,7 +136,7 @@ func (r *report) ended(file string, s tasks.Summary, err error) {
 	r.done++
 	r.step(1)
 	if !r.terminal && r.done%1000 == 0 {
-		fmt.Fprintf(r.stderr, "%d of %d done\n", r.done, r.tasks)
+		fmt.Fprintf(r, "%d of %d done\n", r.done, r.tasks)
 	}
 }
 
@@ -137,8 +150,7 @@ func (r *report) fail(file string, err error) {
 	if _, cause, ok := strings.Cut(message, " "+file+": "); ok {
 		message = cause // "open FILE: cause" names the file, too
 	}
-	r.clear()
-	fmt.Fprintf(r.stderr, "quickstart: %s: %s\n", printable(file), message)
+	fmt.Fprintf(r, "quickstart: %s: %s\n", printable(file), message)
 }
 
 // print writes the table and the totals.

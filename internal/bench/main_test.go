@@ -54,8 +54,9 @@ func quick(t *testing.T, e engine, dir string) {
 
 func TestFlags(t *testing.T) {
 	for _, args := range []string{
-		"-systems nosuch", "-engine nosuch", "-engine postgres -systems goqite", "-engine postgres -url nowhere", "-systems omniq,", "-n 0", "-rounds 0", "-workers 0", "-rate 0", "-latency-time 0s",
-		"-synchronous off", "-dir " + os.DevNull, "unexpected", "-nosuch",
+		"-systems nosuch", "-engine nosuch", "-engine postgres -systems goqite", "-engine postgres -url nowhere",
+		"-engine postgres -synchronous normal", "-url postgres://127.0.0.1/", "-systems omniq,", "-n 0", "-rounds 0", "-workers 0",
+		"-rate 0", "-latency-time 0s", "-synchronous off", "-dir " + os.DevNull, "unexpected", "-nosuch",
 	} {
 		if err := run(t.Context(), strings.Fields(args), t.Output(), t.Output()); err == nil {
 			t.Errorf("%s: no error", args)

@@ -76,28 +76,38 @@ func measureAll(ctx context.Context, s settings, round int, t *table, progress i
 
 // measureEnqueue takes the rate of n goroutines that enqueue.
 func measureEnqueue(ctx context.Context, s settings, sys system, place string, goroutines int, f figure) (got sample, err error) {
-	q, err := sys.open(ctx, opening{place, s.url, s.synchronous, s.workers, func(int) {}})
+	q, err := sys.open(ctx, s.opening(place, func(int) {}))
 	if err != nil {
 		return got, err
 	}
 	defer func() { err = errors.Join(err, q.close()) }()
-	began := time.Now()
 	if sys.bulk {
+		began := time.Now()
 		err := q.fill(ctx, s.tasks)
 		return sample{values: map[figure]float64{f: perSecond(s.tasks, time.Since(began))}}, err
 	}
-	deadline := began.Add(s.enqueueLimit)
 	var next, done atomic.Int64
 	var failed failures
 	var producers sync.WaitGroup
+	enqueue := func(n int) {
+		if err := q.enqueue(ctx, n); err != nil {
+			failed.add(err)
+		} else {
+			done.Add(1)
+		}
+	}
+	for n := range goroutines { // tasks that are not counted: connections are opened, statements are prepared
+		producers.Go(func() { enqueue(n) })
+	}
+	producers.Wait()
+	done.Store(0)
+
+	began := time.Now()
+	deadline := began.Add(s.enqueueLimit)
 	for range goroutines {
 		producers.Go(func() {
 			for n := int(next.Add(1)) - 1; n < s.tasks && time.Now().Before(deadline); n = int(next.Add(1)) - 1 {
-				if err := q.enqueue(ctx, n); err != nil {
-					failed.add(err)
-				} else {
-					done.Add(1)
-				}
+				enqueue(n)
 			}
 		})
 	}
@@ -138,14 +148,14 @@ func measureBurnDown(ctx context.Context, s settings, sys system, place string) 
 	seen := make([]atomic.Bool, s.tasks)
 	var ran, again atomic.Int64
 	all := make(chan struct{})
-	q, err := sys.open(ctx, opening{place, s.url, s.synchronous, s.workers, func(n int) {
+	q, err := sys.open(ctx, s.opening(place, func(n int) {
 		switch {
 		case seen[n].Swap(true):
 			again.Add(1)
 		case int(ran.Add(1)) == s.tasks:
 			close(all)
 		}
-	}})
+	}))
 	if err != nil {
 		return got, err
 	}
@@ -182,15 +192,14 @@ func measureBurnDown(ctx context.Context, s settings, sys system, place string) 
 
 // measureBatches takes the rate at which 4 goroutines lease and settle 100 tasks at a time, where that can be done by hand.
 func measureBatches(ctx context.Context, s settings, sys system, place string) (got sample, err error) {
-	q, err := sys.open(ctx, opening{place, s.url, s.synchronous, s.workers, func(int) {}})
+	if !sys.byHand {
+		return got, nil
+	}
+	q, err := sys.open(ctx, s.opening(place, func(int) {}))
 	if err != nil {
 		return got, err
 	}
 	defer func() { err = errors.Join(err, q.close()) }()
-	b, ok := q.(batcher)
-	if !ok {
-		return got, nil
-	}
 	if err := q.fill(ctx, s.tasks); err != nil {
 		return got, err
 	}
@@ -199,7 +208,7 @@ func measureBatches(ctx context.Context, s settings, sys system, place string) (
 	var errs [4]error
 	began := time.Now()
 	for i := range settled {
-		drains.Go(func() { settled[i], errs[i] = b.drain(ctx, 100) })
+		drains.Go(func() { settled[i], errs[i] = q.(batcher).drain(ctx, 100) })
 	}
 	drains.Wait()
 	took := time.Since(began)
@@ -223,11 +232,11 @@ func measureLatency(ctx context.Context, s settings, sys system, place string) (
 	times := make([]taskTimes, tasks)
 	var ran atomic.Int64
 	all := make(chan struct{})
-	q, err := sys.open(ctx, opening{place, s.url, s.synchronous, s.workers, func(n int) {
+	q, err := sys.open(ctx, s.opening(place, func(n int) {
 		if times[n].started.CompareAndSwap(0, time.Now().UnixNano()) && int(ran.Add(1)) == tasks {
 			close(all)
 		}
-	}})
+	}))
 	if err != nil {
 		return got, err
 	}

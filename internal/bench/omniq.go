@@ -11,10 +11,11 @@ import (
 
 // omniqSystem is OmniQ on a backend; opening that also returns what closes it.
 func omniqSystem(set string, tuned bool, backend func(context.Context, opening) (omniq.Backend, func() error, error)) system {
-	s := system{name: "omniq", title: "OmniQ", set: set}
+	s := system{name: "omniq", title: "OmniQ", set: set, byHand: true}
 	prefetch := 0
 	if tuned {
 		s.name, s.title, prefetch = "omniq-tuned", "OmniQ, tuned", 500
+		s.byHand = false // what is tuned is the worker
 	}
 	s.open = func(ctx context.Context, o opening) (queue, error) {
 		b, closeBackend, err := backend(ctx, o)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,7 +23,7 @@ const connections = 70
 var postgresEngine = engine{
 	name: "postgres",
 	systems: []system{
-		omniqSystem("defaults of `postgres.Open` and `NewWorker`, a result of each task", false, openPostgres),
+		omniqSystem("defaults of `postgres.New` and `NewWorker`, a result of each task", false, openPostgres),
 		omniqSystem("as above, and `Prefetch(500)`", true, openPostgres),
 		riverOnPostgres("river", "River", "defaults (fetch cooldown 100 ms, poll interval 1 s)", false, 0),
 		riverOnPostgres("river-tuned", "River, tuned", "fetch cooldown 2 ms, poll interval 20 ms", true, 0),
@@ -30,20 +31,20 @@ var postgresEngine = engine{
 		rawPostgres,
 	},
 	measurements: []measurement{enqueueOne, enqueueMany, burnDownAll, batchesByFour, latencies},
-	heading: func(s settings) string {
-		return fmt.Sprintf("%s, %d connections for each system", s.server, connections)
+	begin:        beginPostgres,
+	place: func(_ settings, name string) string {
+		return fmt.Sprintf("bench_%d_%s", os.Getpid(), strings.ReplaceAll(name, "-", "_"))
 	},
-	place: func(_ settings, name string) string { return "bench_" + strings.ReplaceAll(name, "-", "_") },
 }
 
-// startServer returns the URL of the server that is to be used, what it is, and what ends it if it was started here.
-func startServer(ctx context.Context, s settings) (url, server string, end func() error, err error) {
-	url, end = s.url, func() error { return nil }
+// beginPostgres finds the server that is to be used, or starts one.
+func beginPostgres(ctx context.Context, s settings) (heading, url string, end func() error, err error) {
+	url, end = cmp.Or(s.url, os.Getenv(pgserver.URLVariable)), func() error { return nil }
 	if url == "" {
-		url = os.Getenv(pgserver.URLVariable)
-	}
-	if url == "" {
-		started, err := pgserver.Start(ctx, s.dir, "max_connections=200")
+		if err := os.Chmod(s.dir, 0o755); err != nil { // the server may be another user's process
+			return "", "", nil, err
+		}
+		started, err := pgserver.Start(ctx, s.dir, "max_connections=200") // and else what is usual
 		if err != nil {
 			return "", "", nil, err
 		}
@@ -54,12 +55,13 @@ func startServer(ctx context.Context, s settings) (url, server string, end func(
 		return "", "", nil, errors.Join(err, end())
 	}
 	const q = `SELECT 'PostgreSQL ' || current_setting('server_version') || ', fsync=' || current_setting('fsync') ||
-		', synchronous_commit=' || current_setting('synchronous_commit')`
-	err = errors.Join(c.QueryRow(ctx, q).Scan(&server), c.Close(ctx))
+		', synchronous_commit=' || current_setting('synchronous_commit') ||
+		', max_connections=' || current_setting('max_connections')`
+	err = errors.Join(c.QueryRow(ctx, q).Scan(&heading), c.Close(ctx))
 	if err != nil {
 		return "", "", nil, errors.Join(err, end())
 	}
-	return url, server, end, nil
+	return fmt.Sprintf("%s, a pool of %d for each system", heading, connections), url, end, nil
 }
 
 // openPool connects to the server, and makes the schema that is the place. What it returns last removes both.

@@ -14,7 +14,7 @@ import (
 )
 
 var rawPostgres = system{
-	name: "raw", title: "raw SQL", module: "github.com/jackc/pgx/v5", bulk: true,
+	name: "raw", title: "raw SQL", module: "github.com/jackc/pgx/v5", bulk: true, byHand: true,
 	set:  "unnest and SKIP LOCKED, 100 tasks a transaction, 4 goroutines",
 	open: openRawPostgres,
 }

@@ -33,8 +33,9 @@ var sqliteEngine = engine{
 		rawSystem,
 	},
 	measurements: []measurement{enqueueOne, enqueueMany, burnDownAll, latencies},
-	heading: func(s settings) string {
-		return "modernc.org/sqlite, journal_mode=WAL, synchronous=" + strings.ToUpper(s.synchronous)
+	begin: func(_ context.Context, s settings) (heading, url string, end func() error, err error) {
+		heading = "modernc.org/sqlite, journal_mode=WAL, synchronous=" + strings.ToUpper(s.synchronous)
+		return heading, "", func() error { return nil }, nil
 	},
 	place: func(s settings, name string) string { return filepath.Join(s.dir, name+".db") },
 }

@@ -10,14 +10,16 @@ type system struct {
 	set    string // what it was set to, for the table
 	// bulk says that there is no call for a single task: fill stands for enqueue.
 	bulk bool
-	open func(ctx context.Context, o opening) (queue, error)
+	// byHand says that what open returns is a batcher.
+	byHand bool
+	open   func(ctx context.Context, o opening) (queue, error)
 }
 
 // opening is what a system is opened with.
 type opening struct {
 	place       string      // that nothing is in: a file, or the name of a schema
 	url         string      // of the server that the schema is for, if any
-	synchronous string      // of SQLite
+	synchronous string      // of SQLite, if it is one
 	workers     int         // handlers at once
 	handle      func(n int) // what the handlers do
 }
@@ -56,8 +58,11 @@ type engine struct {
 	// systems stand in the order of the table. OmniQ comes first: the others are compared with it.
 	systems      []system
 	measurements []measurement
-	heading      func(s settings) string // what all are set to
-	place        func(s settings, name string) string
+	// begin makes what all systems share, in s.dir if that is files. It returns what it is and is set to, where systems
+	// are opened, empty for files, and what ends it.
+	begin func(ctx context.Context, s settings) (heading, url string, end func() error, err error)
+	// place returns one of its own for each name.
+	place func(s settings, name string) string
 }
 
 var engines = []engine{sqliteEngine, postgresEngine}

@@ -41,7 +41,7 @@ func (t *table) write(w io.Writer) error {
 	var b bytes.Buffer
 	s := t.settings
 	fmt.Fprintf(&b, "Medians of %d rounds; %d tasks, %d workers; %s; %s, %s/%s, %d CPUs.\n",
-		s.rounds, s.tasks, s.workers, s.engine.heading(s), runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0))
+		s.rounds, s.tasks, s.workers, s.heading, runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0))
 	t.writeRates(&b)
 	t.writeRatios(&b)
 	t.writeLatencies(&b)

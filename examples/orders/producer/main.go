@@ -3,7 +3,8 @@
 //	go run ./examples/orders/worker &
 //	go run ./examples/orders/producer 3
 //
-// Both find the queue by OMNIQ_BACKEND_URL, by default a file in the directory for temporary files.
+// Both find the queue by OMNIQ_BACKEND_URL, by default a file in the directory for temporary files. With the URL of a
+// Postgres database they can be on two machines.
 package main
 
 import (
