@@ -168,7 +168,8 @@ func (c Config) Open(ctx context.Context, engines ...Engine) (Backend, error) {
 		}
 		known = append(known, e.Schemes...)
 	}
-	return nil, invalid("BackendURL is %q, and this program can open the schemes %q only", c.BackendURL, known)
+	// Without the rest of it, which may have a password.
+	return nil, invalid("BackendURL has the scheme %q, and this program can open the schemes %q only", scheme, known)
 }
 
 // Client is the options that the configuration has for [NewClient].

@@ -84,9 +84,10 @@ func TestConfigOpens(t *testing.T) {
 	c.BackendURL = "memory:something"
 	_, err = c.Open(t.Context(), memory.Engine)
 	require.ErrorIs(t, err, omniq.ErrInvalid)
-	c.BackendURL = "postgres://localhost/"
+	c.BackendURL = "postgres://u:secret@localhost/"
 	_, err = c.Open(t.Context(), memory.Engine)
 	require.ErrorIs(t, err, omniq.ErrInvalid)
+	require.NotContains(t, err.Error(), "secret")
 	assert.ErrorContains(t, err, `this program can open the schemes ["memory"] only`)
 	c.Concurrency = 0
 	_, err = c.Open(t.Context(), memory.Engine)

@@ -44,7 +44,7 @@ func TestProducerAndWorker(t *testing.T) {
 	t.Setenv("OMNIQ_BACKEND_URL", "memory:")
 	out, err = exec.Command(filepath.Join(dir, "worker")).CombinedOutput()
 	assert.Error(t, err)
-	assert.Contains(t, string(out), `"memory:", and this program can open the schemes ["sqlite" "postgres" "postgresql"] only`)
+	assert.Contains(t, string(out), `"memory", and this program can open the schemes ["sqlite" "postgres" "postgresql"] only`)
 	t.Setenv("OMNIQ_CONCURRENCY", "0")
 	t.Setenv("OMNIQ_EVENTS", "often")
 	out, err = exec.Command(filepath.Join(dir, "worker")).CombinedOutput()
