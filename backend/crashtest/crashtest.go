@@ -136,7 +136,7 @@ func (r *runner) start(c *child) {
 	self, err := os.Executable()
 	require.NoError(r.t, err)
 	c.cmd = exec.Command(self)
-	c.cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", roleVariable+"="+c.role, placeVariable+"="+r.plan.Place)
+	c.cmd.Env = append(os.Environ(), roleVariable+"="+c.role, placeVariable+"="+r.plan.Place)
 	c.stdin, err = c.cmd.StdinPipe()
 	require.NoError(r.t, err)
 	c.stderr.Reset()

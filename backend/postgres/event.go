@@ -176,7 +176,7 @@ func (b *Backend) readEvents(ctx context.Context, r omniq.EventsRequest) (events
 			return err
 		}})
 	})
-	return events, next, wrap(ctx, err)
+	return events, next, b.wrap(ctx, err)
 }
 
 func scanEvent(row scanner) (omniq.StoredEvent, error) {

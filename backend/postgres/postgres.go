@@ -263,7 +263,20 @@ func (b *Backend) alive(ctx context.Context) error {
 	}
 }
 
-// wrap makes an error of the driver one of this package.
+// wrap makes an error of the driver one of this package. Whatever a call fails by while the backend is closed, it is that.
+func (b *Backend) wrap(ctx context.Context, err error) error {
+	var ours *known
+	if err == nil || ctx.Err() != nil || errors.As(err, &ours) {
+		return wrap(ctx, err)
+	}
+	select {
+	case <-b.closing:
+		return omniq.ErrClosed
+	default:
+		return wrap(ctx, err)
+	}
+}
+
 func wrap(ctx context.Context, err error) error {
 	switch {
 	case err == nil:

@@ -87,7 +87,7 @@ func (b *Backend) write(ctx context.Context, stmts func() []stmt) error {
 	if err := b.alive(ctx); err != nil {
 		return err
 	}
-	return wrap(ctx, again(ctx, func() error {
+	return b.wrap(ctx, again(ctx, func() error {
 		c, err := b.pool.Acquire(ctx)
 		if err != nil {
 			return err
@@ -103,7 +103,7 @@ func (b *Backend) transact(ctx context.Context, do func(querier) error) error {
 	if err := b.alive(ctx); err != nil {
 		return err
 	}
-	return wrap(ctx, again(ctx, func() error {
+	return b.wrap(ctx, again(ctx, func() error {
 		return pgx.BeginTxFunc(ctx, b.pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
 			q := transaction{tx}
 			if err := q.run(ctx, stmt{sql: planning}); err != nil {
@@ -125,10 +125,10 @@ func (b *Backend) read(ctx context.Context, stmts ...stmt) error {
 	}
 	c, err := b.pool.Acquire(ctx)
 	if err != nil {
-		return wrap(ctx, err)
+		return b.wrap(ctx, err)
 	}
 	defer c.Release()
-	return wrap(ctx, pipeline(ctx, c.Conn(), stmts))
+	return b.wrap(ctx, pipeline(ctx, c.Conn(), stmts))
 }
 
 // again calls do, and does so again at once if the database says that it would do then.

@@ -32,9 +32,9 @@ const maxReaders = 4
 // application_id.
 //
 // It fails with [ErrSchema], [ErrCorrupt] or [ErrLocked], with [omniq.ErrInvalid] for an option that cannot be, and
-// otherwise with an error of the system. It waits up to 5 seconds for a lock.
+// otherwise with an error of the system. It waits up to 10 seconds for a lock.
 func Open(path string, opts ...Option) (*Backend, error) {
-	c := config{poll: 20 * time.Millisecond, lockWait: 5 * time.Second}
+	c := config{poll: 20 * time.Millisecond, lockWait: 10 * time.Second}
 	for _, o := range opts {
 		o(&c)
 	}

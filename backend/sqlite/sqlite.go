@@ -32,7 +32,7 @@ var (
 	// ErrCorrupt says that the file is no SQLite database, or a damaged one.
 	ErrCorrupt = errors.New("sqlite: not a sound database")
 
-	// ErrLocked says that somebody else has kept the file locked for 5 seconds.
+	// ErrLocked says that somebody else has kept the file locked for 10 seconds.
 	ErrLocked = errors.New("sqlite: file locked")
 
 	// ErrFull says that there is no space left for the file. What failed with it can be done again when there is.
@@ -88,7 +88,7 @@ func (b *Backend) Capabilities() omniq.Capabilities {
 }
 
 // DB returns a pool of connections to the same file, for tables of the caller's own. Its transactions begin immediate:
-// one at a time, in all processes, and each waits up to 5 seconds for the others. While one is open, the backend's own
+// one at a time, in all processes, and each waits up to 10 seconds for the others. While one is open, the backend's own
 // writes wait, so it should be short. It is the caller's to use and not to close: Close does. Names that begin with
 // omniq_ are the backend's.
 func (b *Backend) DB() *sql.DB { return b.db }
