@@ -48,8 +48,8 @@
 // # What each system is set to on SQLite
 //
 // The driver is modernc.org/sqlite for all, with journal_mode=WAL, and the synchronous of the -synchronous flag, which is
-// full by default; both are read back. All have OmniQ's cache of 16 MB for each connection, and a busy_timeout of 5 s.
-// Loggers drop what is below an error.
+// full by default; both are read back. All have OmniQ's cache of 16 MB for each connection, and a busy_timeout of 5 s,
+// OmniQ of 10 s. Loggers drop what is below an error.
 //
 //   - OmniQ: sqlite.Open and NewWorker with their defaults. It records a result of each task.
 //   - Backlite: as in its README: connections without a bound, and a retention, so that it records finished tasks,
