@@ -246,7 +246,7 @@ func TestInterrupt(t *testing.T) {
 }
 
 func TestMain(m *testing.M) {
-	if os.Getenv("QUICKSTART_RUN") != "" { // TestKilled has started this process
+	if os.Getenv("QUICKSTART_RUN") != "" { // a test has started this process
 		main()
 	}
 	os.Exit(m.Run())
