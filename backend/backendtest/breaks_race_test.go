@@ -12,7 +12,7 @@ import (
 	"github.com/omniq-go/omniq"
 )
 
-// step is how long these backends take between their look and their act. Calls that do not come between begin later, so
+// step is how long these backends take between their look and their act, in the time of the bubble that they run in. Calls that do not come between begin later, so
 // that they do: late, for half of it.
 const step = 2 * time.Millisecond
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/engine"
 )
 
 // holder returns the task of a lease, or nil if the lease is lost.
@@ -34,7 +35,7 @@ func (b *Backend) Extend(ctx context.Context, leases []omniq.LeaseID, by time.Du
 			if e := b.tasks[id.TaskID]; e != nil && e.status == omniq.StatusCancelled {
 				why = omniq.ErrCancelled
 			}
-			errs = report(errs, len(leases), i, why)
+			errs = engine.Report(errs, len(leases), i, why)
 			continue
 		}
 		if expires := now.Add(by); expires.After(e.at) {
@@ -61,7 +62,7 @@ func (b *Backend) Settle(ctx context.Context, settlements []omniq.Settlement) ([
 		s := &settlements[i]
 		e := b.holder(s.LeaseID)
 		if e == nil {
-			errs = report(errs, len(settlements), i, omniq.ErrLeaseLost)
+			errs = engine.Report(errs, len(settlements), i, omniq.ErrLeaseLost)
 			continue
 		}
 		if s.Action == omniq.ActionFinish {

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/engine"
 )
 
 // Backend is an [omniq.Backend] in memory. It holds what is queued, what is running, results until their TTL is over, unique
@@ -137,12 +138,7 @@ func (b *Backend) end() {
 	b.mu.Unlock()
 }
 
-func contextError(ctx context.Context) error {
-	if cause := context.Cause(ctx); cause != ctx.Err() {
-		return fmt.Errorf("memory: %w: %w", ctx.Err(), cause)
-	}
-	return fmt.Errorf("memory: %w", ctx.Err())
-}
+func contextError(ctx context.Context) error { return engine.ContextError(ctx, "memory") }
 
 func invalid(format string, args ...any) error {
 	return fmt.Errorf("%w: memory: "+format, append([]any{omniq.ErrInvalid}, args...)...)
@@ -162,7 +158,7 @@ func (b *Backend) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error,
 			holder, taken = b.holds.holder(t)
 		}
 		if taken {
-			errs = report(errs, len(tasks), i, omniq.Duplicate{ID: t.ID, Holder: holder})
+			errs = engine.Report(errs, len(tasks), i, omniq.Duplicate{ID: t.ID, Holder: holder})
 			continue
 		}
 		e := &entry{id: t.ID, name: t.FuncName, queue: b.queue(t.Queue), place: -1, index: -1}
@@ -303,7 +299,7 @@ func (b *Backend) Record(ctx context.Context, results []*omniq.RawResult) ([]err
 			if e.result != nil {
 				why = omniq.ErrDuplicate
 			}
-			errs = report(errs, len(results), i, why)
+			errs = engine.Report(errs, len(results), i, why)
 			continue
 		}
 		b.ended++
@@ -343,19 +339,10 @@ func (b *Backend) each(ctx context.Context, ids []uuid.UUID, do func(*entry, tim
 			err = do(e, now)
 		}
 		if err != nil {
-			errs = report(errs, len(ids), i, err)
+			errs = engine.Report(errs, len(ids), i, err)
 		}
 	}
 	return errs, nil
-}
-
-// report puts an error into the i-th of n places.
-func report(errs []error, n, i int, err error) []error {
-	if errs == nil {
-		errs = make([]error, n)
-	}
-	errs[i] = err
-	return errs
 }
 
 func state(e *entry, want string) error {

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/engine"
 )
 
 // sortedIDs are the IDs as a parameter, in the order in which all lock rows.
@@ -136,10 +137,10 @@ func (b *Backend) Cancel(ctx context.Context, ids []uuid.UUID) ([]error, error) 
 		for i, id := range ids {
 			switch status := final[id]; status {
 			case 0:
-				errs = report(errs, len(ids), i, omniq.ErrNotFound)
+				errs = engine.Report(errs, len(ids), i, omniq.ErrNotFound)
 			case omniq.StatusCancelled:
 			default:
-				errs = report(errs, len(ids), i, stateError(status, "one that is not final"))
+				errs = engine.Report(errs, len(ids), i, stateError(status, "one that is not final"))
 			}
 		}
 		if len(endings) == 0 {
@@ -212,9 +213,6 @@ func (b *Backend) Revoked(ctx context.Context, workerID string) ([]omniq.LeaseID
 const (
 	lockResults = `SELECT id, status, task, {now} FROM {s}.results
 		WHERE id = ANY ($1) AND (expires IS NULL OR expires > clock_timestamp()) ORDER BY id FOR UPDATE`
-
-	dropResults = `WITH gone AS (DELETE FROM {s}.results WHERE id = ANY ($1) RETURNING queue, status)
-		INSERT INTO {s}.counts SELECT queue, status, -count(*) FROM gone GROUP BY queue, status`
 )
 
 // Requeue implements [omniq.TaskQueue].
@@ -248,17 +246,17 @@ func (b *Backend) requeue(ctx context.Context, q querier, ids []uuid.UUID) (errs
 		_, again := places[id]
 		switch {
 		case l != nil:
-			errs = report(errs, len(ids), i, stateError(statusOf[l.state], want))
+			errs = engine.Report(errs, len(ids), i, stateError(statusOf[l.state], want))
 		case d == nil:
-			errs = report(errs, len(ids), i, omniq.ErrNotFound)
+			errs = engine.Report(errs, len(ids), i, omniq.ErrNotFound)
 		case text(d.envelope) == "":
-			errs = report(errs, len(ids), i, stateError(d.status, want))
+			errs = engine.Report(errs, len(ids), i, stateError(d.status, want))
 		case again:
-			errs = report(errs, len(ids), i, stateError(omniq.StatusPending, want))
+			errs = engine.Report(errs, len(ids), i, stateError(omniq.StatusPending, want))
 		default:
 			raw := new(omniq.RawTask)
 			if err := raw.UnmarshalJSON([]byte(*d.envelope)); err != nil {
-				errs = report(errs, len(ids), i, fmt.Errorf("postgres: task %v: %w", id, err))
+				errs = engine.Report(errs, len(ids), i, fmt.Errorf("postgres: task %v: %w", id, err))
 				continue
 			}
 			raw.CreatedAt, raw.RunAt = d.now.UTC(), time.Time{}
@@ -339,7 +337,7 @@ func (b *Backend) revive(ctx context.Context, q querier, e *enqueuing, errs []er
 	var ids []uuid.UUID
 	for _, t := range e.tasks {
 		if holder, refused := holders[t.id]; refused && holder != t.id { // its own key may be held for a time
-			errs = report(errs, n, places[t.id], omniq.Duplicate{ID: t.id, Holder: holder})
+			errs = engine.Report(errs, n, places[t.id], omniq.Duplicate{ID: t.id, Holder: holder})
 			continue
 		}
 		t.place = len(stay)

@@ -5,13 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/engine"
 )
 
 const (
@@ -164,11 +164,11 @@ func (b *Backend) readEvents(ctx context.Context, r omniq.EventsRequest) (events
 		if err != nil {
 			return err
 		}
-		after, err := behind(r.After, last, gone)
+		after, err := engine.Behind(r.After, last, gone)
 		if err != nil {
 			return &known{err}
 		}
-		next = cursor(after)
+		next = engine.Cursor(after)
 		return q.run(ctx, stmt{sql: b.sql.of(readEvents), args: []any{after, r.Max}, row: func(row scanner) error {
 			e, err := scanEvent(row)
 			next = e.Cursor
@@ -190,28 +190,8 @@ func scanEvent(row scanner) (omniq.StoredEvent, error) {
 		e.Error = new(omniq.TaskError)
 		err = json.Unmarshal([]byte(*failure), e.Error)
 	}
-	return omniq.StoredEvent{Cursor: cursor(place), TaskEvent: e}, err
+	return omniq.StoredEvent{Cursor: engine.Cursor(place), TaskEvent: e}, err
 }
-
-// behind is the place that a cursor is behind, where the last place is known and the last of those that are gone.
-func behind(after omniq.Cursor, last, gone int64) (int64, error) {
-	switch after {
-	case omniq.CursorLatest:
-		return last, nil
-	case omniq.CursorOldest:
-		return gone, nil
-	}
-	n, err := strconv.ParseInt(string(after), 10, 64)
-	switch {
-	case err != nil || n < 0 || n > last:
-		return 0, invalid("%.40q is no cursor of these events", after)
-	case n < gone:
-		return 0, omniq.ErrEventsGone
-	}
-	return n, nil
-}
-
-func cursor(place int64) omniq.Cursor { return omniq.Cursor(strconv.FormatInt(place, 10)) }
 
 // sweepEvents removes the first events whose time is over.
 func (b *Backend) sweepEvents(ctx context.Context) error {

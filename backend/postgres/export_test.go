@@ -2,9 +2,7 @@ package postgres
 
 // Awaits reports whether somebody waits for a result.
 func (b *Backend) Awaits() bool {
-	b.awaited.mu.Lock()
-	defer b.awaited.mu.Unlock()
-	return len(b.awaited.waiting) > 0
+	return b.awaited.Any()
 }
 
 // Listens reports whether somebody in this process waits for a worker's lost leases, events or tasks of a queue.

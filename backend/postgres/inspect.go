@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/engine"
 )
 
 // The columns of a row that is a task, and of one that is a result, for people to look at. The flag among them says that
@@ -235,20 +236,12 @@ func (b *Backend) Stats(ctx context.Context) ([]omniq.QueueStats, error) {
 
 // count adds tasks or results of a state.
 func count(s *omniq.QueueStats, state int16, n int) {
-	switch state {
-	case stateScheduled:
+	switch {
+	case state == stateScheduled:
 		s.Scheduled += n
-	case stateReady:
-		s.Ready += n
-	case stateRunning:
-		s.Running += n
-	case int16(omniq.StatusSuccess):
-		s.Succeeded += n
-	case int16(omniq.StatusFailure):
-		s.Failed += n
-	case int16(omniq.StatusCancelled):
-		s.Cancelled += n
-	case int16(omniq.StatusExpired):
-		s.Expired += n
+	case int(state) < len(statusOf):
+		engine.Count(s, statusOf[state], n)
+	default:
+		engine.Count(s, omniq.Status(state), n)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/engine"
 )
 
 // leased is a task that was handed out.
@@ -264,9 +265,9 @@ func (b *Backend) Extend(ctx context.Context, leases []omniq.LeaseID, by time.Du
 		switch {
 		case ok && extended[h]:
 		case cancelled[l.TaskID]:
-			errs = report(errs, len(leases), i, omniq.ErrCancelled)
+			errs = engine.Report(errs, len(leases), i, omniq.ErrCancelled)
 		default:
-			errs = report(errs, len(leases), i, omniq.ErrLeaseLost)
+			errs = engine.Report(errs, len(leases), i, omniq.ErrLeaseLost)
 		}
 	}
 	return errs, nil

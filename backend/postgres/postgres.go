@@ -55,13 +55,13 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/internal/batch"
+	"github.com/omniq-go/omniq/internal/engine"
 )
 
 // DefaultSchema is the schema of the tables unless [WithSchema] names another.
@@ -87,7 +87,7 @@ type Backend struct {
 	notifier   *notifier // nil without push
 	maintainer *maintainer
 	floors     floors
-	awaited    awaited
+	awaited    engine.Awaited // what ends elsewhere the hub and the polls tell of
 	lookUps    *batch.Group[*lookUp]
 }
 
@@ -213,7 +213,6 @@ func open(ctx context.Context, pool *pgxpool.Pool, c config, release func()) (*B
 	b := &Backend{config: c, pool: pool, sql: newTemplates(&c), closing: make(chan struct{}), hub: newHub()}
 	b.closed = sync.OnceValue(func() error { b.close(); release(); return nil })
 	b.ctx, b.stop = context.WithCancel(context.Background())
-	b.awaited.waiting = make(map[uuid.UUID]*waiting)
 	b.lookUps = batch.New(b.lookUpAll)
 	b.maintainer = newMaintainer(b)
 	b.running.Go(b.maintainer.run)
@@ -246,7 +245,7 @@ func (b *Backend) Close() error { return b.closed() }
 
 func (b *Backend) close() {
 	close(b.closing)
-	b.awaited.close()
+	b.awaited.Close()
 	b.stop()
 	b.running.Wait()
 }
@@ -311,26 +310,14 @@ func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 }
 
 func contextError(ctx context.Context) error {
-	switch cause := context.Cause(ctx); {
-	case errors.Is(cause, errSilent):
+	if cause := context.Cause(ctx); errors.Is(cause, errSilent) {
 		return cause
-	case cause != ctx.Err():
-		return fmt.Errorf("postgres: %w: %w", ctx.Err(), cause)
 	}
-	return fmt.Errorf("postgres: %w", ctx.Err())
+	return engine.ContextError(ctx, "postgres")
 }
 
 func invalid(format string, args ...any) error {
 	return fmt.Errorf("%w: postgres: "+format, append([]any{omniq.ErrInvalid}, args...)...)
-}
-
-// report puts an error into the i-th of n places.
-func report(errs []error, n, i int, err error) []error {
-	if errs == nil {
-		errs = make([]error, n)
-	}
-	errs[i] = err
-	return errs
 }
 
 // micros is the first microsecond that is not before t.

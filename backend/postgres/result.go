@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/engine"
 )
 
 // lookUp is one who wants to know a task's result as it is now.
@@ -65,7 +66,7 @@ func (b *Backend) lookUpAll(ctx context.Context, list []*lookUp) ([]error, error
 		case result != nil && (!result.ends || l.waited):
 			l.result = new(omniq.RawResult)
 			if err := decodeResult(l.id, *result.envelope, l.result); err != nil {
-				errs = report(errs, len(list), i, err)
+				errs = engine.Report(errs, len(list), i, err)
 			}
 		}
 	}
@@ -115,16 +116,15 @@ func (b *Backend) Result(ctx context.Context, id uuid.UUID) (*omniq.RawResult, e
 	return b.result(ctx, id, false)
 }
 
-// A row of an earlier life whose time is over gives way.
-const recordResults = `WITH
-	input AS MATERIALIZED (
-		SELECT i.*, r.id IS NOT NULL AS dead FROM unnest($1::uuid[], $2::smallint[], $3::bigint[], $4::text[])
-			AS i (id, status, keep, result) LEFT JOIN {s}.results r ON r.id = i.id),
-	removed AS (
-		DELETE FROM {s}.results r USING input i WHERE i.dead AND r.id = i.id AND r.expires <= {now}
-		RETURNING r.id, r.queue, r.status),
-	counted AS (INSERT INTO {s}.counts SELECT queue, status, -count(*) FROM removed GROUP BY queue, status)
-	SELECT FROM removed`
+// Results that go, some or all of those with the IDs.
+const (
+	dropFirst = "WITH gone AS (DELETE FROM {s}.results r WHERE id = ANY ($1) "
+	dropThen  = ` RETURNING queue, status)
+		INSERT INTO {s}.counts SELECT queue, status, -count(*) FROM gone GROUP BY queue, status`
+
+	dropResults     = dropFirst + dropThen
+	dropOverResults = dropFirst + "AND expires <= {now}" + dropThen // of an earlier life
+)
 
 const insertResults = `WITH
 	kept AS (
@@ -171,7 +171,7 @@ func (b *Backend) Record(ctx context.Context, results []*omniq.RawResult) ([]err
 		clear(kept)
 		clear(queued)
 		return []stmt{
-			{sql: b.sql.of(recordResults), args: []any{ids, statuses, keeps, envelopes}},
+			{sql: b.sql.of(dropOverResults), args: []any{ids}},
 			{sql: b.sql.of(insertResults), args: []any{ids, statuses, keeps, envelopes, omniq.DefaultQueue}, row: idInto(kept)},
 			{sql: b.sql.of(queuedOf), args: []any{ids}, row: idInto(queued)},
 		}
@@ -187,9 +187,9 @@ func (b *Backend) Record(ctx context.Context, results []*omniq.RawResult) ([]err
 			delete(kept, r.TaskID) // the next one of this task is a second
 			endings = append(endings, ending{hold: hold{id: r.TaskID}, result: r})
 		case queued[r.TaskID]:
-			errs = report(errs, len(results), i, omniq.ErrState)
+			errs = engine.Report(errs, len(results), i, omniq.ErrState)
 		default:
-			errs = report(errs, len(results), i, omniq.ErrDuplicate)
+			errs = engine.Report(errs, len(results), i, omniq.ErrDuplicate)
 		}
 	}
 	b.ended(endings)
@@ -251,9 +251,9 @@ func (b *Backend) Forget(ctx context.Context, ids []uuid.UUID) ([]error, error) 
 		case gone[id]:
 			delete(gone, id) // a second time there is nothing
 		case living[id] != 0:
-			errs = report(errs, len(ids), i, stateError(living[id], "one that is final"))
+			errs = engine.Report(errs, len(ids), i, stateError(living[id], "one that is final"))
 		default:
-			errs = report(errs, len(ids), i, omniq.ErrNotFound)
+			errs = engine.Report(errs, len(ids), i, omniq.ErrNotFound)
 		}
 	}
 	return errs, nil

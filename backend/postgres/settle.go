@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/engine"
 )
 
 // ending is how a task becomes final.
@@ -47,10 +48,7 @@ const finishTasks = `WITH
 	SELECT id, token FROM gone`
 
 // A task has no result while it is not final, unless calls with its ID crossed each other. Then this has to go before.
-const replaceResults = `WITH gone AS (
-		DELETE FROM {s}.results r WHERE id = ANY ($1) AND EXISTS (SELECT FROM {s}.tasks t WHERE t.id = r.id)
-		RETURNING queue, status)
-	INSERT INTO {s}.counts SELECT queue, status, -count(*) FROM gone GROUP BY queue, status`
+const replaceResults = dropFirst + "AND EXISTS (SELECT FROM {s}.tasks t WHERE t.id = r.id)" + dropThen
 
 // crossed reports whether there was a result already.
 func crossed(err error) bool {
@@ -175,7 +173,7 @@ func (b *Backend) Settle(ctx context.Context, settlements []omniq.Settlement) ([
 	for i := range settlements {
 		h, ok := holdOf(settlements[i].LeaseID)
 		if !ok || !s.done[h] {
-			errs = report(errs, len(settlements), i, omniq.ErrLeaseLost)
+			errs = engine.Report(errs, len(settlements), i, omniq.ErrLeaseLost)
 		}
 		delete(s.done, h) // a second settlement of it is late
 	}
@@ -308,7 +306,7 @@ func (b *Backend) ended(list []ending) {
 	topics := make([]topic, len(list), len(list)+1)
 	for i := range list {
 		topics[i] = resultTopic(list[i].id)
-		b.awaited.end(list[i].id, list[i].result, nil)
+		b.awaited.End(list[i].id, list[i].result, nil)
 	}
 	if b.config.retention > 0 {
 		topics = append(topics, eventTopic)

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/engine"
 )
 
 // newTask is what is stored of a task.
@@ -76,7 +77,7 @@ func (b *Backend) each(ctx context.Context, n int, do func(t *tx, i int) (error,
 				return err
 			}
 			if refused != nil {
-				errs = report(errs, n, i, refused)
+				errs = engine.Report(errs, n, i, refused)
 			}
 		}
 		return nil

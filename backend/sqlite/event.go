@@ -4,12 +4,12 @@ import (
 	"context"
 	"database/sql/driver"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/engine"
 )
 
 // eventOf is what happened to a task that has this final status.
@@ -129,11 +129,11 @@ func (b *Backend) readEvents(ctx context.Context, r omniq.EventsRequest) (events
 			if err != nil {
 				return err
 			}
-			next = cursor(after)
+			next = engine.Cursor(after)
 			const q = "SELECT seq, event FROM omniq_events WHERE seq > ? ORDER BY seq LIMIT ?"
 			return c.query(q, func(v []driver.Value) error {
 				e := new(omniq.TaskEvent)
-				next = cursor(v[0].(int64))
+				next = engine.Cursor(v[0].(int64))
 				if err := e.UnmarshalJSON([]byte(text(v[1]))); err != nil {
 					return fmt.Errorf("sqlite: event %s: %w", next, err)
 				}
@@ -162,17 +162,5 @@ func place(c *conn, after omniq.Cursor) (int64, error) {
 	if first != 0 {
 		gone = first - 1
 	}
-	if after == omniq.CursorOldest {
-		return gone, nil
-	}
-	n, err := strconv.ParseInt(string(after), 10, 64)
-	switch {
-	case err != nil || n < 0 || n > last:
-		return 0, invalid("%.40q is no cursor of these events", after)
-	case n < gone:
-		return 0, omniq.ErrEventsGone
-	}
-	return n, nil
+	return engine.Behind(after, last, gone)
 }
-
-func cursor(n int64) omniq.Cursor { return omniq.Cursor(strconv.FormatInt(n, 10)) }

@@ -1,4 +1,4 @@
 package sqlite
 
 // Awaits reports whether somebody waits for a result.
-func (b *Backend) Awaits() bool { return b.awaited.waits() }
+func (b *Backend) Awaits() bool { return b.awaited.Any() }

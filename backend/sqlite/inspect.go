@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/engine"
 )
 
 // The columns of a row that is a task, and of one that is a result, for people to look at.
@@ -196,14 +197,8 @@ func readStats(c *conn) ([]omniq.QueueStats, error) {
 			s.Ready += n
 		case stateRunning:
 			s.Running += n
-		case int64(omniq.StatusSuccess):
-			s.Succeeded += n
-		case int64(omniq.StatusFailure):
-			s.Failed += n
-		case int64(omniq.StatusCancelled):
-			s.Cancelled += n
-		case int64(omniq.StatusExpired):
-			s.Expired += n
+		default:
+			engine.Count(s, omniq.Status(state), n)
 		}
 		return nil
 	}

@@ -12,7 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
 	"modernc.org/sqlite"
 )
 
@@ -105,7 +104,6 @@ func openFile(path string, config config) (_ *Backend, err error) {
 		readers: readers{slots: make(chan struct{}, maxReaders)},
 	}
 	b.closed = sync.OnceValue(b.close)
-	b.awaited.waiting = make(map[uuid.UUID]*waiting)
 	b.w = newWriter(b, c)
 	go b.w.run()
 	return b, nil

@@ -21,6 +21,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/engine"
 )
 
 // Errors to branch on with [errors.Is], beside those of package omniq.
@@ -100,7 +101,7 @@ func (b *Backend) Close() error { return b.closed() }
 func (b *Backend) close() error {
 	close(b.closing)
 	<-b.w.done
-	b.awaited.close()
+	b.awaited.Close()
 	errs := []error{b.db.Close()}
 	errs = append(errs, b.readers.close())
 	_, _ = b.w.c.exec("PRAGMA wal_checkpoint(TRUNCATE)") // who else has the file open may be in the way, and will do it
@@ -207,24 +208,10 @@ func wrap(path string, err error) error {
 	return fmt.Errorf("%w: %s: %w", kind, path, err)
 }
 
-func contextError(ctx context.Context) error {
-	if cause := context.Cause(ctx); cause != ctx.Err() {
-		return fmt.Errorf("sqlite: %w: %w", ctx.Err(), cause)
-	}
-	return fmt.Errorf("sqlite: %w", ctx.Err())
-}
+func contextError(ctx context.Context) error { return engine.ContextError(ctx, "sqlite") }
 
 func invalid(format string, args ...any) error {
 	return fmt.Errorf("%w: sqlite: "+format, append([]any{omniq.ErrInvalid}, args...)...)
-}
-
-// report puts an error into the i-th of n places.
-func report(errs []error, n, i int, err error) []error {
-	if errs == nil {
-		errs = make([]error, n)
-	}
-	errs[i] = err
-	return errs
 }
 
 // micros is the first microsecond that is not before t.

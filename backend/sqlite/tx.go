@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/engine"
 )
 
 // Tx returns what enqueues tasks inside of a transaction of the caller's: one of [Backend.DB], or of any pool of the
@@ -39,7 +40,7 @@ func (e enqueuer) Enqueue(ctx context.Context, tasks []*omniq.RawTask) (errs []e
 			return nil, e.undo(ctx, err)
 		}
 		if refused != nil {
-			errs = report(errs, len(list), i, refused)
+			errs = engine.Report(errs, len(list), i, refused)
 		}
 	}
 	if err := t.count(); err != nil {

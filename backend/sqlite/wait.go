@@ -5,32 +5,22 @@ import (
 	"database/sql/driver"
 	"errors"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/engine"
 )
 
 // awaited are the tasks whose results somebody waits for in this process.
 type awaited struct {
-	mu      sync.Mutex
-	waiting map[uuid.UUID]*waiting
+	engine.Awaited
 
 	// What follows is the writer's.
 	stale  bool // others may have ended some of them
 	latest time.Time
 	took   time.Duration // the last look
-}
-
-// waiting are the calls that wait for one task.
-type waiting struct {
-	calls  int
-	looked bool          // one of them has seen that the task is not final
-	done   chan struct{} // closed when the others are set
-	result *omniq.RawResult
-	err    error
 }
 
 // Await implements [omniq.ResultStore].
@@ -40,8 +30,8 @@ func (b *Backend) Await(ctx context.Context, id uuid.UUID) (*omniq.RawResult, er
 	}
 	// Who waits is known before it is looked, so that no end of the task is missed in between.
 	began := time.Now().Truncate(time.Microsecond)
-	w := b.awaited.begin(id)
-	defer b.awaited.leave(id, w)
+	w := b.awaited.Begin(id)
+	defer b.awaited.Leave(id, w)
 	b.w.poke() // to poll from now on
 	r, err := b.result(ctx, id, began)
 	switch {
@@ -51,16 +41,16 @@ func (b *Backend) Await(ctx context.Context, id uuid.UUID) (*omniq.RawResult, er
 		return r, nil
 	case err != nil:
 		select {
-		case <-w.done: // it was settled in between, and its result is not kept
-			return w.result, w.err
+		case <-w.Done: // it was settled in between, and its result is not kept
+			return w.Result, w.Err
 		default:
 			return nil, err
 		}
 	}
-	b.awaited.look(w)
+	b.awaited.Look(w)
 	select {
-	case <-w.done:
-		return w.result, w.err
+	case <-w.Done:
+		return w.Result, w.Err
 	case <-ctx.Done():
 		return nil, contextError(ctx)
 	case <-b.closing:
@@ -68,68 +58,10 @@ func (b *Backend) Await(ctx context.Context, id uuid.UUID) (*omniq.RawResult, er
 	}
 }
 
-func (a *awaited) begin(id uuid.UUID) *waiting {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	w, ok := a.waiting[id]
-	if !ok {
-		w = &waiting{done: make(chan struct{})}
-		a.waiting[id] = w
-	}
-	w.calls++
-	return w
-}
-
-// look lets it be looked for what others do to the task from now on.
-func (a *awaited) look(w *waiting) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	w.looked = true
-}
-
-func (a *awaited) leave(id uuid.UUID, w *waiting) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	w.calls--
-	if w.calls == 0 && a.waiting[id] == w {
-		delete(a.waiting, id)
-	}
-}
-
-func (a *awaited) waits() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return len(a.waiting) > 0
-}
-
 // deliver tells those who wait for the tasks.
 func (a *awaited) deliver(list []ended) {
-	if len(list) == 0 {
-		return
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	for _, e := range list {
-		a.end(e.id, e.result, nil)
-	}
-}
-
-// end is called with the lock.
-func (a *awaited) end(id uuid.UUID, r *omniq.RawResult, err error) {
-	w, ok := a.waiting[id]
-	if !ok {
-		return
-	}
-	delete(a.waiting, id)
-	w.result, w.err = r, err
-	close(w.done)
-}
-
-func (a *awaited) close() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for id := range a.waiting {
-		a.end(id, nil, omniq.ErrClosed)
+		a.End(e.id, e.result, nil)
 	}
 }
 
@@ -138,16 +70,7 @@ func (a *awaited) check(c *conn, now time.Time) {
 	if !a.stale || now.Sub(a.latest) < 10*a.took {
 		return
 	}
-	a.mu.Lock()
-	ids := make([]uuid.UUID, 0, len(a.waiting))
-	left := false
-	for id, w := range a.waiting {
-		if w.looked {
-			ids = append(ids, id)
-		}
-		left = left || !w.looked
-	}
-	a.mu.Unlock()
+	ids, all := a.Looked()
 	var found []ended
 	var lost []uuid.UUID
 	err := c.snapshot(func() (err error) {
@@ -158,12 +81,10 @@ func (a *awaited) check(c *conn, now time.Time) {
 		return // the next look may do
 	}
 	a.deliver(found)
-	a.mu.Lock()
 	for _, id := range lost {
-		a.end(id, nil, omniq.ErrNotFound)
+		a.End(id, nil, omniq.ErrNotFound)
 	}
-	a.mu.Unlock()
-	a.stale, a.latest, a.took = left, time.Now(), time.Since(now)
+	a.stale, a.latest, a.took = !all, time.Now(), time.Since(now)
 }
 
 // final returns which of the tasks are final, and which there are not, or no longer. Results count whose time is over:

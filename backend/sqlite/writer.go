@@ -140,7 +140,7 @@ func (w *writer) nextTick() time.Time {
 
 // watched reports whether somebody waits for what others may do.
 func (w *writer) watched() bool {
-	return len(w.parked) > 0 || w.b.awaited.waits() || w.b.events.waits()
+	return len(w.parked) > 0 || w.b.awaited.Any() || w.b.events.waits()
 }
 
 // tick does what is to be done when nobody writes.

@@ -213,9 +213,6 @@ func (s *Server) URL() string {
 	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", s.port)
 }
 
-// PID is the process of the server that accepts connections.
-func (s *Server) PID() int { return s.server.Process.Pid }
-
 // Log is what the server has written since it was started last.
 func (s *Server) Log() string {
 	log, _ := os.ReadFile(s.log())

@@ -1,0 +1,68 @@
+// Package engine is what several backends have in common.
+package engine
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/omniq-go/omniq"
+)
+
+// Report puts an error into the i-th of n places. It returns the places, which are made for the first one.
+func Report(errs []error, n, i int, err error) []error {
+	if errs == nil {
+		errs = make([]error, n)
+	}
+	errs[i] = err
+	return errs
+}
+
+// ContextError is the error of a call of a backend whose context has ended, with its cause.
+func ContextError(ctx context.Context, backend string) error {
+	if cause := context.Cause(ctx); cause != ctx.Err() {
+		return fmt.Errorf("%s: %w: %w", backend, ctx.Err(), cause)
+	}
+	return fmt.Errorf("%s: %w", backend, ctx.Err())
+}
+
+// Count adds n tasks or results of a status to the statistics of their queue. Pending tasks are ready; those that are not
+// yet due are the caller's to count.
+func Count(s *omniq.QueueStats, status omniq.Status, n int) {
+	switch status {
+	case omniq.StatusPending:
+		s.Ready += n
+	case omniq.StatusRunning:
+		s.Running += n
+	case omniq.StatusSuccess:
+		s.Succeeded += n
+	case omniq.StatusFailure:
+		s.Failed += n
+	case omniq.StatusCancelled:
+		s.Cancelled += n
+	case omniq.StatusExpired:
+		s.Expired += n
+	}
+}
+
+// Cursor is the cursor behind the n-th event.
+func Cursor(n int64) omniq.Cursor { return omniq.Cursor(strconv.FormatInt(n, 10)) }
+
+// Behind is how many events a cursor of [Cursor], or one of those with names, is behind, where the last one is known and
+// the last of those that are gone. It fails with [omniq.ErrEventsGone], and with [omniq.ErrInvalid] for what is no cursor.
+func Behind(after omniq.Cursor, last, gone int64) (int64, error) {
+	switch after {
+	case omniq.CursorLatest:
+		return last, nil
+	case omniq.CursorOldest:
+		return gone, nil
+	}
+	n, err := strconv.ParseInt(string(after), 10, 64)
+	switch {
+	case err != nil || n < 0 || n > last:
+		return 0, fmt.Errorf("%w: %.40q is no cursor of these events", omniq.ErrInvalid, after)
+	case n < gone:
+		return 0, omniq.ErrEventsGone
+	}
+	return n, nil
+}
