@@ -53,8 +53,8 @@ func (b *Backend) Await(ctx context.Context, id uuid.UUID) (*omniq.RawResult, er
 		return w.Result, w.Err
 	case <-ctx.Done():
 		return nil, contextError(ctx)
-	case <-b.closing:
-		return nil, omniq.ErrClosed
+	case <-b.life.Done():
+		return nil, b.ended()
 	}
 }
 
