@@ -23,8 +23,9 @@ type tx struct {
 	now    time.Time // by the backend's clock
 	us     int64     // now
 
-	behind bool          // something was to happen by itself before now, and there was no time for it
-	spare  time.Duration // for what leases need of that
+	behind  bool          // something was to happen by itself before now, and there was no time for it
+	spare   time.Duration // for what leases need of that
+	recount bool          // the counts are to be compared with what there is
 
 	counts  map[count]int64 // what is to be added
 	ready   map[string]bool // queues that have got tasks that are ready

@@ -16,8 +16,8 @@ const (
 	stride    = 32                    // rows in a step
 )
 
-// steps does a step after the other until there is no more, or left is used up. done reports that there is no more.
-func steps(left *time.Duration, do func() (more bool, err error)) (done bool, err error) {
+// within does a step after the other until there is no more, or left is used up. done reports that there is no more.
+func within(left *time.Duration, do func() (more bool, err error)) (done bool, err error) {
 	began := time.Now()
 	defer func() { *left -= time.Since(began) }()
 	for time.Since(began) < *left {
@@ -33,7 +33,7 @@ func (t *tx) advance() error {
 	const q = "SELECT " + taskColumns + `, CASE WHEN deadline <= ?1 THEN task END
 		FROM omniq_tasks WHERE wake <= ?1 ORDER BY wake, seq LIMIT ?2`
 	left := allowance
-	done, err := steps(&left, func() (bool, error) {
+	done, err := within(&left, func() (bool, error) {
 		n, err := t.happenAll(q, t.us, int64(stride))
 		return n == stride, err
 	})
@@ -84,7 +84,7 @@ func (t *tx) catchUp(queue string, n int) (done bool, err error) {
 	}
 	const first = "SELECT " + taskColumns + `, CASE WHEN deadline <= ?1 THEN task END, deadline <= ?1 FROM omniq_tasks
 		WHERE state = 1 AND queue = ?2 ORDER BY priority DESC, due, seq LIMIT ?3`
-	return steps(&t.spare, func() (more bool, err error) {
+	return within(&t.spare, func() (more bool, err error) {
 		var list []task
 		err = t.q.query(first, func(v []driver.Value) error {
 			if v[16] == int64(1) {
@@ -112,7 +112,7 @@ func (t *tx) raise(queue string, n int) (done bool, err error) {
 			WHERE state = 0 AND queue = ?2 AND priority = ?3 AND due <= ?1 ORDER BY due, seq LIMIT ?4`
 	)
 	priority, before := int64(math.MaxInt64), t.counts[count{queue, stateReady}]
-	return steps(&t.spare, func() (more bool, err error) {
+	return within(&t.spare, func() (more bool, err error) {
 		found := false
 		err = t.q.query(next, func(v []driver.Value) error { priority, found = v[0].(int64), true; return nil }, queue, priority)
 		if err != nil || !found {
@@ -150,7 +150,7 @@ func (t *tx) sweep() (more bool, err error) {
 		{sweepEvents, t.us},
 	} {
 		left := allowance / 2
-		done, err := steps(&left, func() (bool, error) {
+		done, err := within(&left, func() (bool, error) {
 			n := 0
 			err := t.q.query(s.q, func(v []driver.Value) error {
 				n++
@@ -165,6 +165,9 @@ func (t *tx) sweep() (more bool, err error) {
 			return false, err
 		}
 		more = more || !done
+	}
+	if t.recount, err = t.recountIsDue(); err != nil {
+		return false, err
 	}
 	_, err = t.q.exec("DELETE FROM omniq_counts WHERE n = 0")
 	return more, err

@@ -29,7 +29,7 @@ func (b *Backend) Await(ctx context.Context, id uuid.UUID) (*omniq.RawResult, er
 		return nil, contextError(ctx)
 	}
 	// Who waits is known before it is looked, so that no end of the task is missed in between.
-	began := time.Now().Truncate(time.Microsecond)
+	began := b.config.clock().Truncate(time.Microsecond)
 	w := b.awaited.Begin(id)
 	defer b.awaited.Leave(id, w)
 	b.w.poke() // to poll from now on
@@ -53,8 +53,8 @@ func (b *Backend) Await(ctx context.Context, id uuid.UUID) (*omniq.RawResult, er
 		return w.Result, w.Err
 	case <-ctx.Done():
 		return nil, contextError(ctx)
-	case <-b.closing:
-		return nil, omniq.ErrClosed
+	case <-b.life.Done():
+		return nil, b.ended()
 	}
 }
 

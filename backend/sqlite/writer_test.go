@@ -14,9 +14,9 @@ import (
 	"github.com/omniq-go/omniq"
 )
 
-func opened(t *testing.T) *Backend {
+func opened(t *testing.T, opts ...Option) *Backend {
 	t.Helper()
-	b, err := Open(filepath.Join(t.TempDir(), "queue.db"))
+	b, err := Open(filepath.Join(t.TempDir(), "queue.db"), opts...)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, b.Close()) })
 	return b
