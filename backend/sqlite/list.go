@@ -57,7 +57,7 @@ func (l listing) edge() string {
 
 // page finds what is listed of some rows.
 func (l listing) page(queue string) string {
-	q := "SELECT " + l.columns + " FROM " + l.from + " WHERE " + l.all + l.shown
+	q := l.columns + " FROM " + l.from + " WHERE " + l.all + l.shown
 	if queue != "" {
 		q += "queue = ?6 AND "
 	}
