@@ -48,7 +48,7 @@ type ended struct {
 func newTx(q querier, c *config) *tx {
 	now := c.clock()
 	return &tx{
-		q: q, config: c, now: now, us: now.UnixMicro(), spare: allowance,
+		q: q, config: c, now: now, us: now.UnixMicro(), spare: c.allowance,
 		counts: make(map[count]int64), ready: make(map[string]bool), revoked: make(map[string]bool),
 	}
 }

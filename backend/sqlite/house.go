@@ -12,15 +12,17 @@ import (
 // What happens by itself is written down in small steps, so that no transaction keeps the others waiting: however many
 // tasks, leases or results have the same moment.
 const (
-	allowance = 10 * time.Millisecond // of a transaction, for each kind of such steps
+	allowance = 10 * time.Millisecond // of a transaction, for tasks, for leases that need them at once, and for what is gone
 	stride    = 32                    // rows in a step
 )
 
-// within does a step after the other until there is no more, or left is used up. done reports that there is no more.
+// within does a step after the other, at least one if there is any time left, until there is no more or the time is used
+// up. done reports that there is no more.
 func within(left *time.Duration, do func() (more bool, err error)) (done bool, err error) {
 	began := time.Now()
+	end := began.Add(*left)
 	defer func() { *left -= time.Since(began) }()
-	for time.Since(began) < *left {
+	for more := *left > 0; more; more = time.Now().Before(end) {
 		if more, err := do(); err != nil || !more {
 			return true, err
 		}
@@ -32,7 +34,7 @@ func within(left *time.Duration, do func() (more bool, err error)) (done bool, e
 func (t *tx) advance() error {
 	const q = "SELECT " + taskColumns + `, CASE WHEN deadline <= ?1 THEN task END
 		FROM omniq_tasks WHERE wake <= ?1 ORDER BY wake, seq LIMIT ?2`
-	left := allowance
+	left := t.config.allowance
 	done, err := within(&left, func() (bool, error) {
 		n, err := t.happenAll(q, t.us, int64(stride))
 		return n == stride, err
@@ -149,7 +151,7 @@ func (t *tx) sweep() (more bool, err error) {
 			(SELECT worker, id, token FROM omniq_revoked WHERE until <= ? ORDER BY until LIMIT ?) RETURNING NULL`, t.us},
 		{sweepEvents, t.us},
 	} {
-		left := allowance / 2
+		left := max(1, t.config.allowance/4)
 		done, err := within(&left, func() (bool, error) {
 			n := 0
 			err := t.q.query(s.q, func(v []driver.Value) error {

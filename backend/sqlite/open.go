@@ -29,7 +29,7 @@ const maxReaders = 4
 // It fails with [ErrSchema], [ErrCorrupt] or [ErrLocked], with [omniq.ErrInvalid] for an option that cannot be, and
 // otherwise with an error of the system. It waits up to 10 seconds for a lock.
 func Open(path string, opts ...Option) (*Backend, error) {
-	c := config{poll: 20 * time.Millisecond, lockWait: 10 * time.Second, recount: recountEvery}
+	c := config{poll: 20 * time.Millisecond, lockWait: 10 * time.Second, allowance: allowance, recount: recountEvery}
 	for _, o := range opts {
 		o(&c)
 	}

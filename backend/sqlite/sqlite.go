@@ -75,6 +75,7 @@ type config struct {
 	poll      time.Duration
 	lockWait  time.Duration
 	recount   time.Duration // how often the counts are compared with what there is
+	allowance time.Duration // see allowance
 	logger    *slog.Logger
 	now       func() time.Time // the clock, if it is not time.Now
 }
