@@ -60,6 +60,9 @@ func stateError(status omniq.Status, want string) error {
 
 // Revoked implements [omniq.TaskQueue].
 func (b *Backend) Revoked(ctx context.Context, workerID string) ([]omniq.LeaseID, error) {
+	if err := checkText("worker ID", workerID); err != nil {
+		return nil, err
+	}
 	var leases []omniq.LeaseID
 	o := &op{worker: workerID, do: func(t *tx) error {
 		leases = nil
@@ -143,6 +146,11 @@ func (t *tx) requeue(id uuid.UUID) (refused, err error) {
 // Free implements [omniq.TaskQueue].
 func (b *Backend) Free(ctx context.Context, keys []omniq.UniqueKey) ([]error, error) {
 	keys = slices.Clone(keys)
+	for _, k := range keys {
+		if err := checkText("unique key", k.FuncName, k.Key); err != nil {
+			return nil, err
+		}
+	}
 	return b.each(ctx, len(keys), func(t *tx, i int) (refused, err error) {
 		n, err := t.q.exec("DELETE FROM omniq_unique WHERE name = ? AND key = ? AND (until IS NULL OR until > ?)",
 			keys[i].FuncName, keys[i].Key, t.us)

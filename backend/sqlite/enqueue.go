@@ -31,6 +31,9 @@ type newTask struct {
 
 // encode is done by the caller of a method, so that the writer has less to do.
 func encode(t *omniq.RawTask) (n newTask, err error) {
+	if err := checkText("name, queue or unique key of a task", t.FuncName, t.Queue, t.UniqueKey); err != nil {
+		return n, err
+	}
 	buf, err := t.AppendJSON(make([]byte, 0, 256+len(t.Args)+len(t.Kwargs)))
 	if err != nil {
 		return n, fmt.Errorf("%w: sqlite: task %v: %w", omniq.ErrInvalid, t.ID, err)

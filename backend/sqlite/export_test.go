@@ -1,9 +1,23 @@
 package sqlite
 
-import "time"
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
 
 // Awaits reports whether somebody waits for a result.
 func (b *Backend) Awaits() bool { return b.awaited.Any() }
+
+// Recount compares the counts with what there is.
+func (b *Backend) Recount(tb testing.TB) {
+	tb.Helper()
+	require.NoError(tb, b.correct(tb.Context()))
+}
+
+// Path is that of the file.
+func (b *Backend) Path() string { return b.path }
 
 // WithClock sets the clock.
 func WithClock(now func() time.Time) Option { return func(c *config) { c.now = now } }

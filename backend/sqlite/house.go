@@ -138,6 +138,7 @@ func (t *tx) raise(queue string, n int) (done bool, err error) {
 // other processes who have waited for them.
 func (t *tx) sweep() (more bool, err error) {
 	grace := max(4*t.config.poll, time.Second)
+	left := t.config.allowance
 	for _, s := range []struct {
 		q     string
 		until int64
@@ -151,7 +152,7 @@ func (t *tx) sweep() (more bool, err error) {
 			(SELECT worker, id, token FROM omniq_revoked WHERE until <= ? ORDER BY until LIMIT ?) RETURNING NULL`, t.us},
 		{sweepEvents, t.us},
 	} {
-		left := max(1, t.config.allowance/4)
+		left = max(left, 1) // a step at least
 		done, err := within(&left, func() (bool, error) {
 			n := 0
 			err := t.q.query(s.q, func(v []driver.Value) error {

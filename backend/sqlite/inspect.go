@@ -52,7 +52,7 @@ func inspect(v []driver.Value, now int64) (*omniq.TaskInfo, error) {
 	}
 	if envelope := text(v[11]); envelope != "" {
 		info.Task = new(omniq.RawTask)
-		if err := info.Task.UnmarshalJSON([]byte(envelope)); err != nil {
+		if err := info.Task.UnmarshalJSON([]byte(envelope)); err != nil || info.Task.ID != info.ID {
 			info.Task = nil // it fails, or has failed, by being unreadable
 		}
 	}

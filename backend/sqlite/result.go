@@ -86,6 +86,9 @@ func decodeResult(id uuid.UUID, envelope string, to *omniq.RawResult) error {
 	if err := to.UnmarshalJSON([]byte(envelope)); err != nil {
 		return fmt.Errorf("sqlite: the result of task %v: %w", id, err)
 	}
+	if to.TaskID != id {
+		return fmt.Errorf("sqlite: the result of task %v stands in the row of task %v", to.TaskID, id)
+	}
 	if to.Status != omniq.StatusSuccess && string(to.ResultData) == "null" { // how nothing is written
 		to.ResultData = nil
 	}

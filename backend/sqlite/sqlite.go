@@ -173,9 +173,11 @@ func invalid(format string, args ...any) error {
 }
 
 // checkText refuses text that SQLite keeps, but that no JSON and no command line gives back.
-func checkText(what, s string) error {
-	if !utf8.ValidString(s) || strings.ContainsRune(s, 0) {
-		return invalid("the %s is %q, want UTF-8 without NUL", what, s)
+func checkText(what string, texts ...string) error {
+	for _, s := range texts {
+		if !utf8.ValidString(s) || strings.ContainsRune(s, 0) {
+			return invalid("the %s is %.100q, want UTF-8 without NUL", what, s)
+		}
 	}
 	return nil
 }
