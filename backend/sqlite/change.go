@@ -39,10 +39,11 @@ type count struct {
 	state int64
 }
 
-// ended is a task that has become final.
+// ended is a task that has become final. An error is that its result cannot be read.
 type ended struct {
 	id     uuid.UUID
 	result *omniq.RawResult
+	err    error
 }
 
 func newTx(q querier, c *config) *tx {
@@ -241,7 +242,7 @@ func (t *tx) keep(r *task, result *omniq.RawResult, envelope string, kept driver
 		}
 	}
 	t.add(r.queue, int64(result.Status), 1)
-	t.ended = append(t.ended, ended{r.id, result})
+	t.ended = append(t.ended, ended{id: r.id, result: result})
 	return nil
 }
 

@@ -10,6 +10,12 @@ import (
 // Awaits reports whether somebody waits for a result.
 func (b *Backend) Awaits() bool { return b.awaited.Any() }
 
+// Awaiting is how many tasks are waited for that were seen not to be final.
+func (b *Backend) Awaiting() int {
+	ids, _ := b.awaited.Looked()
+	return len(ids)
+}
+
 // Recount compares the counts with what there is.
 func (b *Backend) Recount(tb testing.TB) {
 	tb.Helper()
