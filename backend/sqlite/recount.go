@@ -17,14 +17,16 @@ var counts = []string{
 	"SELECT queue, status, count(*) FROM omniq_results INDEXED BY omniq_results_queue GROUP BY queue, status",
 }
 
-// recount corrects the counts, unless another does.
+// recount corrects the counts, unless another call does, or one has failed a short time ago.
 func (b *Backend) recount() {
-	if !b.recounting.CompareAndSwap(false, true) {
+	now := time.Now()
+	if now.UnixNano() < b.recountNext.Load() || !b.recounting.CompareAndSwap(false, true) {
 		return
 	}
 	go func() {
 		defer b.recounting.Store(false)
 		if err := b.correct(b.life); err != nil && b.life.Err() == nil {
+			b.recountNext.Store(now.Add(b.config.recount).UnixNano())
 			b.config.logger.Warn("sqlite: the counts of tasks could not be compared with the tasks", "error", err)
 		}
 	}()

@@ -65,7 +65,8 @@ type Backend struct {
 	awaited awaited
 	events  broadcast
 
-	recounting atomic.Bool
+	recounting  atomic.Bool
+	recountNext atomic.Int64 // not before, in nanoseconds since 1970
 }
 
 type config struct {
