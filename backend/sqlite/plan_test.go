@@ -5,7 +5,6 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"maps"
 	"os"
 	"regexp"
 	"slices"
@@ -223,11 +222,11 @@ func TestPlans(t *testing.T) {
 	fill(t, small, "ready", 2_000_000, size/2, time.Now().Add(time.Hour))
 	fill(t, small, "results", 3_000_000, size/2, time.Now().Add(time.Hour))
 	check("many, of which few are known", small)
-	for _, table := range slices.Sorted(maps.Keys(rowsOf)) {
-		_, err := large.DB().ExecContext(t.Context(), "DELETE FROM "+rowsOf[table].table+" WHERE rowid > 10")
+	for _, table := range []string{"omniq_tasks", "omniq_results", "omniq_unique", "omniq_events"} {
+		_, err := large.DB().ExecContext(t.Context(), "DELETE FROM "+table)
 		require.NoError(t, err)
 	}
-	check("few, of which many are known", large)
+	check("none, of which many are known", large)
 }
 
 // sorts are the statements that may sort or group what they have found: the running tasks, or a bounded number.
