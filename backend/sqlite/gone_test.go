@@ -109,6 +109,24 @@ func TestGoneForReaders(t *testing.T) {
 	require.NoError(t, b.Close())
 }
 
+// A path may be a symbolic link to the file.
+func TestSymbolicLink(t *testing.T) {
+	path := place(t)
+	b := open(t, path)
+	link := path + ".link"
+	require.NoError(t, os.Symlink(path, link))
+	linked, err := sqlite.Open(link)
+	require.NoError(t, err)
+	task := newTasks(1)[0]
+	enqueue(t, b, task)
+	assert.Equal(t, task.ID, lease(t, linked, time.Minute).TaskID)
+	require.NoError(t, os.Remove(link))
+	_, err = linked.Enqueue(t.Context(), newTasks(1))
+	require.ErrorIs(t, err, sqlite.ErrGone)
+	require.NoError(t, linked.Close())
+	enqueue(t, b, newTasks(1)...)
+}
+
 // A transaction of a caller's does not commit into a file that is gone.
 func TestGoneInTransaction(t *testing.T) {
 	path := place(t)
