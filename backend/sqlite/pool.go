@@ -174,7 +174,7 @@ func (c *pooled) patient(ctx context.Context, query string, do func() error) err
 		}
 		defer c.b.turns.pass()
 		if err = do(); isBusy(err) {
-			err = c.b.lockError(ctx, others)
+			err = c.b.lockError(ctx, unknown)
 		}
 		return errors.Join(err, c.waitFor(0))
 	}

@@ -124,7 +124,7 @@ func TestWhoLocks(t *testing.T) {
 	for name, call := range calls(other) {
 		err := call()
 		assert.ErrorIs(t, err, ErrLocked, name)
-		assert.ErrorContains(t, err, others, name)
+		assert.ErrorContains(t, err, unknown, name)
 	}
 	_, err = b.Stats(t.Context())
 	assert.NoError(t, err, "who reads does not wait")
