@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 )
@@ -13,23 +14,23 @@ const lookEvery = 200 * time.Millisecond
 
 // files are those of a database while it is open: it, its log, and what its users share of that.
 type files struct {
-	path   string
+	paths  [3]string
 	opened [3]os.FileInfo
 	began  time.Time
 	looked atomic.Int64 // since began
 }
 
-var suffixes = [...]string{"", "-wal", "-shm"}
-
-// identify finds the files of a database that is open.
+// identify finds the files of a database that is open. The path may be a symbolic link, beside which the others are not.
 func identify(path string) (*files, error) {
-	f := &files{path: path, began: time.Now()}
-	for i, suffix := range suffixes {
-		info, err := os.Stat(path + suffix)
-		if err != nil {
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return nil, fmt.Errorf("sqlite: %w", err)
+	}
+	f := &files{paths: [...]string{path, real + "-wal", real + "-shm"}, began: time.Now()}
+	for i, path := range f.paths {
+		if f.opened[i], err = os.Stat(path); err != nil {
 			return nil, fmt.Errorf("sqlite: %w", err)
 		}
-		f.opened[i] = info
 	}
 	return f, nil
 }
@@ -38,15 +39,15 @@ func identify(path string) (*files, error) {
 // to files without a name.
 func (f *files) look() error {
 	f.looked.Store(int64(time.Since(f.began)))
-	for i, suffix := range suffixes {
-		info, err := os.Stat(f.path + suffix)
+	for i, path := range f.paths {
+		info, err := os.Stat(path)
 		switch {
 		case os.IsNotExist(err):
-			return fmt.Errorf("%w: %s%s was deleted while it was open: close the backend and open it again", ErrGone, f.path, suffix)
+			return fmt.Errorf("%w: %s was deleted while it was open: close the backend and open it again", ErrGone, path)
 		case err != nil: // it cannot be known, as with too many open files
 		case !os.SameFile(info, f.opened[i]):
-			return fmt.Errorf("%w: %s%s was replaced by another file while it was open: close the backend and open it again",
-				ErrGone, f.path, suffix)
+			return fmt.Errorf("%w: %s was replaced by another file while it was open: close the backend and open it again",
+				ErrGone, path)
 		}
 	}
 	return nil

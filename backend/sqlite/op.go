@@ -60,6 +60,10 @@ func (o *op) empty(t *tx) {
 
 func (o *op) gone() bool { return o.state.Load()&opGone != 0 }
 
+// outcomeWait is for how long a call whose context has ended waits to know what has become of its work, which is being
+// done.
+const outcomeWait = time.Second
+
 // write does one write, and returns when it is committed or ctx has ended.
 func (b *Backend) write(ctx context.Context, do func(*tx) error) error {
 	o := &op{do: do, done: make(chan error, 1)}
@@ -70,7 +74,14 @@ func (b *Backend) write(ctx context.Context, do func(*tx) error) error {
 	case err := <-o.done:
 		return b.wrap(err)
 	case <-ctx.Done():
-		o.leave()
+	}
+	if o.leave() {
+		return contextError(ctx)
+	}
+	select {
+	case err := <-o.done:
+		return b.wrap(err)
+	case <-time.After(outcomeWait):
 		return contextError(ctx)
 	}
 }

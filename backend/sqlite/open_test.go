@@ -20,7 +20,7 @@ import (
 // run makes a database file with the statements.
 func run(t *testing.T, path string, statements ...string) {
 	t.Helper()
-	db, err := sql.Open("sqlite", path)
+	db, err := sql.Open("sqlite", path+"?_pragma=busy_timeout(10000)")
 	require.NoError(t, err)
 	defer func() { assert.NoError(t, db.Close()) }()
 	for _, s := range statements {

@@ -173,7 +173,10 @@ func (c *pooled) patient(ctx context.Context, query string, do func() error) err
 			return err
 		}
 		defer c.b.turns.pass()
-		return errors.Join(do(), c.waitFor(0))
+		if err = do(); isBusy(err) {
+			err = c.b.lockError(ctx, unknown)
+		}
+		return errors.Join(err, c.waitFor(0))
 	}
 	err := do()
 	if !isBusy(err) {

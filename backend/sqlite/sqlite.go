@@ -146,7 +146,15 @@ func (b *Backend) alive(ctx context.Context) error {
 }
 
 // wrap makes an error of the driver one that names the file, and in which the package's own errors are found.
-func (b *Backend) wrap(err error) error { return wrap(b.path, err) }
+func (b *Backend) wrap(err error) error {
+	var e *sqlite.Error
+	if errors.As(err, &e) && b.life.Err() == nil {
+		if gone := b.intact(true); gone != nil {
+			return gone // which is why
+		}
+	}
+	return wrap(b.path, err)
+}
 
 func wrap(path string, err error) error {
 	var e *sqlite.Error

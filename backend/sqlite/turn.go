@@ -21,6 +21,9 @@ const (
 	lockPause = 300 * time.Microsecond
 )
 
+// unknown is who keeps the lock if it is not this process's writer or a transaction of its [Backend.DB].
+const unknown = "another process, or a transaction of another pool of this one, keeps it"
+
 // turns lets one write at a time in this process: the writer or a transaction of [Backend.DB]. The writer waits for one
 // transaction at the most, and transactions take turns with it in the order in which they came.
 type turns struct {
@@ -113,7 +116,7 @@ func (t *turns) holder() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.busy || !t.callers {
-		return "another process, or a transaction of another pool of this one, keeps it"
+		return unknown
 	}
 	return fmt.Sprintf("a transaction of Backend.DB in this process keeps it, which has been open for %v, since %s",
 		time.Since(t.since).Round(time.Millisecond), t.since.Format("15:04:05.000"))
@@ -136,7 +139,7 @@ func (b *Backend) lock(ctx context.Context, caller bool, begin func() error) err
 	}
 	b.turns.pass()
 	if isBusy(err) {
-		return b.lockError(ctx, "another process, or a transaction of another pool of this one, keeps it")
+		return b.lockError(ctx, unknown)
 	}
 	return err
 }

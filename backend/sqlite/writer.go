@@ -276,14 +276,19 @@ func (w *writer) alone(ops []*op, err error) {
 		ops[0].done <- err
 		return
 	}
-	for _, o := range ops {
-		err := w.begin()
-		if err == nil {
-			if err = w.group([]*op{o}); err != nil {
-				w.rollback()
+	for i, o := range ops {
+		if err := w.begin(); err != nil {
+			for _, o := range ops[i:] { // each would wait as long
+				o.done <- err
 			}
-			w.b.turns.pass()
+			w.failed()
+			return
 		}
+		err := w.group([]*op{o})
+		if err != nil {
+			w.rollback()
+		}
+		w.b.turns.pass()
 		if err != nil {
 			o.done <- err
 		}
