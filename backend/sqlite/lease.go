@@ -270,7 +270,7 @@ func (w *writer) pausedQueues() (map[string]bool, error) {
 // Start implements [omniq.TaskQueue].
 func (b *Backend) Start(ctx context.Context, leases []omniq.LeaseID) ([]error, error) {
 	leases = slices.Clone(leases)
-	return b.each(ctx, len(leases), func(t *tx, i int) (refused, err error) { return t.start(leases[i]) })
+	return b.eachOf(ctx, &op{light: true}, len(leases), func(t *tx, i int) (error, error) { return t.start(leases[i]) })
 }
 
 // start counts the attempt of a lease that was taken ahead.
@@ -320,7 +320,7 @@ func (b *Backend) Extend(ctx context.Context, leases []omniq.LeaseID, by time.Du
 		return nil, invalid("extension of %d leases by %v, want a positive time", len(leases), by)
 	}
 	leases = slices.Clone(leases)
-	return b.each(ctx, len(leases), func(t *tx, i int) (refused, err error) {
+	return b.eachOf(ctx, &op{light: true}, len(leases), func(t *tx, i int) (refused, err error) {
 		l := leases[i]
 		if token, ok := parseToken(l.Token); ok {
 			n, err := t.q.exec("UPDATE omniq_tasks SET wake = max(wake, ?1) WHERE id = ?2 AND token = ?3 AND wake > ?4",

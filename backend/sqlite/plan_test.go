@@ -250,6 +250,6 @@ func checkPlan(t *testing.T, q string, plan []string) {
 		}
 	}
 	if regexp.MustCompile(`\bid = \?`).MatchString(q) {
-		assert.Regexp(t, `_id \(id=\?\)|omniq_unique`, all, q)
+		assert.Regexp(t, `_id \(id=\?\)|omniq_unique|omniq_revoked`, all, q)
 	}
 }
