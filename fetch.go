@@ -11,7 +11,8 @@ import (
 // fetch leases tasks for the places that are free, until ctx ends or the backend is closed.
 func (w *Worker) fetch(ctx context.Context, attempts chan<- *attempt) error {
 	const minPause, maxPause = 50 * time.Millisecond, 5 * time.Second
-	pause := minPause
+	const maxStrange = time.Second
+	pause, strange := minPause, minPause
 	for ctx.Err() == nil {
 		n, ahead, ok := w.reserve(ctx)
 		if !ok {
@@ -23,8 +24,14 @@ func (w *Worker) fetch(ctx context.Context, attempts chan<- *attempt) error {
 		w.unreserve(n - len(leases))
 		w.hold(leases, attempts, ctx.Err() != nil)
 		switch {
+		case err == nil && w.allStrange(leases):
+			sleep(ctx, spread(strange, 0.5)) // a worker that knows them is to find them first
+			pause, strange = minPause, min(2*strange, maxStrange)
 		case err == nil:
 			pause = minPause
+			if len(leases) > 0 {
+				strange = minPause
+			}
 		case errors.Is(err, ErrClosed):
 			return fmt.Errorf("omniq: worker: %w", err)
 		case ctx.Err() == nil:
@@ -34,6 +41,16 @@ func (w *Worker) fetch(ctx context.Context, attempts chan<- *attempt) error {
 		}
 	}
 	return nil
+}
+
+// allStrange reports whether there are leases and this worker has no handler for any of them.
+func (w *Worker) allStrange(leases []Lease) bool {
+	for i := range leases {
+		if _, ok := w.handlers[leases[i].Task.FuncName]; ok {
+			return false
+		}
+	}
+	return len(leases) > 0
 }
 
 // sleep pauses for d, or until ctx ends.

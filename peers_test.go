@@ -125,7 +125,8 @@ func TestTaskIsNotRunningForEver(t *testing.T) {
 		attempt, err := h.Wait(t.Context())
 		require.NoError(t, err)
 		assert.Equal(t, 2, attempt)
-		assert.Equal(t, omniq.DefaultLease, time.Since(start))
+		assert.GreaterOrEqual(t, time.Since(start), omniq.DefaultLease)
+		assert.Less(t, time.Since(start), omniq.DefaultLease+time.Second)
 	})
 }
 

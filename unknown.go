@@ -37,7 +37,7 @@ func (w *Worker) shun(a *attempt, thing, name string) Settlement {
 			Retryable: true,
 		})
 	}
-	delay := spread(min(max(since/2, minUnknownPause), maxUnknownPause), 0.5)
+	delay := spread(min(max(since/8, minUnknownPause), maxUnknownPause), 0.5)
 	level := slog.LevelDebug
 	w.mu.Lock()
 	if w.strange.add(thing + " " + name) {
