@@ -198,9 +198,10 @@ func newSpec[A, K, R any](name string, fn func(context.Context, A, K) (R, error)
 		var args A
 		var kwargs K
 		if err := decodePayload(t, false, c, &args, &kwargs); err != nil {
-			// A worker that lacks the codec is like one that lacks the handler: another may have it.
-			var unknown *unknownCodecError
-			return RawResult{}, &TaskError{Type: typeDecode, Message: validText(err.Error()), Retryable: errors.As(err, &unknown)}
+			if _, ok := errors.AsType[*unknownCodecError](err); ok {
+				return RawResult{}, err // as of a worker that lacks the handler: another may have it
+			}
+			return RawResult{}, &TaskError{Type: typeDecode, Message: validText(err.Error())}
 		}
 		data, err := fn(ctx, args, kwargs)
 		if err != nil {
