@@ -81,6 +81,9 @@ func (r *Reference[A, K, R]) newRaw(opts []TaskOption) (*RawTask, error) {
 // cannot encode, or the backend's. It blocks while the backend does; when ctx ends first, whether the task was stored
 // is unknown.
 func (r Reference[A, K, R]) Enqueue(ctx context.Context, c *Client, args A, kwargs K, opts ...TaskOption) (*Handle[R], error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
 	raw, err := r.newRaw(opts)
 	if err != nil {
 		return nil, err
@@ -102,6 +105,9 @@ func (r Reference[A, K, R]) Enqueue(ctx context.Context, c *Client, args A, kwar
 // the tasks. If IDs or unique keys were taken the error is a [DuplicateError] with just those, the other tasks are stored, and the
 // handles are there, those of duplicates for the tasks that were first; otherwise as for Enqueue.
 func (r Reference[A, K, R]) EnqueueMany(ctx context.Context, c *Client, tasks []Task[A, K]) ([]*Handle[R], error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
 	raw := make([]*RawTask, len(tasks))
 	handles := make([]*Handle[R], len(tasks))
 	for i := range tasks {
@@ -203,9 +209,10 @@ func newSpec[A, K, R any](name string, fn func(context.Context, A, K) (R, error)
 		var args A
 		var kwargs K
 		if err := decodePayload(t, false, c, &args, &kwargs); err != nil {
-			// A worker that lacks the codec is like one that lacks the handler: another may have it.
-			var unknown *unknownCodecError
-			return RawResult{}, &TaskError{Type: typeDecode, Message: validText(err.Error()), Retryable: errors.As(err, &unknown)}
+			if _, ok := errors.AsType[*unknownCodecError](err); ok {
+				return RawResult{}, err // as of a worker that lacks the handler: another may have it
+			}
+			return RawResult{}, &TaskError{Type: typeDecode, Message: validText(err.Error())}
 		}
 		data, err := fn(ctx, args, kwargs)
 		if err != nil {

@@ -28,6 +28,9 @@ type unknownCodecError struct {
 	known []string
 }
 
+// ErrorType makes it an error of decoding in a [TaskError].
+func (e *unknownCodecError) ErrorType() string { return typeDecode }
+
 func (e *unknownCodecError) Error() string {
 	return fmt.Sprintf("the payload is of codec %q, which is not known here, only %s: add it with Codecs",
 		e.name, strings.Join(e.known, ", "))
