@@ -23,6 +23,7 @@ type Client struct {
 	codecs  codecs
 	ttl     *time.Duration // of tasks without one
 	keep    *time.Duration // the result TTL of tasks without one
+	failed  *time.Duration // the failure TTL of tasks without one
 	enqueue func(ctx context.Context, tasks []*RawTask) ([]error, error)
 }
 
@@ -54,8 +55,9 @@ func (c *Client) check() error {
 	return nil
 }
 
-// Defaults sets what holds for each task of the client that does not say it itself: a [TTL], a [ResultTTL]. Other task
-// options are [ErrInvalid] here: queue and priority belong to a definition, retries and timeouts to the worker.
+// Defaults sets what holds for each task of the client that does not say it itself: a [TTL], a [ResultTTL], a
+// [FailureTTL]. Other task options are [ErrInvalid] here: queue and priority belong to a definition, retries and timeouts
+// to the worker.
 func Defaults(opts ...TaskOption) ClientOption { return clientDefaults(opts) }
 
 type clientDefaults []TaskOption
@@ -65,10 +67,10 @@ func (d clientDefaults) applyClient(client *Client) error {
 	if err := c.apply(d); err != nil {
 		return err
 	}
-	client.ttl, client.keep = c.ttl, c.resultTTL
-	c.ttl, c.resultTTL = nil, nil
+	client.ttl, client.keep, client.failed = c.ttl, c.resultTTL, c.failureTTL
+	c.ttl, c.resultTTL, c.failureTTL = nil, nil, nil
 	if !reflect.ValueOf(c).IsZero() {
-		return invalid("Defaults has another option than TTL and ResultTTL")
+		return invalid("Defaults has another option than TTL, ResultTTL and FailureTTL")
 	}
 	return nil
 }
@@ -167,6 +169,9 @@ func (c *Client) store(ctx context.Context, tasks []*RawTask) error {
 	for _, t := range tasks {
 		if t.ResultTTL == nil {
 			t.ResultTTL = c.keep
+		}
+		if t.FailureTTL == nil {
+			t.FailureTTL = c.failed
 		}
 		if t.TTL == nil && c.ttl != nil {
 			t.TTL = c.ttl
