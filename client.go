@@ -134,7 +134,7 @@ func (c *Client) Enqueue(ctx context.Context, tasks ...RawTask) error {
 	}
 	checked := make([]*RawTask, len(tasks))
 	for i := range tasks {
-		if err := tasks[i].Validate(); err != nil {
+		if err := tasks[i].validateHead(); err != nil {
 			return err
 		}
 		raw, err := checkedPayload(tasks[i])
@@ -154,8 +154,7 @@ func checkedPayload(t RawTask) (RawTask, error) {
 	if t.Codec == "" {
 		return t.Encode(codec.JSON)
 	}
-	_, _, err := openOpaque(t.Args, t.Kwargs)
-	return t, err
+	return t, checkPayload(&t)
 }
 
 // store enqueues tasks that are known to be valid.
@@ -178,6 +177,9 @@ func (c *Client) store(ctx context.Context, tasks []*RawTask) error {
 			if err := t.checkStart(); err != nil {
 				return err
 			}
+		}
+		if err := checkTaskSize(t); err != nil {
+			return err
 		}
 	}
 	errs, err := c.enqueue(ctx, tasks)
