@@ -61,22 +61,38 @@ func checkPayload(t *RawTask) error {
 
 // checkTaskSize refuses a task whose envelope, which only engines write, would be too large. Its payload is valid.
 func checkTaskSize(t *RawTask) error {
-	n := len(t.Args) + len(t.Kwargs) + envelopeRoom
-	texts := len(t.FuncName) + len(t.Queue) + len(t.UniqueKey) + len(t.Codec)
+	n := len(t.Args) + len(t.Kwargs) + textSize(t.FuncName, t.Queue, t.UniqueKey, t.Codec)
 	for k, v := range t.Metadata {
-		texts += len(k) + len(v) + 1
+		n += textSize(k, v) + len(`"":"",`)
 	}
-	if n+maxEscape*texts <= codec.MaxSize {
+	if n+envelopeRoom <= codec.MaxSize {
 		return nil
 	}
-	if _, err := t.AppendJSON(make([]byte, 0, n+texts)); err != nil {
+	if n-len(t.Args)-len(t.Kwargs) > codec.MaxSize { // the payload may have white space
+		return invalid("task %v has %w", t.ID, sizeError(n))
+	}
+	if _, err := t.AppendJSON(make([]byte, 0, n+envelopeRoom)); err != nil {
 		return invalid("task %v: %w", t.ID, err)
 	}
 	return nil
 }
 
-// maxEscape is how many bytes one byte of a text has in JSON at most.
-const maxEscape = len(`\u0000`)
+// textSize is how many bytes the texts have in JSON, without quotes.
+func textSize(texts ...string) (n int) {
+	for _, s := range texts {
+		n += len(s)
+		for i := range len(s) {
+			switch c := s[i]; {
+			case c >= ' ' && c != '"' && c != '\\':
+			case c == '"', c == '\\', c == '\b', c == '\f', c == '\n', c == '\r', c == '\t':
+				n++
+			default:
+				n += len(`\u0000`) - 1
+			}
+		}
+	}
+	return n
+}
 
 // checkDocument checks a JSON text that begins with open, unless that is 0. An empty one stands for nothing.
 func checkDocument(part string, doc Raw, open byte) error {
@@ -147,11 +163,10 @@ func checkRawResult(r *RawResult) error {
 			return fmt.Errorf("result_data: %w", err)
 		}
 	}
-	n, texts := len(r.ResultData)+envelopeRoom, len(r.Codec)+r.Error.size()
-	if n+maxEscape*texts <= codec.MaxSize {
+	if len(r.ResultData)+r.Error.size()+envelopeRoom <= codec.MaxSize {
 		return nil
 	}
-	_, err := r.AppendJSON(make([]byte, 0, n+texts))
+	_, err := r.AppendJSON(nil)
 	return err
 }
 
@@ -212,23 +227,18 @@ func (e *TaskError) check() error {
 			return fmt.Errorf("the error's text %.40q is not UTF-8", text)
 		}
 	}
-	if maxEscape*e.size()+envelopeRoom <= codec.MaxSize {
-		return nil
-	}
-	w := writer{}
-	w.error(e)
-	if n := len(w.buf) + envelopeRoom; w.err == nil && n > codec.MaxSize {
+	if n := e.size() + envelopeRoom; n > codec.MaxSize {
 		return fmt.Errorf("the error has %w", sizeError(n))
 	}
-	return w.err
+	return nil
 }
 
-// size is that of its texts.
+// size is that of its texts in JSON.
 func (e *TaskError) size() int {
 	if e == nil {
 		return 0
 	}
-	return len(e.Type) + len(e.Message) + len(e.Stack)
+	return textSize(e.Type, e.Message, e.Stack)
 }
 
 // checkTime refuses what is no time on the wire.
