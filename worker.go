@@ -125,7 +125,7 @@ func NewWorker(b Backend, opts ...WorkerOption) (*Worker, error) {
 
 func newWorkerID() string {
 	host, err := os.Hostname()
-	if err != nil {
+	if err != nil || checkText("host", host, MaxWorkerIDLen-50) != nil {
 		host = "unknown"
 	}
 	return fmt.Sprintf("%s:%d:%.8s", host, os.Getpid(), uuid.New())
