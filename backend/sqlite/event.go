@@ -112,8 +112,8 @@ func (b *Backend) Events(ctx context.Context, r omniq.EventsRequest) ([]omniq.St
 			r.Wait = 0
 		case <-ctx.Done():
 			return nil, r.After, contextError(ctx)
-		case <-b.closing:
-			return nil, r.After, omniq.ErrClosed
+		case <-b.life.Done():
+			return nil, r.After, b.ended()
 		}
 	}
 }

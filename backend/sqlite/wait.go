@@ -53,8 +53,8 @@ func (b *Backend) Await(ctx context.Context, id uuid.UUID) (*omniq.RawResult, er
 		return w.Result, w.Err
 	case <-ctx.Done():
 		return nil, contextError(ctx)
-	case <-b.closing:
-		return nil, omniq.ErrClosed
+	case <-b.life.Done():
+		return nil, b.ended()
 	}
 }
 
@@ -65,9 +65,11 @@ func (a *awaited) deliver(list []ended) {
 	}
 }
 
-// check looks for results that others have stored, in a tenth of the time at the most however many wait.
+// check looks for results that others have stored, in a tenth of the time at the most however many wait, but after a
+// moment at the latest: a look that took long may have had to wait for a processor.
 func (a *awaited) check(c *conn, now time.Time) {
-	if !a.stale || now.Sub(a.latest) < 10*a.took {
+	const moment = 100 * time.Millisecond
+	if !a.stale || now.Sub(a.latest) < min(10*a.took, moment) {
 		return
 	}
 	ids, all := a.Looked()
