@@ -2,6 +2,7 @@ package omniq
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -218,17 +219,39 @@ const (
 
 // Capabilities tells what an engine does by itself. The conformance suite goes by it, and so may an application.
 type Capabilities struct {
-	Name         string // the engine's name in lower case
-	Durable      bool   // tasks and results survive the end of the process
-	Shared       bool   // several processes can use it at once
-	Fencing      bool   // a settlement with a lost lease is refused
-	AtomicFinish bool   // a result is recorded and its task removed in one step
-	Priorities   bool   // tasks with a higher Priority are leased first
-	PushLease    bool   // Lease wakes when a task is enqueued, in whatever process; else the engine polls
-	PushResult   bool   // Await wakes when a task is settled, in whatever process; else the engine polls
-	PushCancel   bool   // Revoked wakes when a task is cancelled, in whatever process; else the engine polls
-	Transactions bool   // tasks can be enqueued in a transaction of the caller's database
-	Events       bool   // events are kept, as the engine was told when it was opened
-	AtomicEvents bool   // events are written in one step with what they tell of
-	MaxTaskSize  int    // the largest args and kwargs together in bytes, 0 for no bound but memory or disk
+	Name         string   // the engine's name in lower case
+	Durable      bool     // tasks and results survive the end of the process
+	Survives     Survival // what acknowledged work survives, by the settings that were found when it was opened
+	Shared       bool     // several processes can use it at once
+	Fencing      bool     // a settlement with a lost lease is refused
+	AtomicFinish bool     // a result is recorded and its task removed in one step
+	Priorities   bool     // tasks with a higher Priority are leased first
+	PushLease    bool     // Lease wakes when a task is enqueued, in whatever process; else the engine polls
+	PushResult   bool     // Await wakes when a task is settled, in whatever process; else the engine polls
+	PushCancel   bool     // Revoked wakes when a task is cancelled, in whatever process; else the engine polls
+	Transactions bool     // tasks can be enqueued in a transaction of the caller's database
+	Events       bool     // events are kept, as the engine was told when it was opened
+	AtomicEvents bool     // events are written in one step with what they tell of
+	MaxTaskSize  int      // the largest args and kwargs together in bytes, 0 for no bound but memory or disk
+}
+
+// Survival is what the work survives that a backend has acknowledged. Each includes those before it.
+type Survival uint8
+
+const (
+	SurvivesNothing Survival = iota // it ends with the process
+	SurvivesProcess                 // the end of the process, by a crash too
+	SurvivesServer                  // a crash of the engine's server process, where it has one
+	SurvivesPower                   // a power failure, and a crash of the operating system
+	SurvivesMachine                 // the loss of the machine: another one has it
+)
+
+var survivalNames = []string{"nothing", "process", "server", "power", "machine"}
+
+// String returns what is survived, in one word.
+func (s Survival) String() string {
+	if int(s) < len(survivalNames) {
+		return survivalNames[s]
+	}
+	return fmt.Sprintf("Survival(%d)", uint8(s))
 }

@@ -31,6 +31,11 @@ var (
 	// is also the cause of the end of a handler's context when that happens while it runs.
 	ErrLeaseLost = errors.New("omniq: lease lost")
 
+	// ErrUncertain says that the answer to a call was lost: the connection broke, and whether the work was done is
+	// unknown. To enqueue the same tasks again is safe because of their IDs; a [Client] does so by itself. A settlement
+	// that is repeated may find its lease lost.
+	ErrUncertain = errors.New("omniq: outcome unknown")
+
 	// ErrNoEvents says that the backend keeps no events: it was not told to when it was opened.
 	ErrNoEvents = errors.New("omniq: the backend keeps no events")
 
