@@ -312,20 +312,19 @@ func (b *Backend) lockFinal(ctx context.Context, q querier, ids []uuid.UUID) (ma
 func (b *Backend) revive(ctx context.Context, q querier, e *enqueuing, errs []error, places map[uuid.UUID]int, n int) (
 	[]error, *enqueuing, error,
 ) {
-	seen := make(map[[2]string]uuid.UUID)
+	seen := make(map[uniqueKey]uuid.UUID)
 	var keyed []claim
 	holders := make(map[uuid.UUID]uuid.UUID)
 	for i := range e.tasks {
 		t := &e.tasks[i]
-		if t.uniqueKey == "" {
+		if t.unique.key == "" {
 			continue
 		}
-		key := [2]string{t.name, t.uniqueKey}
-		if first, ok := seen[key]; ok {
+		if first, ok := seen[t.unique]; ok {
 			holders[t.id] = first
 			continue
 		}
-		seen[key] = t.id
+		seen[t.unique] = t.id
 		keyed = append(keyed, claimOf(t))
 	}
 	held, err := b.claim(ctx, q, keyed)
@@ -348,7 +347,7 @@ func (b *Backend) revive(ctx context.Context, q querier, e *enqueuing, errs []er
 		return errs, e, nil
 	}
 	e.begin()
-	err = q.run(ctx, append([]stmt{{sql: b.sql.of(dropResults), args: []any{sortedIDs(ids)}}}, e.insert(stay)...)...)
+	err = q.run(ctx, append([]stmt{{sql: b.sql.of(dropResults), args: []any{sortedIDs(ids)}}}, e.insert(stay, false)...)...)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -21,12 +21,11 @@ import (
 type newTask struct {
 	place     int // in the call
 	id        uuid.UUID
-	name      string
 	queue     string
 	rank      int64 // see the table
 	runAt     time.Time
 	deadline  time.Time // zero for none
-	uniqueKey string
+	unique    uniqueKey // its key is empty for none
 	uniqueFor time.Duration
 	envelope  string
 }
@@ -37,8 +36,8 @@ func encode(t *omniq.RawTask) (n newTask, err error) {
 		return n, fmt.Errorf("%w: postgres: task %v: %w", omniq.ErrInvalid, t.ID, err)
 	}
 	n = newTask{
-		id: t.ID, name: t.FuncName, queue: cmp.Or(t.Queue, omniq.DefaultQueue), rank: ^int64(t.Priority),
-		uniqueKey: t.UniqueKey, uniqueFor: t.UniqueFor, envelope: string(buf),
+		id: t.ID, queue: cmp.Or(t.Queue, omniq.DefaultQueue), rank: ^int64(t.Priority),
+		unique: uniqueKey{t.FuncName, t.UniqueKey}, uniqueFor: t.UniqueFor, envelope: string(buf),
 	}
 	if !t.RunAt.IsZero() {
 		n.runAt = micros(t.RunAt)
@@ -55,9 +54,10 @@ type enqueuing struct {
 	tasks []newTask // in the order of the call
 	plain bool      // only parameters that each driver can send: texts
 
-	errs   []error         // nil as long as all went well
-	queues map[string]bool // of the tasks that are stored
-	next   time.Time       // when something happens to one of them by itself; zero for never
+	errs    []error                 // nil as long as all went well
+	holders map[uuid.UUID]uuid.UUID // of the unique keys that others have, by the ID of who wanted them
+	queues  map[string]bool         // of the tasks that are stored
+	next    time.Time               // when something happens to one of them by itself; zero for never
 }
 
 func (b *Backend) newEnqueuing(tasks []*omniq.RawTask) (*enqueuing, error) {
@@ -73,7 +73,8 @@ func (b *Backend) newEnqueuing(tasks []*omniq.RawTask) (*enqueuing, error) {
 	return e, nil
 }
 
-// Enqueue implements [omniq.TaskQueue].
+// Enqueue implements [omniq.TaskQueue]. It waits for the transactions of others that are enqueuing one of the IDs or
+// unique keys, as long as ctx does not end; of a call that is shared it does not, see [batch.Shared].
 func (b *Backend) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error, error) {
 	e, err := b.newEnqueuing(tasks)
 	if err != nil {
@@ -83,7 +84,7 @@ func (b *Backend) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error,
 		return nil, b.alive(ctx)
 	}
 	if e.simple() {
-		err = b.write(ctx, func() []stmt { e.begin(); return e.insert(e.tasks) })
+		err = b.write(ctx, e.statements)
 	} else {
 		err = b.transact(ctx, func(q querier) error { return e.run(ctx, q) })
 	}
@@ -93,6 +94,12 @@ func (b *Backend) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error,
 	e.compare(e.tasks)
 	e.announce()
 	return e.result(), nil
+}
+
+// statements are those of a simple call.
+func (e *enqueuing) statements() []stmt {
+	e.begin()
+	return append(e.insert(e.tasks, true), e.findHolders(e.tasks)...)
 }
 
 // announce tells those who wait for tasks.
@@ -110,15 +117,15 @@ func (e *enqueuing) announce() {
 	}
 }
 
-// simple reports whether one statement does: there are no unique keys, and no ID twice.
+// simple reports whether one statement stores all: no ID and no unique key is there twice.
 func (e *enqueuing) simple() bool {
-	seen := make(map[uuid.UUID]bool, len(e.tasks))
+	ids, keys := make(map[uuid.UUID]bool, len(e.tasks)), make(map[uniqueKey]bool)
 	for i := range e.tasks {
 		n := &e.tasks[i]
-		if n.uniqueKey != "" || seen[n.id] {
+		if ids[n.id] || n.unique.key != "" && keys[n.unique] {
 			return false
 		}
-		seen[n.id] = true
+		ids[n.id], keys[n.unique] = true, true
 	}
 	return len(e.tasks) <= maxPlaces
 }
@@ -129,39 +136,56 @@ const maxPlaces = 65536
 // begin forgets what a transaction did that was undone.
 func (e *enqueuing) begin() {
 	e.errs, e.queues, e.next = make([]error, len(e.tasks)), make(map[string]bool), time.Time{}
+	e.holders = make(map[uuid.UUID]uuid.UUID)
 }
 
 // run stores tasks in waves: in each there is no ID and no unique key twice, so that what comes later in the call sees
-// what became of what comes before it.
+// what became of what comes before it. There is a second wave only for what the first leaves open: the one before, with
+// the same ID or key, was refused for its other one.
 func (e *enqueuing) run(ctx context.Context, q querier) error {
 	e.begin()
+	known, held := make(map[uuid.UUID]bool), make(map[uniqueKey]uuid.UUID)
 	for left := e.tasks; len(left) > 0; {
-		ids, keys := make(map[uuid.UUID]bool), make(map[[2]string]bool)
+		ids, keys := make(map[uuid.UUID]bool), make(map[uniqueKey]bool)
 		var wave, rest []newTask
 		for _, n := range left {
-			key := [2]string{n.name, n.uniqueKey}
-			if ids[n.id] || n.uniqueKey != "" && keys[key] || len(wave) == maxPlaces {
+			holder, taken := held[n.unique]
+			switch {
+			case known[n.id]:
+				e.errs[n.place] = omniq.Duplicate{ID: n.id, Holder: n.id}
+				continue
+			case taken && n.unique.key != "":
+				e.errs[n.place] = omniq.Duplicate{ID: n.id, Holder: holder}
+				continue
+			case ids[n.id], n.unique.key != "" && keys[n.unique], len(wave) == maxPlaces:
 				rest = append(rest, n)
-			} else {
+			default:
 				wave = append(wave, n)
+				delete(e.holders, n.id)
 			}
-			ids[n.id], keys[key] = true, true
+			ids[n.id], keys[n.unique] = true, true
 		}
 		left = rest
-		wave, err := e.hold(ctx, q, wave)
-		if err != nil {
-			return err
-		}
 		if len(wave) == 0 {
 			continue
 		}
-		if err := q.run(ctx, e.insert(wave)...); err != nil {
-			return err
+		for _, s := range append(e.insert(wave, true), e.findHolders(wave)...) {
+			if err := q.run(ctx, s); err != nil { // one after the other: database/sql has one connection for both
+				return err
+			}
+		}
+		for i := range wave {
+			n := &wave[i]
+			holder, refused := e.holders[n.id]
+			if !refused {
+				known[n.id] = true
+				holder = n.id
+			}
+			if refused || e.errs[n.place] == nil {
+				held[n.unique] = holder
+			}
 		}
 		e.compare(wave)
-		if err := e.release(ctx, q, wave); err != nil {
-			return err
-		}
 	}
 	return nil
 }
@@ -181,41 +205,60 @@ var errNotStored = errors.New("postgres: not stored")
 func (e *enqueuing) compare(tasks []newTask) {
 	for i := range tasks {
 		if t := &tasks[i]; errors.Is(e.errs[t.place], errNotStored) {
-			e.errs[t.place] = omniq.Duplicate{ID: t.id, Holder: t.id}
+			holder, refused := e.holders[t.id]
+			if !refused {
+				holder = t.id
+			}
+			e.errs[t.place] = omniq.Duplicate{ID: t.id, Holder: holder}
 		}
 	}
 }
 
 const (
-	lockTasks      = "SELECT FROM {s}.tasks WHERE id = ANY ($1) ORDER BY id FOR KEY SHARE"
-	lockTasksPlain = "SELECT FROM {s}.tasks WHERE id = ANY ($1::text::uuid[]) ORDER BY id FOR KEY SHARE"
-
-	insertTasks      = insertFrom + arraysOfTasks + insertInto
-	insertTasksPlain = insertFrom + jsonOfTasks + insertInto
+	insertTasks      = insertFrom + arraysOfTasks + insertInput + insertInto + "WHERE NOT taken" + insertThen
+	insertTasksPlain = insertFrom + jsonOfTasks + insertInput + insertInto + "WHERE NOT taken" + insertThen
+	insertKeyed      = insertFrom + arraysOfTasks + insertInput + insertClaims + insertThen + insertCheck
+	insertKeyedPlain = insertFrom + jsonOfTasks + insertInput + insertClaims + insertThen + insertCheck
 
 	arraysOfTasks = `unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::timestamptz[], $5::timestamptz[], $6::text[], $7::text[],
-			$8::text[], $9::text[]) AS i (id, place, rank, run_at, deadline, name, queue, unique_key, task)`
+			$8::text[], $9::bigint[], $10::text[])
+			AS i (id, place, rank, run_at, deadline, name, queue, unique_key, hold, task)`
 	jsonOfTasks = `json_to_recordset($1::text::json) AS i (id uuid, place bigint, rank bigint, run_at timestamptz,
-			deadline timestamptz, name text, queue text, unique_key text, task text)`
+			deadline timestamptz, name text, queue text, unique_key text, hold bigint, task text)`
 
-	// A place is that of the task in the call. A result whose time is over, of an earlier life, gives way.
+	// A place is that of the task in the call. Nothing that is there is locked: not a task that somebody is about to
+	// settle, nor a key that somebody holds, because this transaction may be a caller's and stay open. A result whose time
+	// is over, of an earlier life, gives way.
 	insertFrom = `WITH
 	input AS MATERIALIZED (
-		SELECT i.*, coalesce(i.run_at, {now}) AS due, r.id IS NOT NULL AS dead, coalesce(r.expires > {now}, r.id IS NOT NULL) AS kept
+		SELECT i.*, coalesce(i.run_at, {now}) AS due, t.id IS NOT NULL OR coalesce(r.expires > {now}, r.id IS NOT NULL) AS taken,
+			coalesce(r.expires <= {now}, false) AS dead
 		FROM `
-	insertInto = `
-		LEFT JOIN {s}.results r ON r.id = i.id),
+	insertInput = `
+		LEFT JOIN LATERAL (SELECT t.id FROM {s}.tasks t WHERE t.id = i.id OFFSET 0) t ON true
+		LEFT JOIN LATERAL (SELECT r.id, r.expires FROM {s}.results r WHERE r.id = i.id OFFSET 0) r ON true),
 	number AS MATERIALIZED (SELECT nextval('{s}.task_order') AS n),
+	dead AS MATERIALIZED (
+		SELECT r.at, i.id FROM (SELECT id FROM input WHERE dead AND NOT taken ORDER BY id OFFSET 0) i
+		CROSS JOIN LATERAL (SELECT ctid AS at FROM {s}.results r WHERE r.id = i.id FOR UPDATE) r)`
+	insertInto = `,
 	stored AS (
 		INSERT INTO {s}.tasks (id, seq, rank, due, deadline, wake, since, state, attempt, name, queue, unique_key, task)
 		SELECT id, (SELECT n FROM number) * 65536 + place, rank, due, deadline,
 			CASE WHEN due <= {now} THEN deadline ELSE least(due, deadline) END, {now},
 			CASE WHEN due <= {now} AND (deadline IS NULL OR deadline > {now}) THEN 1 ELSE 0 END,
 			0, name, queue, unique_key, task
-		FROM input WHERE NOT kept ORDER BY id
-		ON CONFLICT (id) DO NOTHING RETURNING id, seq, queue, state, wake),
+		FROM input `
+	insertClaims = `,
+	wants AS MATERIALIZED (
+		SELECT id, name, unique_key AS key, CASE WHEN hold > 0 THEN {now} + hold * interval '1 microsecond' END AS until
+		FROM input WHERE NOT taken AND unique_key IS NOT NULL AND (SELECT count(*) FROM dead) >= 0),
+	` + claimKeys + insertInto + `WHERE NOT taken AND (unique_key IS NULL OR id IN (SELECT id FROM mine))`
+	insertThen = ` AND (SELECT count(*) FROM dead) >= 0 ORDER BY id
+		ON CONFLICT (id) DO NOTHING RETURNING id, seq, queue, state, wake, unique_key),
 	removed AS (
-		DELETE FROM {s}.results r USING input i WHERE r.id = i.id AND i.dead AND NOT i.kept RETURNING r.queue, r.status),
+		DELETE FROM {s}.results WHERE ctid = ANY (ARRAY (SELECT at FROM dead WHERE id IN (SELECT id FROM stored)))
+		RETURNING queue, status),
 	counted AS (
 		INSERT INTO {s}.counts SELECT queue, state, count(*) FROM stored GROUP BY queue, state
 		UNION ALL SELECT queue, status, -count(*) FROM removed GROUP BY queue, status)
@@ -223,24 +266,31 @@ const (
 		INSERT INTO {s}.events (until, at, task_id, type, attempt, queue)
 		SELECT {until}, {now}, id, 1, 0, queue FROM stored ORDER BY seq):events}
 	SELECT seq & 65535, wake FROM stored`
+
+	// Who has got a key and then lost the race for its ID must not keep the key: all is undone, by a division by zero, and
+	// done again, when the other task with the ID is seen before.
+	insertCheck = ` RIGHT JOIN (SELECT 1 / CASE WHEN (SELECT count(*) FROM mine) > (SELECT count(unique_key) FROM stored)
+		THEN 0 ELSE 1 END AS one) c ON c.one = 1`
 )
 
-// insert stores tasks that hold their unique keys, and have different IDs. It waits first for those who are removing
-// tasks with these IDs, because they are storing results that insertTasks is to see.
-func (e *enqueuing) insert(tasks []newTask) []stmt {
-	order := make([]int, len(tasks)) // all lock in the order of the IDs, so that nobody waits for each other
+// insert stores tasks that have different IDs. With claims it gives them their unique keys, which are different, too;
+// without, they hold them.
+func (e *enqueuing) insert(tasks []newTask, claims bool) []stmt {
+	order := make([]int, len(tasks)) // by the IDs, see the locks of this package
+	keyed := false
 	for i := range order {
 		order[i] = i
 		e.errs[tasks[i].place] = errNotStored
+		keyed = keyed || claims && tasks[i].unique.key != ""
 	}
 	slices.SortFunc(order, func(a, b int) int { return bytes.Compare(tasks[a].id[:], tasks[b].id[:]) })
 	stored := func(row scanner) error {
-		var place int
+		var place *int
 		var wake *time.Time
-		if err := row.Scan(&place, &wake); err != nil {
+		if err := row.Scan(&place, &wake); err != nil || place == nil {
 			return err
 		}
-		t := &tasks[place]
+		t := &tasks[*place]
 		e.b.floors.ready(t.queue, t.rank, t.runAt)
 		e.errs[t.place] = nil
 		e.queues[t.queue] = true
@@ -250,31 +300,33 @@ func (e *enqueuing) insert(tasks []newTask) []stmt {
 		return nil
 	}
 	if e.plain {
-		return insertPlain(e.b.sql, tasks, order, stored)
+		return []stmt{insertPlain(e.b.sql, tasks, order, keyed, stored)}
 	}
 	n := len(tasks)
 	ids, places, ranks := make(list[pgtype.UUID], n), make(list[int64], n), make(list[int64], n)
 	runAts, deadlines := make(list[pgtype.Timestamptz], n), make(list[pgtype.Timestamptz], n)
 	names, queues := make(list[string], n), make(list[string], n)
-	keys, envelopes := make(list[pgtype.Text], n), make(list[string], n)
+	keys, holds, envelopes := make(list[pgtype.Text], n), make(list[int64], n), make(list[string], n)
 	for i, place := range order {
 		t := &tasks[place]
 		ids[i], places[i], ranks[i] = uuidOf(t.id), int64(place), t.rank
 		runAts[i], deadlines[i] = timeOf(t.runAt), timeOf(t.deadline)
-		names[i], queues[i], keys[i], envelopes[i] = t.name, t.queue, textOf(t.uniqueKey), t.envelope
+		names[i], queues[i], keys[i], envelopes[i] = t.unique.name, t.queue, textOf(t.unique.key), t.envelope
+		holds[i] = microseconds(t.uniqueFor)
 	}
-	return []stmt{
-		{sql: e.b.sql.of(lockTasks), args: []any{ids}},
-		{
-			sql:  e.b.sql.of(insertTasks),
-			args: []any{ids, places, ranks, runAts, deadlines, names, queues, keys, envelopes},
-			row:  stored,
-		},
+	sql := insertTasks
+	if keyed {
+		sql = insertKeyed
 	}
+	return []stmt{{
+		sql:  e.b.sql.of(sql),
+		args: []any{ids, places, ranks, runAts, deadlines, names, queues, keys, holds, envelopes},
+		row:  stored,
+	}}
 }
 
 // insertPlain is insert with texts for parameters.
-func insertPlain(sql *templates, tasks []newTask, order []int, stored func(scanner) error) []stmt {
+func insertPlain(sql *templates, tasks []newTask, order []int, keyed bool, stored func(scanner) error) stmt {
 	type row struct {
 		ID        uuid.UUID  `json:"id"`
 		Place     int        `json:"place"`
@@ -284,22 +336,22 @@ func insertPlain(sql *templates, tasks []newTask, order []int, stored func(scann
 		Name      string     `json:"name"`
 		Queue     string     `json:"queue"`
 		UniqueKey *string    `json:"unique_key"`
+		Hold      int64      `json:"hold"`
 		Task      string     `json:"task"`
 	}
 	rows := make([]row, len(order))
-	ids := make([]string, len(order))
 	for i, place := range order {
 		t := &tasks[place]
 		rows[i] = row{
-			t.id, place, t.rank, unlessZero(t.runAt), unlessZero(t.deadline), t.name, t.queue, unlessZero(t.uniqueKey),
-			t.envelope,
+			t.id, place, t.rank, unlessZero(t.runAt), unlessZero(t.deadline), t.unique.name, t.queue,
+			unlessZero(t.unique.key), microseconds(t.uniqueFor), t.envelope,
 		}
-		ids[i] = t.id.String()
 	}
-	return []stmt{
-		{sql: sql.of(lockTasksPlain), args: []any{"{" + strings.Join(ids, ",") + "}"}},
-		{sql: sql.of(insertTasksPlain), args: []any{jsonText(rows)}, row: stored},
+	template := insertTasksPlain
+	if keyed {
+		template = insertKeyedPlain
 	}
+	return stmt{sql: sql.of(template), args: []any{jsonText(rows)}, row: stored}
 }
 
 // unlessZero points to a value, unless it is the zero one, which is NULL.
