@@ -36,6 +36,9 @@ type querier interface {
 //
 //	{s}        the schema
 //	{now}      the time of the statement: one for all its rows, and not before its transaction saw what it sees
+//	{clock}    the time at this moment
+//	{overdue}  whether something was to happen to a task by itself: it is due, its TTL is over, or its lease ran out
+//	{soon}     in how many microseconds something happens to a task that is not running by itself, NULL for never
 //	{events: … :events}  only where events are kept
 //	{until}    when an event goes that is kept now
 type templates struct {
@@ -45,11 +48,23 @@ type templates struct {
 }
 
 func newTemplates(c *config) *templates {
-	until := "statement_timestamp() + interval '" + strconv.FormatInt(microseconds(c.retention), 10) + " microseconds'"
-	return &templates{
-		replacer: strings.NewReplacer("{s}", c.schema, "{now}", "statement_timestamp()", "{until}", until),
-		events:   c.retention > 0,
+	now, clock := "statement_timestamp()", "clock_timestamp()"
+	if c.skew != 0 {
+		skew := span(c.skew)
+		now, clock = "("+now+" + "+skew+")", "("+clock+" + "+skew+")"
 	}
+	overdue := "(coalesce(wake <= " + now + ", false) OR state < 2 AND coalesce(deadline <= " + now + ", false))"
+	return &templates{
+		replacer: strings.NewReplacer("{s}", c.schema, "{now}", now, "{clock}", clock, "{overdue}", overdue,
+			"{soon}", "(extract(epoch FROM least(wake, deadline) - "+now+") * 1000000)::bigint",
+			"{until}", now+" + "+span(c.retention)),
+		events: c.retention > 0,
+	}
+}
+
+// span is a duration in SQL.
+func span(d time.Duration) string {
+	return "interval '" + strconv.FormatInt(microseconds(d), 10) + " microseconds'"
 }
 
 // of returns the SQL of a template, which is a constant.
@@ -285,8 +300,13 @@ func text(s *string) string {
 	return *s
 }
 
-// statusOf are the statuses of the states of tasks that are not final.
-var statusOf = [...]omniq.Status{omniq.StatusPending, omniq.StatusPending, omniq.StatusRunning}
+// statusOf is the status of a state of tasks that are not final.
+func statusOf(state int16) omniq.Status {
+	if state == stateRunning {
+		return omniq.StatusRunning
+	}
+	return omniq.StatusPending
+}
 
 const (
 	stateScheduled = 0 // pending, and due later
