@@ -157,12 +157,12 @@ func (b *Backend) readEvents(ctx context.Context, r omniq.EventsRequest) (events
 	if err := b.alive(ctx); err != nil {
 		return nil, "", err
 	}
-	err = pgx.BeginTxFunc(ctx, b.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		q := transaction{tx}
+	err = b.with(ctx, func(c *pgx.Conn) error {
+		q := transaction{c}
 		var last, gone int64
-		err := q.run(ctx, stmt{sql: planning}, stmt{sql: b.sql.of(lastPlaces), row: func(row scanner) error {
+		err := q.run(ctx, append(head(beginReading, 0), stmt{sql: b.sql.of(lastPlaces), row: func(row scanner) error {
 			return row.Scan(&last, &gone)
-		}})
+		}})...)
 		if err != nil {
 			return err
 		}
@@ -171,12 +171,13 @@ func (b *Backend) readEvents(ctx context.Context, r omniq.EventsRequest) (events
 			return &known{err}
 		}
 		next = engine.Cursor(after)
-		return q.run(ctx, stmt{sql: b.sql.of(readEvents), args: []any{after, r.Max}, row: func(row scanner) error {
+		read := stmt{sql: b.sql.of(readEvents), args: []any{after, r.Max}, row: func(row scanner) error {
 			e, err := scanEvent(row)
 			next = e.Cursor
 			events = append(events, e)
 			return err
-		}})
+		}}
+		return q.run(ctx, read, stmt{sql: commit})
 	})
 	return events, next, b.wrap(ctx, err)
 }

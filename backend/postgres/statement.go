@@ -94,6 +94,8 @@ const (
 	commit   = "COMMIT"
 	rollback = "ROLLBACK"
 
+	beginReading = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
 	// The tables are small one moment and large the next, which no statistics can follow: a plan that was good for the one
 	// would be bad for the other. By an index it is good enough for both. Where there is none, the plan counts as so
 	// expensive that it would be compiled, which takes longer than anything here.
@@ -139,7 +141,7 @@ func (b *Backend) read(ctx context.Context, stmts ...stmt) error {
 		return err
 	}
 	if len(stmts) > 1 {
-		stmts = append(head("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", 0), stmts...)
+		stmts = append(head(beginReading, 0), stmts...)
 		stmts = append(stmts, stmt{sql: commit})
 	}
 	return b.wrap(ctx, b.with(ctx, func(c *pgx.Conn) error { return pipeline(ctx, c, stmts) }))
