@@ -119,7 +119,7 @@ func NewWorker(b Backend, opts ...WorkerOption) (*Worker, error) {
 		w.handlers[name] = h
 	}
 	w.names = slices.Sorted(maps.Keys(w.handlers))
-	w.starts = batch.New(w.startLeases)
+	w.starts = batch.New(w.startLeases, nil)
 	return w, nil
 }
 
