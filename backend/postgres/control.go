@@ -172,7 +172,8 @@ func stateError(status omniq.Status, want string) error {
 	return fmt.Errorf("%w: it is %v, want %s", omniq.ErrState, status, want)
 }
 
-const takeRevoked = "DELETE FROM {s}.revoked WHERE worker = $1 RETURNING id, token"
+const takeRevoked = `DELETE FROM {s}.revoked WHERE ctid = ANY (ARRAY (
+	SELECT ctid FROM {s}.revoked WHERE worker = $1 ORDER BY id, token FOR UPDATE)) RETURNING id, token`
 
 // Revoked implements [omniq.TaskQueue].
 func (b *Backend) Revoked(ctx context.Context, workerID string) ([]omniq.LeaseID, error) {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/omniq-go/omniq"
@@ -152,13 +151,10 @@ func (b *Backend) readEvents(ctx context.Context, r omniq.EventsRequest) (events
 	if err := b.place(ctx); err != nil {
 		return nil, "", err
 	}
-	if err := b.alive(ctx); err != nil {
-		return nil, "", err
-	}
-	err = pgx.BeginTxFunc(ctx, b.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		q := transaction{tx}
+	err = b.snapshot(ctx, func(q querier) error {
+		events = nil
 		var last, gone int64
-		err := q.run(ctx, stmt{sql: planning}, stmt{sql: b.sql.of(lastPlaces), row: func(row scanner) error {
+		err := q.run(ctx, stmt{sql: b.sql.of(lastPlaces), row: func(row scanner) error {
 			return row.Scan(&last, &gone)
 		}})
 		if err != nil {
@@ -176,7 +172,7 @@ func (b *Backend) readEvents(ctx context.Context, r omniq.EventsRequest) (events
 			return err
 		}})
 	})
-	return events, next, b.wrap(ctx, err)
+	return events, next, err
 }
 
 func scanEvent(row scanner) (omniq.StoredEvent, error) {

@@ -216,7 +216,7 @@ func (b *Backend) refuse(ctx context.Context, tasks []omniq.Settlement) {
 
 const extendLeases = `UPDATE {s}.tasks t SET wake = greatest(t.wake, {now} + $3 * interval '1 microsecond')
 	FROM unnest($1::uuid[], $2::bigint[]) AS i (id, token)
-	WHERE t.id = i.id AND t.token = i.token AND t.wake > {now} RETURNING t.id, t.token`
+	WHERE t.id = i.id AND t.token = i.token AND coalesce(t.wake > {now}, false) RETURNING t.id, t.token`
 
 const cancelledOf = "SELECT id FROM {s}.results WHERE id = ANY ($1) AND status = 5 AND (expires IS NULL OR expires > {now})"
 
@@ -226,21 +226,24 @@ func (b *Backend) Extend(ctx context.Context, leases []omniq.LeaseID, by time.Du
 		return nil, invalid("extension of %d leases by %v, want a positive time", len(leases), by)
 	}
 	held := make([]hold, 0, len(leases))
-	all := make(list[pgtype.UUID], len(leases))
+	tasks := make([]uuid.UUID, len(leases))
 	for i, l := range leases {
-		all[i] = uuidOf(l.TaskID)
+		tasks[i] = l.TaskID
 		if h, ok := holdOf(l); ok {
 			held = append(held, h)
 		}
 	}
 	slices.SortFunc(held, hold.compare)
-	ids, tokens := make(list[pgtype.UUID], len(held)), make(list[int64], len(held))
-	for i, h := range held {
-		ids[i], tokens[i] = uuidOf(h.id), h.token
-	}
 	extended, cancelled := make(map[hold]bool, len(held)), make(map[uuid.UUID]bool)
-	err := b.write(ctx, func() []stmt {
+	locked, err := b.unlessLocked(ctx, tasks, func(locked map[uuid.UUID]bool) []stmt {
 		clear(extended)
+		var ids list[pgtype.UUID]
+		var tokens list[int64]
+		for _, h := range held {
+			if !locked[h.id] {
+				ids, tokens = append(ids, uuidOf(h.id)), append(tokens, h.token)
+			}
+		}
 		return []stmt{
 			{sql: b.sql.of(extendLeases), args: []any{ids, tokens, microseconds(by)}, row: func(row scanner) error {
 				var h hold
@@ -248,12 +251,7 @@ func (b *Backend) Extend(ctx context.Context, leases []omniq.LeaseID, by time.Du
 				extended[h] = true
 				return err
 			}},
-			{sql: b.sql.of(cancelledOf), args: []any{all}, row: func(row scanner) error {
-				var id uuid.UUID
-				err := row.Scan((*[16]byte)(&id))
-				cancelled[id] = true
-				return err
-			}},
+			{sql: b.sql.of(cancelledOf), args: []any{sortedIDs(tasks)}, row: idInto(cancelled)},
 		}
 	})
 	if err != nil {
@@ -264,6 +262,8 @@ func (b *Backend) Extend(ctx context.Context, leases []omniq.LeaseID, by time.Du
 		h, ok := holdOf(l)
 		switch {
 		case ok && extended[h]:
+		case ok && locked[l.TaskID]:
+			errs = engine.Report(errs, len(leases), i, lockedError(l.TaskID))
 		case cancelled[l.TaskID]:
 			errs = engine.Report(errs, len(leases), i, omniq.ErrCancelled)
 		default:

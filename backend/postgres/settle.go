@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 
@@ -28,15 +29,18 @@ const finishTasks = `WITH
 		DELETE FROM {s}.tasks t
 		USING unnest($1::uuid[], $2::bigint[], $3::smallint[], $4::bigint[], $5::text[], $6::integer[], $7::text[])
 			AS i (id, token, status, keep, result, attempts, error)
-		WHERE t.id = i.id AND ($8 OR t.token = i.token AND t.wake > {now})
+		WHERE t.id = i.id AND ($8 OR t.token = i.token AND coalesce(t.wake > {now}, false))
 		RETURNING t.id, t.name, t.queue, t.state, t.due, t.worker, t.unique_key,
 			CASE WHEN i.status > 3 THEN t.task END AS task, i.token, i.status, i.keep, i.result, i.attempts, i.error),
 	kept AS (
 		INSERT INTO {s}.results (id, since, expires, due, status, name, queue, worker, result, task)
 		SELECT id, {now}, {now} + keep * interval '1 microsecond', due, status, name, queue, worker, result, task FROM gone),
 	released AS (
-		DELETE FROM {s}.unique_keys u USING gone g
-		WHERE g.unique_key IS NOT NULL AND u.name = g.name AND u.key = g.unique_key AND u.id = g.id AND u.until IS NULL),
+		DELETE FROM {s}.unique_keys WHERE ctid = ANY (ARRAY (
+			SELECT u.at FROM (SELECT id, name, unique_key FROM gone WHERE unique_key IS NOT NULL ORDER BY name, unique_key OFFSET 0) g
+			CROSS JOIN LATERAL (SELECT ctid AS at FROM {s}.unique_keys u
+				WHERE u.name = g.name AND u.key = g.unique_key AND u.id = g.id AND u.until IS NULL
+				FOR UPDATE) u))),
 	counted AS (
 		INSERT INTO {s}.counts SELECT queue, c.state, c.n
 		FROM (SELECT queue, state, status, count(*) AS n FROM gone GROUP BY queue, state, status) g
@@ -48,7 +52,7 @@ const finishTasks = `WITH
 	SELECT id, token FROM gone`
 
 // A task has no result while it is not final, unless calls with its ID crossed each other. Then this has to go before.
-const replaceResults = dropFirst + "AND EXISTS (SELECT FROM {s}.tasks t WHERE t.id = r.id)" + dropThen
+const replaceResults = dropFirst + "AND (SELECT true FROM {s}.tasks t WHERE t.id = r.id)" + dropThen
 
 // crossed reports whether there was a result already.
 func crossed(err error) bool {
@@ -121,7 +125,7 @@ const giveBack = `WITH
 					CASE WHEN d.due <= {now} THEN t.deadline ELSE least(d.due, t.deadline) END
 				FROM (SELECT coalesce(i.at, CASE WHEN i.retry THEN {now} ELSE t.due END) AS due) d)
 		FROM unnest($1::uuid[], $2::bigint[], $3::boolean[], $4::timestamptz[], $5::text[]) AS i (id, token, retry, at, error)
-		WHERE t.id = i.id AND t.token = i.token AND t.wake > {now}
+		WHERE t.id = i.id AND t.token = i.token AND coalesce(t.wake > {now}, false)
 		RETURNING t.id, i.token, t.queue, t.rank, t.due, t.state, t.wake, t.attempt, t.worker, i.retry, i.error),
 	counted AS (
 		INSERT INTO {s}.counts SELECT queue, 2, -count(*) FROM given GROUP BY queue
@@ -160,10 +164,14 @@ func (b *Backend) Settle(ctx context.Context, settlements []omniq.Settlement) ([
 			return nil, err
 		}
 	}
-	err := b.write(ctx, s.statements)
+	tasks := make([]uuid.UUID, len(settlements))
+	for i := range settlements {
+		tasks[i] = settlements[i].TaskID
+	}
+	locked, err := b.unlessLocked(ctx, tasks, s.statements)
 	if crossed(err) {
 		s.replaces = true
-		err = b.write(ctx, s.statements)
+		locked, err = b.unlessLocked(ctx, tasks, s.statements)
 	}
 	if err != nil {
 		return nil, err
@@ -172,7 +180,9 @@ func (b *Backend) Settle(ctx context.Context, settlements []omniq.Settlement) ([
 	var errs []error
 	for i := range settlements {
 		h, ok := holdOf(settlements[i].LeaseID)
-		if !ok || !s.done[h] {
+		if ok && locked[h.id] {
+			errs = engine.Report(errs, len(settlements), i, lockedError(h.id))
+		} else if !ok || !s.done[h] {
 			errs = engine.Report(errs, len(settlements), i, omniq.ErrLeaseLost)
 		}
 		delete(s.done, h) // a second settlement of it is late
@@ -224,13 +234,16 @@ func (s *settling) first(h hold) bool {
 	return !seen
 }
 
-func (s *settling) statements() (stmts []stmt) {
+// statements are those that settle, but for tasks that are locked by others.
+func (s *settling) statements(locked map[uuid.UUID]bool) (stmts []stmt) {
 	for h := range s.done {
 		s.done[h] = false
 	}
 	s.ready, s.next = make(map[string]bool), time.Time{}
-	if len(s.endings) > 0 {
-		finish, err := s.b.finish(s.endings, false, func(h hold) { s.done[h] = true })
+	endings := slices.DeleteFunc(slices.Clone(s.endings), func(e ending) bool { return locked[e.id] })
+	backs := slices.DeleteFunc(slices.Clone(s.backs), func(t back) bool { return locked[t.id] })
+	if len(endings) > 0 {
+		finish, err := s.b.finish(endings, false, func(h hold) { s.done[h] = true })
 		if err != nil {
 			panic(err) // add has encoded the result with this error in it
 		}
@@ -239,19 +252,19 @@ func (s *settling) statements() (stmts []stmt) {
 		}
 		stmts = append(stmts, finish)
 	}
-	if len(s.backs) > 0 {
-		stmts = append(stmts, s.giveBack())
+	if len(backs) > 0 {
+		stmts = append(stmts, s.giveBack(backs))
 	}
 	return stmts
 }
 
-func (s *settling) giveBack() stmt {
-	slices.SortFunc(s.backs, func(x, y back) int { return x.compare(y.hold) })
-	n := len(s.backs)
+func (s *settling) giveBack(backs []back) stmt {
+	slices.SortFunc(backs, func(x, y back) int { return x.compare(y.hold) })
+	n := len(backs)
 	ids, tokens, retries := make(list[pgtype.UUID], n), make(list[int64], n), make(list[bool], n)
 	ats, failures := make(list[pgtype.Timestamptz], n), make(list[pgtype.Text], n)
-	for i := range s.backs {
-		t := &s.backs[i]
+	for i := range backs {
+		t := &backs[i]
 		ids[i], tokens[i], retries[i], ats[i], failures[i] = uuidOf(t.id), t.token, t.retry, timeOf(t.at), t.failure
 	}
 	return stmt{sql: s.b.sql.of(giveBack), args: []any{ids, tokens, retries, ats, failures}, row: func(row scanner) error {

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -75,6 +76,8 @@ func (t *templates) of(template string) string {
 }
 
 const (
+	beginRead = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
 	begin    = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 	commit   = "COMMIT"
 	rollback = "ROLLBACK"
@@ -84,12 +87,16 @@ const (
 	// expensive that it would be compiled, which takes longer than anything here.
 	planning = `SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
 		set_config('enable_mergejoin', 'off', true), set_config('enable_bitmapscan', 'off', true), set_config('jit', 'off', true),
-		set_config('lock_timeout', $1::text, true)`
+		set_config('lock_timeout', coalesce($1::text, current_setting('lock_timeout')), true)`
 )
 
-// head begins a transaction whose statements wait for locks up to a time.
+// head begins a transaction whose statements wait for locks up to a time; zero is for one that locks nothing.
 func head(begin string, wait time.Duration) []stmt {
-	return []stmt{{sql: begin}, {sql: planning, args: []any{strconv.FormatInt(wait.Milliseconds(), 10)}}}
+	var limit *string
+	if wait > 0 {
+		limit = new(strconv.FormatInt(wait.Milliseconds(), 10))
+	}
+	return []stmt{{sql: begin}, {sql: planning, args: []any{limit}}}
 }
 
 // write does statements in one transaction and one round trip. They are made again if the database says so, see again.
@@ -124,10 +131,27 @@ func (b *Backend) read(ctx context.Context, stmts ...stmt) error {
 		return err
 	}
 	if len(stmts) > 1 {
-		stmts = append(head("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", 0), stmts...)
+		stmts = append(head(beginRead, 0), stmts...)
 		stmts = append(stmts, stmt{sql: commit})
 	}
 	return b.wrap(ctx, b.with(ctx, func(c *pgx.Conn) error { return pipeline(ctx, c, stmts) }))
+}
+
+// snapshot calls do in a transaction that changes nothing and sees one snapshot, for what takes several round trips.
+func (b *Backend) snapshot(ctx context.Context, do func(querier) error) error {
+	if err := b.alive(ctx); err != nil {
+		return err
+	}
+	return b.wrap(ctx, b.with(ctx, func(c *pgx.Conn) error {
+		q := transaction{c}
+		if err := q.run(ctx, head(beginRead, 0)...); err != nil {
+			return err
+		}
+		if err := do(q); err != nil {
+			return err
+		}
+		return q.run(ctx, stmt{sql: commit})
+	}))
 }
 
 // with lends a connection: of those that nobody else can take to a call that is vital, see there, else one of the pool.
@@ -177,9 +201,10 @@ func code(err error) string {
 
 // again calls do, and does so again at once if the database says that it would succeed then. Where it is locked out by
 // another transaction for the time that it is given, it looks again now and then until ctx ends; so it keeps neither
-// locks nor a connection from others meanwhile. A call that is shared fails with [batch.ErrBlocked] instead.
+// locks nor a connection from others meanwhile. A call that is shared or hurried fails with [batch.ErrBlocked] instead.
 func (b *Backend) again(ctx context.Context, do func(wait time.Duration) error) error {
 	const tries = 5
+	hurried := batch.Shared(ctx) || ctx.Value(hurriedKey{}) != nil
 	for n := 1; ; n++ {
 		if err := b.alive(ctx); err != nil {
 			return &known{err}
@@ -188,7 +213,7 @@ func (b *Backend) again(ctx context.Context, do func(wait time.Duration) error) 
 		switch c := code(err); {
 		case err == nil || ctx.Err() != nil:
 			return err
-		case c == lockNotAvailable && batch.Shared(ctx):
+		case c == lockNotAvailable && hurried:
 			return &known{fmt.Errorf("postgres: %w: %w", batch.ErrBlocked, err)}
 		case c == lockNotAvailable:
 			if err = b.persist(ctx, err, do); err == nil {
@@ -236,6 +261,49 @@ type vitalKey struct{}
 func vital(ctx context.Context) context.Context { return context.WithValue(ctx, vitalKey{}, true) }
 
 func isVital(ctx context.Context) bool { return ctx.Value(vitalKey{}) != nil }
+
+type hurriedKey struct{}
+
+// hurry marks a call that is vital, and fails with [batch.ErrBlocked] rather than wait for a lock.
+func hurry(ctx context.Context) context.Context {
+	return context.WithValue(vital(ctx), hurriedKey{}, true)
+}
+
+const (
+	lockTasks = "SELECT FROM {s}.tasks WHERE id = ANY ($1) ORDER BY id FOR UPDATE"
+
+	// Locks those of the tasks that can be locked, and tells the others.
+	lockFree = `WITH free AS MATERIALIZED (SELECT id FROM {s}.tasks WHERE id = ANY ($1) ORDER BY id FOR UPDATE SKIP LOCKED)
+		SELECT id FROM {s}.tasks WHERE id = ANY ($1) AND id NOT IN (SELECT id FROM free)`
+)
+
+// unlessLocked does statements on tasks that it locks first. It waits for others who have locked some for a moment only:
+// then it leaves these out, and reports them.
+func (b *Backend) unlessLocked(ctx context.Context, tasks []uuid.UUID, stmts func(locked map[uuid.UUID]bool) []stmt) (
+	locked map[uuid.UUID]bool, err error,
+) {
+	ctx = hurry(ctx)
+	ids := sortedIDs(tasks)
+	err = b.write(ctx, func() []stmt {
+		return append([]stmt{{sql: b.sql.of(lockTasks), args: []any{ids}}}, stmts(nil)...)
+	})
+	if !errors.Is(err, batch.ErrBlocked) {
+		return nil, err
+	}
+	err = b.transact(ctx, func(q querier) error {
+		locked = make(map[uuid.UUID]bool)
+		if err := q.run(ctx, stmt{sql: b.sql.of(lockFree), args: []any{ids}, row: idInto(locked)}); err != nil {
+			return err
+		}
+		return q.run(ctx, stmts(locked)...)
+	})
+	return locked, err
+}
+
+// lockedError is of a task that was left out.
+func lockedError(id uuid.UUID) error {
+	return fmt.Errorf("postgres: task %v is locked by another transaction, for more than %v", id, lockWait)
+}
 
 // transaction is one that goes on for several round trips.
 type transaction struct{ on batcher }
