@@ -64,11 +64,6 @@ func (w *Worker) attend(ctx context.Context, a *attempt, s *settler) {
 // run decides how the attempt ends, and says so in s. It fills s in even if the handler ends its goroutine.
 func (w *Worker) run(ctx context.Context, a *attempt, s *Settlement) {
 	t := a.lease.Task
-	if deadline, ok := t.Deadline(); ok && !time.Now().Before(deadline) {
-		*s = Settlement{Action: ActionFinish, Result: ExpiredResult(t, time.Now(), a.lease.Attempt-1)}
-		w.log.Warn("task expired", a.attrs()...)
-		return
-	}
 	limit := t.MaxAttempts
 	if limit == 0 {
 		limit = w.maxAttempts
@@ -152,7 +147,7 @@ func (w *Worker) outcome(ctx context.Context, a *attempt, limit int, timeout tim
 	}
 	var snooze *snoozeError
 	if errors.As(err, &snooze) {
-		return Settlement{Action: ActionRelease, At: time.Now().Add(snooze.delay)}
+		return Settlement{Action: ActionRelease, Delay: snooze.delay}
 	}
 	cause := context.Cause(ctx)
 	if errors.Is(cause, ErrShutdown) {
@@ -182,7 +177,7 @@ func (w *Worker) retry(a *attempt, limit int, delay time.Duration, e *TaskError)
 		return w.fail(a, a.lease.Attempt, limit, e)
 	}
 	w.log.Warn("attempt failed", a.attrs("of", limit, "retry_in", delay, "error", e)...)
-	return Settlement{Action: ActionRetry, At: time.Now().Add(delay), Error: e}
+	return Settlement{Action: ActionRetry, Delay: delay, Error: e}
 }
 
 func (w *Worker) fail(a *attempt, attempts, limit int, e *TaskError) Settlement {

@@ -23,6 +23,7 @@ type Client struct {
 	codecs  codecs
 	ttl     *time.Duration // of tasks without one
 	keep    *time.Duration // the result TTL of tasks without one
+	failed  *time.Duration // the failure TTL of tasks without one
 	enqueue func(ctx context.Context, tasks []*RawTask) ([]error, error)
 }
 
@@ -46,7 +47,8 @@ func NewClient(b Backend, opts ...ClientOption) (*Client, error) {
 	return c, nil
 }
 
-// Defaults sets what holds for each task of the client that does not say it itself: a [TTL], a [ResultTTL]. Other task
+// Defaults sets what holds for each task of the client that does not say it itself: a [TTL], a [ResultTTL], a
+// [FailureTTL]. Other task
 // options are [ErrInvalid] here: queue and priority belong to a definition, retries and timeouts to the worker.
 func Defaults(opts ...TaskOption) ClientOption { return clientDefaults(opts) }
 
@@ -57,10 +59,10 @@ func (d clientDefaults) applyClient(client *Client) error {
 	if err := c.apply(d); err != nil {
 		return err
 	}
-	client.ttl, client.keep = c.ttl, c.resultTTL
-	c.ttl, c.resultTTL = nil, nil
+	client.ttl, client.keep, client.failed = c.ttl, c.resultTTL, c.failureTTL
+	c.ttl, c.resultTTL, c.failureTTL = nil, nil, nil
 	if !reflect.ValueOf(c).IsZero() {
-		return invalid("Defaults has another option than TTL and ResultTTL")
+		return invalid("Defaults has another option than TTL, ResultTTL and FailureTTL")
 	}
 	return nil
 }
@@ -156,6 +158,9 @@ func (c *Client) store(ctx context.Context, tasks []*RawTask) error {
 	for _, t := range tasks {
 		if t.ResultTTL == nil {
 			t.ResultTTL = c.keep
+		}
+		if t.FailureTTL == nil {
+			t.FailureTTL = c.failed
 		}
 		if t.TTL == nil && c.ttl != nil {
 			t.TTL = c.ttl

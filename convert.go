@@ -23,6 +23,7 @@ func (t *Task[A, K]) Encode(c codec.Codec) (RawTask, error) {
 		ID: t.ID, FuncName: t.FuncName, CreatedAt: t.CreatedAt, TTL: t.TTL, Queue: t.Queue, Priority: t.Priority,
 		RunAt: t.RunAt, MaxAttempts: t.MaxAttempts, Timeout: t.Timeout, ResultTTL: t.ResultTTL, Metadata: t.Metadata,
 		UniqueKey: t.UniqueKey, UniqueFor: t.UniqueFor,
+		Delay: t.Delay, FailureTTL: t.FailureTTL, IDFor: t.IDFor,
 	}
 	if err := encodePayload(&raw, c, &t.Args, &t.Kwargs); err != nil {
 		return RawTask{}, err

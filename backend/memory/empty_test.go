@@ -54,7 +54,7 @@ func TestNothingIsLeft(t *testing.T) {
 				case 0:
 					s.Action = omniq.ActionRelease
 				case 1:
-					s.Action, s.At = omniq.ActionRetry, time.Now().Add(time.Millisecond)
+					s.Action, s.Delay = omniq.ActionRetry, time.Millisecond
 				case 2:
 					continue // the lease runs out
 				case 3:

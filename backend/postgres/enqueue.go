@@ -24,9 +24,11 @@ type newTask struct {
 	queue     string
 	rank      int64 // see the table
 	runAt     time.Time
-	deadline  time.Time // zero for none
-	unique    uniqueKey // its key is empty for none
+	delay     time.Duration
+	remaining pgtype.Int8 // microseconds of its TTL; NULL without one
+	unique    uniqueKey   // its key is empty for none
 	uniqueFor time.Duration
+	idFor     time.Duration
 	envelope  string
 }
 
@@ -37,13 +39,14 @@ func encode(t *omniq.RawTask) (n newTask, err error) {
 	}
 	n = newTask{
 		id: t.ID, queue: cmp.Or(t.Queue, omniq.DefaultQueue), rank: ^int64(t.Priority),
-		unique: uniqueKey{t.FuncName, t.UniqueKey}, uniqueFor: t.UniqueFor, envelope: string(buf),
+		unique: uniqueKey{t.FuncName, t.UniqueKey}, uniqueFor: t.UniqueFor, idFor: t.IDFor, delay: t.Delay,
+		envelope: string(buf),
 	}
 	if !t.RunAt.IsZero() {
 		n.runAt = micros(t.RunAt)
 	}
-	if deadline, ok := t.Deadline(); ok {
-		n.deadline = micros(deadline)
+	if left, ok := t.Remaining(); ok {
+		n.remaining = pgtype.Int8{Int64: microseconds(left), Valid: true}
 	}
 	return n, nil
 }
@@ -57,7 +60,7 @@ type enqueuing struct {
 	errs    []error                 // nil as long as all went well
 	holders map[uuid.UUID]uuid.UUID // of the unique keys that others have, by the ID of who wanted them
 	queues  map[string]bool         // of the tasks that are stored
-	next    time.Time               // when something happens to one of them by itself; zero for never
+	next    coming                  // when something happens to one of them by itself
 }
 
 func (b *Backend) newEnqueuing(tasks []*omniq.RawTask) (*enqueuing, error) {
@@ -112,9 +115,7 @@ func (e *enqueuing) announce() {
 		topics = append(topics, eventTopic)
 	}
 	e.b.tell(topics...)
-	if !e.next.IsZero() {
-		e.b.maintainer.poke(time.Until(e.next))
-	}
+	e.next.poke(e.b.maintainer)
 }
 
 // simple reports whether one statement stores all: no ID and no unique key is there twice.
@@ -135,7 +136,7 @@ const maxPlaces = 65536
 
 // begin forgets what a transaction did that was undone.
 func (e *enqueuing) begin() {
-	e.errs, e.queues, e.next = make([]error, len(e.tasks)), make(map[string]bool), time.Time{}
+	e.errs, e.queues, e.next = make([]error, len(e.tasks)), make(map[string]bool), coming{}
 	e.holders = make(map[uuid.UUID]uuid.UUID)
 }
 
@@ -215,23 +216,26 @@ func (e *enqueuing) compare(tasks []newTask) {
 }
 
 const (
-	insertTasks      = insertFrom + arraysOfTasks + insertInput + insertInto + "WHERE NOT taken" + insertThen
-	insertTasksPlain = insertFrom + jsonOfTasks + insertInput + insertInto + "WHERE NOT taken" + insertThen
-	insertKeyed      = insertFrom + arraysOfTasks + insertInput + insertClaims + insertThen + insertCheck
-	insertKeyedPlain = insertFrom + jsonOfTasks + insertInput + insertClaims + insertThen + insertCheck
+	insertTasks      = insertFrom + arraysOfTasks + insertInput + insertInto + "WHERE NOT taken" + insertThen + insertEnd
+	insertTasksPlain = insertFrom + jsonOfTasks + insertInput + insertInto + "WHERE NOT taken" + insertThen + insertEnd
+	insertKeyed      = insertFrom + arraysOfTasks + insertInput + insertClaims + insertThen + insertIDs + insertEnd + insertCheck
+	insertKeyedPlain = insertFrom + jsonOfTasks + insertInput + insertClaims + insertThen + insertIDs + insertEnd + insertCheck
 
-	arraysOfTasks = `unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::timestamptz[], $5::timestamptz[], $6::text[], $7::text[],
-			$8::text[], $9::bigint[], $10::text[])
-			AS i (id, place, rank, run_at, deadline, name, queue, unique_key, hold, task)`
+	arraysOfTasks = `unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::timestamptz[], $5::bigint[], $6::bigint[], $7::text[],
+			$8::text[], $9::text[], $10::bigint[], $11::bigint[], $12::text[])
+			AS i (id, place, rank, run_at, delay, remaining, name, queue, unique_key, hold, id_for, task)`
 	jsonOfTasks = `json_to_recordset($1::text::json) AS i (id uuid, place bigint, rank bigint, run_at timestamptz,
-			deadline timestamptz, name text, queue text, unique_key text, hold bigint, task text)`
+			delay bigint, remaining bigint, name text, queue text, unique_key text, hold bigint, id_for bigint, task text)`
 
 	// A place is that of the task in the call. Nothing that is there is locked: not a task that somebody is about to
 	// settle, nor a key that somebody holds, because this transaction may be a caller's and stay open. A result whose time
 	// is over, of an earlier life, gives way.
 	insertFrom = `WITH
 	input AS MATERIALIZED (
-		SELECT i.*, coalesce(i.run_at, {now}) AS due, t.id IS NOT NULL OR coalesce(r.expires > {now}, r.id IS NOT NULL) AS taken,
+		SELECT i.*, coalesce(i.run_at, {now} + i.delay * interval '1 microsecond') AS due,
+			{now} + i.remaining * interval '1 microsecond' AS deadline,
+			t.id IS NOT NULL OR coalesce(r.expires > {now}, r.id IS NOT NULL) OR CASE WHEN i.id_for > 0 THEN (
+				SELECT u.until > {now} FROM {s}.unique_keys u WHERE u.name = '' AND u.key = i.id::text) IS TRUE ELSE false END AS taken,
 			coalesce(r.expires <= {now}, false) AS dead
 		FROM `
 	insertInput = `
@@ -245,7 +249,7 @@ const (
 	stored AS (
 		INSERT INTO {s}.tasks (id, seq, rank, due, deadline, wake, since, state, attempt, name, queue, unique_key, task)
 		SELECT id, (SELECT n FROM number) * 65536 + place, rank, due, deadline,
-			CASE WHEN due <= {now} THEN deadline ELSE least(due, deadline) END, {now},
+			CASE WHEN due > {now} THEN due END, {now},
 			CASE WHEN due <= {now} AND (deadline IS NULL OR deadline > {now}) THEN 1 ELSE 0 END,
 			0, name, queue, unique_key, task
 		FROM input `
@@ -254,8 +258,16 @@ const (
 		SELECT id, name, unique_key AS key, CASE WHEN hold > 0 THEN {now} + hold * interval '1 microsecond' END AS until
 		FROM input WHERE NOT taken AND unique_key IS NOT NULL AND (SELECT count(*) FROM dead) >= 0),
 	` + claimKeys + insertInto + `WHERE NOT taken AND (unique_key IS NULL OR id IN (SELECT id FROM mine))`
+
+	// An ID that is kept is held as a key of no name. Who stores a task with it is alone.
+	insertIDs = `,
+	ids AS (
+		INSERT INTO {s}.unique_keys AS u (name, key, id, until)
+		SELECT '', i.id::text, i.id, {now} + i.id_for * interval '1 microsecond'
+		FROM stored s JOIN input i ON i.id = s.id WHERE i.id_for > 0 ORDER BY i.id
+		ON CONFLICT (name, key) DO UPDATE SET id = excluded.id, until = excluded.until WHERE u.until <= {now} RETURNING id)`
 	insertThen = ` AND (SELECT count(*) FROM dead) >= 0 ORDER BY id
-		ON CONFLICT (id) DO NOTHING RETURNING id, seq, queue, state, wake, unique_key),
+		ON CONFLICT (id) DO NOTHING RETURNING id, seq, queue, state, wake, deadline, unique_key),
 	removed AS (
 		DELETE FROM {s}.results WHERE ctid = ANY (ARRAY (SELECT at FROM dead WHERE id IN (SELECT id FROM stored)))
 		RETURNING queue, status),
@@ -264,12 +276,14 @@ const (
 		UNION ALL SELECT queue, status, -count(*) FROM removed GROUP BY queue, status)
 	{events:, noted AS (
 		INSERT INTO {s}.events (until, at, task_id, type, attempt, queue)
-		SELECT {until}, {now}, id, 1, 0, queue FROM stored ORDER BY seq):events}
-	SELECT seq & 65535, wake FROM stored`
+		SELECT {until}, {now}, id, 1, 0, queue FROM stored ORDER BY seq):events}`
+	insertEnd = `
+	SELECT seq & 65535, {soon} FROM stored`
 
-	// Who has got a key and then lost the race for its ID must not keep the key: all is undone, by a division by zero, and
+	// Who has got a key and then lost the race for its ID, or the other way round, must not keep it: all is undone, by a division by zero, and
 	// done again, when the other task with the ID is seen before.
 	insertCheck = ` RIGHT JOIN (SELECT 1 / CASE WHEN (SELECT count(*) FROM mine) > (SELECT count(unique_key) FROM stored)
+			OR (SELECT count(*) FROM ids) < (SELECT count(*) FROM stored s JOIN input i ON i.id = s.id WHERE i.id_for > 0)
 		THEN 0 ELSE 1 END AS one) c ON c.one = 1`
 )
 
@@ -281,22 +295,20 @@ func (e *enqueuing) insert(tasks []newTask, claims bool) []stmt {
 	for i := range order {
 		order[i] = i
 		e.errs[tasks[i].place] = errNotStored
-		keyed = keyed || claims && tasks[i].unique.key != ""
+		keyed = keyed || claims && (tasks[i].unique.key != "" || tasks[i].idFor > 0)
 	}
 	slices.SortFunc(order, func(a, b int) int { return bytes.Compare(tasks[a].id[:], tasks[b].id[:]) })
 	stored := func(row scanner) error {
 		var place *int
-		var wake *time.Time
-		if err := row.Scan(&place, &wake); err != nil || place == nil {
+		var soon *int64
+		if err := row.Scan(&place, &soon); err != nil || place == nil {
 			return err
 		}
 		t := &tasks[*place]
 		e.b.floors.ready(t.queue, t.rank, t.runAt)
 		e.errs[t.place] = nil
 		e.queues[t.queue] = true
-		if wake != nil && (e.next.IsZero() || wake.Before(e.next)) {
-			e.next = *wake
-		}
+		e.next.add(soon)
 		return nil
 	}
 	if e.plain {
@@ -304,15 +316,16 @@ func (e *enqueuing) insert(tasks []newTask, claims bool) []stmt {
 	}
 	n := len(tasks)
 	ids, places, ranks := make(list[pgtype.UUID], n), make(list[int64], n), make(list[int64], n)
-	runAts, deadlines := make(list[pgtype.Timestamptz], n), make(list[pgtype.Timestamptz], n)
+	runAts, delays, lefts := make(list[pgtype.Timestamptz], n), make(list[int64], n), make(list[pgtype.Int8], n)
 	names, queues := make(list[string], n), make(list[string], n)
-	keys, holds, envelopes := make(list[pgtype.Text], n), make(list[int64], n), make(list[string], n)
+	keys, holds, idFors := make(list[pgtype.Text], n), make(list[int64], n), make(list[int64], n)
+	envelopes := make(list[string], n)
 	for i, place := range order {
 		t := &tasks[place]
 		ids[i], places[i], ranks[i] = uuidOf(t.id), int64(place), t.rank
-		runAts[i], deadlines[i] = timeOf(t.runAt), timeOf(t.deadline)
+		runAts[i], delays[i], lefts[i] = timeOf(t.runAt), microseconds(t.delay), t.remaining
 		names[i], queues[i], keys[i], envelopes[i] = t.unique.name, t.queue, textOf(t.unique.key), t.envelope
-		holds[i] = microseconds(t.uniqueFor)
+		holds[i], idFors[i] = microseconds(t.uniqueFor), microseconds(t.idFor)
 	}
 	sql := insertTasks
 	if keyed {
@@ -320,7 +333,7 @@ func (e *enqueuing) insert(tasks []newTask, claims bool) []stmt {
 	}
 	return []stmt{{
 		sql:  e.b.sql.of(sql),
-		args: []any{ids, places, ranks, runAts, deadlines, names, queues, keys, holds, envelopes},
+		args: []any{ids, places, ranks, runAts, delays, lefts, names, queues, keys, holds, idFors, envelopes},
 		row:  stored,
 	}}
 }
@@ -332,19 +345,24 @@ func insertPlain(sql *templates, tasks []newTask, order []int, keyed bool, store
 		Place     int        `json:"place"`
 		Rank      int64      `json:"rank"`
 		RunAt     *time.Time `json:"run_at"`
-		Deadline  *time.Time `json:"deadline"`
+		Delay     int64      `json:"delay"`
+		Remaining *int64     `json:"remaining"`
 		Name      string     `json:"name"`
 		Queue     string     `json:"queue"`
 		UniqueKey *string    `json:"unique_key"`
 		Hold      int64      `json:"hold"`
+		IDFor     int64      `json:"id_for"`
 		Task      string     `json:"task"`
 	}
 	rows := make([]row, len(order))
 	for i, place := range order {
 		t := &tasks[place]
 		rows[i] = row{
-			t.id, place, t.rank, unlessZero(t.runAt), unlessZero(t.deadline), t.unique.name, t.queue,
-			unlessZero(t.unique.key), microseconds(t.uniqueFor), t.envelope,
+			t.id, place, t.rank, unlessZero(t.runAt), microseconds(t.delay), nil, t.unique.name, t.queue,
+			unlessZero(t.unique.key), microseconds(t.uniqueFor), microseconds(t.idFor), t.envelope,
+		}
+		if t.remaining.Valid {
+			rows[i].Remaining = &t.remaining.Int64
 		}
 	}
 	template := insertTasksPlain

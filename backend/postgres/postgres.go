@@ -99,6 +99,7 @@ type config struct {
 	poll      time.Duration // 0 for what is usual
 	silent    bool          // neither LISTEN nor NOTIFY
 	frozen    bool          // the schema is not migrated
+	skew      time.Duration // by which the database's clock is to seem ahead
 	logger    *slog.Logger
 }
 

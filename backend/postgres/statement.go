@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -37,6 +36,9 @@ type querier interface {
 //
 //	{s}        the schema
 //	{now}      the time of the statement: one for all its rows, and not before its transaction saw what it sees
+//	{clock}    the time at this moment
+//	{overdue}  whether something was to happen to a task by itself: it is due, its TTL is over, or its lease ran out
+//	{soon}     in how many microseconds something happens to a task that is not running by itself, NULL for never
 //	{events: … :events}  only where events are kept
 //	{until}    when an event goes that is kept now
 type templates struct {
@@ -46,11 +48,23 @@ type templates struct {
 }
 
 func newTemplates(c *config) *templates {
-	until := "statement_timestamp() + interval '" + strconv.FormatInt(microseconds(c.retention), 10) + " microseconds'"
-	return &templates{
-		replacer: strings.NewReplacer("{s}", c.schema, "{now}", "statement_timestamp()", "{until}", until),
-		events:   c.retention > 0,
+	now, clock := "statement_timestamp()", "clock_timestamp()"
+	if c.skew != 0 {
+		skew := span(c.skew)
+		now, clock = "("+now+" + "+skew+")", "("+clock+" + "+skew+")"
 	}
+	overdue := "(coalesce(wake <= " + now + ", false) OR state < 2 AND coalesce(deadline <= " + now + ", false))"
+	return &templates{
+		replacer: strings.NewReplacer("{s}", c.schema, "{now}", now, "{clock}", clock, "{overdue}", overdue,
+			"{soon}", "(extract(epoch FROM least(wake, deadline) - "+now+") * 1000000)::bigint",
+			"{until}", now+" + "+span(c.retention)),
+		events: c.retention > 0,
+	}
+}
+
+// span is a duration in SQL.
+func span(d time.Duration) string {
+	return "interval '" + strconv.FormatInt(microseconds(d), 10) + " microseconds'"
 }
 
 // of returns the SQL of a template, which is a constant.
@@ -201,10 +215,9 @@ func code(err error) string {
 
 // again calls do, and does so again at once if the database says that it would succeed then. Where it is locked out by
 // another transaction for the time that it is given, it looks again now and then until ctx ends; so it keeps neither
-// locks nor a connection from others meanwhile. A call that is shared or hurried fails with [batch.ErrBlocked] instead.
+// locks nor a connection from others meanwhile. A call that is shared fails with [batch.ErrBlocked] instead.
 func (b *Backend) again(ctx context.Context, do func(wait time.Duration) error) error {
 	const tries = 5
-	hurried := batch.Shared(ctx) || ctx.Value(hurriedKey{}) != nil
 	for n := 1; ; n++ {
 		if err := b.alive(ctx); err != nil {
 			return &known{err}
@@ -213,7 +226,7 @@ func (b *Backend) again(ctx context.Context, do func(wait time.Duration) error) 
 		switch c := code(err); {
 		case err == nil || ctx.Err() != nil:
 			return err
-		case c == lockNotAvailable && hurried:
+		case c == lockNotAvailable && batch.Shared(ctx):
 			return &known{fmt.Errorf("postgres: %w: %w", batch.ErrBlocked, err)}
 		case c == lockNotAvailable:
 			if err = b.persist(ctx, err, do); err == nil {
@@ -261,49 +274,6 @@ type vitalKey struct{}
 func vital(ctx context.Context) context.Context { return context.WithValue(ctx, vitalKey{}, true) }
 
 func isVital(ctx context.Context) bool { return ctx.Value(vitalKey{}) != nil }
-
-type hurriedKey struct{}
-
-// hurry marks a call that is vital, and fails with [batch.ErrBlocked] rather than wait for a lock.
-func hurry(ctx context.Context) context.Context {
-	return context.WithValue(vital(ctx), hurriedKey{}, true)
-}
-
-const (
-	lockTasks = "SELECT FROM {s}.tasks WHERE id = ANY ($1) ORDER BY id FOR UPDATE"
-
-	// Locks those of the tasks that can be locked, and tells the others.
-	lockFree = `WITH free AS MATERIALIZED (SELECT id FROM {s}.tasks WHERE id = ANY ($1) ORDER BY id FOR UPDATE SKIP LOCKED)
-		SELECT id FROM {s}.tasks WHERE id = ANY ($1) AND id NOT IN (SELECT id FROM free)`
-)
-
-// unlessLocked does statements on tasks that it locks first. It waits for others who have locked some for a moment only:
-// then it leaves these out, and reports them.
-func (b *Backend) unlessLocked(ctx context.Context, tasks []uuid.UUID, stmts func(locked map[uuid.UUID]bool) []stmt) (
-	locked map[uuid.UUID]bool, err error,
-) {
-	ctx = hurry(ctx)
-	ids := sortedIDs(tasks)
-	err = b.write(ctx, func() []stmt {
-		return append([]stmt{{sql: b.sql.of(lockTasks), args: []any{ids}}}, stmts(nil)...)
-	})
-	if !errors.Is(err, batch.ErrBlocked) {
-		return nil, err
-	}
-	err = b.transact(ctx, func(q querier) error {
-		locked = make(map[uuid.UUID]bool)
-		if err := q.run(ctx, stmt{sql: b.sql.of(lockFree), args: []any{ids}, row: idInto(locked)}); err != nil {
-			return err
-		}
-		return q.run(ctx, stmts(locked)...)
-	})
-	return locked, err
-}
-
-// lockedError is of a task that was left out.
-func lockedError(id uuid.UUID) error {
-	return fmt.Errorf("postgres: task %v is locked by another transaction, for more than %v", id, lockWait)
-}
 
 // transaction is one that goes on for several round trips.
 type transaction struct{ on batcher }
@@ -353,8 +323,13 @@ func text(s *string) string {
 	return *s
 }
 
-// statusOf are the statuses of the states of tasks that are not final.
-var statusOf = [...]omniq.Status{omniq.StatusPending, omniq.StatusPending, omniq.StatusRunning}
+// statusOf is the status of a state of tasks that are not final.
+func statusOf(state int16) omniq.Status {
+	if state == stateRunning {
+		return omniq.StatusRunning
+	}
+	return omniq.StatusPending
+}
 
 const (
 	stateScheduled = 0 // pending, and due later
