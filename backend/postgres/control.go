@@ -180,10 +180,8 @@ func (b *Backend) Revoked(ctx context.Context, workerID string) ([]omniq.LeaseID
 	if err := b.alive(ctx); err != nil {
 		return nil, err
 	}
-	s := b.hub.subscribe(workerTopic(workerID))
+	s := b.hub.watch('w', workerID)
 	defer b.hub.cancel(s)
-	poll := time.NewTicker(b.config.poll)
-	defer poll.Stop()
 	for {
 		var leases []omniq.LeaseID
 		bound, cancel := bounded(ctx)
@@ -202,7 +200,6 @@ func (b *Backend) Revoked(ctx context.Context, workerID string) ([]omniq.LeaseID
 		}
 		select {
 		case <-s.woken:
-		case <-poll.C:
 		case <-ctx.Done():
 			return nil, contextError(ctx)
 		case <-b.closing:
