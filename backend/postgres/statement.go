@@ -101,6 +101,7 @@ const (
 	// expensive that it would be compiled, which takes longer than anything here.
 	planning = `SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
 		set_config('enable_mergejoin', 'off', true), set_config('enable_bitmapscan', 'off', true), set_config('jit', 'off', true),
+		set_config('plan_cache_mode', 'force_generic_plan', true),
 		set_config('lock_timeout', coalesce($1::text, current_setting('lock_timeout')), true)`
 )
 
@@ -205,10 +206,13 @@ const (
 	lockNotAvailable     = "55P03"
 )
 
+// tries is how often a transaction is begun that the database undoes.
+const tries = 5
+
 func code(err error) string {
-	var e *pgconn.PgError
+	var e interface{ SQLState() string } // of whatever driver
 	if errors.As(err, &e) {
-		return e.Code
+		return e.SQLState()
 	}
 	return ""
 }
@@ -217,7 +221,6 @@ func code(err error) string {
 // another transaction for the time that it is given, it looks again now and then until ctx ends; so it keeps neither
 // locks nor a connection from others meanwhile. A call that is shared fails with [batch.ErrBlocked] instead.
 func (b *Backend) again(ctx context.Context, do func(wait time.Duration) error) error {
-	const tries = 5
 	for n := 1; ; n++ {
 		if err := b.alive(ctx); err != nil {
 			return &known{err}
