@@ -209,7 +209,7 @@ func (b *Backend) Revoked(ctx context.Context, workerID string) ([]omniq.LeaseID
 }
 
 const (
-	lockResults = `SELECT id, status, task FROM {s}.results
+	lockResults = `SELECT id, status, task, {now} FROM {s}.results
 		WHERE id = ANY ($1) AND (expires IS NULL OR expires > {clock}) ORDER BY id FOR UPDATE`
 )
 
@@ -257,10 +257,13 @@ func (b *Backend) requeue(ctx context.Context, q querier, ids []uuid.UUID) (errs
 				errs = engine.Report(errs, len(ids), i, fmt.Errorf("postgres: task %v: %w", id, err))
 				continue
 			}
-			raw.CreatedAt, raw.RunAt, raw.Delay = time.Now().UTC().Truncate(time.Microsecond), time.Time{}, 0
+			raw.CreatedAt, raw.RunAt, raw.Delay = d.now.UTC(), time.Time{}, 0
 			t, err := encode(raw)
 			if err != nil {
 				return nil, nil, err
+			}
+			if raw.TTL != nil { // its whole TTL, whatever this program's clock says
+				t.remaining.Int64 = microseconds(*raw.TTL)
 			}
 			places[id] = i
 			e.tasks = append(e.tasks, t)
@@ -276,6 +279,7 @@ func (b *Backend) requeue(ctx context.Context, q querier, ids []uuid.UUID) (errs
 type dead struct {
 	status   omniq.Status
 	envelope *string // nil for one that succeeded
+	now      time.Time
 }
 
 // lockFinal locks tasks, those that are final as well.
@@ -290,7 +294,7 @@ func (b *Backend) lockFinal(ctx context.Context, q querier, ids []uuid.UUID) (ma
 			var id uuid.UUID
 			var status int16
 			d := new(dead)
-			err := row.Scan((*[16]byte)(&id), &status, &d.envelope)
+			err := row.Scan((*[16]byte)(&id), &status, &d.envelope, &d.now)
 			d.status = omniq.Status(status)
 			found[id] = d
 			return err
@@ -364,7 +368,7 @@ const renewKeys = `INSERT INTO {s}.unique_keys AS u (name, key, id, until)
 
 // renew lets tasks hold the keys that are theirs, and their IDs, for their times from now on.
 func (b *Backend) renew(tasks []newTask) stmt {
-	var list []claim
+	list := make([]claim, 0, len(tasks))
 	for i := range tasks {
 		t := &tasks[i]
 		if t.unique.key != "" {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/omniq-go/omniq"
@@ -153,12 +154,15 @@ func (b *Backend) readEvents(ctx context.Context, r omniq.EventsRequest) (events
 	if err := b.place(ctx); err != nil {
 		return nil, "", err
 	}
-	err = b.snapshot(ctx, func(q querier) error {
-		events = nil
+	if err := b.alive(ctx); err != nil {
+		return nil, "", err
+	}
+	err = b.with(ctx, func(c *pgx.Conn) error {
+		q := transaction{c}
 		var last, gone int64
-		err := q.run(ctx, stmt{sql: b.sql.of(lastPlaces), row: func(row scanner) error {
+		err := q.run(ctx, append(head(beginReading, 0), stmt{sql: b.sql.of(lastPlaces), row: func(row scanner) error {
 			return row.Scan(&last, &gone)
-		}})
+		}})...)
 		if err != nil {
 			return err
 		}
@@ -167,14 +171,15 @@ func (b *Backend) readEvents(ctx context.Context, r omniq.EventsRequest) (events
 			return &known{err}
 		}
 		next = engine.Cursor(after)
-		return q.run(ctx, stmt{sql: b.sql.of(readEvents), args: []any{after, r.Max}, row: func(row scanner) error {
+		read := stmt{sql: b.sql.of(readEvents), args: []any{after, r.Max}, row: func(row scanner) error {
 			e, err := scanEvent(row)
 			next = e.Cursor
 			events = append(events, e)
 			return err
-		}})
+		}}
+		return q.run(ctx, read, stmt{sql: commit})
 	})
-	return events, next, err
+	return events, next, b.wrap(ctx, err)
 }
 
 func scanEvent(row scanner) (omniq.StoredEvent, error) {

@@ -124,7 +124,7 @@ func (t *touching) report(ctx context.Context) ([]error, error) {
 	return errs, nil
 }
 
-// Extend implements [omniq.TaskQueue]. It waits for those who have locked a task's row for 50 ms at the most: the lease is
+// Extend implements [omniq.TaskQueue]. It waits for those who have locked a task's row for a second at the most: the lease is
 // not extended then, and has an error of its own.
 func (b *Backend) Extend(ctx context.Context, leases []omniq.LeaseID, by time.Duration) ([]error, error) {
 	if by <= 0 {

@@ -3,9 +3,13 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
+
+// heldWait is for how long what is done to leases waits for what another transaction has locked.
+const heldWait = time.Second
 
 // lockFree locks those of the tasks, and the keys that they release, which nobody else has locked.
 const lockFree = `SELECT t.id FROM (SELECT id, name, unique_key FROM {s}.tasks WHERE id = ANY ($1) ORDER BY id FOR UPDATE SKIP LOCKED) t
@@ -16,7 +20,7 @@ const lockFree = `SELECT t.id FROM (SELECT id, name, unique_key FROM {s}.tasks W
 	WHERE u.id IS NULL OR free.id IS NOT NULL`
 
 // writeHeld does statements about leases, which are in the order of their IDs, in one transaction. It waits for those who
-// have locked a row for lockWait at the most: then it leaves out the tasks that are locked, and returns them. Nobody's open
+// have locked a row for heldWait at the most: then it leaves out the tasks that are locked, and returns them. Nobody's open
 // transaction holds up the leases of others.
 func (b *Backend) writeHeld(ctx context.Context, held []hold, stmts func([]hold) []stmt) (locked []hold, err error) {
 	const tries = 5
@@ -26,7 +30,7 @@ func (b *Backend) writeHeld(ctx context.Context, held []hold, stmts func([]hold)
 			return nil, err
 		}
 		err = b.with(ctx, func(c *pgx.Conn) error {
-			all := append(head(begin, lockWait), stmts(held)...)
+			all := append(head(begin, heldWait), stmts(held)...)
 			return uncertain(c, pipeline(ctx, c, append(all, stmt{sql: commit})))
 		})
 		switch code(err) {
@@ -55,7 +59,7 @@ func (b *Backend) writeFree(ctx context.Context, held []hold, stmts func([]hold)
 				return err
 			}
 		}
-		err := q.run(ctx, append(head(begin, lockWait),
+		err := q.run(ctx, append(head(begin, heldWait),
 			stmt{sql: b.sql.of(lockFree), args: []any{ids}, row: into(free)},
 			stmt{sql: b.sql.of(queuedOf), args: []any{ids}, row: into(there)})...)
 		if err != nil {
@@ -76,5 +80,5 @@ func (b *Backend) writeFree(ctx context.Context, held []hold, stmts func([]hold)
 
 // lockedError is about a task whose row, or the key that it holds, is locked for longer than anybody waits.
 func lockedError(h hold) error {
-	return fmt.Errorf("postgres: another transaction has locked task %v, or its unique key, for more than %v", h.id, lockWait)
+	return fmt.Errorf("postgres: another transaction has locked task %v, or its unique key, for more than %v", h.id, heldWait)
 }

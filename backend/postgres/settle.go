@@ -169,7 +169,7 @@ type settling struct {
 	next    coming
 }
 
-// Settle implements [omniq.TaskQueue]. It waits for those who have locked a task's row or its unique key for 50 ms at the
+// Settle implements [omniq.TaskQueue]. It waits for those who have locked a task's row or its unique key for a second at the
 // most: that task is not settled then, and has an error of its own.
 func (b *Backend) Settle(ctx context.Context, settlements []omniq.Settlement) ([]error, error) {
 	for i := range settlements {

@@ -90,11 +90,11 @@ func (t *templates) of(template string) string {
 }
 
 const (
-	beginRead = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-
 	begin    = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 	commit   = "COMMIT"
 	rollback = "ROLLBACK"
+
+	beginReading = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 	// The tables are small one moment and large the next, which no statistics can follow: a plan that was good for the one
 	// would be bad for the other. By an index it is good enough for both. Where there is none, the plan counts as so
@@ -146,27 +146,10 @@ func (b *Backend) read(ctx context.Context, stmts ...stmt) error {
 		return err
 	}
 	if len(stmts) > 1 {
-		stmts = append(head(beginRead, 0), stmts...)
+		stmts = append(head(beginReading, 0), stmts...)
 		stmts = append(stmts, stmt{sql: commit})
 	}
 	return b.wrap(ctx, b.with(ctx, func(c *pgx.Conn) error { return pipeline(ctx, c, stmts) }))
-}
-
-// snapshot calls do in a transaction that changes nothing and sees one snapshot, for what takes several round trips.
-func (b *Backend) snapshot(ctx context.Context, do func(querier) error) error {
-	if err := b.alive(ctx); err != nil {
-		return err
-	}
-	return b.wrap(ctx, b.with(ctx, func(c *pgx.Conn) error {
-		q := transaction{c}
-		if err := q.run(ctx, head(beginRead, 0)...); err != nil {
-			return err
-		}
-		if err := do(q); err != nil {
-			return err
-		}
-		return q.run(ctx, stmt{sql: commit})
-	}))
 }
 
 // with lends a connection: of those that nobody else can take to a call that is vital, see there, else one of the pool.
