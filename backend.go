@@ -2,6 +2,7 @@ package omniq
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -10,8 +11,11 @@ import (
 // DefaultQueue is the queue of a task that names none.
 const DefaultQueue = "default"
 
-// DefaultResultTTL is how long the result of a task can be read that does not say so itself: one hour.
-const DefaultResultTTL = time.Hour
+// How long the result of a task is kept that does not say so itself.
+const (
+	DefaultResultTTL  = time.Hour          // of one that succeeded or was cancelled
+	DefaultFailureTTL = 7 * 24 * time.Hour // of one that failed or expired, unless its ResultTTL is longer
+)
 
 // Backend stores tasks and results. It is what clients and workers meet in, and what an engine implements.
 //
@@ -26,7 +30,10 @@ const DefaultResultTTL = time.Hour
 //   - Where a method returns a slice of errors, it has one for each item of the call in the same order, nil for what
 //     went well; a nil slice means that all did. With the second error not nil, nothing was done.
 //   - An engine never sleeps and retries, and never decodes a payload: the runtime above it does.
-//   - Times that an engine compares are its own clock's.
+//   - An engine compares times of its own clock alone. What is counted from a moment on reaches it as a duration: a delay,
+//     the length of a lease, what is left of a TTL. Only a RunAt is a time, and means that time by the engine's clock.
+//   - An error in which errors.Is finds [ErrUncertain] says that the work may have been done: the answer was lost.
+//     Any other error of a whole call says that nothing was done.
 //
 // A backend may also have a method that makes an [Enqueuer] of a database transaction; see [Client.Through].
 type Backend interface {
@@ -43,16 +50,23 @@ type Backend interface {
 
 // Enqueuer is what takes tasks: a [TaskQueue], or one inside of a caller's database transaction.
 type Enqueuer interface {
-	// Enqueue stores all the tasks or, with an error, none. Left out and reported as a [Duplicate] in its place is a
-	// task whose ID belongs to a stored task, to one whose result is still kept, or to one before it in the call; and
-	// one whose UniqueKey is held by a task of its name, which may be an earlier life of its own. It keeps no other task from being stored. When Enqueue
-	// has returned, the tasks can be leased, and survive what the engine's Capabilities promise.
+	// Enqueue stores all the tasks or, with an error, none. Two kinds of tasks are left out and reported as a [Duplicate]
+	// in their place, and keep no other task from being stored:
+	//
+	//   - one whose ID belongs to a stored task, to one whose result is still kept, or to a task before it in the call;
+	//     and, if it has an IDFor, one whose ID an earlier task with an IDFor still keeps;
+	//   - one whose UniqueKey is held by a task of its name, which may be an earlier life of its own.
+	//
+	// When Enqueue has returned, the tasks can be leased, and survive what the engine's Capabilities promise.
 	//
 	// A task holds its UniqueKey until UniqueFor after it was stored, whatever became of it; or, where UniqueFor is
-	// zero, until it is final.
+	// zero, until it is final. It keeps its ID until IDFor after it was stored.
 	//
-	// The tasks have been validated. A zero RunAt means now, an empty Queue [DefaultQueue], a nil ResultTTL
-	// [DefaultResultTTL].
+	// The tasks have been validated. A task is due at its RunAt or, where that is zero, its Delay from now. It expires
+	// when what is left of its TTL has passed: [Task.Remaining] tells that by the clock of the program that calls. An
+	// empty Queue means [DefaultQueue].
+	//
+	// A caller's open transaction that holds an ID or a UniqueKey delays only those that bring the same one.
 	Enqueue(ctx context.Context, tasks []*RawTask) ([]error, error)
 }
 
@@ -66,16 +80,27 @@ type TaskQueue interface {
 	// whose context ends either hands nothing out, or returns what it handed out without an error.
 	//
 	// A task that is handed out is running until its lease expires, is settled or is released. When a lease expires,
-	// its task is due again. A task whose TTL has passed is never handed out: it becomes expired, with the result that
-	// [ExpiredResult] makes, at the latest when it would be handed out, or when its result is asked for.
+	// its task is due again after a pause that is random, so that tasks which were lost together do not come back
+	// together: below a second after the first loss, and about twice as long after each further one, up to a minute.
+	// An attempt that had started is lost then: it counts as used, and in [Lease].Lost. One that had not started is not
+	// used. A task whose TTL has passed is never handed out: it becomes expired, with the result that [ExpiredResult]
+	// makes, at the latest when it would be handed out, or when its result is asked for. A row that cannot be read is
+	// not handed out: its task fails for good, with an error that says so.
 	Lease(ctx context.Context, request LeaseRequest) ([]Lease, error)
+
+	// Start starts the attempts of leases that were taken ahead, before their handlers run: from now on they count. A
+	// lease that has expired or was settled is reported as [ErrLeaseLost], one whose task was cancelled while its result
+	// is kept as [ErrCancelled]. A task whose TTL has passed expires instead, which is reported as [ErrExpired]. To start
+	// an attempt that has started changes nothing.
+	Start(ctx context.Context, leases []LeaseID) ([]error, error)
 
 	// Extend makes each lease end at the given time from now, if that is later. A lease that has expired or was
 	// settled is reported as [ErrLeaseLost], one whose task was cancelled while its result is kept as [ErrCancelled].
 	Extend(ctx context.Context, leases []LeaseID, by time.Duration) ([]error, error)
 
 	// Settle ends each lease as its settlement says. One whose lease has expired, was settled before or whose task was
-	// cancelled changes nothing and is reported as [ErrLeaseLost].
+	// cancelled changes nothing and is reported as [ErrLeaseLost]. One whose result or error the engine cannot store
+	// changes nothing and is reported as [ErrInvalid]. The others are done.
 	Settle(ctx context.Context, settlements []Settlement) ([]error, error)
 
 	// Cancel ends each task that is not final with the result that [CancelledResult] makes; if it is running, its
@@ -88,15 +113,21 @@ type TaskQueue interface {
 	Revoked(ctx context.Context, workerID string) ([]LeaseID, error)
 
 	// Requeue begins a new life of each task that is final without success, in one step: it is enqueued again, due now,
-	// with the same ID, no attempts used and CreatedAt now, and its result is gone. It reports [ErrNotFound],
-	// [ErrState] for a task in another state, and a [Duplicate] for one whose UniqueKey is held by another by now.
+	// with the same ID, no attempts used or lost and CreatedAt now, and its result is gone. It holds its UniqueKey as if
+	// it were enqueued for the first time: for its UniqueFor from now on. Requeue reports [ErrNotFound], [ErrState] for a
+	// task in another state, and a [Duplicate] for one whose UniqueKey is held by another by now.
 	Requeue(ctx context.Context, ids []uuid.UUID) ([]error, error)
+
+	// Free takes each unique key from the task that holds it, which goes on without it. It reports [ErrNotFound] for a
+	// key that nobody holds.
+	Free(ctx context.Context, keys []UniqueKey) ([]error, error)
 
 	// Inspect returns what is known of a task now. [ErrNotFound] as for Result.
 	Inspect(ctx context.Context, id uuid.UUID) (*TaskInfo, error)
 
 	// List returns tasks page by page, and where the next page begins: empty after the last. A task that is in the
-	// state all the time from the first page to the last is in exactly one of them. An unknown After is [ErrInvalid].
+	// state all the time from the first page to the last is in exactly one of them. A call looks at [MaxListed] tasks at
+	// the most: a page may be short or empty although there is a next one. An unknown After is [ErrInvalid].
 	List(ctx context.Context, request ListRequest) (page []*TaskInfo, next string, err error)
 
 	// Stats returns figures of each queue that has tasks or results, or is paused, in the order of their names. It
@@ -178,6 +209,20 @@ type LeaseRequest struct {
 	Duration time.Duration // how long the leases last unless extended; positive
 	Wait     time.Duration // how long to wait for a first task; zero returns at once
 	WorkerID string        // who asks; the name under which Revoked is called
+
+	// Ahead is how many of Max the worker takes ahead of their turn: the last ones. The others start with their lease,
+	// all of them where it is zero. It is 0 to Max.
+	Ahead int
+
+	// Names are the functions that the worker has, nil for all. An engine may prefer tasks of these, as far as it finds
+	// them by looking at a small number of others; where it finds none, it hands out what there is.
+	Names []string
+}
+
+// UniqueKey is a key that one task of a name may hold.
+type UniqueKey struct {
+	FuncName string
+	Key      string
 }
 
 // LeaseID names one lease: one handing out of one task.
@@ -190,8 +235,14 @@ type LeaseID struct {
 type Lease struct {
 	LeaseID
 	Task    *RawTask
-	Attempt int       // 1 for the first; handing a task out counts, releasing it takes the count back
+	Attempt int       // which attempt this is or will be, 1 for the first
+	Started bool      // the attempt has started; false for one that was taken ahead
+	Lost    int       // how many of the attempts before it were lost: they had started, and their leases expired
 	Expires time.Time // by the backend's clock
+
+	// Deferred is for how long the task has been given back by [ActionDefer], since the first of them in a row: zero for
+	// none.
+	Deferred time.Duration
 }
 
 // Settlement is how a lease ends.
@@ -199,8 +250,11 @@ type Settlement struct {
 	LeaseID
 	Action Action
 	Result *RawResult // with ActionFinish: what to keep, for as long as its TTL; a nil TTL is for ever
-	At     time.Time  // when the task is due again; zero means now with ActionRetry, and as before with ActionRelease
 	Error  *TaskError // with ActionRetry: why, for people to read
+
+	// Delay is how long from now the task is due again, unless it is finished. It is not negative. Zero means now, but
+	// with ActionRelease that the task is due when it was before.
+	Delay time.Duration
 }
 
 // Action says which way a lease ends.
@@ -214,21 +268,46 @@ const (
 	ActionRetry
 	// ActionRelease makes the task pending again as if this lease had never been: no attempt is used.
 	ActionRelease
+	// ActionDefer is ActionRelease for a task that this worker cannot run: [Lease].Deferred tells the next one for how
+	// long that has been so. ActionRetry and ActionRelease end it.
+	ActionDefer
 )
 
 // Capabilities tells what an engine does by itself. The conformance suite goes by it, and so may an application.
 type Capabilities struct {
-	Name         string // the engine's name in lower case
-	Durable      bool   // tasks and results survive the end of the process
-	Shared       bool   // several processes can use it at once
-	Fencing      bool   // a settlement with a lost lease is refused
-	AtomicFinish bool   // a result is recorded and its task removed in one step
-	Priorities   bool   // tasks with a higher Priority are leased first
-	PushLease    bool   // Lease wakes when a task is enqueued, in whatever process; else the engine polls
-	PushResult   bool   // Await wakes when a task is settled, in whatever process; else the engine polls
-	PushCancel   bool   // Revoked wakes when a task is cancelled, in whatever process; else the engine polls
-	Transactions bool   // tasks can be enqueued in a transaction of the caller's database
-	Events       bool   // events are kept, as the engine was told when it was opened
-	AtomicEvents bool   // events are written in one step with what they tell of
-	MaxTaskSize  int    // the largest args and kwargs together in bytes, 0 for no bound but memory or disk
+	Name         string   // the engine's name in lower case
+	Durable      bool     // tasks and results survive the end of the process
+	Survives     Survival // what acknowledged work survives, by the settings that were found when it was opened
+	Shared       bool     // several processes can use it at once
+	Fencing      bool     // a settlement with a lost lease is refused
+	AtomicFinish bool     // a result is recorded and its task removed in one step
+	Priorities   bool     // tasks with a higher Priority are leased first
+	PushLease    bool     // Lease wakes when a task is enqueued, in whatever process; else the engine polls
+	PushResult   bool     // Await wakes when a task is settled, in whatever process; else the engine polls
+	PushCancel   bool     // Revoked wakes when a task is cancelled, in whatever process; else the engine polls
+	Transactions bool     // tasks can be enqueued in a transaction of the caller's database
+	Events       bool     // events are kept, as the engine was told when it was opened
+	AtomicEvents bool     // events are written in one step with what they tell of
+	MaxTaskSize  int      // the largest args and kwargs together in bytes, 0 for no bound but memory or disk
+}
+
+// Survival is what the work survives that a backend has acknowledged. Each includes those before it.
+type Survival uint8
+
+const (
+	SurvivesNothing Survival = iota // it ends with the process
+	SurvivesProcess                 // the end of the process, by a crash too
+	SurvivesServer                  // a crash of the engine's server process, where it has one
+	SurvivesPower                   // a power failure, and a crash of the operating system
+	SurvivesMachine                 // the loss of the machine: another one has it
+)
+
+var survivalNames = []string{"nothing", "process", "server", "power", "machine"}
+
+// String returns what is survived, in one word.
+func (s Survival) String() string {
+	if int(s) < len(survivalNames) {
+		return survivalNames[s]
+	}
+	return fmt.Sprintf("Survival(%d)", uint8(s))
 }

@@ -354,6 +354,9 @@ const (
 	taskUniqueKey
 	taskUniqueFor
 	taskCodec
+	taskDelay
+	taskFailureTTL
+	taskIDFor
 )
 
 var taskKeys = []string{
@@ -361,6 +364,7 @@ var taskKeys = []string{
 	taskTTL: `"ttl":`, taskQueue: `"queue":`, taskPriority: `"priority":`, taskRunAt: `"run_at":`, taskMaxAttempts: `"max_attempts":`,
 	taskTimeout: `"timeout":`, taskResultTTL: `"result_ttl":`, taskMetadata: `"metadata":`,
 	taskUniqueKey: `"unique_key":`, taskUniqueFor: `"unique_for":`, taskCodec: `"codec":`,
+	taskDelay: `"delay":`, taskFailureTTL: `"failure_ttl":`, taskIDFor: `"id_for":`,
 }
 
 const taskRequired = 1<<taskID | 1<<taskFuncName | 1<<taskArgs | 1<<taskKwargs | 1<<taskCreatedAt
@@ -448,6 +452,12 @@ func readTask(data []byte, t *RawTask) (args, kwargs field, err error) {
 			r.duration(&t.UniqueFor)
 		case taskCodec:
 			r.string(&t.Codec)
+		case taskDelay:
+			r.duration(&t.Delay)
+		case taskFailureTTL:
+			r.durationOrNull(&t.FailureTTL)
+		case taskIDFor:
+			r.duration(&t.IDFor)
 		}
 	}
 	if err := r.end(taskRequired); err != nil {

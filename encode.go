@@ -192,6 +192,18 @@ func (t *Task[A, K]) AppendJSON(dst []byte) ([]byte, error) {
 	if t.Codec != "" {
 		w.codec(t.Codec, any(&t.Args))
 	}
+	if t.Delay != 0 {
+		w.lit(`,"delay":`)
+		w.duration("delay", t.Delay)
+	}
+	if t.FailureTTL != nil {
+		w.lit(`,"failure_ttl":`)
+		w.duration("failure_ttl", *t.FailureTTL)
+	}
+	if t.IDFor != 0 {
+		w.lit(`,"id_for":`)
+		w.duration("id_for", t.IDFor)
+	}
 	return w.end(dst)
 }
 

@@ -12,7 +12,8 @@ type TaskInfo struct {
 	FuncName string
 	Queue    string
 	Status   Status
-	Attempts int        // how often it was handed out, without those that were taken back
+	Attempts int        // how many attempts have started, without those that were taken back
+	Lost     int        // how many of them were lost: their leases expired
 	Since    time.Time  // when it got its status; by the backend's clock, as all the times here
 	Due      time.Time  // when it may start, or became due last
 	WorkerID string     // who works on it or did last, empty if nobody has
@@ -21,6 +22,9 @@ type TaskInfo struct {
 	// Task is the whole task, as long as it has not succeeded.
 	Task *RawTask
 }
+
+// MaxListed is how many tasks one call of [TaskQueue].List looks at.
+const MaxListed = 10_000
 
 // ListRequest is what [TaskQueue].List is asked for.
 type ListRequest struct {

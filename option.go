@@ -25,6 +25,8 @@ type taskConfig struct {
 	maxAttempts int
 	timeout     time.Duration
 	resultTTL   *time.Duration
+	failureTTL  *time.Duration
+	idFor       time.Duration
 	uniqueKey   string
 	uniqueFor   time.Duration
 	metadata    map[string]string // never changed in place: configurations share it
@@ -73,8 +75,9 @@ func (o ttlOption) applyResult(c *resultConfig) (err error) {
 // At least a microsecond; what is shorter than one is cut off. Without it a task waits for ever.
 func TTL(d time.Duration) TTLOption { return ttlOption(d) }
 
-// ID sets the task's ID. Enqueuing the same ID again is refused with [ErrDuplicate], so an ID that is derived from
-// what the task is about makes enqueuing idempotent.
+// ID sets the task's ID. Enqueuing the same ID again is refused with [ErrDuplicate] until the task is final and its
+// result is gone: by default an hour after a success, and seven days after a failure. For that long an ID that is
+// derived from what the task is about makes enqueuing idempotent. [KeepID] makes it longer.
 func ID(id uuid.UUID) TaskOption {
 	return taskOption(func(c *taskConfig) error {
 		if id == uuid.Nil {
@@ -101,7 +104,7 @@ func Priority(n int) TaskOption {
 	})
 }
 
-// RunAt makes the task due at t instead of at once.
+// RunAt makes the task due at t, by the backend's clock, instead of at once.
 func RunAt(t time.Time) TaskOption {
 	return taskOption(func(c *taskConfig) error {
 		if y := t.UTC().Year(); y < 1 || y > 9999 {
@@ -112,7 +115,21 @@ func RunAt(t time.Time) TaskOption {
 	})
 }
 
-// Delay makes the task due this long after its creation instead of at once. It must not be negative.
+// KeepID refuses another task with the same ID and a KeepID for this long after the enqueue, even if the result is gone
+// by then. It is for what is delivered more than once, a webhook say: keep its ID for as long as it may come again, and
+// its result for as long as you read it. At least a microsecond; what is shorter than one is cut off.
+func KeepID(d time.Duration) TaskOption {
+	return taskOption(func(c *taskConfig) error {
+		if d < time.Microsecond {
+			return invalid("KeepID is %v, want at least 1µs", d)
+		}
+		c.idFor = d.Truncate(time.Microsecond)
+		return nil
+	})
+}
+
+// Delay makes the task due this long after it is enqueued instead of at once, by the backend's clock. It must not be
+// negative.
 func Delay(d time.Duration) TaskOption {
 	return taskOption(func(c *taskConfig) error {
 		if d < 0 {
@@ -124,13 +141,26 @@ func Delay(d time.Duration) TaskOption {
 }
 
 // ResultTTL sets how long the task's result can be read once it is settled, [DefaultResultTTL] by default. With 0 only
-// those get it who are waiting at that moment.
+// those get it who are waiting at that moment. What failed is kept for its [FailureTTL].
 func ResultTTL(d time.Duration) TaskOption {
 	return taskOption(func(c *taskConfig) error {
 		if d < 0 {
 			return invalid("ResultTTL is %v, want at least 0", d)
 		}
 		c.resultTTL = new(d.Truncate(time.Microsecond))
+		return nil
+	})
+}
+
+// FailureTTL sets how long it can be read why the task failed or expired, and for how long it can be requeued: by default
+// [DefaultFailureTTL], or its [ResultTTL] if that is longer. It must not be negative. With 0 only those get it who are
+// waiting at that moment.
+func FailureTTL(d time.Duration) TaskOption {
+	return taskOption(func(c *taskConfig) error {
+		if d < 0 {
+			return invalid("FailureTTL is %v, want at least 0", d)
+		}
+		c.failureTTL = new(d.Truncate(time.Microsecond))
 		return nil
 	})
 }

@@ -111,7 +111,18 @@ func finalResult(t *RawTask, s Status, at time.Time, attempts int) *RawResult {
 	if ttl == nil {
 		ttl = &defaultResultTTL
 	}
+	if s == StatusFailure || s == StatusExpired {
+		switch {
+		case t.FailureTTL != nil:
+			ttl = t.FailureTTL
+		case *ttl < DefaultFailureTTL:
+			ttl = &defaultFailureTTL
+		}
+	}
 	return &RawResult{TaskID: t.ID, Status: s, Timestamp: at.UTC().Truncate(time.Microsecond), TTL: ttl, Attempts: attempts}
 }
 
-var defaultResultTTL = DefaultResultTTL
+var (
+	defaultResultTTL  = DefaultResultTTL
+	defaultFailureTTL = DefaultFailureTTL
+)

@@ -2,6 +2,7 @@ package omniq
 
 import (
 	"encoding/binary"
+	"math"
 	"math/rand/v2"
 	"time"
 	"unicode"
@@ -50,13 +51,16 @@ type Task[A, K any] struct {
 
 	Queue       string            // where it waits; empty means DefaultQueue
 	Priority    int               // higher is leased first within a queue; 0 by default
-	RunAt       time.Time         // when it is due; zero means at once
+	RunAt       time.Time         // when it is due, by the backend's clock; zero means at once, or after Delay
+	Delay       time.Duration     // how long after it was stored it is due, by the backend's clock; 0 beside a RunAt
 	MaxAttempts int               // how often it may be tried; 0 leaves it to the worker
 	Timeout     time.Duration     // how long one attempt may take; 0 leaves it to the worker
 	ResultTTL   *time.Duration    // how long its result can be read; nil means DefaultResultTTL
+	FailureTTL  *time.Duration    // the same of a result by which it failed or expired; nil means DefaultFailureTTL, or ResultTTL if longer
 	Metadata    map[string]string // what travels with it beside the arguments: trace ids, tenants
 	UniqueKey   string            // what only one task of this FuncName may hold at a time; empty for nothing
 	UniqueFor   time.Duration     // how long from the enqueue it holds UniqueKey; 0 until it is final
+	IDFor       time.Duration     // how long from the enqueue no other task with an IDFor gets its ID; 0 as long as its result is kept
 
 	// Codec names the codec of the payload of a [RawTask] when that is not JSON. Tasks of other types hold decoded
 	// values: Encode sets it, and DecodeTask goes by it.
@@ -88,7 +92,7 @@ func newRawTask(name string, c *taskConfig) (*RawTask, error) {
 	t := &RawTask{
 		ID: c.id, FuncName: name, CreatedAt: now(), TTL: c.ttl, Queue: c.queue, Priority: c.priority, RunAt: c.runAt,
 		MaxAttempts: c.maxAttempts, Timeout: c.timeout, ResultTTL: c.resultTTL, Metadata: c.metadata,
-		UniqueKey: c.uniqueKey, UniqueFor: c.uniqueFor,
+		UniqueKey: c.uniqueKey, UniqueFor: c.uniqueFor, Delay: c.delay, FailureTTL: c.failureTTL, IDFor: c.idFor,
 	}
 	if t.ID == uuid.Nil {
 		id, err := newID()
@@ -96,9 +100,6 @@ func newRawTask(name string, c *taskConfig) (*RawTask, error) {
 			return nil, err
 		}
 		t.ID = id
-	}
-	if c.delay != 0 {
-		t.RunAt = t.CreatedAt.Add(c.delay)
 	}
 	return t, t.checkStart()
 }
@@ -129,22 +130,43 @@ func (t *Task[A, K]) setHead(from *RawTask) {
 	t.ID, t.FuncName, t.CreatedAt, t.TTL = from.ID, from.FuncName, from.CreatedAt, from.TTL
 	t.Queue, t.Priority, t.RunAt, t.MaxAttempts = from.Queue, from.Priority, from.RunAt, from.MaxAttempts
 	t.Timeout, t.ResultTTL, t.Metadata = from.Timeout, from.ResultTTL, from.Metadata
-	t.UniqueKey, t.UniqueFor = from.UniqueKey, from.UniqueFor
+	t.UniqueKey, t.UniqueFor, t.IDFor = from.UniqueKey, from.UniqueFor, from.IDFor
+	t.Delay, t.FailureTTL = from.Delay, from.FailureTTL
 }
 
 // checkStart refuses a task whose TTL ends before it is due.
 func (t *Task[A, K]) checkStart() error {
-	if t.TTL != nil && t.RunAt.After(t.CreatedAt.Add(*t.TTL)) {
-		return invalid("task %v is due %v after it was created and could never start: its TTL is %v",
-			t.ID, t.RunAt.Sub(t.CreatedAt), *t.TTL)
+	if t.TTL == nil {
+		return nil
+	}
+	after := t.Delay
+	if !t.RunAt.IsZero() {
+		after = t.RunAt.Sub(t.CreatedAt)
+	}
+	if after > max(*t.TTL, 0) {
+		return invalid("task %v is due %v after it was created and could never start: its TTL is %v", t.ID, after, *t.TTL)
 	}
 	return nil
 }
 
-// Validate reports what is wrong with the fields other than Args and Kwargs, for tasks that were not made by NewTask.
-// errors.Is finds [ErrInvalid] in what it returns. It accepts a TTL that is not positive, which a peer may send: such
-// a task has expired.
+// Validate reports what is wrong with the fields other than Args and Kwargs, for tasks that were not made by NewTask; with
+// those of a [RawTask], too, and with the size of the whole. errors.Is finds [ErrInvalid] in what it returns. It accepts a
+// TTL that is not positive, which a peer may send: such a task has expired.
 func (t *Task[A, K]) Validate() error {
+	if err := t.validateHead(); err != nil {
+		return err
+	}
+	if raw, ok := any(t).(*RawTask); ok {
+		return checkRaw(raw)
+	}
+	return nil
+}
+
+// validateHead is Validate for what is not payload.
+func (t *Task[A, K]) validateHead() error {
+	if t == nil {
+		return invalid("the task is nil")
+	}
 	if t.ID == uuid.Nil {
 		return invalid("a task without an ID")
 	}
@@ -159,14 +181,20 @@ func (t *Task[A, K]) Validate() error {
 	if t.CreatedAt.IsZero() {
 		return invalid("task %v: CreatedAt is not set", t.ID)
 	}
-	if t.MaxAttempts < 0 {
-		return invalid("task %v: MaxAttempts is %d, want at least 1, or 0 for the worker's default", t.ID, t.MaxAttempts)
+	if err := t.checkTimes(); err != nil {
+		return invalid("task %v: %w", t.ID, err)
+	}
+	if t.MaxAttempts < 0 || t.MaxAttempts > math.MaxInt32 {
+		return invalid("task %v: MaxAttempts is %d, want 1 to %d, or 0 for the worker's default", t.ID, t.MaxAttempts, math.MaxInt32)
 	}
 	if t.Timeout < 0 || t.Timeout != t.Timeout.Truncate(time.Microsecond) {
 		return invalid("task %v: Timeout is %v, want whole microseconds, or 0 for the worker's default", t.ID, t.Timeout)
 	}
-	if t.ResultTTL != nil && *t.ResultTTL < 0 {
-		return invalid("task %v: ResultTTL is %v, want at least 0", t.ID, *t.ResultTTL)
+	if t.Delay < 0 || t.Delay != t.Delay.Truncate(time.Microsecond) || t.Delay > 0 && !t.RunAt.IsZero() {
+		return invalid("task %v: Delay is %v, want whole microseconds, and 0 beside a RunAt", t.ID, t.Delay)
+	}
+	if t.IDFor < 0 || t.IDFor != t.IDFor.Truncate(time.Microsecond) {
+		return invalid("task %v: IDFor is %v, want whole microseconds, at least 0", t.ID, t.IDFor)
 	}
 	if t.UniqueKey != "" {
 		if err := checkText("unique_key", t.UniqueKey, MaxKeyLen); err != nil {
@@ -187,12 +215,44 @@ func (t *Task[A, K]) Validate() error {
 	return t.checkStart()
 }
 
-// Deadline is the time after which the task may not start. There is none, and ok is false, without a TTL.
+// checkTimes refuses times and durations that the wire cannot hold.
+func (t *Task[A, K]) checkTimes() error {
+	if err := checkTime("CreatedAt", t.CreatedAt); err != nil {
+		return err
+	}
+	if !t.RunAt.IsZero() {
+		if err := checkTime("RunAt", t.RunAt); err != nil {
+			return err
+		}
+	}
+	if t.TTL != nil && *t.TTL > 0 {
+		if err := checkDuration("TTL", t.TTL); err != nil {
+			return err
+		}
+	}
+	if err := checkDuration("ResultTTL", t.ResultTTL); err != nil {
+		return err
+	}
+	return checkDuration("FailureTTL", t.FailureTTL)
+}
+
+// Deadline is the time after which the task may not start, by the clock of the program that made it. There is none, and
+// ok is false, without a TTL. The backend counts by its own clock: see Remaining.
 func (t *Task[A, K]) Deadline() (deadline time.Time, ok bool) {
 	if t.TTL == nil {
 		return time.Time{}, false
 	}
 	return t.CreatedAt.Add(*t.TTL), true
+}
+
+// Remaining is what is left of the task's TTL now, by this program's clock: what a backend counts from the moment in
+// which it stores the task. It is not more than the TTL, and 0 or less once that has passed. There is none, and ok is
+// false, without a TTL.
+func (t *Task[A, K]) Remaining() (left time.Duration, ok bool) {
+	if t.TTL == nil {
+		return 0, false
+	}
+	return *t.TTL - max(time.Since(t.CreatedAt), 0), true
 }
 
 func checkName(name string) error {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/engine"
 )
 
 // agenda is a heap of what happens by itself, the next first: tasks become due or expire, leases run out, results go.
@@ -39,6 +40,9 @@ func (a agenda) next(now time.Time) (*entry, bool) {
 // advance does what was to happen until now.
 func (b *Backend) advance(now time.Time) {
 	for e, ok := b.coming.next(now); ok; e, ok = b.coming.next(now) {
+		if e.token != 0 {
+			b.lose(e, now)
+		}
 		b.pend(e, now) // it is due or has expired, or its lease ran out
 	}
 	for e, ok := b.going.next(now); ok; e, ok = b.going.next(now) {
@@ -86,8 +90,15 @@ func (b *Backend) tick() {
 
 // expired reports whether the task's TTL has passed.
 func (e *entry) expired(now time.Time) bool {
-	deadline, ok := e.task.Deadline()
-	return ok && !now.Before(deadline)
+	return !e.ends.IsZero() && !now.Before(e.ends)
+}
+
+// lose takes a task from the worker whose lease of it has run out.
+func (b *Backend) lose(e *entry, now time.Time) {
+	if e.started {
+		e.lost++
+	}
+	e.due = now.Add(engine.Pause(e.lost))
 }
 
 // pend makes a task pending: ready when it is due, and in the agenda for what comes next.
@@ -95,17 +106,17 @@ func (b *Backend) pend(e *entry, now time.Time) {
 	if e.status != omniq.StatusPending {
 		e.become(omniq.StatusPending, now)
 	}
-	e.token = 0
+	e.token, e.started = 0, false
 	if e.expired(now) {
 		b.finish(e, omniq.ExpiredResult(e.task, now, e.attempt), now)
 		return
 	}
-	deadline, expires := e.task.Deadline()
+	expires := !e.ends.IsZero()
 	switch ready := !e.due.After(now); {
-	case !ready && (!expires || e.due.Before(deadline)):
+	case !ready && (!expires || e.due.Before(e.ends)):
 		b.coming.put(e, e.due)
 	case expires:
-		b.coming.put(e, deadline)
+		b.coming.put(e, e.ends)
 	default:
 		b.coming.drop(e)
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/engine"
 )
 
 // Cancel implements [omniq.TaskQueue]. It never blocks.
@@ -33,17 +34,32 @@ func (b *Backend) Requeue(ctx context.Context, ids []uuid.UUID) ([]error, error)
 			return state(e, "one that is final without success")
 		}
 		t := *e.task
-		t.CreatedAt, t.RunAt = wire(now), time.Time{}
+		t.CreatedAt, t.RunAt, t.Delay = wire(now), time.Time{}, 0
 		if t.UniqueKey != "" {
-			if holder, taken := b.holds.holder(&t); taken && holder != e.id {
+			if holder, taken := b.holds.holder(keyOf(&t)); taken && holder != e.id {
 				return omniq.Duplicate{ID: e.id, Holder: holder}
 			}
 		}
 		b.going.drop(e)
-		e.result, e.attempt, e.worker = nil, 0, ""
+		e.result, e.attempt, e.lost, e.shunned, e.worker = nil, 0, 0, time.Time{}, ""
 		b.begins(e, &t, now)
 		return nil
 	})
+}
+
+// Free implements [omniq.TaskQueue]. It never blocks.
+func (b *Backend) Free(ctx context.Context, keys []omniq.UniqueKey) ([]error, error) {
+	if _, err := b.begin(ctx); err != nil {
+		return nil, err
+	}
+	defer b.end()
+	var errs []error
+	for i, k := range keys {
+		if !b.holds.free(uniqueKey{k.FuncName, k.Key}) {
+			errs = engine.Report(errs, len(keys), i, omniq.ErrNotFound)
+		}
+	}
+	return errs, nil
 }
 
 // Pause implements [omniq.TaskQueue]. It never blocks.
@@ -55,6 +71,9 @@ func (b *Backend) Resume(ctx context.Context, name string) error {
 }
 
 func (b *Backend) setPaused(ctx context.Context, name string, paused bool) error {
+	if err := omniq.CheckQueue(name); err != nil {
+		return err
+	}
 	if _, err := b.begin(ctx); err != nil {
 		return err
 	}

@@ -17,6 +17,14 @@ func (b *Backend) holder(id omniq.LeaseID) *entry {
 	return e
 }
 
+// why is why a lease is lost.
+func (b *Backend) why(id omniq.LeaseID) error {
+	if e := b.tasks[id.TaskID]; e != nil && e.status == omniq.StatusCancelled {
+		return omniq.ErrCancelled
+	}
+	return omniq.ErrLeaseLost
+}
+
 // Extend implements [omniq.TaskQueue]. It never blocks.
 func (b *Backend) Extend(ctx context.Context, leases []omniq.LeaseID, by time.Duration) ([]error, error) {
 	if by <= 0 {
@@ -31,11 +39,7 @@ func (b *Backend) Extend(ctx context.Context, leases []omniq.LeaseID, by time.Du
 	for i, id := range leases {
 		e := b.holder(id)
 		if e == nil {
-			why := omniq.ErrLeaseLost
-			if e := b.tasks[id.TaskID]; e != nil && e.status == omniq.StatusCancelled {
-				why = omniq.ErrCancelled
-			}
-			errs = engine.Report(errs, len(leases), i, why)
+			errs = engine.Report(errs, len(leases), i, b.why(id))
 			continue
 		}
 		if expires := now.Add(by); expires.After(e.at) {
@@ -45,11 +49,40 @@ func (b *Backend) Extend(ctx context.Context, leases []omniq.LeaseID, by time.Du
 	return errs, nil
 }
 
+// Start implements [omniq.TaskQueue]. It never blocks.
+func (b *Backend) Start(ctx context.Context, leases []omniq.LeaseID) ([]error, error) {
+	now, err := b.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer b.end()
+	var errs []error
+	for i, id := range leases {
+		switch e := b.holder(id); {
+		case e == nil:
+			errs = engine.Report(errs, len(leases), i, b.why(id))
+		case e.started:
+		case e.expired(now):
+			b.finish(e, omniq.ExpiredResult(e.task, now, e.attempt), now)
+			errs = engine.Report(errs, len(leases), i, omniq.ErrExpired)
+		default:
+			b.start(e, now)
+		}
+	}
+	return errs, nil
+}
+
 // Settle implements [omniq.TaskQueue]. It never blocks.
 func (b *Backend) Settle(ctx context.Context, settlements []omniq.Settlement) ([]error, error) {
 	for i := range settlements {
-		if err := check(&settlements[i]); err != nil {
+		if err := engine.CheckSettlement(&settlements[i]); err != nil {
 			return nil, err
+		}
+	}
+	var refused []error
+	for i := range settlements { // not while the backend is locked
+		if err := engine.CheckOutcome(&settlements[i]); err != nil {
+			refused = engine.Report(refused, len(settlements), i, err)
 		}
 	}
 	now, err := b.begin(ctx)
@@ -65,37 +98,38 @@ func (b *Backend) Settle(ctx context.Context, settlements []omniq.Settlement) ([
 			errs = engine.Report(errs, len(settlements), i, omniq.ErrLeaseLost)
 			continue
 		}
+		if refused != nil && refused[i] != nil {
+			errs = engine.Report(errs, len(settlements), i, refused[i])
+			continue
+		}
 		if s.Action == omniq.ActionFinish {
 			b.finish(e, s.Result, now)
 			continue
 		}
-		switch s.Action {
-		case omniq.ActionRelease:
-			e.attempt--
-		case omniq.ActionRetry:
-			e.failure = s.Error
-			b.note(e, omniq.EventRetried, e.attempt, e.worker, s.Error, now)
-		}
-		switch {
-		case !s.At.IsZero():
-			e.due = s.At
-		case s.Action == omniq.ActionRetry:
-			e.due = now
-		}
-		b.pend(e, now)
+		b.giveBack(e, s, now)
 	}
 	return errs, nil
 }
 
-func check(s *omniq.Settlement) error {
-	switch s.Action {
-	case omniq.ActionRetry, omniq.ActionRelease:
-		return nil
-	case omniq.ActionFinish:
-		if s.Result == nil || s.Result.TaskID != s.TaskID || !s.Result.Status.Final() {
-			return invalid("task %v finishes with result %+v, want its own with a final status", s.TaskID, s.Result)
+// giveBack ends a lease without ending its task.
+func (b *Backend) giveBack(e *entry, s *omniq.Settlement, now time.Time) {
+	if s.Action == omniq.ActionRetry {
+		if !e.started {
+			e.attempt++
 		}
-		return nil
+		e.failure = s.Error
+		b.note(e, omniq.EventRetried, e.attempt, e.worker, s.Error, now)
+	} else if e.started {
+		e.attempt--
 	}
-	return invalid("settlement of task %v with action %d, want one that exists", s.TaskID, s.Action)
+	switch {
+	case s.Action != omniq.ActionDefer:
+		e.shunned = time.Time{}
+	case e.shunned.IsZero():
+		e.shunned = now
+	}
+	if s.Delay > 0 || s.Action != omniq.ActionRelease {
+		e.due = now.Add(s.Delay)
+	}
+	b.pend(e, now)
 }

@@ -47,8 +47,12 @@ type entry struct {
 	failure *omniq.TaskError // of the last attempt that failed, until it is final
 	outcome *outcome         // nil if nobody waits
 	due     time.Time
+	ends    time.Time // when its TTL is over, zero for never
 	seq     uint64    // of its enqueue or, when it is final, of its end
-	attempt int       // handings out that count
+	attempt int       // those that have started and were not taken back
+	started bool      // the attempt of its lease has
+	lost    int       // attempts whose leases expired
+	shunned time.Time // when the first of the workers in a row that cannot run it gave it back, zero for none
 	token   uint64    // of its lease, 0 for none
 	worker  string    // who has or had its lease
 	place   int       // in the queue's ready heap, -1 outside
@@ -146,6 +150,9 @@ func invalid(format string, args ...any) error {
 
 // Enqueue implements [omniq.TaskQueue]. It never blocks.
 func (b *Backend) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error, error) {
+	if err := engine.CheckTasks(tasks); err != nil {
+		return nil, err
+	}
 	now, err := b.begin(ctx)
 	if err != nil {
 		return nil, err
@@ -153,9 +160,13 @@ func (b *Backend) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error,
 	defer b.end()
 	var errs []error
 	for i, t := range tasks {
-		holder, taken := t.ID, false
-		if _, taken = b.tasks[t.ID]; !taken && t.UniqueKey != "" {
-			holder, taken = b.holds.holder(t)
+		holder := t.ID
+		_, taken := b.tasks[t.ID]
+		if !taken && t.IDFor > 0 {
+			_, taken = b.holds.holder(idKey(t.ID))
+		}
+		if !taken && t.UniqueKey != "" {
+			holder, taken = b.holds.holder(keyOf(t))
 		}
 		if taken {
 			errs = engine.Report(errs, len(tasks), i, omniq.Duplicate{ID: t.ID, Holder: holder})
@@ -171,12 +182,18 @@ func (b *Backend) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error,
 // begins begins a life of a task.
 func (b *Backend) begins(e *entry, t *omniq.RawTask, now time.Time) {
 	if t.UniqueKey != "" {
-		b.holds.take(t, now)
+		b.holds.take(keyOf(t), t.ID, t.UniqueFor, now)
+	}
+	if t.IDFor > 0 {
+		b.holds.take(idKey(t.ID), t.ID, t.IDFor, now)
 	}
 	b.seq++
-	e.task, e.seq, e.due = t, b.seq, t.RunAt
+	e.task, e.seq, e.due, e.ends = t, b.seq, t.RunAt, time.Time{}
 	if e.due.IsZero() {
-		e.due = now
+		e.due = now.Add(t.Delay)
+	}
+	if left, ok := t.Remaining(); ok {
+		e.ends = now.Add(left)
 	}
 	b.note(e, omniq.EventEnqueued, 0, "", nil, now)
 	b.pend(e, now)
@@ -240,7 +257,7 @@ func (b *Backend) finish(e *entry, r *omniq.RawResult, now time.Time) {
 		worker = e.worker
 	}
 	b.ended++
-	e.token, e.result, e.failure, e.seq = 0, r, nil, b.ended
+	e.token, e.started, e.result, e.failure, e.seq = 0, false, r, nil, b.ended
 	e.become(r.Status, now)
 	if r.Status == omniq.StatusSuccess {
 		e.task = nil
@@ -282,10 +299,8 @@ func (b *Backend) remove(e *entry) {
 
 // Record implements [omniq.ResultStore]. It never blocks.
 func (b *Backend) Record(ctx context.Context, results []*omniq.RawResult) ([]error, error) {
-	for _, r := range results {
-		if !r.Status.Final() {
-			return nil, invalid("the result of task %v is %v, want a final status", r.TaskID, r.Status)
-		}
+	if err := engine.CheckResults(results); err != nil {
+		return nil, err
 	}
 	now, err := b.begin(ctx)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/engine"
 )
 
 // queue is what a named queue has ready, and who waits for it. It exists while a task or a result is in it, somebody
@@ -85,8 +86,8 @@ func (q *queue) drop(e *entry) {
 
 // Lease implements [omniq.TaskQueue].
 func (b *Backend) Lease(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Lease, error) {
-	if len(r.Queues) == 0 || r.Max < 1 || r.Duration <= 0 {
-		return nil, invalid("lease of at most %d tasks of queues %q for %v, want at least one of each", r.Max, r.Queues, r.Duration)
+	if err := engine.CheckLease(&r); err != nil {
+		return nil, err
 	}
 	now, err := b.begin(ctx)
 	if err != nil {
@@ -163,23 +164,41 @@ func (b *Backend) take(r *omniq.LeaseRequest, now time.Time) []omniq.Lease {
 				leases = make([]omniq.Lease, 0, min(r.Max, len(q.ready)))
 			}
 			e := heap.Pop(&q.ready).(*entry)
-			b.tokens++
-			e.attempt++
-			e.token, e.worker = b.tokens, r.WorkerID
-			e.become(omniq.StatusRunning, now)
-			b.note(e, omniq.EventStarted, e.attempt, e.worker, nil, now)
-			expires := now.Add(r.Duration)
-			b.coming.put(e, expires)
-			leases = append(leases, omniq.Lease{
-				LeaseID: omniq.LeaseID{TaskID: e.id, Token: token(e.token)},
-				Task:    e.task, Attempt: e.attempt, Expires: expires,
-			})
+			leases = append(leases, b.hand(e, r, len(leases) < r.Max-r.Ahead, now))
 		}
 		if ok && len(q.ready) > 0 {
 			q.wakeOne()
 		}
 	}
 	return leases
+}
+
+// hand hands a task out.
+func (b *Backend) hand(e *entry, r *omniq.LeaseRequest, start bool, now time.Time) omniq.Lease {
+	b.tokens++
+	e.token, e.worker = b.tokens, r.WorkerID
+	e.become(omniq.StatusRunning, now)
+	attempt := e.attempt + 1
+	if start {
+		b.start(e, now)
+	}
+	expires := now.Add(r.Duration)
+	b.coming.put(e, expires)
+	l := omniq.Lease{
+		LeaseID: omniq.LeaseID{TaskID: e.id, Token: token(e.token)},
+		Task:    e.task, Attempt: attempt, Started: start, Lost: e.lost, Expires: expires,
+	}
+	if !e.shunned.IsZero() {
+		l.Deferred = now.Sub(e.shunned)
+	}
+	return l
+}
+
+// start counts the attempt of a task that is handed out.
+func (b *Backend) start(e *entry, now time.Time) {
+	e.attempt++
+	e.started = true
+	b.note(e, omniq.EventStarted, e.attempt, e.worker, nil, now)
 }
 
 // ready is a heap of tasks that are due, in the order in which they are leased.

@@ -20,31 +20,34 @@ type hold struct {
 	key   uniqueKey
 	id    uuid.UUID
 	until time.Time // zero until the task is final
+	freed bool      // it is not in keys any more
 }
 
 func keyOf(t *omniq.RawTask) uniqueKey { return uniqueKey{t.FuncName, t.UniqueKey} }
 
-// holder tells which task has the key of t.
-func (h *holds) holder(t *omniq.RawTask) (id uuid.UUID, taken bool) {
-	if own, ok := h.keys[keyOf(t)]; ok {
+// idKey is the key of an ID that is kept. No task has an empty name.
+func idKey(id uuid.UUID) uniqueKey { return uniqueKey{"", id.String()} }
+
+// holder tells which task has a key.
+func (h *holds) holder(key uniqueKey) (id uuid.UUID, taken bool) {
+	if own, ok := h.keys[key]; ok {
 		return own.id, true
 	}
 	return uuid.Nil, false
 }
 
-// take gives t its key, which nobody else has.
-func (h *holds) take(t *omniq.RawTask, now time.Time) {
-	key := keyOf(t)
+// take gives a task a key, which nobody else has: for a time or, where that is zero, until it is released.
+func (h *holds) take(key uniqueKey, id uuid.UUID, d time.Duration, now time.Time) {
 	own, ok := h.keys[key]
 	if !ok {
 		if h.keys == nil {
 			h.keys = make(map[uniqueKey]*hold)
 		}
-		own = &hold{key: key, id: t.ID}
+		own = &hold{key: key, id: id}
 		h.keys[key] = own
 	}
-	if t.UniqueFor > 0 {
-		until := now.Add(t.UniqueFor)
+	if d > 0 {
+		until := now.Add(d)
 		if own.until.IsZero() {
 			h.ends.add(until, own)
 		}
@@ -52,15 +55,29 @@ func (h *holds) take(t *omniq.RawTask, now time.Time) {
 	}
 }
 
-// release takes the key from t, which is final, unless it is held for a time.
+// release takes the key from t, which is final, unless it is held for a time or by another by now.
 func (h *holds) release(t *omniq.RawTask) {
-	if t.UniqueFor == 0 {
-		delete(h.keys, keyOf(t))
+	key := keyOf(t)
+	if own, ok := h.keys[key]; ok && own.id == t.ID && own.until.IsZero() {
+		delete(h.keys, key)
 	}
+}
+
+// free takes a key from whoever has it, and reports whether anybody had.
+func (h *holds) free(key uniqueKey) bool {
+	own, ok := h.keys[key]
+	if ok {
+		own.freed = true
+		delete(h.keys, key)
+	}
+	return ok
 }
 
 func (h *holds) advance(now time.Time) {
 	for own, ok := h.ends.pop(now); ok; own, ok = h.ends.pop(now) {
+		if own.freed {
+			continue
+		}
 		if own.until.After(now) { // it was taken again meanwhile
 			h.ends.add(own.until, own)
 			continue

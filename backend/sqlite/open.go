@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -28,12 +29,15 @@ const maxReaders = 4
 // It fails with [ErrSchema], [ErrCorrupt] or [ErrLocked], with [omniq.ErrInvalid] for an option that cannot be, and
 // otherwise with an error of the system. It waits up to 10 seconds for a lock.
 func Open(path string, opts ...Option) (*Backend, error) {
-	c := config{poll: 20 * time.Millisecond, lockWait: 10 * time.Second}
+	c := config{poll: 20 * time.Millisecond, lockWait: 10 * time.Second, allowance: allowance, recount: recountEvery}
 	for _, o := range opts {
 		o(&c)
 	}
 	if c.events && c.retention <= 0 || c.poll <= 0 {
 		return nil, invalid("events for %v and a poll interval of %v, want positive times", c.retention, c.poll)
+	}
+	if c.logger == nil {
+		c.logger = slog.Default()
 	}
 	if err := checkPath(path); err != nil {
 		return nil, err

@@ -14,7 +14,11 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"log/slog"
+	"strings"
+	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -60,6 +64,9 @@ type Backend struct {
 	w       *writer
 	awaited awaited
 	events  broadcast
+
+	recounting  atomic.Bool
+	recountNext atomic.Int64 // not before, in nanoseconds since 1970
 }
 
 type config struct {
@@ -68,6 +75,10 @@ type config struct {
 	normal    bool          // synchronous=NORMAL
 	poll      time.Duration
 	lockWait  time.Duration
+	recount   time.Duration // how often the counts are compared with what there is
+	allowance time.Duration // see allowance
+	logger    *slog.Logger
+	now       func() time.Time // the clock, if it is not time.Now
 }
 
 // Option sets something of a backend.
@@ -87,6 +98,9 @@ func WithSynchronousNormal() Option { return func(c *config) { c.normal = true }
 // WithPollInterval sets how often it is looked for what other processes and transactions of [Backend.DB] have changed,
 // while somebody waits for it: 20 ms unless set. It is positive. What this process does is seen at once.
 func WithPollInterval(d time.Duration) Option { return func(c *config) { c.poll = d } }
+
+// WithLogger sets where it is told what goes wrong in the background, at level WARN: [slog.Default] unless set.
+func WithLogger(l *slog.Logger) Option { return func(c *config) { c.logger = l } }
 
 // Capabilities says that processes of one machine share the file, and poll for each other's changes.
 func (b *Backend) Capabilities() omniq.Capabilities {
@@ -167,13 +181,14 @@ func invalid(format string, args ...any) error {
 	return fmt.Errorf("%w: sqlite: "+format, append([]any{omniq.ErrInvalid}, args...)...)
 }
 
-// micros is the first microsecond that is not before t.
-func micros(t time.Time) int64 {
-	us := t.UnixMicro()
-	if t.Nanosecond()%1000 != 0 {
-		us++
+// checkText refuses text that SQLite keeps, but that no JSON and no command line gives back.
+func checkText(what string, texts ...string) error {
+	for _, s := range texts {
+		if !utf8.ValidString(s) || strings.ContainsRune(s, 0) {
+			return invalid("the %s is %.100q, want UTF-8 without NUL", what, s)
+		}
 	}
-	return us
+	return nil
 }
 
 // microseconds is d, rounded up.

@@ -29,7 +29,7 @@ func (b *Backend) Await(ctx context.Context, id uuid.UUID) (*omniq.RawResult, er
 		return nil, contextError(ctx)
 	}
 	// Who waits is known before it is looked, so that no end of the task is missed in between.
-	began := time.Now().Truncate(time.Microsecond)
+	began := b.config.clock().Truncate(time.Microsecond)
 	w := b.awaited.Begin(id)
 	defer b.awaited.Leave(id, w)
 	b.w.poke() // to poll from now on
@@ -61,7 +61,7 @@ func (b *Backend) Await(ctx context.Context, id uuid.UUID) (*omniq.RawResult, er
 // deliver tells those who wait for the tasks.
 func (a *awaited) deliver(list []ended) {
 	for _, e := range list {
-		a.End(e.id, e.result, nil)
+		a.End(e.id, e.result, e.err)
 	}
 }
 
@@ -111,9 +111,10 @@ func final(c *conn, ids []uuid.UUID) (found []ended, lost []uuid.UUID, err error
 		id, r := idOf(v[0]), new(omniq.RawResult)
 		delete(left, id)
 		if err := decodeResult(id, text(v[1]), r); err != nil {
-			return err
+			found = append(found, ended{id: id, err: err})
+			return nil
 		}
-		found = append(found, ended{id, r})
+		found = append(found, ended{id: id, result: r})
 		return nil
 	})
 	for id := range left {

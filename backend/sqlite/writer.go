@@ -127,7 +127,7 @@ func (w *writer) nextTick() time.Time {
 	if w.retry || w.c.failed {
 		next = time.Now()
 	} else if w.wake != 0 {
-		if at := time.UnixMicro(w.wake); at.Before(next) {
+		if at := time.Now().Add(time.UnixMicro(w.wake).Sub(w.b.config.clock())); at.Before(next) {
 			next = at
 		}
 	}
@@ -160,7 +160,7 @@ func (w *writer) tick() {
 		w.b.awaited.check(w.c, now)
 	}
 	w.parked = without(w.parked)
-	due := w.retry || w.c.failed || w.wake != 0 && w.wake <= now.UnixMicro() || !now.Before(w.sweep)
+	due := w.retry || w.c.failed || w.wake != 0 && w.wake <= w.b.config.clock().UnixMicro() || !now.Before(w.sweep)
 	if due && !now.Before(w.rest) {
 		w.transact()
 	}
@@ -377,7 +377,7 @@ func (w *writer) group(ops []*op) error {
 			return err
 		}
 	}
-	swept, full := !t.now.Before(w.sweep), false
+	swept, full := !time.Now().Before(w.sweep), false
 	if swept {
 		var err error
 		if full, err = t.sweep(); err != nil {
@@ -407,10 +407,16 @@ func (w *writer) group(ops []*op) error {
 	}
 	w.retry = false
 	if swept {
-		w.sweep = t.now.Add(sweepEvery)
+		w.sweep = time.Now().Add(sweepEvery)
 		if full {
-			w.sweep = t.now.Add(sweepPause)
+			w.sweep = time.Now().Add(sweepPause)
 		}
+	}
+	if t.behind { // others get their turn
+		w.rest = time.Now().Add(sweepPause)
+	}
+	if t.recount {
+		w.b.recount()
 	}
 	w.b.awaited.deliver(t.ended)
 	if t.noted || w.tell {
