@@ -3,9 +3,12 @@ package sqlite
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/omniq-go/omniq"
 )
 
 // errPark is what an operation returns that has found nothing, and is to be tried again when there may be something.
@@ -65,7 +68,8 @@ func (o *op) gone() bool { return o.state.Load()&opGone != 0 }
 // done.
 const outcomeWait = time.Second
 
-// write does one write, and returns when it is committed or ctx has ended.
+// write does one write, and returns when it is committed or ctx has ended. It fails with [omniq.ErrUncertain] if ctx has
+// ended and it cannot be known in time whether it is committed.
 func (b *Backend) write(ctx context.Context, do func(*tx) error) error {
 	return b.end(ctx, &op{do: do})
 }
@@ -88,7 +92,7 @@ func (b *Backend) end(ctx context.Context, o *op) error {
 	case err := <-o.done:
 		return b.wrap(err)
 	case <-time.After(outcomeWait):
-		return contextError(ctx)
+		return fmt.Errorf("%w: %w", omniq.ErrUncertain, contextError(ctx))
 	}
 }
 

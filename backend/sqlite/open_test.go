@@ -129,6 +129,12 @@ func pragma(t *testing.T, db *sql.DB, name string) (n int) {
 	return n
 }
 
+// What acknowledged work survives is told by the settings of the file.
+func TestSurvives(t *testing.T) {
+	assert.Equal(t, omniq.SurvivesPower, open(t, place(t)).Capabilities().Survives)
+	assert.Equal(t, omniq.SurvivesProcess, open(t, place(t), sqlite.WithSynchronousNormal()).Capabilities().Survives)
+}
+
 // The numbers by which other programs know their files are theirs.
 func TestOpenLeavesNumbersAlone(t *testing.T) {
 	path := place(t)

@@ -65,6 +65,8 @@ type Backend struct {
 	awaited awaited
 	events  broadcast
 
+	survives omniq.Survival
+
 	recounting  atomic.Bool
 	recountNext atomic.Int64 // not before, in nanoseconds since 1970
 }
@@ -105,7 +107,7 @@ func WithLogger(l *slog.Logger) Option { return func(c *config) { c.logger = l }
 // Capabilities says that processes of one machine share the file, and poll for each other's changes.
 func (b *Backend) Capabilities() omniq.Capabilities {
 	return omniq.Capabilities{
-		Name: "sqlite", Durable: true, Shared: true, Fencing: true, AtomicFinish: true, Priorities: true,
+		Name: "sqlite", Durable: true, Survives: b.survives, Shared: true, Fencing: true, AtomicFinish: true, Priorities: true,
 		Transactions: true, Events: b.config.retention > 0, AtomicEvents: true,
 	}
 }
