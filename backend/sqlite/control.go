@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"cmp"
 	"context"
 	"database/sql/driver"
 	"fmt"
@@ -11,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/engine"
 )
 
 // statusOf are the statuses of the states of tasks that are not final.
@@ -60,7 +60,7 @@ func stateError(status omniq.Status, want string) error {
 
 // Revoked implements [omniq.TaskQueue].
 func (b *Backend) Revoked(ctx context.Context, workerID string) ([]omniq.LeaseID, error) {
-	if err := checkText("worker ID", workerID); err != nil {
+	if err := engine.CheckWorker(workerID); err != nil {
 		return nil, err
 	}
 	var leases []omniq.LeaseID
@@ -146,11 +146,6 @@ func (t *tx) requeue(id uuid.UUID) (refused, err error) {
 // Free implements [omniq.TaskQueue].
 func (b *Backend) Free(ctx context.Context, keys []omniq.UniqueKey) ([]error, error) {
 	keys = slices.Clone(keys)
-	for _, k := range keys {
-		if err := checkText("unique key", k.FuncName, k.Key); err != nil {
-			return nil, err
-		}
-	}
 	return b.each(ctx, len(keys), func(t *tx, i int) (refused, err error) {
 		n, err := t.q.exec("DELETE FROM omniq_unique WHERE name = ? AND key = ? AND (until IS NULL OR until > ?)",
 			keys[i].FuncName, keys[i].Key, t.us)
@@ -172,8 +167,7 @@ func (b *Backend) Resume(ctx context.Context, queue string) error {
 }
 
 func (b *Backend) setPaused(ctx context.Context, queue, q string) error {
-	queue = cmp.Or(queue, omniq.DefaultQueue)
-	if err := checkText("queue", queue); err != nil {
+	if err := omniq.CheckQueue(queue); err != nil {
 		return err
 	}
 	return b.write(ctx, func(t *tx) error {

@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"cmp"
 	"context"
 	"database/sql/driver"
 	"encoding/json"
@@ -45,16 +44,7 @@ func (b *Backend) Lease(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Leas
 	if err := engine.CheckLease(&r); err != nil {
 		return nil, err
 	}
-	if err := checkText("worker ID", r.WorkerID); err != nil {
-		return nil, err
-	}
-	if err := checkText("queue", r.Queues...); err != nil {
-		return nil, err
-	}
 	r.Queues = slices.Clone(r.Queues)
-	for i, q := range r.Queues {
-		r.Queues[i] = cmp.Or(q, omniq.DefaultQueue)
-	}
 	var names driver.Value
 	if r.Names != nil {
 		list, err := json.Marshal(r.Names)
