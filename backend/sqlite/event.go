@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql/driver"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -33,25 +32,10 @@ func (t *tx) note(what omniq.EventType, id uuid.UUID, queue string, worker drive
 		e.WorkerID = &name
 	}
 	envelope, err := e.AppendJSON(nil)
-	if err != nil && why != nil { // the result has all of it
-		const most = 64 << 10
-		e.Error = &omniq.TaskError{
-			Type: cut(why.Type, most), Message: cut(why.Message, most), Retryable: why.Retryable,
-		}
-		envelope, err = e.AppendJSON(nil)
-	}
 	if err != nil {
 		return fmt.Errorf("sqlite: an event of task %v: %w", id, err)
 	}
 	return t.noteEnvelope(string(envelope))
-}
-
-// cut returns the first n bytes of s at the most, without half a character.
-func cut(s string, n int) string {
-	if len(s) > n {
-		s = strings.ToValidUTF8(s[:n], "")
-	}
-	return s
 }
 
 func (t *tx) noteEnvelope(envelope string) error {

@@ -102,9 +102,9 @@ func exercise(t *testing.T, b *sqlite.Backend, clock *clock) {
 
 	// Others have changed something while calls wait here.
 	other := open(t, b.Path())
-	waiting := tasksIn("waited for", 1, plain)[0]
+	waiting := tasksIn("waited-for", 1, plain)[0]
 	enqueue(t, b, waiting)
-	l := leaseOf(t, b, "waited for", 1)
+	l := leaseOf(t, b, "waited-for", 1)
 	awaited := later(t, func(ctx context.Context) (*omniq.RawResult, error) { return b.Await(ctx, waiting.ID) })
 	require.Eventually(t, func() bool { return b.Awaiting() == 1 }, 10*time.Second, time.Millisecond)
 	require.NoError(t, settle(t, other, finish(l[0], "1", hour)))
