@@ -11,7 +11,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/omniq-go/omniq/codec"
-	"github.com/omniq-go/omniq/internal/batch"
 )
 
 // Client enqueues tasks and reads their results. It is safe for concurrent use, holds no resource of its own and needs
@@ -35,10 +34,7 @@ func NewClient(b Backend, opts ...ClientOption) (*Client, error) {
 	if b == nil {
 		return nil, invalid("a client without a backend")
 	}
-	c := &Client{backend: b, enqueue: b.Enqueue}
-	if caps := b.Capabilities(); caps.Durable || caps.Shared { // a call costs more than to wait for another one
-		c.enqueue = batch.New(b.Enqueue).Do
-	}
+	c := &Client{backend: b, enqueue: newSender(b).enqueue}
 	for _, o := range opts {
 		if err := o.applyClient(c); err != nil {
 			return nil, err
@@ -128,6 +124,10 @@ func (c codecs) writer() codec.Codec {
 // [ErrInvalid] for a task that cannot be, and with a [DuplicateError] if the ID of one or more was taken: the others
 // are stored then. It blocks while the backend does; when ctx ends first, whether the tasks were stored is unknown, and
 // enqueuing the same tasks again is safe because of their IDs.
+//
+// When the backend's answer is lost ([ErrUncertain]) the client, in each of its methods, enqueues the same tasks again:
+// five times in about two seconds at the most, and not after ctx has ended. A task that turns out to have been stored by
+// then is no duplicate. In a transaction, see Through, nothing is repeated.
 func (c *Client) Enqueue(ctx context.Context, tasks ...RawTask) error {
 	if err := c.check(); err != nil {
 		return err

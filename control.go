@@ -2,6 +2,7 @@ package omniq
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 
@@ -109,6 +110,95 @@ func (c *Client) Pause(ctx context.Context, queue string) error {
 // Resume ends what Pause began.
 func (c *Client) Resume(ctx context.Context, queue string) error {
 	return c.queue(ctx, "resume", queue, Backend.Resume)
+}
+
+// CancelQueue cancels every task of a queue that is pending, due or not, and returns how many it has cancelled, also with
+// an error. Running tasks are left alone, but one that starts while CancelQueue works may be cancelled as [Client.Cancel]
+// does it. So may a task that is enqueued meanwhile, or not: to be sure that the queue is empty, stop the producers before.
+// It works in batches of a thousand, each of them all or none, and can be called again after an error.
+func (c *Client) CancelQueue(ctx context.Context, queue string) (n int, err error) {
+	const batch = 1000
+	if err := errors.Join(c.check(), checkQueue(queue)); err != nil {
+		return 0, err
+	}
+	request := ListRequest{Status: StatusPending, Queue: queue, Max: batch}
+	for {
+		page, next, err := c.backend.List(ctx, request)
+		if err != nil {
+			return n, fmt.Errorf("omniq: cancel queue %q after %d tasks: %w", queue, n, err)
+		}
+		cancelled, err := c.cancelAll(ctx, page)
+		if n += cancelled; err != nil {
+			return n, fmt.Errorf("omniq: cancel queue %q after %d tasks: %w", queue, n, err)
+		}
+		if next == "" {
+			return n, nil
+		}
+		request.After = next
+	}
+}
+
+// cancelAll cancels those of the tasks that have not ended, and returns how many.
+func (c *Client) cancelAll(ctx context.Context, tasks []*TaskInfo) (n int, err error) {
+	if len(tasks) == 0 {
+		return 0, nil
+	}
+	ids := make([]uuid.UUID, len(tasks))
+	for i, t := range tasks {
+		ids[i] = t.ID
+	}
+	errs, err := c.backend.Cancel(ctx, ids)
+	if err != nil {
+		return 0, err
+	}
+	n = len(ids)
+	var trouble error
+	for i, err := range errs {
+		if err == nil {
+			continue
+		}
+		n--
+		if !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrState) { // with these it has ended meanwhile
+			trouble = fmt.Errorf("task %v: %w", ids[i], err)
+		}
+	}
+	return n, trouble
+}
+
+// FreeKey takes a unique key from the task of this name that holds it, so that another one can be enqueued with it before
+// that one is final or its [UniqueFor] is over. The holder goes on without it. [ErrNotFound] says that nobody holds it.
+func (c *Client) FreeKey(ctx context.Context, funcName, key string) error {
+	if err := errors.Join(c.check(), checkName(funcName), checkText("unique_key", key, MaxKeyLen)); err != nil {
+		return err
+	}
+	errs, err := c.backend.Free(ctx, []UniqueKey{{funcName, key}})
+	if err == nil && errs != nil {
+		err = errs[0]
+	}
+	if err != nil {
+		return fmt.Errorf("omniq: free key %q of tasks named %q: %w", key, funcName, err)
+	}
+	return nil
+}
+
+// FreeKey is [Client.FreeKey] for a key of this task.
+func (r Reference[A, K, R]) FreeKey(ctx context.Context, c *Client, key string) error {
+	return c.FreeKey(ctx, r.name, key)
+}
+
+// FreeKey is that of [Reference].
+func (r ArgsReference[A, R]) FreeKey(ctx context.Context, c *Client, key string) error {
+	return r.full.FreeKey(ctx, c, key)
+}
+
+// FreeKey is that of [Reference].
+func (r KwargsReference[K, R]) FreeKey(ctx context.Context, c *Client, key string) error {
+	return r.full.FreeKey(ctx, c, key)
+}
+
+// FreeKey is that of [Reference].
+func (r NoArgsReference[R]) FreeKey(ctx context.Context, c *Client, key string) error {
+	return r.full.FreeKey(ctx, c, key)
 }
 
 func (c *Client) queue(ctx context.Context, what, queue string, do func(Backend, context.Context, string) error) error {

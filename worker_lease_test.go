@@ -83,7 +83,8 @@ func TestLostLeaseEndsTheContextAndDropsTheOutcome(t *testing.T) {
 				attempt, err := h.Wait(t.Context())
 				require.NoError(t, err)
 				assert.Equal(t, 2, attempt)
-				assert.Equal(t, 3*time.Second, time.Since(start))
+				assert.GreaterOrEqual(t, time.Since(start), 3*time.Second)
+				assert.Less(t, time.Since(start), 4*time.Second, "and a pause below a second")
 			})
 		})
 	}
@@ -190,7 +191,7 @@ func TestAttemptsEndedByLostLeasesCount(t *testing.T) {
 		run(t, b, omniq.Handlers(f))
 		_, err = h.Wait(t.Context())
 		require.ErrorIs(t, err, omniq.ErrLeaseLost)
-		assert.Contains(t, taskError(t, err).Message, "attempt 3 of 3 did not end")
+		assert.Contains(t, taskError(t, err).Message, "3 attempts did not end")
 		assert.Empty(t, f.starts)
 		assert.Equal(t, 3, attempts(t, client, h.ID()))
 	})

@@ -1,4 +1,4 @@
-// Package examples_test keeps the table in README.md of what the engines can do as they say it themselves.
+// Package examples_test keeps the table in docs/engines.md of what the engines can do as they say it themselves.
 package examples_test
 
 import (
@@ -22,9 +22,9 @@ import (
 	"github.com/omniq-go/omniq/examples/internal/server"
 )
 
-var update = flag.Bool("update", false, "write the table into README.md")
+var update = flag.Bool("update", false, "write the table into docs/engines.md")
 
-const readme = "../README.md"
+const page = "../docs/engines.md"
 
 // words say what the fields of [omniq.Capabilities] mean to who chooses an engine.
 var words = map[string]string{
@@ -55,16 +55,16 @@ func TestReadmeShowsCapabilities(t *testing.T) {
 	}
 	table := matrix(t, engines)
 
-	text, err := os.ReadFile(readme)
+	text, err := os.ReadFile(page)
 	require.NoError(t, err)
 	marked := regexp.MustCompile(`(?s)(<!-- capabilities -->\n).*?(<!-- /capabilities -->\n)`)
-	require.True(t, marked.Match(text), "README.md has no place for the table")
+	require.True(t, marked.Match(text), "docs/engines.md has no place for the table")
 	want := marked.ReplaceAllString(string(text), "${1}"+table+"${2}")
 	if *update {
-		require.NoError(t, os.WriteFile(readme, []byte(want), 0o644))
+		require.NoError(t, os.WriteFile(page, []byte(want), 0o644))
 		return
 	}
-	assert.Equal(t, want, string(text), "README.md is behind the engines: go test ./examples -update")
+	assert.Equal(t, want, string(text), "docs/engines.md is not what the engines say: go test ./examples -update")
 }
 
 // matrix is a table in Markdown with a line for each field and a column for each engine.

@@ -4,9 +4,9 @@ go 1.26.0
 
 require (
 	github.com/google/uuid v1.6.0
-	github.com/omniq-go/omniq v0.0.0
-	github.com/omniq-go/omniq/backend/postgres v0.0.0
-	github.com/omniq-go/omniq/backend/sqlite v0.0.0
+	github.com/omniq-go/omniq v0.1.0
+	github.com/omniq-go/omniq/backend/postgres v0.1.0
+	github.com/omniq-go/omniq/backend/sqlite v0.1.0
 	github.com/schollz/progressbar/v3 v3.19.1
 	github.com/stretchr/testify v1.12.1
 	golang.org/x/term v0.47.0
@@ -33,9 +33,3 @@ require (
 	modernc.org/memory v1.12.1 // indirect
 	modernc.org/sqlite v1.61.1 // indirect
 )
-
-replace github.com/omniq-go/omniq => ../
-
-replace github.com/omniq-go/omniq/backend/postgres => ../backend/postgres
-
-replace github.com/omniq-go/omniq/backend/sqlite => ../backend/sqlite

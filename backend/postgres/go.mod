@@ -5,7 +5,7 @@ go 1.26.0
 require (
 	github.com/google/uuid v1.6.0
 	github.com/jackc/pgx/v5 v5.12.0
-	github.com/omniq-go/omniq v0.0.0
+	github.com/omniq-go/omniq v0.1.0
 	github.com/stretchr/testify v1.12.1
 )
 
@@ -18,5 +18,3 @@ require (
 	golang.org/x/sync v0.22.0 // indirect
 	golang.org/x/text v0.41.0 // indirect
 )
-
-replace github.com/omniq-go/omniq => ../..

@@ -7,10 +7,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 
+	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/examples/quickstart/digest"
 )
 
@@ -35,8 +35,9 @@ func parse(args []string, stderr io.Writer) (j *assignment, status int) {
 	j = new(assignment)
 	var db string
 	flags := flag.NewFlagSet("quickstart", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.Usage = func() {
+	flags.SetOutput(io.Discard) // what is wrong is said here, in one line
+	usage := func() {
+		flags.SetOutput(stderr)
 		fmt.Fprintln(stderr, "usage: quickstart [flags] [path ...]")
 		fmt.Fprintln(stderr, "Digests of the regular files at and below the paths, by default the current directory.")
 		fmt.Fprintln(stderr, "Below a path, directories named .git, links, devices and the like are passed over and counted.")
@@ -46,7 +47,7 @@ func parse(args []string, stderr io.Writer) (j *assignment, status int) {
 	flags.StringVar(&j.backend, "backend", "", "the `URL` of the queue: postgres://user@host/database, sqlite:file or memory:\n"+
 		"(default: what OMNIQ_BACKEND_URL says, or a file in the user's cache directory)")
 	flags.StringVar(&db, "db", "", "the `file` that the queue is kept in, short for -backend sqlite:file")
-	flags.IntVar(&j.workers, "workers", runtime.NumCPU(), fmt.Sprintf("how many files a process reads at once, 1 to %d", maxWorkers))
+	flags.IntVar(&j.workers, "workers", omniq.DefaultConcurrency, fmt.Sprintf("how many files a process reads at once, 1 to %d", maxWorkers))
 	flags.IntVar(&j.processes, "processes", 0,
 		fmt.Sprintf("how many other processes read the files, up to %d (default: this one does)", maxProcesses))
 	flags.StringVar(&j.worker, "worker", "", "do nothing but read the files of a `queue`, until standard input ends;\n"+
@@ -56,15 +57,17 @@ func parse(args []string, stderr io.Writer) (j *assignment, status int) {
 	flags.BoolVar(&j.events, "events", false, "print what happens to each task")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
+		usage()
 		return nil, 0
 	case err != nil:
+		fmt.Fprintf(stderr, "quickstart: %v; -h shows the flags\n", err)
 		return nil, 2
 	}
 	j.paths = flags.Args()
 	behind := slices.IndexFunc(j.paths, func(path string) bool { return strings.HasPrefix(path, "-") })
 	switch {
 	case behind > 0:
-		fmt.Fprintf(stderr, "quickstart: %s stands behind %s: flags go before the paths; a file of that name is ./%[1]s\n",
+		fmt.Fprintf(stderr, "quickstart: %s stands after %s: flags go before the paths; a file of that name is ./%[1]s\n",
 			printable(j.paths[behind]), printable(j.paths[0]))
 		return nil, 2
 	case j.backend != "" && db != "":

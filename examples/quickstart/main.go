@@ -1,6 +1,6 @@
 // Quickstart computes digests of files, one task for each.
 //
-//	go run ./examples/quickstart [-algorithm sha256] [-workers N] [-all] [-resume] [-events] [path ...]
+//	go run ./examples/quickstart [-algorithm sha256] [-workers 16] [-all] [-resume] [-events] [path ...]
 //	go run ./examples/quickstart -backend postgres://user@host/database -processes 4 [flags] [path ...]
 //
 // It takes the regular files at and below the paths, by default the current directory. Below a path it passes over
@@ -21,8 +21,6 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
-
-	"golang.org/x/term"
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/examples/quickstart/tasks"
@@ -64,7 +62,7 @@ func digests(ctx context.Context, j *assignment, stdout, stderr io.Writer) (fail
 	if err != nil {
 		return false, err
 	}
-	r := newReport(stdout, stderr, isTerminal(stderr))
+	r := newReport(stdout, stderr, columns(stderr) > 0)
 	err = errors.Join(process(ctx, backend, j, r), backend.Close(), r.print(j.all))
 	return r.failed > 0, err
 }
@@ -186,9 +184,4 @@ func collect(ctx context.Context, jobs []job, r *report) error {
 		r.ended(j.file, summary, err)
 	}
 	return nil
-}
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
 }

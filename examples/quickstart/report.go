@@ -21,7 +21,8 @@ import (
 // report shows how the work goes on, and at the end what came of it.
 type report struct {
 	stdout, stderr io.Writer
-	terminal       bool       // a person is looking on
+	terminal       bool       // a person is looking on stderr
+	width          int        // columns of the terminal that stdout is; 0 if it is none, and lines are as long as they are
 	mu             sync.Mutex // of stderr and the bar
 	bar            *progressbar.ProgressBar
 	started        time.Time
@@ -39,7 +40,7 @@ type row struct {
 }
 
 func newReport(stdout, stderr io.Writer, terminal bool) *report {
-	r := &report{stdout: stdout, stderr: stderr, terminal: terminal, started: time.Now()}
+	r := &report{stdout: stdout, stderr: stderr, terminal: terminal, width: columns(stdout), started: time.Now()}
 	r.draw("finding files", -1)
 	return r
 }
@@ -72,13 +73,15 @@ func (r *report) step(n int) {
 
 // Write takes the bar away, to be drawn again with the next step, and writes a message where it was. The messages come
 // from here and, if there are any, from the worker processes.
-func (r *report) Write(message []byte) (int, error) {
+func (r *report) Write(message []byte) (int, error) { return r.write(r.stderr, message) }
+
+func (r *report) write(to io.Writer, message []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.bar != nil {
 		_ = r.bar.Clear()
 	}
-	return r.stderr.Write(message)
+	return to.Write(message)
 }
 
 // clear takes the bar away.
@@ -99,7 +102,7 @@ func (r *report) follow(events iter.Seq2[omniq.TaskEvent, error], queue string) 
 		if e.Queue != queue {
 			continue
 		}
-		fmt.Fprintf(r.stdout, "%s  %-9s  %v  attempt %d\n", e.Timestamp.Local().Format("15:04:05.000"), e.EventType, e.TaskID, e.Attempt)
+		_, _ = r.write(r.stdout, []byte(eventLine(&e, r.width)))
 	}
 }
 
@@ -166,16 +169,20 @@ func (r *report) print(all bool) error {
 	if shown > 0 {
 		fmt.Fprintln(table, "DIGEST\tBYTES\tLINES\tFILE")
 	}
-	for _, row := range r.rows[:shown] {
-		fmt.Fprintf(table, "%s\t%d\t%d\t%s\n", row.Digest, row.Bytes, row.Lines, printable(row.file))
+	for _, row := range fit(r.rows[:shown], r.width) {
+		fmt.Fprintf(table, "%s\t%d\t%d\t%s\n", row.Digest, row.Bytes, row.Lines, row.file)
 	}
 	_ = table.Flush() // into memory
 	if rest := len(r.rows) - shown; rest > 0 {
 		fmt.Fprintf(&out, "and %d more (-all shows them)\n", rest)
 	}
-	fmt.Fprintf(&out, "%s, %s, %s; %d failed, %d passed over; %.0f tasks/s\n",
-		count(len(r.rows), "file"), count(r.bytes, "byte"), count(r.lines, "line"),
-		r.failed, r.passedOver, float64(max(r.done-r.already, 0))/took.Seconds())
+	between := "; "
+	if r.width > 0 && r.width < wide {
+		between = "\n"
+	}
+	fmt.Fprintf(&out, "%s, %s, %s%s%d failed, %d passed over%s%.0f tasks/s\n",
+		count(len(r.rows), "file"), count(r.bytes, "byte"), count(r.lines, "line"), between,
+		r.failed, r.passedOver, between, float64(max(r.done-r.already, 0))/took.Seconds())
 	_, err := out.WriteTo(r.stdout)
 	return err
 }

@@ -6,9 +6,9 @@ require (
 	github.com/google/uuid v1.6.0
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/mikestefanello/backlite v0.6.0
-	github.com/omniq-go/omniq v0.0.0
-	github.com/omniq-go/omniq/backend/postgres v0.0.0
-	github.com/omniq-go/omniq/backend/sqlite v0.0.0
+	github.com/omniq-go/omniq v0.1.0
+	github.com/omniq-go/omniq/backend/postgres v0.1.0
+	github.com/omniq-go/omniq/backend/sqlite v0.1.0
 	github.com/riverqueue/river v0.51.1
 	github.com/riverqueue/river/riverdriver v0.51.1
 	github.com/riverqueue/river/riverdriver/riverpgxv5 v0.51.1
@@ -39,9 +39,3 @@ require (
 	modernc.org/mathutil v1.7.1 // indirect
 	modernc.org/memory v1.12.1 // indirect
 )
-
-replace github.com/omniq-go/omniq => ../..
-
-replace github.com/omniq-go/omniq/backend/sqlite => ../../backend/sqlite
-
-replace github.com/omniq-go/omniq/backend/postgres => ../../backend/postgres
