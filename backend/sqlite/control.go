@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/engine"
 )
 
 // statusOf are the statuses of the states of tasks that are not final.
@@ -60,7 +61,7 @@ func stateError(status omniq.Status, want string) error {
 
 // Revoked implements [omniq.TaskQueue].
 func (b *Backend) Revoked(ctx context.Context, workerID string) ([]omniq.LeaseID, error) {
-	if err := checkText("worker ID", workerID); err != nil {
+	if err := engine.CheckWorker(workerID); err != nil {
 		return nil, err
 	}
 	var leases []omniq.LeaseID
@@ -146,10 +147,8 @@ func (t *tx) requeue(id uuid.UUID) (refused, err error) {
 // Free implements [omniq.TaskQueue].
 func (b *Backend) Free(ctx context.Context, keys []omniq.UniqueKey) ([]error, error) {
 	keys = slices.Clone(keys)
-	for _, k := range keys {
-		if err := checkText("unique key", k.FuncName, k.Key); err != nil {
-			return nil, err
-		}
+	if err := engine.CheckKeys(keys); err != nil {
+		return nil, err
 	}
 	return b.each(ctx, len(keys), func(t *tx, i int) (refused, err error) {
 		n, err := t.q.exec("DELETE FROM omniq_unique WHERE name = ? AND key = ? AND (until IS NULL OR until > ?)",
@@ -173,7 +172,7 @@ func (b *Backend) Resume(ctx context.Context, queue string) error {
 
 func (b *Backend) setPaused(ctx context.Context, queue, q string) error {
 	queue = cmp.Or(queue, omniq.DefaultQueue)
-	if err := checkText("queue", queue); err != nil {
+	if err := engine.CheckQueue(queue); err != nil {
 		return err
 	}
 	return b.write(ctx, func(t *tx) error {

@@ -31,9 +31,6 @@ type newTask struct {
 
 // encode is done by the caller of a method, so that the writer has less to do.
 func encode(t *omniq.RawTask) (n newTask, err error) {
-	if err := checkText("name, queue or unique key of a task", t.FuncName, t.Queue, t.UniqueKey); err != nil {
-		return n, err
-	}
 	buf, err := t.AppendJSON(make([]byte, 0, 256+len(t.Args)+len(t.Kwargs)))
 	if err != nil {
 		return n, fmt.Errorf("%w: sqlite: task %v: %w", omniq.ErrInvalid, t.ID, err)
@@ -52,6 +49,9 @@ func encode(t *omniq.RawTask) (n newTask, err error) {
 }
 
 func encodeAll(tasks []*omniq.RawTask) ([]newTask, error) {
+	if err := engine.CheckTasks(tasks); err != nil {
+		return nil, err
+	}
 	list := make([]newTask, len(tasks))
 	for i, t := range tasks {
 		n, err := encode(t)

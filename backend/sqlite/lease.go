@@ -44,12 +44,6 @@ func (b *Backend) Lease(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Leas
 	if err := engine.CheckLease(&r); err != nil {
 		return nil, err
 	}
-	if err := checkText("worker ID", r.WorkerID); err != nil {
-		return nil, err
-	}
-	if err := checkText("queue", r.Queues...); err != nil {
-		return nil, err
-	}
 	r.Queues = slices.Clone(r.Queues)
 	for i, q := range r.Queues {
 		r.Queues[i] = cmp.Or(q, omniq.DefaultQueue)

@@ -4,10 +4,10 @@ import (
 	"context"
 	"database/sql/driver"
 	"math"
-	"slices"
 	"strconv"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/engine"
 )
 
 // listing is a walk over rows in the order of their seq, among them all those that are listed. It names what is walked,
@@ -66,10 +66,7 @@ func (l listing) page(queue string) string {
 
 // List implements [omniq.TaskQueue].
 func (b *Backend) List(ctx context.Context, r omniq.ListRequest) ([]*omniq.TaskInfo, string, error) {
-	if r.Max < 1 || !slices.Contains(omniq.Statuses(), r.Status) {
-		return nil, "", invalid("list of at most %d tasks that are %v, want at least 1 and a status", r.Max, r.Status)
-	}
-	if err := checkText("queue", r.Queue); err != nil {
+	if err := engine.CheckList(&r); err != nil {
 		return nil, "", err
 	}
 	var after int64

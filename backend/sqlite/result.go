@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/engine"
 )
 
 // errWake says that something has happened to a task by itself, and it is not yet written down.
@@ -97,11 +98,11 @@ func decodeResult(id uuid.UUID, envelope string, to *omniq.RawResult) error {
 
 // Record implements [omniq.ResultStore].
 func (b *Backend) Record(ctx context.Context, results []*omniq.RawResult) ([]error, error) {
+	if err := engine.CheckResults(results); err != nil {
+		return nil, err
+	}
 	envelopes := make([]string, len(results))
 	for i, r := range results {
-		if !r.Status.Final() {
-			return nil, invalid("the result of task %v is %v, want a final status", r.TaskID, r.Status)
-		}
 		var err error
 		if envelopes[i], err = encodeResult(r); err != nil {
 			return nil, err

@@ -5,7 +5,6 @@ import (
 	"database/sql/driver"
 	"encoding/json"
 	"fmt"
-	"time"
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/internal/engine"
@@ -50,6 +49,9 @@ func (b *Backend) Settle(ctx context.Context, settlements []omniq.Settlement) ([
 }
 
 func (s *settlement) encode() (err error) {
+	if err := engine.CheckOutcome(&s.Settlement); err != nil {
+		return err
+	}
 	if s.Action == omniq.ActionFinish {
 		s.envelope, err = encodeResult(s.Result)
 		return err
@@ -57,16 +59,11 @@ func (s *settlement) encode() (err error) {
 	if s.Action != omniq.ActionRetry || s.Error == nil {
 		return nil
 	}
-	// What an event of it can hold can be stored and read.
-	e := omniq.TaskEvent{TaskID: s.TaskID, EventType: omniq.EventRetried, Timestamp: time.UnixMicro(0).UTC(), Error: s.Error}
-	if _, err = e.AppendJSON(nil); err == nil {
-		var failure []byte
-		failure, err = json.Marshal(s.Error)
-		s.failure = string(failure)
-	}
+	failure, err := json.Marshal(s.Error)
 	if err != nil {
 		return fmt.Errorf("%w: sqlite: the error of task %v: %w", omniq.ErrInvalid, s.TaskID, err)
 	}
+	s.failure = string(failure)
 	return nil
 }
 

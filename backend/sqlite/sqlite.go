@@ -15,10 +15,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync/atomic"
 	"time"
-	"unicode/utf8"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -179,16 +177,6 @@ func contextError(ctx context.Context) error { return engine.ContextError(ctx, "
 
 func invalid(format string, args ...any) error {
 	return fmt.Errorf("%w: sqlite: "+format, append([]any{omniq.ErrInvalid}, args...)...)
-}
-
-// checkText refuses text that SQLite keeps, but that no JSON and no command line gives back.
-func checkText(what string, texts ...string) error {
-	for _, s := range texts {
-		if !utf8.ValidString(s) || strings.ContainsRune(s, 0) {
-			return invalid("the %s is %.100q, want UTF-8 without NUL", what, s)
-		}
-	}
-	return nil
 }
 
 // microseconds is d, rounded up.
