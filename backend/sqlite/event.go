@@ -74,6 +74,9 @@ func (b *Backend) Append(ctx context.Context, events []*omniq.TaskEvent) error {
 	if b.config.retention <= 0 {
 		return omniq.ErrNoEvents
 	}
+	if err := engine.CheckEvents(events); err != nil {
+		return err
+	}
 	envelopes := make([]string, len(events))
 	for i, e := range events {
 		envelope, err := e.AppendJSON(nil)

@@ -142,7 +142,6 @@ func (b *Backend) lock(ctx context.Context, caller bool, begin func() error) err
 	}
 	err := b.begin(waiting, begin)
 	if err == nil {
-		b.turns.begun()
 		return nil
 	}
 	b.turns.pass()
