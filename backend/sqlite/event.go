@@ -61,11 +61,6 @@ func (t *tx) noteEnvelope(envelope string) error {
 	return err
 }
 
-// sweepEvents removes the first events whose time is over. None goes before an older one.
-const sweepEvents = `DELETE FROM omniq_events WHERE seq <= (SELECT max(seq) FROM
-	(SELECT seq, max(until) OVER (ORDER BY seq) AS latest FROM
-		(SELECT seq, until FROM omniq_events ORDER BY seq LIMIT ?2)) WHERE latest <= ?1) RETURNING NULL`
-
 // Append implements [omniq.EventStore].
 func (b *Backend) Append(ctx context.Context, events []*omniq.TaskEvent) error {
 	if err := b.alive(ctx); err != nil {

@@ -20,6 +20,7 @@ type op struct {
 	do    func(*tx) error
 	done  chan error
 	state atomic.Uint32
+	light bool // the crash of the machine may undo it, whose workers are gone then, too
 
 	// Of those that wait: for tasks in one of the queues, or for what is revoked of a worker.
 	queues []string
@@ -70,7 +71,12 @@ const outcomeWait = time.Second
 // write does one write, and returns when it is committed or ctx has ended. It fails with [omniq.ErrUncertain] if ctx has
 // ended and it cannot be known in time whether it is committed.
 func (b *Backend) write(ctx context.Context, do func(*tx) error) error {
-	o := &op{do: do, done: make(chan error, 1)}
+	return b.end(ctx, &op{do: do})
+}
+
+// end does one write, as write does.
+func (b *Backend) end(ctx context.Context, o *op) error {
+	o.done = make(chan error, 1)
 	if err := b.w.submit(ctx, o); err != nil {
 		return err
 	}
