@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"encoding/json"
+	"flag"
 	"fmt"
 	"strings"
 	"testing"
@@ -13,14 +14,12 @@ import (
 	"github.com/omniq-go/omniq/backend/postgres"
 )
 
+var planRows = flag.Int("plan-rows", 100_000, "how many rows the tables of TestPlans have")
+
 // No statement reads a table from its beginning, whatever the statistics say: the plans are the same for ten rows and for
 // very many, with statistics of now and of before.
 func TestPlans(t *testing.T) {
 	t.Parallel()
-	rows := 1_000_000
-	if testing.Short() {
-		rows = 100_000
-	}
 	name := schema(t)
 	b := open(t, postgres.WithSchema(name), postgres.WithEvents(1<<40))
 	c := connect(t, url(t))
@@ -68,7 +67,7 @@ func TestPlans(t *testing.T) {
 	fill(10)
 	analyze()
 	check("with 10 rows")
-	fill(rows)
+	fill(*planRows)
 	check("with many rows and old statistics")
 	analyze()
 	check("with many rows")
