@@ -130,7 +130,7 @@ func (b *Backend) lease(ctx context.Context, r *omniq.LeaseRequest) (leases []om
 		got = nil
 		return []stmt{
 			{sql: unflushed},
-			moved.advance(b.maintainer.horizon(), min(max(r.Max, leaseAdvance), advanceBatch)),
+			moved.advance(b.maintainer.horizon(), leaseAdvance),
 			{
 				sql: b.sql.of(leaseTasks),
 				args: []any{

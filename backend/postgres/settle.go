@@ -413,6 +413,9 @@ func endingOf(h hold, envelope string, status omniq.Status, now time.Time, attem
 		raw = &omniq.RawTask{ID: h.id, TTL: new(time.Duration)}
 	}
 	raw.ID = h.id // whoever wrote the row by hand
+	if raw.TTL == nil && status == omniq.StatusExpired {
+		raw.TTL = new(time.Duration)
+	}
 	result := omniq.CancelledResult(raw, now, attempts)
 	if status == omniq.StatusExpired {
 		result = omniq.ExpiredResult(raw, now, attempts)
