@@ -37,7 +37,7 @@ func NewClient(b Backend, opts ...ClientOption) (*Client, error) {
 	}
 	c := &Client{backend: b, enqueue: b.Enqueue}
 	if caps := b.Capabilities(); caps.Durable || caps.Shared { // a call costs more than to wait for another one
-		c.enqueue = batch.New(b.Enqueue, nil).Do
+		c.enqueue = batch.New(b.Enqueue, func(err error) bool { return errors.Is(err, ErrUncertain) }).Do
 	}
 	for _, o := range opts {
 		if err := o.applyClient(c); err != nil {

@@ -125,7 +125,8 @@ func TestTaskIsNotRunningForEver(t *testing.T) {
 		attempt, err := h.Wait(t.Context())
 		require.NoError(t, err)
 		assert.Equal(t, 2, attempt)
-		assert.Equal(t, omniq.DefaultLease, time.Since(start))
+		took := time.Since(start)
+		assert.True(t, omniq.DefaultLease <= took && took < omniq.DefaultLease+time.Second, "it ran after %v", took)
 	})
 }
 

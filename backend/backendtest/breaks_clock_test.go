@@ -35,14 +35,15 @@ var brokenClocks = []breakage{
 			t.RunAt = t.CreatedAt
 		}
 	}), []string{"a task without a RunAt is due when it is stored, not when it was created", others}},
-	{"counts the TTL of a task from when it is stored", tasks(func(t *omniq.RawTask) { t.CreatedAt = time.Now() }), []string{
-		"the TTL of a task counts from its CreatedAt", others,
+	{"counts the whole TTL of a task from when it is stored", tasks(func(t *omniq.RawTask) { t.CreatedAt = time.Now() }), []string{
+		"what is left of the TTL of a task counts from when it was stored", others,
 	}},
-	{"does not believe in tasks of the future", tasks(func(t *omniq.RawTask) {
-		if ahead(t.CreatedAt) > 0 {
+	{"counts the TTL of a task from its CreatedAt", tasks(func(t *omniq.RawTask) {
+		if t.TTL != nil {
+			t.TTL = new(*t.TTL + ahead(t.CreatedAt))
 			t.CreatedAt = time.Now()
 		}
-	}), []string{"the TTL of a task counts from its CreatedAt"}},
+	}), []string{"what is left of the TTL of a task counts from when it was stored", others}},
 	{"holds unique keys from when their tasks were created", tasks(func(t *omniq.RawTask) {
 		if t.UniqueFor > 0 {
 			t.UniqueFor = max(t.UniqueFor+ahead(t.CreatedAt), time.Microsecond)
@@ -56,7 +57,10 @@ var brokenClocks = []breakage{
 			return l
 		})(b)
 	}, []string{"a lease lasts from when it was handed out or extended, whatever the times of its task are"}},
-	{"keeps what is cancelled or expires from when it was created", tasks(func(t *omniq.RawTask) { shift(&t.ResultTTL, t.CreatedAt) }), []string{
+	{"keeps what is cancelled or expires from when it was created", tasks(func(t *omniq.RawTask) {
+		shift(&t.ResultTTL, t.CreatedAt)
+		shift(&t.FailureTTL, t.CreatedAt)
+	}), []string{
 		"what ends without a worker is kept from when it ended, whenever it was created", others,
 	}},
 	{"requeues tasks of the future as they were", func(b *broken) {

@@ -150,7 +150,7 @@ var brokenCalls = []breakage{
 		}
 	}, []string{"a call of no items does nothing"}},
 	{"accepts what cannot be", settlements(func(s *omniq.Settlement) {
-		if s.Action > omniq.ActionRelease {
+		if s.Action > omniq.ActionDefer {
 			s.Action = omniq.ActionRetry
 		}
 	}), []string{"a request that cannot be is refused and changes nothing"}},

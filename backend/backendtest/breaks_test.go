@@ -61,7 +61,7 @@ var brokenTasks = []breakage{
 		"an expired task's result goes when its own TTL is over",
 		others,
 	}},
-	{"forgets TTLs of results", tasks(func(t *omniq.RawTask) { t.ResultTTL = nil }), []string{
+	{"forgets TTLs of results", tasks(func(t *omniq.RawTask) { t.ResultTTL, t.FailureTTL = nil, nil }), []string{
 		"a task is leased as it was enqueued",
 		"an expired task's result goes when its own TTL is over",
 		others,
@@ -289,38 +289,57 @@ var brokenLeases = []breakage{
 	{"shortens leases", func(b *broken) {
 		b.extend = func(ctx context.Context, leases []omniq.LeaseID, by time.Duration) ([]error, error) {
 			if by == time.Millisecond {
-				_, _ = b.m.Settle(ctx, []omniq.Settlement{{LeaseID: leases[0], Action: omniq.ActionRetry, At: time.Now().Add(by)}})
+				_, _ = b.m.Settle(ctx, []omniq.Settlement{{LeaseID: leases[0], Action: omniq.ActionRetry, Delay: by}})
 			}
 			return b.m.Extend(ctx, leases, by)
 		}
 	}, []string{"Extend does not shorten a lease"}},
 	{"ignores when retries are due", settlements(func(s *omniq.Settlement) {
 		if s.Action == omniq.ActionRetry {
-			s.At = time.Time{}
+			s.Delay = 0
 		}
 	}), []string{
-		"a retry waits for its time",
+		"a retry waits for its delay",
 		"a task whose TTL has passed is not leased",
 		others,
 	}},
 	{"ignores when releases are due", settlements(func(s *omniq.Settlement) {
 		if s.Action == omniq.ActionRelease {
-			s.At = time.Time{}
+			s.Delay = 0
 		}
 	}), []string{
-		"a release waits for its time",
+		"a release waits for its delay",
 		"a task whose TTL has passed is not leased",
 	}},
 	{"releases to the end", settlements(func(s *omniq.Settlement) {
-		if s.Action == omniq.ActionRelease && s.At.IsZero() {
-			s.At = time.Now()
+		if s.Action == omniq.ActionRelease && s.Delay == 0 {
+			s.Action = omniq.ActionDefer
 		}
-	}), []string{"a release keeps when the task is due, and its place"}},
-	{"retries at the beginning", settlements(func(s *omniq.Settlement) {
-		if s.Action == omniq.ActionRetry && s.At.IsZero() {
-			s.At = time.Now().Add(-time.Hour)
+	}), []string{"a release keeps when the task is due, and its place", others}},
+	{"retries at the beginning", func(b *broken) {
+		var retried sync.Map
+		settlements(func(s *omniq.Settlement) {
+			if s.Action == omniq.ActionRetry && s.Delay == 0 {
+				retried.Store(s.TaskID, true)
+			}
+		})(b)
+		next := b.lease
+		b.lease = func(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Lease, error) {
+			if r.Max != 1 || r.Ahead > 0 {
+				return next(ctx, r)
+			}
+			r.Max = 2
+			leases, err := next(ctx, r)
+			if len(leases) < 2 {
+				return leases, err
+			}
+			if _, first := retried.Load(leases[1].TaskID); first {
+				slices.Reverse(leases)
+			}
+			_, _ = b.m.Settle(ctx, []omniq.Settlement{{LeaseID: leases[1].LeaseID, Action: omniq.ActionRelease}})
+			return leases[:1], err
 		}
-	}), []string{"a retry without a time waits behind those that were due before"}},
+	}, []string{"a retry without a delay waits after those that were due before", others}},
 	{"counts releases", settlements(func(s *omniq.Settlement) {
 		if s.Action == omniq.ActionRelease {
 			s.Action = omniq.ActionRetry

@@ -44,7 +44,7 @@ func failures(t *testing.T, r rule, breaks func(*broken)) (log []string) {
 		}
 		m := memory.New(opts...)
 		b := &broken{
-			m: m, enqueue: m.Enqueue, lease: m.Lease, extend: m.Extend, settle: m.Settle, cancel: m.Cancel,
+			m: m, enqueue: m.Enqueue, lease: m.Lease, start: m.Start, extend: m.Extend, free: m.Free, settle: m.Settle, cancel: m.Cancel,
 			revoked: m.Revoked, requeue: m.Requeue, inspect: m.Inspect, list: m.List, stats: m.Stats, pause: m.Pause,
 			resume: m.Resume, result: m.Result, await: m.Await, record: m.Record, forget: m.Forget, append: m.Append,
 			events: m.Events, close: m.Close,
@@ -79,6 +79,8 @@ type broken struct {
 	m       *memory.Backend
 	enqueue func(context.Context, []*omniq.RawTask) ([]error, error)
 	lease   func(context.Context, omniq.LeaseRequest) ([]omniq.Lease, error)
+	start   func(context.Context, []omniq.LeaseID) ([]error, error)
+	free    func(context.Context, []omniq.UniqueKey) ([]error, error)
 	extend  func(context.Context, []omniq.LeaseID, time.Duration) ([]error, error)
 	settle  func(context.Context, []omniq.Settlement) ([]error, error)
 	cancel  each

@@ -31,7 +31,7 @@ func requests(change func(*omniq.LeaseRequest)) func(*broken) {
 	return func(b *broken) {
 		next := b.lease
 		b.lease = func(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Lease, error) {
-			if len(r.Queues) > 0 && r.Max > 0 && r.Duration > 0 {
+			if len(r.Queues) > 0 && r.Max > 0 && r.Duration > 0 && 0 <= r.Ahead && r.Ahead <= r.Max {
 				change(&r)
 			}
 			return next(ctx, r)
@@ -92,6 +92,12 @@ func contexts(change func(context.Context) context.Context) func(*broken) {
 		}
 		b.extend = func(ctx context.Context, leases []omniq.LeaseID, by time.Duration) ([]error, error) {
 			return m.Extend(change(ctx), leases, by)
+		}
+		b.start = func(ctx context.Context, leases []omniq.LeaseID) ([]error, error) {
+			return m.Start(change(ctx), leases)
+		}
+		b.free = func(ctx context.Context, keys []omniq.UniqueKey) ([]error, error) {
+			return m.Free(change(ctx), keys)
 		}
 		b.settle = func(ctx context.Context, settlements []omniq.Settlement) ([]error, error) {
 			return m.Settle(change(ctx), settlements)

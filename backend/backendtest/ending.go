@@ -34,8 +34,9 @@ func over(t *omniq.RawTask) {
 	t.TTL = new(long)
 }
 
+// resultTTL is how long the result of a task is kept, whatever it is.
 func resultTTL(d time.Duration) func(*omniq.RawTask) {
-	return func(t *omniq.RawTask) { t.ResultTTL = &d }
+	return func(t *omniq.RawTask) { t.ResultTTL, t.FailureTTL = &d, &d }
 }
 
 func named(name string) func(*omniq.RawTask) { return func(t *omniq.RawTask) { t.FuncName = name } }

@@ -21,6 +21,14 @@ func (b *broken) Extend(ctx context.Context, leases []omniq.LeaseID, by time.Dur
 	return b.extend(ctx, leases, by)
 }
 
+func (b *broken) Start(ctx context.Context, leases []omniq.LeaseID) ([]error, error) {
+	return b.start(ctx, leases)
+}
+
+func (b *broken) Free(ctx context.Context, keys []omniq.UniqueKey) ([]error, error) {
+	return b.free(ctx, keys)
+}
+
 func (b *broken) Settle(ctx context.Context, settlements []omniq.Settlement) ([]error, error) {
 	return b.settle(ctx, settlements)
 }

@@ -40,6 +40,12 @@ var callRules = []rule{
 		errs, err = c.b.Extend(c.Context(), nil, long)
 		assert.NoError(c, err)
 		assert.Empty(c, errs)
+		errs, err = c.b.Start(c.Context(), nil)
+		assert.NoError(c, err)
+		assert.Empty(c, errs)
+		errs, err = c.b.Free(c.Context(), nil)
+		assert.NoError(c, err)
+		assert.Empty(c, errs)
 		errs, err = c.b.Record(c.Context(), nil)
 		assert.NoError(c, err)
 		assert.Empty(c, errs)
@@ -105,11 +111,13 @@ var callRules = []rule{
 		c.enqueue(task(), task())
 		queues := []string{omniq.DefaultQueue}
 		for name, r := range map[string]omniq.LeaseRequest{
-			"no queues":           {Max: 1, Duration: long},
-			"no task":             {Queues: queues, Duration: long},
-			"less than no task":   {Queues: queues, Max: -1, Duration: long},
-			"no duration":         {Queues: queues, Max: 1},
-			"a negative duration": {Queues: queues, Max: 1, Duration: -1},
+			"no queues":            {Max: 1, Duration: long},
+			"no task":              {Queues: queues, Duration: long},
+			"less than no task":    {Queues: queues, Max: -1, Duration: long},
+			"no duration":          {Queues: queues, Max: 1},
+			"a negative duration":  {Queues: queues, Max: 1, Duration: -1},
+			"more ahead than all":  {Queues: queues, Max: 1, Duration: long, Ahead: 2},
+			"less than none ahead": {Queues: queues, Max: 1, Duration: long, Ahead: -1},
 		} {
 			_, err := c.b.Lease(c.Context(), r)
 			assert.ErrorIs(c, err, omniq.ErrInvalid, name)
@@ -123,6 +131,7 @@ var callRules = []rule{
 			"no result":                  {LeaseID: l.LeaseID, Action: omniq.ActionFinish},
 			"a result that is not final": unfinished,
 			"a result of another task":   foreign,
+			"a delay before now":         {LeaseID: l.LeaseID, Action: omniq.ActionRetry, Delay: -1},
 		} {
 			_, err := c.b.Settle(c.Context(), []omniq.Settlement{success(other, "1", long), s})
 			assert.ErrorIs(c, err, omniq.ErrInvalid, name)
@@ -156,6 +165,14 @@ func calls(b omniq.Backend, id uuid.UUID) map[string]func(context.Context) error
 		},
 		"Settle": func(ctx context.Context) error {
 			_, err := b.Settle(ctx, []omniq.Settlement{{LeaseID: omniq.LeaseID{TaskID: id, Token: "x"}, Action: omniq.ActionRelease}})
+			return err
+		},
+		"Start": func(ctx context.Context) error {
+			_, err := b.Start(ctx, []omniq.LeaseID{{TaskID: id, Token: "x"}})
+			return err
+		},
+		"Free": func(ctx context.Context) error {
+			_, err := b.Free(ctx, []omniq.UniqueKey{{FuncName: "f", Key: "nobody's"}})
 			return err
 		},
 		"Cancel":  each(b.Cancel),

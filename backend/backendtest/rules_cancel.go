@@ -14,7 +14,7 @@ var cancelRules = []rule{
 		due, delayed, retried := task(queue("due")), task(queue("delayed"), runAt(soon(2*short))), task(queue("retried"))
 		c.enqueue(due, delayed, retried)
 		s := retry(c.leaseOne(from("retried")))
-		s.At = soon(2 * short)
+		s.Delay = 2 * short
 		require.NoError(c, c.settle(s))
 		w := c.awaiting(due.ID)
 		c.blocks(w.done, "Await")

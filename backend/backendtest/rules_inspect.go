@@ -40,12 +40,12 @@ var inspectRules = []rule{
 			ID: t.ID, FuncName: "f", Queue: omniq.DefaultQueue, Status: omniq.StatusRunning, Attempts: 1, WorkerID: "one", Task: t,
 		}, info)
 		s := retry(l)
-		s.At = soon(short)
+		s.Delay = short
 		began = time.Now().Truncate(time.Millisecond)
 		require.NoError(c, c.settle(s))
 		info = c.inspect(t.ID)
 		c.between(began, info.Since, "pending")
-		assert.True(c, s.At.Equal(info.Due), "due at %v, want %v", info.Due, s.At)
+		c.between(began, info.Due.Add(-s.Delay), "due")
 		c.shows(omniq.TaskInfo{
 			ID: t.ID, FuncName: "f", Queue: omniq.DefaultQueue, Status: omniq.StatusPending, Attempts: 1, WorkerID: "one",
 			Error: &boom, Task: t,

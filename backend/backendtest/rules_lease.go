@@ -108,7 +108,7 @@ var leaseRules = []rule{
 	{name: "a lease that ran out settles and extends nothing even if no other one has followed", needs: fences, check: func(c *checker) {
 		c.enqueue(task())
 		lost := c.leaseOne(lasting(short))
-		c.eventually("the task is pending again", func() bool { return c.result(lost.TaskID).Status == omniq.StatusPending })
+		c.lost(lost.TaskID)
 		c.refuses(lost.LeaseID)
 		assert.Equal(c, omniq.StatusPending, c.result(lost.TaskID).Status)
 		assert.Equal(c, 2, c.leaseOne().Attempt)
@@ -208,7 +208,7 @@ var leaseRules = []rule{
 		assert.Equal(c, l.TaskID, c.leaseOne().TaskID)
 		assert.Equal(c, due, c.inspect(old.TaskID).Due)
 	}},
-	{name: "a retry without a time waits behind those that were due before", check: func(c *checker) {
+	{name: "a retry without a delay waits after those that were due before", check: func(c *checker) {
 		c.enqueue(task())
 		l := c.leaseOne()
 		other := task()
@@ -290,6 +290,12 @@ var leaseRules = []rule{
 		}
 		c.none()
 	}},
+}
+
+// lost waits until the lease of a task has run out.
+func (c *checker) lost(id uuid.UUID) {
+	c.Helper()
+	c.eventually("the task is pending again", func() bool { return c.result(id).Status == omniq.StatusPending })
 }
 
 // refuses checks that a lease settles and extends nothing.

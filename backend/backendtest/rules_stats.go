@@ -37,7 +37,7 @@ var statsRules = []rule{
 		want.Running, want.Succeeded, want.Failed = 1, 1, 1
 		agree("a success and a failure")
 		s := retry(leases[2])
-		s.At = soon(long)
+		s.Delay = long
 		require.NoError(c, c.settle(s))
 		want.Running, want.Scheduled = 0, 2
 		agree("a retry")

@@ -23,8 +23,8 @@ var timeRules = []rule{
 			return true
 		})
 	}},
-	{name: "a retry waits for its time", check: func(c *checker) { c.returns(omniq.ActionRetry) }},
-	{name: "a release waits for its time", check: func(c *checker) { c.returns(omniq.ActionRelease) }},
+	{name: "a retry waits for its delay", check: func(c *checker) { c.returns(omniq.ActionRetry) }},
+	{name: "a release waits for its delay", check: func(c *checker) { c.returns(omniq.ActionRelease) }},
 	{name: "a task whose TTL has passed becomes expired without a worker", check: func(c *checker) {
 		asked, awaited := task(ttl(short)), task(ttl(short))
 		c.enqueue(asked, awaited)
@@ -34,7 +34,7 @@ var timeRules = []rule{
 			assert.ErrorIs(c, r.Err(), omniq.ErrExpired)
 			assert.Zero(c, r.Attempts)
 			if assert.NotNil(c, r.TTL) {
-				assert.Equal(c, omniq.DefaultResultTTL, *r.TTL)
+				assert.Equal(c, omniq.DefaultFailureTTL, *r.TTL)
 			}
 		}
 		c.none()
@@ -54,7 +54,7 @@ var timeRules = []rule{
 				}
 				require.Len(c, leases, 1)
 				require.Equal(c, want.ID, leases[0].TaskID)
-				s := omniq.Settlement{LeaseID: leases[0].LeaseID, Action: omniq.ActionRetry, At: soon(2 * d)}
+				s := omniq.Settlement{LeaseID: leases[0].LeaseID, Action: omniq.ActionRetry, Delay: 2 * d}
 				switch i {
 				case 1:
 					s.Action = omniq.ActionRelease
@@ -73,22 +73,21 @@ var timeRules = []rule{
 		})
 	}},
 	{name: "an expired task's result goes when its own TTL is over", check: func(c *checker) {
-		keep := short
-		t := task(ttl(short), func(t *omniq.RawTask) { t.ResultTTL = &keep })
+		t := task(ttl(short), resultTTL(short))
 		c.enqueue(t)
 		assert.Equal(c, omniq.StatusExpired, c.await(t.ID).Status)
 		c.notFound(t.ID)
 	}},
 }
 
-// returns checks that a task whose lease ends in this way at a time is due then.
+// returns checks that a task whose lease ends in this way with a delay is due after it.
 func (c *checker) returns(action omniq.Action) {
 	c.Helper()
 	c.inTime(func(d time.Duration, q string) bool {
 		c.enqueue(task(queue(q)))
 		l := c.leaseOne(from(q))
 		at := soon(d)
-		require.NoError(c, c.settle(omniq.Settlement{LeaseID: l.LeaseID, Action: action, At: at}))
+		require.NoError(c, c.settle(omniq.Settlement{LeaseID: l.LeaseID, Action: action, Delay: d}))
 		if !c.noneUntil(at, q) {
 			return false
 		}

@@ -22,14 +22,14 @@ func TestNothingIsLeft(t *testing.T) {
 		life, none := time.Minute, time.Duration(0)
 		var tasks []*omniq.RawTask
 		for i := range 100 {
-			task := &omniq.RawTask{ID: uuid.New(), FuncName: "f", CreatedAt: time.Now(), Priority: i % 3, ResultTTL: &none}
+			task := &omniq.RawTask{ID: uuid.New(), FuncName: "f", CreatedAt: time.Now(), Priority: i % 3, ResultTTL: &none, FailureTTL: &none}
 			switch i % 5 {
 			case 0:
 				task.RunAt = time.Now().Add(time.Second)
 			case 1:
 				task.TTL = &life
 			case 2:
-				task.TTL, task.ResultTTL = &life, &life
+				task.TTL, task.ResultTTL, task.FailureTTL = &life, &life, &life
 			}
 			tasks = append(tasks, task)
 		}
@@ -42,7 +42,7 @@ func TestNothingIsLeft(t *testing.T) {
 		b.mu.Unlock()
 		for round := 0; ; round++ {
 			leases, err := b.Lease(ctx, omniq.LeaseRequest{
-				Queues: []string{"none", "default"}, Max: 7, Duration: time.Second, Wait: 2 * time.Second,
+				Queues: []string{"none", "default"}, Max: 7, Duration: time.Second, Wait: 2 * time.Minute,
 			})
 			require.NoError(t, err)
 			if len(leases) == 0 {

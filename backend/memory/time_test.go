@@ -53,7 +53,8 @@ func TestMoments(t *testing.T) {
 		leases, err = b.Lease(ctx, request(time.Minute, 24*time.Hour))
 		require.NoError(t, err)
 		require.Len(t, leases, 1)
-		assert.Equal(t, time.Hour+time.Minute, time.Since(began), "a lease that ran out")
+		pause := time.Since(began) - time.Hour - time.Minute
+		assert.True(t, 0 <= pause && pause < time.Second, "a lease that ran out, after a pause of %v", pause)
 
 		_, err = b.Settle(ctx, finish(leases[0], time.Second))
 		require.NoError(t, err)

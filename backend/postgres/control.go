@@ -172,17 +172,16 @@ func stateError(status omniq.Status, want string) error {
 	return fmt.Errorf("%w: it is %v, want %s", omniq.ErrState, status, want)
 }
 
-const takeRevoked = "DELETE FROM {s}.revoked WHERE worker = $1 RETURNING id, token"
+const takeRevoked = `DELETE FROM {s}.revoked WHERE ctid = ANY (ARRAY (
+	SELECT ctid FROM {s}.revoked WHERE worker = $1 ORDER BY id, token FOR UPDATE)) RETURNING id, token`
 
 // Revoked implements [omniq.TaskQueue].
 func (b *Backend) Revoked(ctx context.Context, workerID string) ([]omniq.LeaseID, error) {
 	if err := b.alive(ctx); err != nil {
 		return nil, err
 	}
-	s := b.hub.subscribe(workerTopic(workerID))
+	s := b.hub.watch('w', workerID)
 	defer b.hub.cancel(s)
-	poll := time.NewTicker(b.config.poll)
-	defer poll.Stop()
 	for {
 		var leases []omniq.LeaseID
 		bound, cancel := bounded(ctx)
@@ -201,7 +200,6 @@ func (b *Backend) Revoked(ctx context.Context, workerID string) ([]omniq.LeaseID
 		}
 		select {
 		case <-s.woken:
-		case <-poll.C:
 		case <-ctx.Done():
 			return nil, contextError(ctx)
 		case <-b.closing:

@@ -86,23 +86,11 @@ func (b *Backend) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error,
 	if len(tasks) == 0 {
 		return nil, b.alive(ctx)
 	}
-	if e.simple() {
-		err = b.write(ctx, e.statements)
-	} else {
-		err = b.transact(ctx, func(q querier) error { return e.run(ctx, q) })
-	}
-	if err != nil {
+	if err := e.run(func(stmts func() []stmt) error { return b.write(ctx, stmts) }); err != nil {
 		return nil, err
 	}
-	e.compare(e.tasks)
 	e.announce()
 	return e.result(), nil
-}
-
-// statements are those of a simple call.
-func (e *enqueuing) statements() []stmt {
-	e.begin()
-	return append(e.insert(e.tasks, true), e.findHolders(e.tasks)...)
 }
 
 // announce tells those who wait for tasks.
@@ -118,19 +106,6 @@ func (e *enqueuing) announce() {
 	e.next.poke(e.b.maintainer)
 }
 
-// simple reports whether one statement stores all: no ID and no unique key is there twice.
-func (e *enqueuing) simple() bool {
-	ids, keys := make(map[uuid.UUID]bool, len(e.tasks)), make(map[uniqueKey]bool)
-	for i := range e.tasks {
-		n := &e.tasks[i]
-		if ids[n.id] || n.unique.key != "" && keys[n.unique] {
-			return false
-		}
-		ids[n.id], keys[n.unique] = true, true
-	}
-	return len(e.tasks) <= maxPlaces
-}
-
 // maxPlaces is how many tasks a statement may store, see task_order.
 const maxPlaces = 65536
 
@@ -142,38 +117,26 @@ func (e *enqueuing) begin() {
 
 // run stores tasks in waves: in each there is no ID and no unique key twice, so that what comes later in the call sees
 // what became of what comes before it. There is a second wave only for what the first leaves open: the one before, with
-// the same ID or key, was refused for its other one.
-func (e *enqueuing) run(ctx context.Context, q querier) error {
+// the same ID or key, was refused for its other one. If that fails, it is what these tasks have for an error.
+func (e *enqueuing) run(write func(stmts func() []stmt) error) error {
 	e.begin()
 	known, held := make(map[uuid.UUID]bool), make(map[uniqueKey]uuid.UUID)
 	for left := e.tasks; len(left) > 0; {
-		ids, keys := make(map[uuid.UUID]bool), make(map[uniqueKey]bool)
-		var wave, rest []newTask
-		for _, n := range left {
-			holder, taken := held[n.unique]
-			switch {
-			case known[n.id]:
-				e.errs[n.place] = omniq.Duplicate{ID: n.id, Holder: n.id}
-				continue
-			case taken && n.unique.key != "":
-				e.errs[n.place] = omniq.Duplicate{ID: n.id, Holder: holder}
-				continue
-			case ids[n.id], n.unique.key != "" && keys[n.unique], len(wave) == maxPlaces:
-				rest = append(rest, n)
-			default:
-				wave = append(wave, n)
-				delete(e.holders, n.id)
-			}
-			ids[n.id], keys[n.unique] = true, true
-		}
-		left = rest
+		var wave []newTask
+		first := len(left) == len(e.tasks)
+		wave, left = e.wave(left, known, held)
 		if len(wave) == 0 {
 			continue
 		}
-		for _, s := range append(e.insert(wave, true), e.findHolders(wave)...) {
-			if err := q.run(ctx, s); err != nil { // one after the other: database/sql has one connection for both
-				return err
+		err := write(func() []stmt { return append(e.insert(wave, true), e.findHolders(wave)...) })
+		switch {
+		case err != nil && (first || e.plain):
+			return err
+		case err != nil:
+			for _, n := range append(wave, left...) {
+				e.errs[n.place] = err
 			}
+			return nil
 		}
 		for i := range wave {
 			n := &wave[i]
@@ -189,6 +152,34 @@ func (e *enqueuing) run(ctx context.Context, q querier) error {
 		e.compare(wave)
 	}
 	return nil
+}
+
+// wave returns tasks without an ID or a key twice, and the rest; not those whose fate is known by the tasks that are there
+// and the keys that are held.
+func (e *enqueuing) wave(left []newTask, known map[uuid.UUID]bool, held map[uniqueKey]uuid.UUID) (wave, rest []newTask) {
+	ids, keys := make(map[uuid.UUID]bool, len(left)), make(map[uniqueKey]bool)
+	for _, n := range left {
+		keyed := n.unique.key != ""
+		holder, taken := held[n.unique]
+		switch {
+		case known[n.id]:
+			e.errs[n.place] = omniq.Duplicate{ID: n.id, Holder: n.id}
+			continue
+		case keyed && taken:
+			e.errs[n.place] = omniq.Duplicate{ID: n.id, Holder: holder}
+			continue
+		case ids[n.id], keyed && keys[n.unique], len(wave) == maxPlaces:
+			rest = append(rest, n)
+		default:
+			wave = append(wave, n)
+			delete(e.holders, n.id)
+		}
+		ids[n.id] = true
+		if keyed {
+			keys[n.unique] = true
+		}
+	}
+	return wave, rest
 }
 
 // result is one error for each task, or nil.

@@ -72,10 +72,10 @@ func (b *Backend) Lease(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Leas
 	if err := b.alive(ctx); err != nil {
 		return nil, err
 	}
-	queues, topics := make([]string, 0, len(r.Queues)), make([]topic, 0, len(r.Queues))
+	queues := make([]string, 0, len(r.Queues))
 	for _, q := range r.Queues {
 		if q = cmp.Or(q, omniq.DefaultQueue); !slices.Contains(queues, q) {
-			queues, topics = append(queues, q), append(topics, queueTopic(q))
+			queues = append(queues, q)
 		}
 	}
 	r.Queues = queues
@@ -85,10 +85,8 @@ func (b *Backend) Lease(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Leas
 		defer timer.Stop()
 		timeout = timer.C
 	}
-	s := b.hub.subscribe(topics...)
+	s := b.hub.watch('q', queues...)
 	defer b.hub.cancel(s)
-	poll := time.NewTicker(b.config.poll)
-	defer poll.Stop()
 	for {
 		leases, unreadable, err := b.lease(ctx, &r)
 		if len(unreadable) > 0 {
@@ -102,7 +100,6 @@ func (b *Backend) Lease(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Leas
 		}
 		select {
 		case <-s.woken:
-		case <-poll.C:
 		case <-timeout:
 			return nil, nil
 		case <-ctx.Done():

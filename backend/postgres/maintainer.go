@@ -14,6 +14,7 @@ const minPause = 5 * time.Millisecond // between two passes
 type maintainer struct {
 	b     *Backend
 	poked chan struct{}
+	looks time.Time // when it looks for those who wait
 
 	mu    sync.Mutex
 	next  time.Time          // when it works again unless it is poked
@@ -64,6 +65,9 @@ func (m *maintainer) run() {
 		if m.b.ctx.Err() != nil {
 			return
 		}
+		if err != nil {
+			m.b.hub.wakeAll() // they see for themselves
+		}
 		if err != nil && !failed {
 			m.b.config.logger.Warn("postgres: due and expired tasks wait until the database answers", "error", err)
 		}
@@ -104,8 +108,9 @@ func (m *maintainer) pass() (time.Duration, error) {
 	ctx, cancel := bounded(m.b.ctx)
 	defer cancel()
 	err := m.b.read(ctx,
-		stmt{sql: m.b.sql.of(findWork), row: func(row scanner) error { return row.Scan(&now, &due, &next) }},
-		r.find(m.b))
+		append(m.look(),
+			stmt{sql: m.b.sql.of(findWork), row: func(row scanner) error { return row.Scan(&now, &due, &next) }},
+			r.find(m.b))...)
 	for more := due; more && err == nil; {
 		more, err = m.b.wakeSome(m.b.ctx)
 	}

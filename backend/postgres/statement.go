@@ -101,12 +101,17 @@ const (
 	// expensive that it would be compiled, which takes longer than anything here.
 	planning = `SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
 		set_config('enable_mergejoin', 'off', true), set_config('enable_bitmapscan', 'off', true), set_config('jit', 'off', true),
-		set_config('lock_timeout', $1::text, true)`
+		set_config('plan_cache_mode', 'force_generic_plan', true),
+		set_config('lock_timeout', coalesce($1::text, current_setting('lock_timeout')), true)`
 )
 
-// head begins a transaction whose statements wait for locks up to a time.
+// head begins a transaction whose statements wait for locks up to a time; zero is for one that locks nothing.
 func head(begin string, wait time.Duration) []stmt {
-	return []stmt{{sql: begin}, {sql: planning, args: []any{strconv.FormatInt(wait.Milliseconds(), 10)}}}
+	var limit *string
+	if wait > 0 {
+		limit = new(strconv.FormatInt(wait.Milliseconds(), 10))
+	}
+	return []stmt{{sql: begin}, {sql: planning, args: []any{limit}}}
 }
 
 // write does statements in one transaction and one round trip. They are made again if the database says so, see again.
@@ -184,10 +189,13 @@ const (
 	lockNotAvailable     = "55P03"
 )
 
+// tries is how often a transaction is begun that the database undoes.
+const tries = 5
+
 func code(err error) string {
-	var e *pgconn.PgError
+	var e interface{ SQLState() string } // of whatever driver
 	if errors.As(err, &e) {
-		return e.Code
+		return e.SQLState()
 	}
 	return ""
 }
@@ -196,7 +204,6 @@ func code(err error) string {
 // another transaction for the time that it is given, it looks again now and then until ctx ends; so it keeps neither
 // locks nor a connection from others meanwhile. A call that is shared fails with [batch.ErrBlocked] instead.
 func (b *Backend) again(ctx context.Context, do func(wait time.Duration) error) error {
-	const tries = 5
 	for n := 1; ; n++ {
 		if err := b.alive(ctx); err != nil {
 			return &known{err}
