@@ -122,7 +122,7 @@ func TestBrokenBackendsFail(t *testing.T) {
 	tested := make(map[string]bool)
 	t.Run("backends", func(t *testing.T) {
 		for _, tt := range slices.Concat(
-			brokenTasks, brokenLeases, brokenResults, brokenCalls,
+			brokenTasks, brokenLeases, brokenStarts, brokenDefers, brokenHolds, brokenResults, brokenCalls,
 			brokenCancels, brokenRequeues, brokenKeys, brokenPauses, brokenViews, brokenRecords, brokenEvents, brokenCursors,
 			brokenClocks, brokenRaces,
 		) {
