@@ -25,6 +25,3 @@ func WithSkew(d time.Duration) Option { return func(c *config) { c.skew = d } }
 
 // Correct corrects the statistics.
 func (b *Backend) Correct(ctx context.Context) error { return b.correct(ctx) }
-
-// Looked is how many tasks a call of List looks at.
-const Looked = looked

@@ -86,7 +86,7 @@ func (b *Backend) Inspect(ctx context.Context, id uuid.UUID) (*omniq.TaskInfo, e
 }
 
 // looked is how many tasks a call of List looks at: some milliseconds.
-const looked = 4000
+const looked = 2000
 
 // Pages are in the order of the IDs: the one thing of a task that stays what it is. Each of these is in two parts: what is
 // looked at, in that order and from the ID on, and what of it is listed.
