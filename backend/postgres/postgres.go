@@ -73,7 +73,10 @@ var ErrSchema = errors.New("postgres: schema")
 // Backend is an [omniq.Backend] in a PostgreSQL database. Beside the calls that are going on it has one goroutine that
 // does what happens to tasks by itself, and unless [WithoutNotify] was given two for push.
 type Backend struct {
-	config  config
+	config config
+
+	survival omniq.Survival
+
 	pool    *pgxpool.Pool
 	own     *pgxpool.Pool // connections that nobody else can take, see vital
 	looking chan struct{} // has one element while a call looks whether it is still locked out
@@ -219,8 +222,13 @@ func open(ctx context.Context, pool *pgxpool.Pool, c config, release func()) (*B
 		own.Close()
 		return nil, wrap(ctx, err)
 	}
+	survival, err := survives(ctx, own)
+	if err != nil {
+		own.Close()
+		return nil, wrap(ctx, err)
+	}
 	b := &Backend{
-		config: c, pool: pool, own: own, looking: make(chan struct{}, 1), sql: newTemplates(&c),
+		survival: survival, config: c, pool: pool, own: own, looking: make(chan struct{}, 1), sql: newTemplates(&c),
 		closing: make(chan struct{}), hub: newHub(),
 	}
 	b.closed = sync.OnceValue(func() error { b.close(); own.Close(); release(); return nil })
@@ -236,12 +244,14 @@ func open(ctx context.Context, pool *pgxpool.Pool, c config, release func()) (*B
 	return b, nil
 }
 
-// Capabilities says that processes of many machines share the database, and push to each other unless [WithoutNotify]
+// Capabilities says what acknowledged work survives by the settings that a session had when the backend was opened (leases
+// aside, see the package): the process where synchronous_commit is off, a crash of the server where fsync or
+// full_page_writes is, the loss of the machine where synchronous_standby_names has others. It says that processes of many machines share the database, and push to each other unless [WithoutNotify]
 // was given.
 func (b *Backend) Capabilities() omniq.Capabilities {
 	push := !b.config.silent
 	return omniq.Capabilities{
-		Name: "postgres", Durable: true, Shared: true, Fencing: true, AtomicFinish: true, Priorities: true,
+		Name: "postgres", Durable: true, Survives: b.survival, Shared: true, Fencing: true, AtomicFinish: true, Priorities: true,
 		PushLease: push, PushResult: push, PushCancel: push, Transactions: true, Events: b.config.retention > 0,
 		AtomicEvents: true,
 	}
