@@ -60,7 +60,7 @@ const leaseTasks = `WITH
 		INSERT INTO {s}.events (until, at, task_id, type, attempt, queue, worker)
 		SELECT {until}, {now}, id, 2, attempt, queue, nullif($4, '') FROM leased WHERE started):events}
 	SELECT id, queue, rank, greatest(due, '0001-01-01Z'::timestamptz), seq, attempt, started, lost,
-		coalesce(extract(epoch FROM {now} - shunned) * 1000000, 0)::bigint, wake, task,
+		CASE WHEN isfinite(shunned) THEN (extract(epoch FROM {now} - shunned) * 1000000)::bigint ELSE 0 END, wake, task,
 		(extract(epoch FROM {clock} - {now}) * 1000000)::bigint
 	FROM leased`
 

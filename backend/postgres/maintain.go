@@ -15,13 +15,13 @@ const leaseAdvance = 100
 
 // What becomes of a task whose wake has come. One that is due becomes ready. One whose lease ran out is due again after a
 // pause, see [engine.Pause]: up to a second at first, and after each further loss half of 2, 4, 8 … s and some of the other.
-const advanced = `token = NULL, started = false, lost = t.lost + t.started::integer,
+const advanced = `token = NULL, started = false, lost = least(t.lost, 2147483646) + t.started::integer,
 			since = CASE WHEN t.state = 2 THEN {now} ELSE t.since END,
 			(due, state, wake) = (
 				SELECT d.due, CASE WHEN d.due <= {now} AND NOT coalesce(t.deadline <= {now}, false) THEN 1 ELSE 0 END,
 					CASE WHEN d.due > {now} THEN d.due END
 				FROM (SELECT CASE WHEN t.state <> 2 THEN t.due
-					WHEN t.lost + t.started::integer < 2 THEN {now} + random() * interval '1 second'
+					WHEN least(t.lost, 6) + t.started::integer < 2 THEN {now} + random() * interval '1 second'
 					ELSE {now} + (1 + random()) / 2 * least(power(2, least(t.lost, 6) + t.started::integer - 1), 60) * interval '1 second'
 				END AS due) d)`
 
