@@ -27,9 +27,6 @@ func WithSkew(d time.Duration) Option { return func(c *config) { c.skew = d } }
 // Correct corrects the statistics.
 func (b *Backend) Correct(ctx context.Context) error { return b.correct(ctx) }
 
-// Looked is how many tasks a call of List looks at.
-const Looked = looked
-
 // Planning is what a transaction begins with.
 const Planning = planning
 

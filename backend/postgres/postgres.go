@@ -109,6 +109,8 @@ type Backend struct {
 	hub        *hub
 	notifier   *notifier // nil without push
 	maintainer *maintainer
+	advances   pace // of tasks that are due, and of leases that ran out
+	expiries   pace // of tasks whose TTL is over
 	floors     floors
 	awaited    engine.Awaited // what ends elsewhere the hub and the polls tell of
 	lookUps    *batch.Group[*lookUp]

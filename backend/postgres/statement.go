@@ -56,7 +56,7 @@ func newTemplates(c *config) *templates {
 	overdue := "(coalesce(wake <= " + now + ", false) OR state < 2 AND coalesce(deadline <= " + now + ", false))"
 	return &templates{
 		replacer: strings.NewReplacer("{s}", c.schema, "{now}", now, "{clock}", clock, "{overdue}", overdue,
-			"{soon}", "(extract(epoch FROM least(wake, deadline) - "+now+") * 1000000)::bigint",
+			"{soon}", "CASE WHEN isfinite(least(wake, deadline)) THEN (extract(epoch FROM least(wake, deadline) - "+now+") * 1000000)::bigint END",
 			"{until}", now+" + "+span(c.retention)),
 		events: c.retention > 0,
 	}
