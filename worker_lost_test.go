@@ -238,7 +238,7 @@ func TestAttemptsStartWithTheirHandlers(t *testing.T) {
 			require.NoError(t, err)
 			assert.Equal(t, 1, attempt)
 		}
-		assert.EqualValues(t, 29, started.Load())
+		assert.EqualValues(t, 19, started.Load(), "one was cancelled before its turn")
 		synctest.Wait()
 		assert.Zero(t, log.count(slog.LevelWarn)+log.count(slog.LevelError), "\n%s", &log)
 	})
