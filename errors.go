@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -151,7 +150,8 @@ func (e *TaskError) Is(target error) bool {
 	return ok && sentinel == target
 }
 
-// NewTaskError returns the form of err that crosses the wire. A [TaskError] in err's chain is kept; nil gives nil.
+// NewTaskError returns the form of err that crosses the wire. A [TaskError] in err's chain is kept; nil gives nil. Of a
+// text that is longer than 64 KiB the rest is cut off, with "... (N bytes cut)" in its place; what is not UTF-8 is replaced.
 func NewTaskError(err error) *TaskError {
 	if err == nil {
 		return nil
@@ -197,9 +197,6 @@ func errorType(err error) string {
 	}
 	return "error"
 }
-
-// validText is s with what the wire cannot hold replaced, for texts that the runtime does not choose.
-func validText(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
 // Permanent marks err, which a handler returns, as one that another attempt cannot mend: the task fails at once.
 // Permanent(nil) is nil.

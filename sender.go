@@ -28,7 +28,7 @@ type sending struct {
 func newSender(b Backend) *sender {
 	caps := b.Capabilities()
 	s := &sender{backend: b, shared: caps.Durable || caps.Shared} // then a call costs more than to wait for another one
-	s.group = batch.New(s.send)
+	s.group = batch.New(s.send, isUncertain)
 	return s
 }
 
@@ -49,7 +49,7 @@ func (s *sender) enqueue(ctx context.Context, tasks []*RawTask) ([]error, error)
 		return s.resend(ctx, items, err)
 	}
 	errs, err := s.backend.Enqueue(ctx, tasks)
-	if !errors.Is(err, ErrUncertain) || ctx.Err() != nil {
+	if !isUncertain(err) || ctx.Err() != nil {
 		return errs, err
 	}
 	items := newSending(tasks)
@@ -85,7 +85,7 @@ func (s *sender) resend(ctx context.Context, items []*sending, err error) ([]err
 			break
 		}
 	}
-	if errors.Is(err, ErrUncertain) {
+	if isUncertain(err) {
 		return nil, err
 	}
 	return nil, fmt.Errorf("%w: %w", ErrUncertain, err) // that of the first call still is
@@ -98,7 +98,7 @@ func (s *sender) send(ctx context.Context, items []*sending) ([]error, error) {
 		tasks[i] = item.task
 	}
 	errs, err := s.backend.Enqueue(ctx, tasks)
-	if errors.Is(err, ErrUncertain) {
+	if isUncertain(err) {
 		doubt(items)
 	}
 	for i, err := range errs {
@@ -124,7 +124,9 @@ func doubt(items []*sending) {
 	}
 }
 
+func isUncertain(err error) bool { return errors.Is(err, ErrUncertain) }
+
 // inDoubt reports whether some of the items may have been stored although the call failed.
 func inDoubt(items []*sending, err error) bool {
-	return errors.Is(err, ErrUncertain) || slices.ContainsFunc(items, func(i *sending) bool { return i.maybe })
+	return isUncertain(err) || slices.ContainsFunc(items, func(i *sending) bool { return i.maybe })
 }

@@ -119,13 +119,13 @@ func NewWorker(b Backend, opts ...WorkerOption) (*Worker, error) {
 		w.handlers[name] = h
 	}
 	w.names = slices.Sorted(maps.Keys(w.handlers))
-	w.starts = batch.New(w.startLeases)
+	w.starts = batch.New(w.startLeases, nil)
 	return w, nil
 }
 
 func newWorkerID() string {
 	host, err := os.Hostname()
-	if err != nil {
+	if err != nil || checkText("host", host, MaxWorkerIDLen-50) != nil {
 		host = "unknown"
 	}
 	return fmt.Sprintf("%s:%d:%.8s", host, os.Getpid(), uuid.New())

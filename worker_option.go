@@ -6,7 +6,6 @@ import (
 	"math"
 	"slices"
 	"time"
-	"unicode/utf8"
 )
 
 // WorkerOption sets something of a worker.
@@ -164,13 +163,11 @@ func Logger(l *slog.Logger) WorkerOption {
 }
 
 // WorkerID sets the name that the worker goes by in logs and events: by default one of the host, the process and chance.
+// [CheckWorkerID] says what it may be.
 func WorkerID(id string) WorkerOption {
 	return workerOption(func(w *Worker) error {
-		if id == "" || !utf8.ValidString(id) {
-			return invalid("WorkerID is %q, want UTF-8 that is not empty", id)
-		}
 		w.id = id
-		return nil
+		return CheckWorkerID(id)
 	})
 }
 

@@ -108,7 +108,7 @@ func TestNewWorkerRefuses(t *testing.T) {
 		"nil backoff":           {[]omniq.WorkerOption{omniq.RetryDelays(nil, 0)}, "nil Backoff"},
 		"jitter":                {[]omniq.WorkerOption{omniq.RetryDelays(omniq.Constant(1), 1.5)}, "jitter is 1.5"},
 		"nil logger":            {[]omniq.WorkerOption{omniq.Logger(nil)}, "nil logger"},
-		"worker ID":             {[]omniq.WorkerOption{omniq.WorkerID("")}, `WorkerID is ""`},
+		"worker ID":             {[]omniq.WorkerOption{omniq.WorkerID("")}, `WorkerID is empty`},
 		"retries":               {[]omniq.WorkerOption{omniq.Retries(-1)}, "Retries is -1"},
 		"more retries than int": {[]omniq.WorkerOption{omniq.Retries(1<<63 - 1)}, "Retries is 9223372036854775807"},
 		"timeout":               {[]omniq.WorkerOption{omniq.Timeout(0)}, "Timeout is 0s"},

@@ -124,7 +124,7 @@ func TestBrokenBackendsFail(t *testing.T) {
 		for _, tt := range slices.Concat(
 			brokenTasks, brokenLeases, brokenResults, brokenCalls,
 			brokenCancels, brokenRequeues, brokenKeys, brokenPauses, brokenViews, brokenRecords, brokenEvents, brokenCursors,
-			brokenClocks, brokenRaces,
+			brokenClocks, brokenRaces, brokenDoors,
 		) {
 			t.Run(tt.name, func(t *testing.T) {
 				t.Parallel()

@@ -10,7 +10,7 @@ import (
 var rules = slices.Concat(
 	leaseRules, waitRules, timeRules, clockRules, resultRules, callRules,
 	cancelRules, revokeRules, requeueRules, uniqueRules, inspectRules, listRules, statsRules, pauseRules, recordRules,
-	eventRules, cursorRules, raceRules,
+	eventRules, cursorRules, raceRules, hostileRules,
 )
 
 func fences(c omniq.Capabilities) bool { return c.Fencing }

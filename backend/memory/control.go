@@ -71,6 +71,9 @@ func (b *Backend) Resume(ctx context.Context, name string) error {
 }
 
 func (b *Backend) setPaused(ctx context.Context, name string, paused bool) error {
+	if err := omniq.CheckQueue(name); err != nil {
+		return err
+	}
 	if _, err := b.begin(ctx); err != nil {
 		return err
 	}

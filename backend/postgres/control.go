@@ -31,7 +31,7 @@ func sortedIDs(ids []uuid.UUID) list[pgtype.UUID] {
 const (
 	// Both from one snapshot: whatever somebody moves at this moment is in one of the two, or was waited for.
 	lockTasksOf = `WITH living AS (
-			SELECT id, token, state, attempt, coalesce(wake <= {now}, false) AS awake, coalesce(deadline <= {now}, false) AS late,
+			SELECT id, token, state, attempt, {overdue} AS awake, coalesce(deadline <= {now}, false) AS late,
 				wake, worker, task
 			FROM {s}.tasks WHERE id = ANY ($1) ORDER BY id FOR UPDATE)
 		SELECT id, coalesce(token, 0), state, attempt, awake, late, wake, worker, task, {now} FROM living
@@ -128,7 +128,7 @@ func (b *Backend) Cancel(ctx context.Context, ids []uuid.UUID) ([]error, error) 
 				return err
 			}
 			endings, final[id] = append(endings, e), status
-			if l.state == stateRunning && !l.awake {
+			if l.state == stateRunning && !l.awake && l.wake != nil {
 				names, tasks, tokens = append(names, l.worker), append(tasks, uuidOf(id)), append(tokens, l.token)
 				untils = append(untils, timeOf(*l.wake))
 			}
@@ -172,17 +172,16 @@ func stateError(status omniq.Status, want string) error {
 	return fmt.Errorf("%w: it is %v, want %s", omniq.ErrState, status, want)
 }
 
-const takeRevoked = "DELETE FROM {s}.revoked WHERE worker = $1 RETURNING id, token"
+const takeRevoked = `DELETE FROM {s}.revoked WHERE ctid = ANY (ARRAY (
+	SELECT ctid FROM {s}.revoked WHERE worker = $1 ORDER BY id, token FOR UPDATE)) RETURNING id, token`
 
 // Revoked implements [omniq.TaskQueue].
 func (b *Backend) Revoked(ctx context.Context, workerID string) ([]omniq.LeaseID, error) {
 	if err := b.alive(ctx); err != nil {
 		return nil, err
 	}
-	s := b.hub.subscribe(workerTopic(workerID))
+	s := b.hub.watch('w', workerID)
 	defer b.hub.cancel(s)
-	poll := time.NewTicker(b.config.poll)
-	defer poll.Stop()
 	for {
 		var leases []omniq.LeaseID
 		bound, cancel := bounded(ctx)
@@ -201,7 +200,6 @@ func (b *Backend) Revoked(ctx context.Context, workerID string) ([]omniq.LeaseID
 		}
 		select {
 		case <-s.woken:
-		case <-poll.C:
 		case <-ctx.Done():
 			return nil, contextError(ctx)
 		case <-b.closing:
@@ -212,7 +210,7 @@ func (b *Backend) Revoked(ctx context.Context, workerID string) ([]omniq.LeaseID
 
 const (
 	lockResults = `SELECT id, status, task, {now} FROM {s}.results
-		WHERE id = ANY ($1) AND (expires IS NULL OR expires > clock_timestamp()) ORDER BY id FOR UPDATE`
+		WHERE id = ANY ($1) AND (expires IS NULL OR expires > {clock}) ORDER BY id FOR UPDATE`
 )
 
 // Requeue implements [omniq.TaskQueue].
@@ -246,7 +244,7 @@ func (b *Backend) requeue(ctx context.Context, q querier, ids []uuid.UUID) (errs
 		_, again := places[id]
 		switch {
 		case l != nil:
-			errs = engine.Report(errs, len(ids), i, stateError(statusOf[l.state], want))
+			errs = engine.Report(errs, len(ids), i, stateError(statusOf(l.state), want))
 		case d == nil:
 			errs = engine.Report(errs, len(ids), i, omniq.ErrNotFound)
 		case text(d.envelope) == "":
@@ -259,10 +257,13 @@ func (b *Backend) requeue(ctx context.Context, q querier, ids []uuid.UUID) (errs
 				errs = engine.Report(errs, len(ids), i, fmt.Errorf("postgres: task %v: %w", id, err))
 				continue
 			}
-			raw.CreatedAt, raw.RunAt = d.now.UTC(), time.Time{}
+			raw.CreatedAt, raw.RunAt, raw.Delay = d.now.UTC(), time.Time{}, 0
 			t, err := encode(raw)
 			if err != nil {
 				return nil, nil, err
+			}
+			if raw.TTL != nil { // its whole TTL, whatever this program's clock says
+				t.remaining.Int64 = microseconds(*raw.TTL)
 			}
 			places[id] = i
 			e.tasks = append(e.tasks, t)
@@ -312,20 +313,19 @@ func (b *Backend) lockFinal(ctx context.Context, q querier, ids []uuid.UUID) (ma
 func (b *Backend) revive(ctx context.Context, q querier, e *enqueuing, errs []error, places map[uuid.UUID]int, n int) (
 	[]error, *enqueuing, error,
 ) {
-	seen := make(map[[2]string]uuid.UUID)
+	seen := make(map[uniqueKey]uuid.UUID)
 	var keyed []claim
 	holders := make(map[uuid.UUID]uuid.UUID)
 	for i := range e.tasks {
 		t := &e.tasks[i]
-		if t.uniqueKey == "" {
+		if t.unique.key == "" {
 			continue
 		}
-		key := [2]string{t.name, t.uniqueKey}
-		if first, ok := seen[key]; ok {
+		if first, ok := seen[t.unique]; ok {
 			holders[t.id] = first
 			continue
 		}
-		seen[key] = t.id
+		seen[t.unique] = t.id
 		keyed = append(keyed, claimOf(t))
 	}
 	held, err := b.claim(ctx, q, keyed)
@@ -348,7 +348,7 @@ func (b *Backend) revive(ctx context.Context, q querier, e *enqueuing, errs []er
 		return errs, e, nil
 	}
 	e.begin()
-	err = q.run(ctx, append([]stmt{{sql: b.sql.of(dropResults), args: []any{sortedIDs(ids)}}}, e.insert(stay)...)...)
+	err = q.run(ctx, append([]stmt{{sql: b.sql.of(dropResults), args: []any{sortedIDs(ids)}}, b.renew(stay)}, e.insert(stay, false)...)...)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -358,6 +358,61 @@ func (b *Backend) revive(ctx context.Context, q querier, e *enqueuing, errs []er
 		}
 	}
 	return errs, e, nil
+}
+
+// Who holds the same key for another task is left alone.
+const renewKeys = `INSERT INTO {s}.unique_keys AS u (name, key, id, until)
+	SELECT name, key, id, CASE WHEN hold > 0 THEN {now} + hold * interval '1 microsecond' END FROM ` + claims + `
+	ORDER BY name, key
+	ON CONFLICT (name, key) DO UPDATE SET id = excluded.id, until = excluded.until WHERE u.id = excluded.id OR u.until <= {now}`
+
+// renew lets tasks hold the keys that are theirs, and their IDs, for their times from now on.
+func (b *Backend) renew(tasks []newTask) stmt {
+	list := make([]claim, 0, len(tasks))
+	for i := range tasks {
+		t := &tasks[i]
+		if t.unique.key != "" {
+			list = append(list, claimOf(t))
+		}
+		if t.idFor > 0 {
+			list = append(list, claim{ID: t.id, Key: t.id.String(), Hold: microseconds(t.idFor)})
+		}
+	}
+	return stmt{sql: b.sql.of(renewKeys), args: []any{jsonText(list)}}
+}
+
+const freeKeys = `DELETE FROM {s}.unique_keys u
+	USING (SELECT name, key FROM unnest($1::text[], $2::text[]) AS i (name, key) ORDER BY name, key OFFSET 0) i
+	WHERE u.name = ANY (ARRAY[i.name]) AND u.key = ANY (ARRAY[i.key]) RETURNING u.name, u.key, coalesce(u.until > {now}, true)`
+
+// Free implements [omniq.TaskQueue].
+func (b *Backend) Free(ctx context.Context, keys []omniq.UniqueKey) ([]error, error) {
+	names, texts := make(list[string], len(keys)), make(list[string], len(keys))
+	for i, k := range keys {
+		names[i], texts[i] = k.FuncName, k.Key
+	}
+	freed := make(map[omniq.UniqueKey]bool)
+	err := b.write(ctx, func() []stmt {
+		clear(freed)
+		return []stmt{{sql: b.sql.of(freeKeys), args: []any{names, texts}, row: func(row scanner) error {
+			var k omniq.UniqueKey
+			var held bool
+			err := row.Scan(&k.FuncName, &k.Key, &held)
+			freed[k] = held
+			return err
+		}}}
+	})
+	if err != nil {
+		return nil, err
+	}
+	var errs []error
+	for i, k := range keys {
+		if !freed[k] {
+			errs = engine.Report(errs, len(keys), i, omniq.ErrNotFound)
+		}
+		delete(freed, k) // a second time there is nothing
+	}
+	return errs, nil
 }
 
 const (

@@ -21,13 +21,14 @@ import (
 type newTask struct {
 	place     int // in the call
 	id        uuid.UUID
-	name      string
 	queue     string
 	rank      int64 // see the table
 	runAt     time.Time
-	deadline  time.Time // zero for none
-	uniqueKey string
+	delay     time.Duration
+	remaining pgtype.Int8 // microseconds of its TTL; NULL without one
+	unique    uniqueKey   // its key is empty for none
 	uniqueFor time.Duration
+	idFor     time.Duration
 	envelope  string
 }
 
@@ -37,14 +38,15 @@ func encode(t *omniq.RawTask) (n newTask, err error) {
 		return n, fmt.Errorf("%w: postgres: task %v: %w", omniq.ErrInvalid, t.ID, err)
 	}
 	n = newTask{
-		id: t.ID, name: t.FuncName, queue: cmp.Or(t.Queue, omniq.DefaultQueue), rank: ^int64(t.Priority),
-		uniqueKey: t.UniqueKey, uniqueFor: t.UniqueFor, envelope: string(buf),
+		id: t.ID, queue: cmp.Or(t.Queue, omniq.DefaultQueue), rank: ^int64(t.Priority),
+		unique: uniqueKey{t.FuncName, t.UniqueKey}, uniqueFor: t.UniqueFor, idFor: t.IDFor, delay: t.Delay,
+		envelope: string(buf),
 	}
 	if !t.RunAt.IsZero() {
 		n.runAt = micros(t.RunAt)
 	}
-	if deadline, ok := t.Deadline(); ok {
-		n.deadline = micros(deadline)
+	if left, ok := t.Remaining(); ok {
+		n.remaining = pgtype.Int8{Int64: microseconds(left), Valid: true}
 	}
 	return n, nil
 }
@@ -55,9 +57,10 @@ type enqueuing struct {
 	tasks []newTask // in the order of the call
 	plain bool      // only parameters that each driver can send: texts
 
-	errs   []error         // nil as long as all went well
-	queues map[string]bool // of the tasks that are stored
-	next   time.Time       // when something happens to one of them by itself; zero for never
+	errs    []error                 // nil as long as all went well
+	holders map[uuid.UUID]uuid.UUID // of the unique keys that others have, by the ID of who wanted them
+	queues  map[string]bool         // of the tasks that are stored
+	next    coming                  // when something happens to one of them by itself
 }
 
 func (b *Backend) newEnqueuing(tasks []*omniq.RawTask) (*enqueuing, error) {
@@ -73,7 +76,8 @@ func (b *Backend) newEnqueuing(tasks []*omniq.RawTask) (*enqueuing, error) {
 	return e, nil
 }
 
-// Enqueue implements [omniq.TaskQueue].
+// Enqueue implements [omniq.TaskQueue]. It waits for the transactions of others that are enqueuing one of the IDs or
+// unique keys, as long as ctx does not end; of a call that is shared it does not, see [batch.Shared].
 func (b *Backend) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error, error) {
 	e, err := b.newEnqueuing(tasks)
 	if err != nil {
@@ -82,15 +86,9 @@ func (b *Backend) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error,
 	if len(tasks) == 0 {
 		return nil, b.alive(ctx)
 	}
-	if e.simple() {
-		err = b.write(ctx, func() []stmt { e.begin(); return e.insert(e.tasks) })
-	} else {
-		err = b.transact(ctx, func(q querier) error { return e.run(ctx, q) })
-	}
-	if err != nil {
+	if err := e.run(func(stmts func() []stmt) error { return b.write(ctx, stmts) }); err != nil {
 		return nil, err
 	}
-	e.compare(e.tasks)
 	e.announce()
 	return e.result(), nil
 }
@@ -105,22 +103,7 @@ func (e *enqueuing) announce() {
 		topics = append(topics, eventTopic)
 	}
 	e.b.tell(topics...)
-	if !e.next.IsZero() {
-		e.b.maintainer.poke(time.Until(e.next))
-	}
-}
-
-// simple reports whether one statement does: there are no unique keys, and no ID twice.
-func (e *enqueuing) simple() bool {
-	seen := make(map[uuid.UUID]bool, len(e.tasks))
-	for i := range e.tasks {
-		n := &e.tasks[i]
-		if n.uniqueKey != "" || seen[n.id] {
-			return false
-		}
-		seen[n.id] = true
-	}
-	return len(e.tasks) <= maxPlaces
+	e.next.poke(e.b.maintainer)
 }
 
 // maxPlaces is how many tasks a statement may store, see task_order.
@@ -128,42 +111,75 @@ const maxPlaces = 65536
 
 // begin forgets what a transaction did that was undone.
 func (e *enqueuing) begin() {
-	e.errs, e.queues, e.next = make([]error, len(e.tasks)), make(map[string]bool), time.Time{}
+	e.errs, e.queues, e.next = make([]error, len(e.tasks)), make(map[string]bool), coming{}
+	e.holders = make(map[uuid.UUID]uuid.UUID)
 }
 
 // run stores tasks in waves: in each there is no ID and no unique key twice, so that what comes later in the call sees
-// what became of what comes before it.
-func (e *enqueuing) run(ctx context.Context, q querier) error {
+// what became of what comes before it. There is a second wave only for what the first leaves open: the one before, with
+// the same ID or key, was refused for its other one. If that fails, it is what these tasks have for an error.
+func (e *enqueuing) run(write func(stmts func() []stmt) error) error {
 	e.begin()
+	known, held := make(map[uuid.UUID]bool), make(map[uniqueKey]uuid.UUID)
 	for left := e.tasks; len(left) > 0; {
-		ids, keys := make(map[uuid.UUID]bool), make(map[[2]string]bool)
-		var wave, rest []newTask
-		for _, n := range left {
-			key := [2]string{n.name, n.uniqueKey}
-			if ids[n.id] || n.uniqueKey != "" && keys[key] || len(wave) == maxPlaces {
-				rest = append(rest, n)
-			} else {
-				wave = append(wave, n)
-			}
-			ids[n.id], keys[key] = true, true
-		}
-		left = rest
-		wave, err := e.hold(ctx, q, wave)
-		if err != nil {
-			return err
-		}
+		var wave []newTask
+		first := len(left) == len(e.tasks)
+		wave, left = e.wave(left, known, held)
 		if len(wave) == 0 {
 			continue
 		}
-		if err := q.run(ctx, e.insert(wave)...); err != nil {
+		err := write(func() []stmt { return append(e.insert(wave, true), e.findHolders(wave)...) })
+		switch {
+		case err != nil && (first || e.plain):
 			return err
+		case err != nil:
+			for _, n := range append(wave, left...) {
+				e.errs[n.place] = err
+			}
+			return nil
+		}
+		for i := range wave {
+			n := &wave[i]
+			holder, refused := e.holders[n.id]
+			if !refused {
+				known[n.id] = true
+				holder = n.id
+			}
+			if refused || e.errs[n.place] == nil {
+				held[n.unique] = holder
+			}
 		}
 		e.compare(wave)
-		if err := e.release(ctx, q, wave); err != nil {
-			return err
-		}
 	}
 	return nil
+}
+
+// wave returns tasks without an ID or a key twice, and the rest; not those whose fate is known by the tasks that are there
+// and the keys that are held.
+func (e *enqueuing) wave(left []newTask, known map[uuid.UUID]bool, held map[uniqueKey]uuid.UUID) (wave, rest []newTask) {
+	ids, keys := make(map[uuid.UUID]bool, len(left)), make(map[uniqueKey]bool)
+	for _, n := range left {
+		keyed := n.unique.key != ""
+		holder, taken := held[n.unique]
+		switch {
+		case known[n.id]:
+			e.errs[n.place] = omniq.Duplicate{ID: n.id, Holder: n.id}
+			continue
+		case keyed && taken:
+			e.errs[n.place] = omniq.Duplicate{ID: n.id, Holder: holder}
+			continue
+		case ids[n.id], keyed && keys[n.unique], len(wave) == maxPlaces:
+			rest = append(rest, n)
+		default:
+			wave = append(wave, n)
+			delete(e.holders, n.id)
+		}
+		ids[n.id] = true
+		if keyed {
+			keys[n.unique] = true
+		}
+	}
+	return wave, rest
 }
 
 // result is one error for each task, or nil.
@@ -181,125 +197,170 @@ var errNotStored = errors.New("postgres: not stored")
 func (e *enqueuing) compare(tasks []newTask) {
 	for i := range tasks {
 		if t := &tasks[i]; errors.Is(e.errs[t.place], errNotStored) {
-			e.errs[t.place] = omniq.Duplicate{ID: t.id, Holder: t.id}
+			holder, refused := e.holders[t.id]
+			if !refused {
+				holder = t.id
+			}
+			e.errs[t.place] = omniq.Duplicate{ID: t.id, Holder: holder}
 		}
 	}
 }
 
 const (
-	lockTasks      = "SELECT FROM {s}.tasks WHERE id = ANY ($1) ORDER BY id FOR KEY SHARE"
-	lockTasksPlain = "SELECT FROM {s}.tasks WHERE id = ANY ($1::text::uuid[]) ORDER BY id FOR KEY SHARE"
+	insertTasks      = insertFrom + arraysOfTasks + insertInput + insertInto + "WHERE NOT taken" + insertThen + insertEnd
+	insertTasksPlain = insertFrom + jsonOfTasks + insertInput + insertInto + "WHERE NOT taken" + insertThen + insertEnd
+	insertKeyed      = insertFrom + arraysOfTasks + insertInput + insertClaims + insertThen + insertIDs + insertEnd + insertCheck
+	insertKeyedPlain = insertFrom + jsonOfTasks + insertInput + insertClaims + insertThen + insertIDs + insertEnd + insertCheck
 
-	insertTasks      = insertFrom + arraysOfTasks + insertInto
-	insertTasksPlain = insertFrom + jsonOfTasks + insertInto
-
-	arraysOfTasks = `unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::timestamptz[], $5::timestamptz[], $6::text[], $7::text[],
-			$8::text[], $9::text[]) AS i (id, place, rank, run_at, deadline, name, queue, unique_key, task)`
+	arraysOfTasks = `unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::timestamptz[], $5::bigint[], $6::bigint[], $7::text[],
+			$8::text[], $9::text[], $10::bigint[], $11::bigint[], $12::text[])
+			AS i (id, place, rank, run_at, delay, remaining, name, queue, unique_key, hold, id_for, task)`
 	jsonOfTasks = `json_to_recordset($1::text::json) AS i (id uuid, place bigint, rank bigint, run_at timestamptz,
-			deadline timestamptz, name text, queue text, unique_key text, task text)`
+			delay bigint, remaining bigint, name text, queue text, unique_key text, hold bigint, id_for bigint, task text)`
 
-	// A place is that of the task in the call. A result whose time is over, of an earlier life, gives way.
+	// A place is that of the task in the call. Nothing that is there is locked: not a task that somebody is about to
+	// settle, nor a key that somebody holds, because this transaction may be a caller's and stay open. A result whose time
+	// is over, of an earlier life, gives way.
 	insertFrom = `WITH
 	input AS MATERIALIZED (
-		SELECT i.*, coalesce(i.run_at, {now}) AS due, r.id IS NOT NULL AS dead, coalesce(r.expires > {now}, r.id IS NOT NULL) AS kept
+		SELECT i.*, coalesce(i.run_at, {now} + i.delay * interval '1 microsecond') AS due,
+			{now} + i.remaining * interval '1 microsecond' AS deadline,
+			t.id IS NOT NULL OR coalesce(r.expires > {now}, r.id IS NOT NULL) OR CASE WHEN i.id_for > 0 THEN (
+				SELECT u.until > {now} FROM {s}.unique_keys u WHERE u.name = '' AND u.key = i.id::text) IS TRUE ELSE false END AS taken,
+			coalesce(r.expires <= {now}, false) AS dead
 		FROM `
-	insertInto = `
-		LEFT JOIN {s}.results r ON r.id = i.id),
+	insertInput = `
+		LEFT JOIN LATERAL (SELECT t.id FROM {s}.tasks t WHERE t.id = i.id OFFSET 0) t ON true
+		LEFT JOIN LATERAL (SELECT r.id, r.expires FROM {s}.results r WHERE r.id = i.id OFFSET 0) r ON true),
 	number AS MATERIALIZED (SELECT nextval('{s}.task_order') AS n),
+	dead AS MATERIALIZED (
+		SELECT r.at, i.id FROM (SELECT id FROM input WHERE dead AND NOT taken ORDER BY id OFFSET 0) i
+		CROSS JOIN LATERAL (SELECT ctid AS at FROM {s}.results r WHERE r.id = i.id FOR UPDATE) r)`
+	insertInto = `,
 	stored AS (
 		INSERT INTO {s}.tasks (id, seq, rank, due, deadline, wake, since, state, attempt, name, queue, unique_key, task)
 		SELECT id, (SELECT n FROM number) * 65536 + place, rank, due, deadline,
-			CASE WHEN due <= {now} THEN deadline ELSE least(due, deadline) END, {now},
+			CASE WHEN due > {now} THEN due END, {now},
 			CASE WHEN due <= {now} AND (deadline IS NULL OR deadline > {now}) THEN 1 ELSE 0 END,
 			0, name, queue, unique_key, task
-		FROM input WHERE NOT kept ORDER BY id
-		ON CONFLICT (id) DO NOTHING RETURNING id, seq, queue, state, wake),
+		FROM input `
+	insertClaims = `,
+	wants AS MATERIALIZED (
+		SELECT id, name, unique_key AS key, CASE WHEN hold > 0 THEN {now} + hold * interval '1 microsecond' END AS until
+		FROM input WHERE NOT taken AND unique_key IS NOT NULL AND (SELECT count(*) FROM dead) >= 0),
+	` + claimKeys + insertInto + `WHERE NOT taken AND (unique_key IS NULL OR id IN (SELECT id FROM mine))`
+
+	// An ID that is kept is held as a key of no name. Who stores a task with it is alone.
+	insertIDs = `,
+	ids AS (
+		INSERT INTO {s}.unique_keys AS u (name, key, id, until)
+		SELECT '', i.id::text, i.id, {now} + i.id_for * interval '1 microsecond'
+		FROM stored s JOIN input i ON i.id = s.id WHERE i.id_for > 0 ORDER BY i.id
+		ON CONFLICT (name, key) DO UPDATE SET id = excluded.id, until = excluded.until WHERE u.until <= {now} RETURNING id)`
+	insertThen = ` AND (SELECT count(*) FROM dead) >= 0 ORDER BY id
+		ON CONFLICT (id) DO NOTHING RETURNING id, seq, queue, state, wake, deadline, unique_key),
 	removed AS (
-		DELETE FROM {s}.results r USING input i WHERE r.id = i.id AND i.dead AND NOT i.kept RETURNING r.queue, r.status),
+		DELETE FROM {s}.results WHERE ctid = ANY (ARRAY (SELECT at FROM dead WHERE id IN (SELECT id FROM stored)))
+		RETURNING queue, status),
 	counted AS (
 		INSERT INTO {s}.counts SELECT queue, state, count(*) FROM stored GROUP BY queue, state
 		UNION ALL SELECT queue, status, -count(*) FROM removed GROUP BY queue, status)
 	{events:, noted AS (
 		INSERT INTO {s}.events (until, at, task_id, type, attempt, queue)
-		SELECT {until}, {now}, id, 1, 0, queue FROM stored ORDER BY seq):events}
-	SELECT seq & 65535, wake FROM stored`
+		SELECT {until}, {now}, id, 1, 0, queue FROM stored ORDER BY seq):events}`
+	insertEnd = `
+	SELECT seq & 65535, {soon} FROM stored`
+
+	// Who has got a key and then lost the race for its ID, or the other way round, must not keep it: all is undone, by a division by zero, and
+	// done again, when the other task with the ID is seen before.
+	insertCheck = ` RIGHT JOIN (SELECT 1 / CASE WHEN (SELECT count(*) FROM mine) > (SELECT count(unique_key) FROM stored)
+			OR (SELECT count(*) FROM ids) < (SELECT count(*) FROM stored s JOIN input i ON i.id = s.id WHERE i.id_for > 0)
+		THEN 0 ELSE 1 END AS one) c ON c.one = 1`
 )
 
-// insert stores tasks that hold their unique keys, and have different IDs. It waits first for those who are removing
-// tasks with these IDs, because they are storing results that insertTasks is to see.
-func (e *enqueuing) insert(tasks []newTask) []stmt {
-	order := make([]int, len(tasks)) // all lock in the order of the IDs, so that nobody waits for each other
+// insert stores tasks that have different IDs. With claims it gives them their unique keys, which are different, too;
+// without, they hold them.
+func (e *enqueuing) insert(tasks []newTask, claims bool) []stmt {
+	order := make([]int, len(tasks)) // by the IDs, see the locks of this package
+	keyed := false
 	for i := range order {
 		order[i] = i
 		e.errs[tasks[i].place] = errNotStored
+		keyed = keyed || claims && (tasks[i].unique.key != "" || tasks[i].idFor > 0)
 	}
 	slices.SortFunc(order, func(a, b int) int { return bytes.Compare(tasks[a].id[:], tasks[b].id[:]) })
 	stored := func(row scanner) error {
-		var place int
-		var wake *time.Time
-		if err := row.Scan(&place, &wake); err != nil {
+		var place *int
+		var soon *int64
+		if err := row.Scan(&place, &soon); err != nil || place == nil {
 			return err
 		}
-		t := &tasks[place]
+		t := &tasks[*place]
 		e.b.floors.ready(t.queue, t.rank, t.runAt)
 		e.errs[t.place] = nil
 		e.queues[t.queue] = true
-		if wake != nil && (e.next.IsZero() || wake.Before(e.next)) {
-			e.next = *wake
-		}
+		e.next.add(soon)
 		return nil
 	}
 	if e.plain {
-		return insertPlain(e.b.sql, tasks, order, stored)
+		return []stmt{insertPlain(e.b.sql, tasks, order, keyed, stored)}
 	}
 	n := len(tasks)
 	ids, places, ranks := make(list[pgtype.UUID], n), make(list[int64], n), make(list[int64], n)
-	runAts, deadlines := make(list[pgtype.Timestamptz], n), make(list[pgtype.Timestamptz], n)
+	runAts, delays, lefts := make(list[pgtype.Timestamptz], n), make(list[int64], n), make(list[pgtype.Int8], n)
 	names, queues := make(list[string], n), make(list[string], n)
-	keys, envelopes := make(list[pgtype.Text], n), make(list[string], n)
+	keys, holds, idFors := make(list[pgtype.Text], n), make(list[int64], n), make(list[int64], n)
+	envelopes := make(list[string], n)
 	for i, place := range order {
 		t := &tasks[place]
 		ids[i], places[i], ranks[i] = uuidOf(t.id), int64(place), t.rank
-		runAts[i], deadlines[i] = timeOf(t.runAt), timeOf(t.deadline)
-		names[i], queues[i], keys[i], envelopes[i] = t.name, t.queue, textOf(t.uniqueKey), t.envelope
+		runAts[i], delays[i], lefts[i] = timeOf(t.runAt), microseconds(t.delay), t.remaining
+		names[i], queues[i], keys[i], envelopes[i] = t.unique.name, t.queue, textOf(t.unique.key), t.envelope
+		holds[i], idFors[i] = microseconds(t.uniqueFor), microseconds(t.idFor)
 	}
-	return []stmt{
-		{sql: e.b.sql.of(lockTasks), args: []any{ids}},
-		{
-			sql:  e.b.sql.of(insertTasks),
-			args: []any{ids, places, ranks, runAts, deadlines, names, queues, keys, envelopes},
-			row:  stored,
-		},
+	sql := insertTasks
+	if keyed {
+		sql = insertKeyed
 	}
+	return []stmt{{
+		sql:  e.b.sql.of(sql),
+		args: []any{ids, places, ranks, runAts, delays, lefts, names, queues, keys, holds, idFors, envelopes},
+		row:  stored,
+	}}
 }
 
 // insertPlain is insert with texts for parameters.
-func insertPlain(sql *templates, tasks []newTask, order []int, stored func(scanner) error) []stmt {
+func insertPlain(sql *templates, tasks []newTask, order []int, keyed bool, stored func(scanner) error) stmt {
 	type row struct {
 		ID        uuid.UUID  `json:"id"`
 		Place     int        `json:"place"`
 		Rank      int64      `json:"rank"`
 		RunAt     *time.Time `json:"run_at"`
-		Deadline  *time.Time `json:"deadline"`
+		Delay     int64      `json:"delay"`
+		Remaining *int64     `json:"remaining"`
 		Name      string     `json:"name"`
 		Queue     string     `json:"queue"`
 		UniqueKey *string    `json:"unique_key"`
+		Hold      int64      `json:"hold"`
+		IDFor     int64      `json:"id_for"`
 		Task      string     `json:"task"`
 	}
 	rows := make([]row, len(order))
-	ids := make([]string, len(order))
 	for i, place := range order {
 		t := &tasks[place]
 		rows[i] = row{
-			t.id, place, t.rank, unlessZero(t.runAt), unlessZero(t.deadline), t.name, t.queue, unlessZero(t.uniqueKey),
-			t.envelope,
+			t.id, place, t.rank, unlessZero(t.runAt), microseconds(t.delay), nil, t.unique.name, t.queue,
+			unlessZero(t.unique.key), microseconds(t.uniqueFor), microseconds(t.idFor), t.envelope,
 		}
-		ids[i] = t.id.String()
+		if t.remaining.Valid {
+			rows[i].Remaining = &t.remaining.Int64
+		}
 	}
-	return []stmt{
-		{sql: sql.of(lockTasksPlain), args: []any{"{" + strings.Join(ids, ",") + "}"}},
-		{sql: sql.of(insertTasksPlain), args: []any{jsonText(rows)}, row: stored},
+	template := insertTasksPlain
+	if keyed {
+		template = insertKeyedPlain
 	}
+	return stmt{sql: sql.of(template), args: []any{jsonText(rows)}, row: stored}
 }
 
 // unlessZero points to a value, unless it is the zero one, which is NULL.

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -13,6 +12,9 @@ import (
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/internal/engine"
 )
+
+// placeBatch is how many events get their places in one transaction.
+const placeBatch = 1000
 
 const (
 	appendEvents = `INSERT INTO {s}.events (until, at, task_id, type, attempt, queue, worker, error)
@@ -26,7 +28,7 @@ const (
 		placed AS (
 			UPDATE {s}.events e SET place = p.last + n.n
 			FROM (SELECT seq, row_number() OVER (ORDER BY seq) AS n
-				FROM (SELECT seq FROM {s}.events WHERE place IS NULL ORDER BY seq LIMIT 5000) f) n, {s}.event_places p
+				FROM (SELECT seq FROM {s}.events WHERE place IS NULL ORDER BY seq LIMIT $1) f) n, {s}.event_places p
 			WHERE e.seq = n.seq AND e.place IS NULL RETURNING e.place)
 		UPDATE {s}.event_places SET last = last + (SELECT count(*) FROM placed)
 		WHERE EXISTS (SELECT FROM placed)`
@@ -139,7 +141,7 @@ func (b *Backend) place(ctx context.Context) error {
 			return err
 		}
 		err = b.write(ctx, func() []stmt {
-			return []stmt{{sql: b.sql.of(lockPlaces)}, {sql: b.sql.of(placeEvents)}}
+			return []stmt{{sql: b.sql.of(lockPlaces)}, {sql: b.sql.of(placeEvents), args: []any{placeBatch}}}
 		})
 		if err != nil {
 			return err
@@ -155,12 +157,12 @@ func (b *Backend) readEvents(ctx context.Context, r omniq.EventsRequest) (events
 	if err := b.alive(ctx); err != nil {
 		return nil, "", err
 	}
-	err = pgx.BeginTxFunc(ctx, b.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		q := transaction{tx}
+	err = b.with(ctx, func(c *pgx.Conn) error {
+		q := transaction{c}
 		var last, gone int64
-		err := q.run(ctx, stmt{sql: planning}, stmt{sql: b.sql.of(lastPlaces), row: func(row scanner) error {
+		err := q.run(ctx, append(head(beginReading, 0), stmt{sql: b.sql.of(lastPlaces), row: func(row scanner) error {
 			return row.Scan(&last, &gone)
-		}})
+		}})...)
 		if err != nil {
 			return err
 		}
@@ -169,12 +171,13 @@ func (b *Backend) readEvents(ctx context.Context, r omniq.EventsRequest) (events
 			return &known{err}
 		}
 		next = engine.Cursor(after)
-		return q.run(ctx, stmt{sql: b.sql.of(readEvents), args: []any{after, r.Max}, row: func(row scanner) error {
+		read := stmt{sql: b.sql.of(readEvents), args: []any{after, r.Max}, row: func(row scanner) error {
 			e, err := scanEvent(row)
 			next = e.Cursor
 			events = append(events, e)
 			return err
-		}})
+		}}
+		return q.run(ctx, read, stmt{sql: commit})
 	})
 	return events, next, b.wrap(ctx, err)
 }
@@ -187,8 +190,7 @@ func scanEvent(row scanner) (omniq.StoredEvent, error) {
 	err := row.Scan(&place, &e.Timestamp, (*[16]byte)(&e.TaskID), &what, &e.Attempt, &e.Queue, &e.WorkerID, &failure)
 	e.Timestamp, e.EventType = e.Timestamp.UTC(), omniq.EventType(what)
 	if err == nil && failure != nil {
-		e.Error = new(omniq.TaskError)
-		err = json.Unmarshal([]byte(*failure), e.Error)
+		e.Error = decodeError(*failure)
 	}
 	return omniq.StoredEvent{Cursor: engine.Cursor(place), TaskEvent: e}, err
 }

@@ -29,6 +29,13 @@ var eventTopic = topicOf('e', "")
 type hub struct {
 	mu      sync.Mutex
 	waiting map[topic]map[*subscription]struct{}
+	names   map[topic]watched // of the topics that were given to watch
+}
+
+// watched is a topic of which it can be asked whether there is something.
+type watched struct {
+	kind byte // as in topicOf
+	name string
 }
 
 // subscription is one who waits.
@@ -37,13 +44,46 @@ type subscription struct {
 	topics []topic
 }
 
-func newHub() *hub { return &hub{waiting: make(map[topic]map[*subscription]struct{})} }
+func newHub() *hub {
+	return &hub{waiting: make(map[topic]map[*subscription]struct{}), names: make(map[topic]watched)}
+}
 
 // subscribe begins to wait; cancel ends it.
 func (h *hub) subscribe(topics ...topic) *subscription {
-	s := &subscription{make(chan struct{}, 1), topics}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	return h.add(topics)
+}
+
+// watch is subscribe for names of a kind, and the maintainer looks for what happens to them.
+func (h *hub) watch(kind byte, names ...string) *subscription {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	topics := make([]topic, len(names))
+	for i, name := range names {
+		topics[i] = topicOf(kind, name)
+		h.names[topics[i]] = watched{kind, name}
+	}
+	return h.add(topics)
+}
+
+// watched returns the queues and the workers that somebody watches.
+func (h *hub) watched() (queues, workers list[string]) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, w := range h.names {
+		if w.kind == 'q' {
+			queues = append(queues, w.name)
+		} else {
+			workers = append(workers, w.name)
+		}
+	}
+	return queues, workers
+}
+
+// add begins to wait. Mu is locked.
+func (h *hub) add(topics []topic) *subscription {
+	s := &subscription{make(chan struct{}, 1), topics}
 	for _, t := range topics {
 		if h.waiting[t] == nil {
 			h.waiting[t] = make(map[*subscription]struct{}, 1)
@@ -60,6 +100,7 @@ func (h *hub) cancel(s *subscription) {
 		delete(h.waiting[t], s)
 		if len(h.waiting[t]) == 0 {
 			delete(h.waiting, t)
+			delete(h.names, t)
 		}
 	}
 }

@@ -2,8 +2,6 @@ package postgres
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -18,10 +16,10 @@ import (
 // The columns of a row that is a task, and of one that is a result, for people to look at. The flag among them says that
 // something was to happen to the task by itself, or that the result is not kept.
 const (
-	taskInfo = `SELECT id, state, name, queue, since, due, worker, coalesce(wake <= {now}, false), attempt, error, task,
-		NULL FROM {s}.tasks `
-	resultInfo = `SELECT id, status, name, queue, since, due, worker, coalesce(expires <= {now}, false), 0, NULL, task,
-		result FROM {s}.results `
+	taskInfo = "SELECT id, state, name, queue, since, due, worker, {overdue}, attempt, lost, error, task, NULL FROM "
+
+	resultInfo = `SELECT id, status, name, queue, since, due, worker, coalesce(expires <= {now}, false), 0, lost, NULL, task,
+		result FROM `
 )
 
 // scanInfo reads such a row. over is for a task to which something was to happen, and a result that is not kept.
@@ -31,7 +29,7 @@ func scanInfo(row scanner) (info *omniq.TaskInfo, over bool, err error) {
 	var due *time.Time
 	var worker, failure, task, result *string
 	err = row.Scan((*[16]byte)(&info.ID), &state, &info.FuncName, &info.Queue, &info.Since, &due, &worker, &over,
-		&info.Attempts, &failure, &task, &result)
+		&info.Attempts, &info.Lost, &failure, &task, &result)
 	if err != nil {
 		return nil, false, err
 	}
@@ -41,17 +39,14 @@ func scanInfo(row scanner) (info *omniq.TaskInfo, over bool, err error) {
 	}
 	if result != nil {
 		r := new(omniq.RawResult)
-		if err := decodeResult(info.ID, *result, r); err != nil {
-			return nil, false, err
+		if err := decodeResult(info.ID, *result, r); err != nil { // it was written by hand, and must not hide the others
+			r = &omniq.RawResult{Status: omniq.Status(state), Error: &omniq.TaskError{Type: "omniq.Decode", Message: err.Error()}}
 		}
 		info.Status, info.Attempts, info.Error = r.Status, r.Attempts, r.Error
 	} else {
-		info.Status = statusOf[state]
+		info.Status = statusOf(state)
 		if failure != nil {
-			info.Error = new(omniq.TaskError)
-			if err := json.Unmarshal([]byte(*failure), info.Error); err != nil {
-				return nil, false, fmt.Errorf("the error of task %v: %w", info.ID, err)
-			}
+			info.Error = decodeError(*failure)
 		}
 	}
 	if task != nil {
@@ -63,7 +58,7 @@ func scanInfo(row scanner) (info *omniq.TaskInfo, over bool, err error) {
 	return info, over, nil
 }
 
-const inspectTask = taskInfo + "WHERE id = $1 UNION ALL " + resultInfo + "WHERE id = $1 AND (expires IS NULL OR expires > {now})"
+const inspectTask = taskInfo + "{s}.tasks WHERE id = $1 UNION ALL " + resultInfo + "{s}.results WHERE id = $1 AND (expires IS NULL OR expires > {now})"
 
 // Inspect implements [omniq.TaskQueue].
 func (b *Backend) Inspect(ctx context.Context, id uuid.UUID) (*omniq.TaskInfo, error) {
@@ -90,26 +85,44 @@ func (b *Backend) Inspect(ctx context.Context, id uuid.UUID) (*omniq.TaskInfo, e
 	}
 }
 
-// Pages are in the order of the IDs: the one thing of a task that stays what it is.
-const (
-	listPending = taskInfo + "WHERE state IN (0, 1) AND id > $1 AND ($2 = '' OR queue = $2) ORDER BY id LIMIT $3"
+// looked is how many tasks a call of List looks at: some milliseconds.
+const looked = 4000
 
-	// Each of these has a lease that will run out, and an index has those.
-	listRunning = "WITH running AS MATERIALIZED (" + `SELECT id FROM {s}.tasks WHERE wake IS NOT NULL AND state = 2 AND
-		id > $1 AND ($2 = '' OR queue = $2)) ` + taskInfo + `WHERE id = ANY (ARRAY (SELECT id FROM running ORDER BY id LIMIT $3))
-		ORDER BY id`
+// Pages are in the order of the IDs: the one thing of a task that stays what it is. Each of these is in two parts: what is
+// looked at, in that order and from the ID on, and what of it is listed.
+type listing struct{ from, where string }
 
-	listSucceeded = resultInfo + `WHERE status = 3 AND (expires IS NULL OR expires > {now}) AND id > $1 AND
-		($2 = '' OR queue = $2) ORDER BY id LIMIT $3`
+var listings = map[omniq.Status]listing{
+	omniq.StatusPending: {"{s}.tasks WHERE id > $1", "state < 2"},
+	omniq.StatusRunning: {"{s}.tasks WHERE state = 2 AND id > $1", "true"},
+	omniq.StatusSuccess: {"{s}.results WHERE id > $1", "status = 3 AND " + keptResult},
+	// The index wants to see the condition on the status twice.
+	omniq.StatusFailure:   {"{s}.results WHERE status > 3 AND status = 4 AND id > $1", keptResult},
+	omniq.StatusCancelled: {"{s}.results WHERE status > 3 AND status = 5 AND id > $1", keptResult},
+	omniq.StatusExpired:   {"{s}.results WHERE status > 3 AND status = 6 AND id > $1", keptResult},
+}
 
-	// The index wants to see the condition.
-	listUnsuccessful = resultInfo + `WHERE status > 3 AND status = $4 AND (expires IS NULL OR expires > {now}) AND id > $1 AND
-		($2 = '' OR queue = $2) ORDER BY id LIMIT $3`
-)
+const keptResult = "(expires IS NULL OR expires > {now})"
+
+// page returns those that are listed, up to $3.
+func (l listing) page(status omniq.Status) string {
+	info := taskInfo
+	if status.Final() {
+		info = resultInfo
+	}
+	return info + "(SELECT * FROM " + l.from + " ORDER BY id LIMIT $4) l WHERE " + l.where +
+		" AND ($2 = '' OR queue = $2) ORDER BY id LIMIT $3"
+}
+
+// end returns the last one that is looked at, if there may be others behind it.
+func (l listing) end() string {
+	return "SELECT id FROM " + l.from + " ORDER BY id OFFSET $2 - 1 LIMIT 1"
+}
 
 // List implements [omniq.TaskQueue].
 func (b *Backend) List(ctx context.Context, r omniq.ListRequest) ([]*omniq.TaskInfo, string, error) {
-	if r.Max < 1 || !slices.Contains(omniq.Statuses(), r.Status) {
+	l, ok := listings[r.Status]
+	if r.Max < 1 || !ok {
 		return nil, "", invalid("list of at most %d tasks that are %v, want at least 1 and a status", r.Max, r.Status)
 	}
 	after := pgtype.UUID{Valid: true} // no task has this ID
@@ -120,24 +133,12 @@ func (b *Backend) List(ctx context.Context, r omniq.ListRequest) ([]*omniq.TaskI
 		}
 		after.Bytes = id
 	}
-	args := []any{after, r.Queue, int64(r.Max) + 1}
-	var q string
-	switch r.Status {
-	case omniq.StatusPending:
-		q = listPending
-	case omniq.StatusRunning:
-		q = listRunning
-	case omniq.StatusSuccess:
-		q = listSucceeded
-	default:
-		q, args = listUnsuccessful, append(args, int16(r.Status))
-	}
 	if err := b.settled(ctx); err != nil {
 		return nil, "", err
 	}
 	var page []*omniq.TaskInfo
-	more := false
-	err := b.read(ctx, stmt{sql: b.sql.of(q), args: args, row: func(row scanner) error {
+	more, next := false, ""
+	rows := func(row scanner) error {
 		if len(page) == r.Max {
 			more = true
 			return nil
@@ -145,35 +146,48 @@ func (b *Backend) List(ctx context.Context, r omniq.ListRequest) ([]*omniq.TaskI
 		info, _, err := scanInfo(row)
 		page = append(page, info)
 		return err
-	}})
+	}
+	end := func(row scanner) error {
+		var id uuid.UUID
+		err := row.Scan((*[16]byte)(&id))
+		next = id.String()
+		return err
+	}
+	err := b.read(ctx,
+		stmt{sql: b.sql.of(l.page(r.Status)), args: []any{after, r.Queue, int64(r.Max) + 1, looked}, row: rows},
+		stmt{sql: b.sql.of(l.end()), args: []any{after, looked}, row: end})
 	if err != nil {
 		return nil, "", err
 	}
-	if !more {
-		return page, "", nil
+	if more {
+		next = page[len(page)-1].ID.String()
 	}
-	return page, page[len(page)-1].ID.String(), nil
+	return page, next, nil
 }
 
-const overdue = "SELECT EXISTS (SELECT FROM {s}.tasks WHERE wake <= {now})"
+const overdue = `SELECT EXISTS (SELECT FROM {s}.tasks WHERE wake <= {now})
+	OR EXISTS (SELECT FROM {s}.tasks WHERE state < 2 AND deadline <= {now})`
 
-// settled does what was to happen to tasks by itself, if there is something.
+// settled does what was to happen to tasks by itself, if there is something. Where that is much it does some of it, and what
+// is then read is a little late.
 func (b *Backend) settled(ctx context.Context) error {
 	var found bool
 	err := b.read(ctx, stmt{sql: b.sql.of(overdue), row: func(row scanner) error { return row.Scan(&found) }})
 	if err != nil || !found {
 		return err
 	}
-	return b.wakeAll(ctx)
+	_, err = b.wakeSome(ctx)
+	return err
 }
 
 const (
 	sumCounts = `SELECT queue, state, sum(n)::bigint FROM (
 			SELECT queue, state, n FROM {s}.counts
-			UNION ALL SELECT queue, status, -count(*) FROM {s}.results WHERE expires <= {now} GROUP BY queue, status) c
+			UNION ALL SELECT queue, status, -count(*) FROM (
+				SELECT queue, status FROM {s}.results WHERE expires <= {now} ORDER BY expires LIMIT $1) r GROUP BY queue, status) c
 		GROUP BY queue, state HAVING sum(n) <> 0`
 
-	// One look for each priority.
+	// One look for each priority, as far as there are not very many.
 	oldestReady = `SELECT q.queue, (extract(epoch FROM {now} - (
 			WITH RECURSIVE step (rank, due) AS (
 				(SELECT rank, due FROM {s}.tasks WHERE state = 1 AND queue = q.queue ORDER BY rank, due LIMIT 1)
@@ -181,14 +195,14 @@ const (
 				SELECT n.rank, n.due FROM step CROSS JOIN LATERAL (
 					SELECT t.rank, t.due FROM {s}.tasks t WHERE state = 1 AND queue = q.queue AND t.rank > step.rank
 					ORDER BY t.rank, t.due LIMIT 1) n
-			) SELECT min(due) FROM step)) * 1000000)::bigint
+			) SELECT min(due) FROM (SELECT due FROM step LIMIT 1000) s)) * 1000000)::bigint
 		FROM (SELECT queue FROM {s}.counts WHERE state = 1 GROUP BY queue HAVING sum(n) > 0) q`
 
 	pausedQueues = "SELECT queue FROM {s}.paused"
 )
 
-// Stats implements [omniq.TaskQueue]. Its time is that of the number of queues and of the priorities in them, and of the
-// results whose time was over in the last seconds.
+// Stats implements [omniq.TaskQueue]. Its time is that of the number of queues and of the priorities in them. Results whose
+// time is over may count until they are removed, where there are very many.
 func (b *Backend) Stats(ctx context.Context) ([]omniq.QueueStats, error) {
 	if err := b.settled(ctx); err != nil {
 		return nil, err
@@ -201,7 +215,7 @@ func (b *Backend) Stats(ctx context.Context) ([]omniq.QueueStats, error) {
 		return queues[name]
 	}
 	err := b.read(ctx,
-		stmt{sql: b.sql.of(sumCounts), row: func(row scanner) error {
+		stmt{sql: b.sql.of(sumCounts), args: []any{looked}, row: func(row scanner) error {
 			var queue string
 			var state int16
 			var n int
@@ -213,6 +227,9 @@ func (b *Backend) Stats(ctx context.Context) ([]omniq.QueueStats, error) {
 			var queue string
 			var us *int64
 			err := row.Scan(&queue, &us)
+			if err == nil && us == nil {
+				b.maintainer.wrong() // none of those that there should be
+			}
 			if us != nil {
 				of(queue).Latency = max(0, time.Duration(*us)*time.Microsecond)
 			}
@@ -239,8 +256,8 @@ func count(s *omniq.QueueStats, state int16, n int) {
 	switch {
 	case state == stateScheduled:
 		s.Scheduled += n
-	case int(state) < len(statusOf):
-		engine.Count(s, statusOf[state], n)
+	case state <= stateRunning:
+		engine.Count(s, statusOf(state), n)
 	default:
 		engine.Count(s, omniq.Status(state), n)
 	}

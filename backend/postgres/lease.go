@@ -8,10 +8,10 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/internal/engine"
@@ -23,53 +23,59 @@ type leased struct {
 	id       uuid.UUID
 	queue    string
 	expires  time.Time
-	attempt  int
+	attempt  int // the last one that has started
+	started  bool
+	lost     int
+	shunned  int64 // microseconds, see [omniq.Lease].Deferred
 	envelope string
 }
 
 // A lease need not survive a crash of the server: its task is ready again then, and who holds it finds it lost.
 const unflushed = "SET LOCAL synchronous_commit = off"
 
-// The queues are walked one after the other, and no more rows are locked than are handed out.
+// The queues are walked one after the other, and no more rows are locked than are handed out. Rows that others have locked
+// are skipped. What SQL has written into a row by hand must not keep the others from being handed out.
 const leaseTasks = `WITH
 	chosen AS MATERIALIZED (
-		SELECT t.at FROM (
+		SELECT t.at, row_number() OVER (ORDER BY q.n, t.rank, t.due, t.seq) <= $9 AS starts FROM (
 			SELECT q.* FROM unnest($1::text[], $6::bigint[], $7::timestamptz[], $8::bigint[])
 				WITH ORDINALITY AS q (queue, rank, due, seq, n)
 			WHERE NOT EXISTS (SELECT FROM {s}.paused p WHERE p.queue = q.queue) ORDER BY n OFFSET 0) q
 		CROSS JOIN LATERAL (
-			SELECT ctid AS at FROM {s}.tasks t
+			SELECT ctid AS at, rank, due, seq FROM {s}.tasks t
 			WHERE t.queue = q.queue AND t.state = 1 AND (t.rank, t.due, t.seq) > (q.rank, q.due, q.seq)
 				AND (t.deadline IS NULL OR t.deadline > {now})
 			ORDER BY t.rank, t.due, t.seq LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED) t
 		LIMIT $2),
 	leased AS (
-		UPDATE {s}.tasks SET state = 2, attempt = attempt + 1, token = $3, since = {now}, worker = $4,
-			wake = {now} + $5 * interval '1 microsecond'
-		WHERE ctid = ANY (ARRAY (SELECT at FROM chosen))
-		RETURNING id, queue, rank, due, seq, attempt, wake, task),
+		UPDATE {s}.tasks t SET state = 2, attempt = least(t.attempt, 2147483646) + c.starts::integer, started = c.starts,
+			token = $3, since = {now}, worker = $4, wake = {now} + $5 * interval '1 microsecond'
+		FROM chosen c WHERE t.ctid = c.at
+		RETURNING t.id, t.queue, t.rank, t.due, t.seq, t.attempt, t.started, t.lost, t.shunned, t.wake, t.task),
 	counted AS (
 		INSERT INTO {s}.counts SELECT queue, c.state, c.n
 		FROM (SELECT queue, count(*) AS n FROM leased GROUP BY queue) l
 		CROSS JOIN LATERAL (VALUES (1, -l.n), (2, l.n)) c (state, n))
 	{events:, noted AS (
 		INSERT INTO {s}.events (until, at, task_id, type, attempt, queue, worker)
-		SELECT {until}, {now}, id, 2, attempt, queue, nullif($4, '') FROM leased):events}
-	SELECT id, queue, rank, due, seq, attempt, wake, task, (extract(epoch FROM clock_timestamp() - {now}) * 1000000)::bigint
+		SELECT {until}, {now}, id, 2, attempt, queue, nullif($4, '') FROM leased WHERE started):events}
+	SELECT id, queue, rank, greatest(due, '0001-01-01Z'::timestamptz), seq, attempt, started, lost,
+		coalesce(extract(epoch FROM {now} - shunned) * 1000000, 0)::bigint, wake, task,
+		(extract(epoch FROM {clock} - {now}) * 1000000)::bigint
 	FROM leased`
 
 // Lease implements [omniq.TaskQueue].
 func (b *Backend) Lease(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Lease, error) {
-	if len(r.Queues) == 0 || r.Max < 1 || r.Duration <= 0 {
-		return nil, invalid("lease of at most %d tasks of queues %q for %v, want at least one of each", r.Max, r.Queues, r.Duration)
+	if err := engine.CheckLease(&r); err != nil {
+		return nil, err
 	}
 	if err := b.alive(ctx); err != nil {
 		return nil, err
 	}
-	queues, topics := make([]string, 0, len(r.Queues)), make([]topic, 0, len(r.Queues))
+	queues := make([]string, 0, len(r.Queues))
 	for _, q := range r.Queues {
 		if q = cmp.Or(q, omniq.DefaultQueue); !slices.Contains(queues, q) {
-			queues, topics = append(queues, q), append(topics, queueTopic(q))
+			queues = append(queues, q)
 		}
 	}
 	r.Queues = queues
@@ -79,10 +85,8 @@ func (b *Backend) Lease(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Leas
 		defer timer.Stop()
 		timeout = timer.C
 	}
-	s := b.hub.subscribe(topics...)
+	s := b.hub.watch('q', queues...)
 	defer b.hub.cancel(s)
-	poll := time.NewTicker(b.config.poll)
-	defer poll.Stop()
 	for {
 		leases, unreadable, err := b.lease(ctx, &r)
 		if len(unreadable) > 0 {
@@ -96,7 +100,6 @@ func (b *Backend) Lease(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Leas
 		}
 		select {
 		case <-s.woken:
-		case <-poll.C:
 		case <-timeout:
 			return nil, nil
 		case <-ctx.Done():
@@ -113,7 +116,7 @@ func (b *Backend) lease(ctx context.Context, r *omniq.LeaseRequest) (leases []om
 	var got []leased
 	// A number by chance is one that no lease of this task has had, in whatever life and process.
 	token := rand.Int64()
-	var moved []string
+	moved := advancing{b: b}
 	// What is handed out must be known: the statement is not given up at once when ctx ends.
 	lingering, stop := linger(ctx)
 	defer stop()
@@ -121,17 +124,20 @@ func (b *Backend) lease(ctx context.Context, r *omniq.LeaseRequest) (leases []om
 	defer cancel()
 	var took int64 // microseconds of the statement
 	err = b.write(bound, func() []stmt {
-		got, moved = nil, nil
+		got = nil
 		return []stmt{
 			{sql: unflushed},
-			b.advance(b.maintainer.horizon(), &moved),
+			moved.advance(b.maintainer.horizon(), min(max(r.Max, leaseAdvance), advanceBatch)),
 			{
-				sql:  b.sql.of(leaseTasks),
-				args: []any{list[string](r.Queues), r.Max, token, r.WorkerID, microseconds(r.Duration), ranks, dues, seqs},
+				sql: b.sql.of(leaseTasks),
+				args: []any{
+					list[string](r.Queues), r.Max, token, r.WorkerID, microseconds(r.Duration), ranks, dues, seqs, r.Max - r.Ahead,
+				},
 				row: func(row scanner) error {
 					got = append(got, leased{})
 					l := &got[len(got)-1]
-					return row.Scan((*[16]byte)(&l.id), &l.queue, &l.rank, &l.due, &l.seq, &l.attempt, &l.expires, &l.envelope, &took)
+					return row.Scan((*[16]byte)(&l.id), &l.queue, &l.rank, &l.due, &l.seq, &l.attempt, &l.started, &l.lost, &l.shunned,
+						&l.expires, &l.envelope, &took)
 				},
 			},
 		}
@@ -143,7 +149,7 @@ func (b *Backend) lease(ctx context.Context, r *omniq.LeaseRequest) (leases []om
 		return nil, nil, err
 	}
 	b.floors.handed(got, time.Duration(took)*time.Microsecond, raised)
-	b.moved(moved)
+	moved.announce()
 	if len(got) == 0 && raised {
 		b.floors.drop(r.Queues)
 		return b.lease(ctx, r)
@@ -193,84 +199,45 @@ func decodeLeases(got []leased, token string) (leases []omniq.Lease, unreadable 
 		if err == nil && raw.ID != l.id {
 			err = fmt.Errorf("it stands in the row of task %v", l.id)
 		}
+		attempt := l.attempt
+		if !l.started {
+			attempt++
+		}
 		if err != nil {
-			ttl := omniq.DefaultResultTTL
+			ttl := omniq.DefaultFailureTTL
 			unreadable = append(unreadable, omniq.Settlement{LeaseID: id, Action: omniq.ActionFinish, Result: &omniq.RawResult{
-				TaskID: l.id, Status: omniq.StatusFailure, Timestamp: time.Now().UTC(), TTL: &ttl, Attempts: l.attempt,
-				Error: &omniq.TaskError{Type: "omniq.Decode", Message: "the task cannot be read: " + err.Error()},
+				TaskID: l.id, Status: omniq.StatusFailure, Timestamp: time.Now().UTC(), TTL: &ttl, Attempts: attempt,
+				Error: &omniq.TaskError{Type: "omniq.Decode", Message: printable("the task cannot be read: " + err.Error())},
 			}})
 			continue
 		}
-		leases = append(leases, omniq.Lease{LeaseID: id, Task: raw, Attempt: l.attempt, Expires: l.expires.UTC()})
+		leases = append(leases, omniq.Lease{
+			LeaseID: id, Task: raw, Attempt: attempt, Started: l.started, Lost: l.lost, Expires: l.expires.UTC(),
+			Deferred: time.Duration(max(l.shunned, 0)) * time.Microsecond,
+		})
 	}
 	return leases, unreadable
 }
 
-// refuse lets tasks fail that cannot be read. If that does not succeed, their leases run out.
-func (b *Backend) refuse(ctx context.Context, tasks []omniq.Settlement) {
-	_, err := b.Settle(ctx, tasks)
-	for i := range tasks {
-		b.config.logger.Warn("postgres: "+tasks[i].Result.Error.Message, "task", tasks[i].TaskID, "error", err)
-	}
+// printable is a text that the database can store whatever its encoding is.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, s)
 }
 
-const extendLeases = `UPDATE {s}.tasks t SET wake = greatest(t.wake, {now} + $3 * interval '1 microsecond')
-	FROM unnest($1::uuid[], $2::bigint[]) AS i (id, token)
-	WHERE t.id = i.id AND t.token = i.token AND t.wake > {now} RETURNING t.id, t.token`
-
-const cancelledOf = "SELECT id FROM {s}.results WHERE id = ANY ($1) AND status = 5 AND (expires IS NULL OR expires > {now})"
-
-// Extend implements [omniq.TaskQueue].
-func (b *Backend) Extend(ctx context.Context, leases []omniq.LeaseID, by time.Duration) ([]error, error) {
-	if by <= 0 {
-		return nil, invalid("extension of %d leases by %v, want a positive time", len(leases), by)
-	}
-	held := make([]hold, 0, len(leases))
-	all := make(list[pgtype.UUID], len(leases))
-	for i, l := range leases {
-		all[i] = uuidOf(l.TaskID)
-		if h, ok := holdOf(l); ok {
-			held = append(held, h)
+// refuse lets tasks fail that cannot be read. If that does not succeed, their leases run out.
+func (b *Backend) refuse(ctx context.Context, tasks []omniq.Settlement) {
+	errs, err := b.Settle(ctx, tasks)
+	for i := range tasks {
+		if errs != nil {
+			err = errs[i]
 		}
+		b.config.logger.Warn("postgres: "+tasks[i].Result.Error.Message, "task", tasks[i].TaskID, "error", err)
 	}
-	slices.SortFunc(held, hold.compare)
-	ids, tokens := make(list[pgtype.UUID], len(held)), make(list[int64], len(held))
-	for i, h := range held {
-		ids[i], tokens[i] = uuidOf(h.id), h.token
-	}
-	extended, cancelled := make(map[hold]bool, len(held)), make(map[uuid.UUID]bool)
-	err := b.write(ctx, func() []stmt {
-		clear(extended)
-		return []stmt{
-			{sql: b.sql.of(extendLeases), args: []any{ids, tokens, microseconds(by)}, row: func(row scanner) error {
-				var h hold
-				err := row.Scan((*[16]byte)(&h.id), &h.token)
-				extended[h] = true
-				return err
-			}},
-			{sql: b.sql.of(cancelledOf), args: []any{all}, row: func(row scanner) error {
-				var id uuid.UUID
-				err := row.Scan((*[16]byte)(&id))
-				cancelled[id] = true
-				return err
-			}},
-		}
-	})
-	if err != nil {
-		return nil, err
-	}
-	var errs []error
-	for i, l := range leases {
-		h, ok := holdOf(l)
-		switch {
-		case ok && extended[h]:
-		case cancelled[l.TaskID]:
-			errs = engine.Report(errs, len(leases), i, omniq.ErrCancelled)
-		default:
-			errs = engine.Report(errs, len(leases), i, omniq.ErrLeaseLost)
-		}
-	}
-	return errs, nil
 }
 
 // hold is a lease as it is stored.

@@ -2,8 +2,6 @@ package postgres
 
 import (
 	"context"
-	"math"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -13,57 +11,108 @@ import (
 )
 
 const (
+	// advanceBatch is how many tasks a transaction advances or ends at the most, and leaseAdvance how many a lease does on
+	// its way unless it hands out more.
 	advanceBatch = 500
-	sweepBatch   = 1000
-	manyCounts   = 200 // rows of counts that are worth gathering
-
-	// grace is how long a result is there that is not to be kept, for those who wait for it in other processes.
-	grace = 5 * time.Second
-
-	sweepEvery = time.Second
-	minPause   = 5 * time.Millisecond // between two passes
+	leaseAdvance = 100
 )
 
-// A task that is due becomes ready, and one whose lease ran out is ready again; those that expire are expireTasks'.
+// What becomes of a task whose wake has come. One that is due becomes ready. One whose lease ran out is due again after a
+// pause, see [engine.Pause]: up to a second at first, and after each further loss half of 2, 4, 8 … s and some of the other.
+const advanced = `token = NULL, started = false, lost = t.lost + t.started::integer,
+			since = CASE WHEN t.state = 2 THEN {now} ELSE t.since END,
+			(due, state, wake) = (
+				SELECT d.due, CASE WHEN d.due <= {now} AND NOT coalesce(t.deadline <= {now}, false) THEN 1 ELSE 0 END,
+					CASE WHEN d.due > {now} THEN d.due END
+				FROM (SELECT CASE WHEN t.state <> 2 THEN t.due
+					WHEN t.lost + t.started::integer < 2 THEN {now} + random() * interval '1 second'
+					ELSE {now} + (1 + random()) / 2 * least(power(2, least(t.lost, 6) + t.started::integer - 1), 60) * interval '1 second'
+				END AS due) d)`
+
+// Rows that others have locked are skipped. Those that expire are expireTasks'.
 const advanceTasks = `WITH
 	woken AS MATERIALIZED (
-		SELECT ctid AS at, state FROM {s}.tasks
-		WHERE wake > $1 AND wake <= {now} AND (deadline IS NULL OR deadline > {now})
-		ORDER BY wake LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED),
+		SELECT ctid AS at, state FROM {s}.tasks WHERE wake > $1 AND wake <= {now} ORDER BY wake LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED),
 	moved AS (
-		UPDATE {s}.tasks t SET token = NULL, state = CASE WHEN t.due <= {now} THEN 1 ELSE 0 END,
-			since = CASE WHEN t.state = 2 THEN {now} ELSE t.since END,
-			wake = CASE WHEN t.due <= {now} THEN t.deadline ELSE least(t.due, t.deadline) END
-		FROM woken w WHERE t.ctid = w.at RETURNING t.queue, t.rank, t.due, w.state AS before, t.state AS after),
+		UPDATE {s}.tasks t SET ` + advanced + `
+		FROM woken w WHERE t.ctid = w.at
+		RETURNING t.queue, t.rank, t.due, w.state AS before, t.state AS after, {soon} AS soon),
 	counted AS (
 		INSERT INTO {s}.counts SELECT queue, before, -count(*) FROM moved GROUP BY queue, before
 		UNION ALL SELECT queue, after, count(*) FROM moved GROUP BY queue, after)
-	SELECT queue, after, min(rank), min(due) FROM moved GROUP BY queue, after`
+	SELECT queue, after, min(rank), greatest(min(due), '0001-01-01Z'::timestamptz), count(*), min(soon) FROM moved GROUP BY queue, after`
 
-// advance does what was to happen to tasks by themselves since a time. It adds the queues that have got tasks.
-func (b *Backend) advance(since pgtype.Timestamptz, queues *[]string) stmt {
-	return stmt{sql: b.sql.of(advanceTasks), args: []any{since, advanceBatch}, row: func(row scanner) error {
-		var queue string
-		var state int16
-		var rank int64
-		var due time.Time
-		err := row.Scan(&queue, &state, &rank, &due)
-		if state == stateReady {
-			b.floors.ready(queue, rank, due)
-			*queues = append(*queues, queue)
-		}
-		return err
-	}}
+const wakeOne = `WITH
+	woken AS MATERIALIZED (SELECT id, state FROM {s}.tasks WHERE id = $1 FOR NO KEY UPDATE),
+	moved AS (
+		UPDATE {s}.tasks t SET ` + advanced + `
+		FROM woken w WHERE t.id = ANY (ARRAY[w.id]) AND coalesce(t.wake <= {now}, false)
+		RETURNING t.queue, t.rank, t.due, w.state AS before, t.state AS after, {soon} AS soon),
+	counted AS (
+		INSERT INTO {s}.counts SELECT queue, before, -1 FROM moved UNION ALL SELECT queue, after, 1 FROM moved)
+	SELECT queue, after, rank, greatest(due, '0001-01-01Z'::timestamptz), 1, soon FROM moved`
+
+// advancing is what a transaction advances.
+type advancing struct {
+	b      *Backend
+	n      int      // tasks
+	queues []string // that have got tasks that are ready
+	next   coming
 }
 
-// moved tells those who wait for tasks of the queues.
-func (b *Backend) moved(queues []string) {
-	topics := make([]topic, len(queues))
-	for i, q := range queues {
+func (a *advancing) row(row scanner) error {
+	var queue string
+	var state int16
+	var rank int64
+	var due time.Time
+	var n int
+	var soon *int64
+	if err := row.Scan(&queue, &state, &rank, &due, &n, &soon); err != nil {
+		return err
+	}
+	a.n += n
+	a.next.add(soon)
+	if state == stateReady {
+		a.b.floors.ready(queue, rank, due)
+		a.queues = append(a.queues, queue)
+	}
+	return nil
+}
+
+// advance does what was to happen to some tasks by themselves since a time.
+func (a *advancing) advance(since pgtype.Timestamptz, limit int) stmt {
+	*a = advancing{b: a.b}
+	return stmt{sql: a.b.sql.of(advanceTasks), args: []any{since, limit}, row: a.row}
+}
+
+// announce tells those who wait for tasks.
+func (a *advancing) announce() {
+	topics := make([]topic, len(a.queues))
+	for i, q := range a.queues {
 		topics[i] = queueTopic(q)
 	}
 	if len(topics) > 0 {
-		b.tell(topics...)
+		a.b.tell(topics...)
+	}
+	a.next.poke(a.b.maintainer)
+}
+
+// coming is when the next thing happens by itself: in so many microseconds, by the database's clock.
+type coming struct {
+	in   int64
+	some bool
+}
+
+// add takes note of something that happens, unless it is NULL.
+func (c *coming) add(in *int64) {
+	if in != nil && (!c.some || *in < c.in) {
+		*c = coming{*in, true}
+	}
+}
+
+func (c *coming) poke(m *maintainer) {
+	if c.some {
+		m.poke(time.Duration(c.in) * time.Microsecond)
 	}
 }
 
@@ -71,11 +120,12 @@ func (b *Backend) moved(queues []string) {
 var always = pgtype.Timestamptz{InfinityModifier: pgtype.NegativeInfinity, Valid: true}
 
 const (
+	// Rows that others have locked are skipped.
 	expireTasks = `SELECT id, coalesce(token, 0), attempt, task, {now} FROM {s}.tasks
-		WHERE wake <= {now} AND deadline <= {now} ORDER BY wake LIMIT $1 FOR UPDATE SKIP LOCKED`
+		WHERE state < 2 AND deadline <= {now} ORDER BY deadline LIMIT $1 FOR UPDATE SKIP LOCKED`
 
 	expireTask = `SELECT id, coalesce(token, 0), attempt, task, {now} FROM {s}.tasks
-		WHERE wake <= {now} AND deadline <= {now} AND id = $1 FOR UPDATE`
+		WHERE id = $1 AND (state < 2 OR coalesce(wake <= {now}, false)) AND coalesce(deadline <= {now}, false) FOR UPDATE`
 )
 
 // expire ends tasks whose TTL is over, and reports how many: some of those that nobody else is about to, or the one with
@@ -116,226 +166,30 @@ func (b *Backend) expire(ctx context.Context, id uuid.UUID) (n int, err error) {
 	return len(endings), nil
 }
 
-const wakeOne = `WITH moved AS (
-		UPDATE {s}.tasks t SET token = NULL, state = CASE WHEN t.due <= {now} THEN 1 ELSE 0 END,
-			since = CASE WHEN t.state = 2 THEN {now} ELSE t.since END,
-			wake = CASE WHEN t.due <= {now} THEN t.deadline ELSE least(t.due, t.deadline) END
-		FROM (SELECT id, state FROM {s}.tasks WHERE id = $1 FOR NO KEY UPDATE) w
-		WHERE t.id = w.id AND t.wake <= {now} AND (t.deadline IS NULL OR t.deadline > {now})
-		RETURNING t.queue, t.rank, t.due, w.state AS before, t.state AS after),
-	counted AS (
-		INSERT INTO {s}.counts SELECT queue, before, -1 FROM moved UNION ALL SELECT queue, after, 1 FROM moved)
-	SELECT queue, after, rank, due FROM moved`
-
 // wake does what was to happen to one task by itself, and waits for those who are doing it.
 func (b *Backend) wake(ctx context.Context, id uuid.UUID) error {
 	if _, err := b.expire(ctx, id); err != nil {
 		return err
 	}
-	var queues []string
+	a := advancing{b: b}
 	err := b.write(ctx, func() []stmt {
-		queues = nil
-		s := b.advance(always, &queues)
-		s.sql, s.args = b.sql.of(wakeOne), []any{uuidOf(id)}
-		return []stmt{s}
+		a = advancing{b: b}
+		return []stmt{{sql: b.sql.of(wakeOne), args: []any{uuidOf(id)}, row: a.row}}
 	})
-	b.moved(queues)
+	a.announce()
 	return err
 }
 
-// wakeAll does what was to happen to tasks by itself until now, as far as nobody else is doing it.
-func (b *Backend) wakeAll(ctx context.Context) error {
-	for {
-		bound, cancel := bounded(ctx)
-		n, err := b.expire(bound, uuid.Nil)
-		cancel()
-		if err != nil {
-			return err
-		}
-		if n < advanceBatch {
-			break
-		}
-	}
-	for {
-		var queues []string
-		n := 0
-		bound, cancel := bounded(ctx)
-		err := b.write(bound, func() []stmt {
-			queues, n = nil, 0
-			s := b.advance(always, &queues)
-			each := s.row
-			s.row = func(row scanner) error { n++; return each(row) }
-			return []stmt{s}
-		})
-		cancel()
-		if err != nil {
-			return err
-		}
-		b.moved(queues)
-		if n == 0 {
-			return nil
-		}
-	}
-}
-
-// maintainer does what happens to tasks by itself at its time, and removes what is over.
-type maintainer struct {
-	b     *Backend
-	poked chan struct{}
-
-	mu    sync.Mutex
-	next  time.Time          // when it works again unless it is poked
-	since pgtype.Timestamptz // a time until which all was done, by the database's clock
-}
-
-func newMaintainer(b *Backend) *maintainer {
-	return &maintainer{b: b, poked: make(chan struct{}, 1), since: always}
-}
-
-// poke lets it work in d at the latest.
-func (m *maintainer) poke(d time.Duration) {
-	m.mu.Lock()
-	sooner := time.Now().Add(d).Before(m.next)
-	m.mu.Unlock()
-	if sooner {
-		select {
-		case m.poked <- struct{}{}:
-		default:
-		}
-	}
-}
-
-// horizon is a time before which there is nothing left to do, so that a lease need not look there. What happens to a
-// task by itself is never earlier than the transaction that decided on it; margin is for how long that usually takes, and
-// what took longer is found by the next pass.
-func (m *maintainer) horizon() pgtype.Timestamptz {
-	const margin = time.Second
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.since.InfinityModifier != pgtype.Finite {
-		return m.since
-	}
-	return timeOf(m.since.Time.Add(-margin))
-}
-
-// run works until the backend is closed.
-func (m *maintainer) run() {
-	swept := time.Now()
-	failed := false
-	for {
-		next, err := m.pass()
-		if err == nil && time.Since(swept) > sweepEvery {
-			swept = time.Now()
-			err = m.b.sweep(m.b.ctx)
-		}
-		if m.b.ctx.Err() != nil {
-			return
-		}
-		if err != nil && !failed {
-			m.b.config.logger.Warn("postgres: due and expired tasks wait until the database answers", "error", err)
-		}
-		if failed = err != nil; failed {
-			next = m.b.config.poll
-		}
-		pause := min(max(next, minPause), m.b.config.poll, sweepEvery)
-		m.mu.Lock()
-		m.next = time.Now().Add(pause)
-		m.mu.Unlock()
-		select {
-		case <-time.After(pause):
-			continue
-		case <-m.poked:
-		case <-m.b.ctx.Done():
-			return
-		}
-		select { // whoever pokes often is not answered as often
-		case <-time.After(minPause):
-		case <-m.b.ctx.Done():
-			return
-		}
-	}
-}
-
-const nextWake = `SELECT {now}, EXISTS (SELECT FROM {s}.tasks WHERE wake <= {now}),
-	(extract(epoch FROM (SELECT min(wake) FROM {s}.tasks WHERE wake > {now}) - {now}) * 1000000)::bigint`
-
-// pass does what is to be done now, and returns how long there is nothing more.
-func (m *maintainer) pass() (time.Duration, error) {
-	var now time.Time
-	var due bool
-	var next *int64
-	bound, cancel := bounded(m.b.ctx)
+// wakeSome does what was to happen to some tasks by themselves until now, as far as nobody else is doing it, in two
+// transactions of advanceBatch tasks at the most. It reports whether there may be more.
+func (b *Backend) wakeSome(ctx context.Context) (more bool, err error) {
+	ctx, cancel := bounded(ctx)
 	defer cancel()
-	err := m.b.read(bound, stmt{sql: m.b.sql.of(nextWake), row: func(row scanner) error {
-		return row.Scan(&now, &due, &next)
-	}})
-	if err == nil && due {
-		err = m.b.wakeAll(m.b.ctx)
+	a := advancing{b: b}
+	if err := b.write(ctx, func() []stmt { return []stmt{a.advance(always, advanceBatch)} }); err != nil {
+		return false, err
 	}
-	if err != nil {
-		return 0, err
-	}
-	m.mu.Lock()
-	m.since = timeOf(now)
-	m.mu.Unlock()
-	switch {
-	case next != nil:
-		return time.Duration(*next) * time.Microsecond, nil
-	case due: // there may be something by now
-		return 0, nil
-	}
-	return math.MaxInt64, nil
-}
-
-const (
-	sweepResults = `WITH gone AS (
-			DELETE FROM {s}.results WHERE ctid = ANY (ARRAY (
-				SELECT ctid FROM {s}.results WHERE expires <= {now} - $1 * interval '1 microsecond' ORDER BY expires LIMIT $2
-				FOR UPDATE SKIP LOCKED))
-			RETURNING queue, status),
-		counted AS (INSERT INTO {s}.counts SELECT queue, status, -count(*) FROM gone GROUP BY queue, status)
-		SELECT count(*)::integer FROM gone`
-
-	sweepKeys = `DELETE FROM {s}.unique_keys WHERE ctid = ANY (ARRAY (
-		SELECT ctid FROM {s}.unique_keys WHERE until <= {now} LIMIT $1 FOR UPDATE SKIP LOCKED))`
-
-	sweepRevoked = `DELETE FROM {s}.revoked WHERE ctid = ANY (ARRAY (
-		SELECT ctid FROM {s}.revoked WHERE until <= {now} LIMIT $1 FOR UPDATE SKIP LOCKED))`
-
-	gatherCounts = `WITH gone AS (
-			DELETE FROM {s}.counts WHERE ctid = ANY (ARRAY (SELECT ctid FROM {s}.counts
-				WHERE (SELECT count(*) >= $1 FROM (SELECT FROM {s}.counts LIMIT $1) c) LIMIT 20000 FOR UPDATE SKIP LOCKED))
-			RETURNING queue, state, n)
-		INSERT INTO {s}.counts SELECT queue, state, sum(n) FROM gone GROUP BY queue, state HAVING sum(n) <> 0`
-)
-
-// sweep removes what is over, some at a time, and as long as there is much.
-func (b *Backend) sweep(ctx context.Context) error {
-	for {
-		n := 0
-		bound, cancel := bounded(ctx)
-		err := b.write(bound, func() []stmt {
-			return []stmt{
-				{
-					sql: b.sql.of(sweepResults), args: []any{grace.Microseconds(), sweepBatch},
-					row: func(row scanner) error { return row.Scan(&n) },
-				},
-				{sql: b.sql.of(sweepKeys), args: []any{sweepBatch}},
-				{sql: b.sql.of(sweepRevoked), args: []any{sweepBatch}},
-				{sql: b.sql.of(gatherCounts), args: []any{manyCounts}},
-			}
-		})
-		cancel()
-		if err != nil {
-			return err
-		}
-		if b.config.retention > 0 {
-			if err := b.sweepEvents(ctx); err != nil {
-				return err
-			}
-		}
-		if n < sweepBatch {
-			return nil
-		}
-	}
+	a.announce()
+	expired, err := b.expire(ctx, uuid.Nil)
+	return a.n == advanceBatch || expired == advanceBatch, err
 }

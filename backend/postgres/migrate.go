@@ -18,6 +18,12 @@ var migrations embed.FS
 // oldest is the first version of PostgreSQL that will do, as its server_version_num.
 const oldest = 130000
 
+// plainly lets the scripts mean what they say, whatever the database is set to: a backslash is one, waits have no bound, and
+// a table is an ordinary one.
+const plainly = `SELECT set_config('standard_conforming_strings', 'on', true), set_config('statement_timeout', '0', true),
+	set_config('lock_timeout', '0', true), set_config('default_table_access_method', 'heap', true),
+	set_config('check_function_bodies', 'on', true), set_config('idle_in_transaction_session_timeout', '0', true)`
+
 // Migrate brings the schema that [WithSchema] names up to this version of the package, or creates it. [Open] and [New]
 // do so, too, unless [WithoutMigration] is given. Several processes may do it at once: an advisory lock lets one do the
 // work. What a newer version has migrated is an [ErrSchema]. While a newer version is rolled out, what is open goes on,
@@ -57,7 +63,10 @@ func prepare(ctx context.Context, pool *pgxpool.Pool, c *config) error {
 		return &known{fmt.Errorf("%w %q has version %d, want %d: call Migrate with a user who may create tables",
 			ErrSchema, c.schema, found, len(steps))}
 	}
-	return pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+	return pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite}, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, plainly); err != nil {
+			return err
+		}
 		hash := fnv.New64a()
 		hash.Write([]byte("omniq " + c.schema))
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", int64(hash.Sum64())); err != nil {

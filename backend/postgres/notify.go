@@ -97,7 +97,7 @@ func (n *notifier) send(ctx context.Context) {
 		return
 	}
 	const q = "SELECT pg_notify($1, note) FROM unnest($2::text[]) AS note"
-	if _, err := n.b.pool.Exec(ctx, q, n.b.config.channel(), notes); err != nil && n.b.ctx.Err() == nil {
+	if _, err := n.b.own.Exec(ctx, q, n.b.config.channel(), notes); err != nil && n.b.ctx.Err() == nil {
 		n.b.config.logger.Warn("postgres: other processes could not be notified, and find by polling", "error", err)
 	}
 }
@@ -129,7 +129,7 @@ func (b *Backend) listen() {
 
 // hear listens until the connection is lost.
 func (b *Backend) hear() error {
-	taken, err := b.pool.Acquire(b.ctx)
+	taken, err := b.own.Acquire(b.ctx)
 	if err != nil {
 		return err
 	}

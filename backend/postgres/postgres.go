@@ -46,7 +46,6 @@
 package postgres
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -76,6 +75,8 @@ var ErrSchema = errors.New("postgres: schema")
 type Backend struct {
 	config  config
 	pool    *pgxpool.Pool
+	own     *pgxpool.Pool // connections that nobody else can take, see vital
+	looking chan struct{} // has one element while a call looks whether it is still locked out
 	sql     *templates
 	closing chan struct{} // closed when Close begins
 	closed  func() error
@@ -98,6 +99,7 @@ type config struct {
 	poll      time.Duration // 0 for what is usual
 	silent    bool          // neither LISTEN nor NOTIFY
 	frozen    bool          // the schema is not migrated
+	skew      time.Duration // by which the database's clock is to seem ahead
 	logger    *slog.Logger
 }
 
@@ -165,21 +167,21 @@ func newConfig(opts []Option) (config, error) {
 
 // Open connects to the database of the URL, or of the keywords and values that pgx understands, and migrates the schema.
 // The pool is the backend's own; its size is in the URL: pool_max_conns. A call takes a connection only while the database
-// works for it, not while it waits. Opening blocks until the database has answered or ctx has ended. It fails with
-// [omniq.ErrInvalid] if the URL or an option cannot be, and with [ErrSchema].
+// works for it, not while it waits. What leases, extends and settles has up to [OwnConnections] more that no other call can
+// take. All are made when they are needed, and go when they have not been used for a minute, unless the URL says otherwise
+// by pool_max_conn_idle_time: a process that has nothing to do keeps one beside the one that listens.
+//
+// Opening blocks until the database has answered or ctx has ended. It fails with [omniq.ErrInvalid] if the URL or an
+// option is not valid, and with [ErrSchema].
 func Open(ctx context.Context, url string, opts ...Option) (*Backend, error) {
 	c, err := newConfig(opts)
 	if err != nil {
 		return nil, err
 	}
-	pc, err := pgxpool.ParseConfig(url)
+	pc, err := parse(url)
 	if err != nil {
-		return nil, fmt.Errorf("%w: postgres: %w", omniq.ErrInvalid, err) // pgx leaves the password out of it
+		return nil, err
 	}
-	if pc.ConnConfig.RuntimeParams["application_name"] == "" {
-		pc.ConnConfig.RuntimeParams["application_name"] = "omniq"
-	}
-	pc.PingTimeout = cmp.Or(pc.PingTimeout, patience/2) // of a connection that was idle
 	if c.silent {
 		pc.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	}
@@ -195,9 +197,9 @@ func Open(ctx context.Context, url string, opts ...Option) (*Backend, error) {
 	return b, nil
 }
 
-// New is Open with a pool of the caller's, which Close leaves open. The backend takes one connection out of it for good,
-// to listen by, and others for a moment at each call. Behind PgBouncer its DefaultQueryExecMode is to be
-// [pgx.QueryExecModeCacheDescribe] or one that needs as little.
+// New is Open with a pool of the caller's, which Close leaves open. The backend takes connections out of it for a moment
+// at each call; those that it keeps for itself, see [Open], it makes as the pool makes its own. Behind PgBouncer its
+// DefaultQueryExecMode is to be [pgx.QueryExecModeCacheDescribe] or one that needs as little.
 func New(ctx context.Context, pool *pgxpool.Pool, opts ...Option) (*Backend, error) {
 	c, err := newConfig(opts)
 	if err != nil {
@@ -207,13 +209,21 @@ func New(ctx context.Context, pool *pgxpool.Pool, opts ...Option) (*Backend, err
 }
 
 func open(ctx context.Context, pool *pgxpool.Pool, c config, release func()) (*Backend, error) {
-	if err := prepare(ctx, pool, &c); err != nil {
+	own, err := newOwn(ctx, pool)
+	if err != nil {
 		return nil, wrap(ctx, err)
 	}
-	b := &Backend{config: c, pool: pool, sql: newTemplates(&c), closing: make(chan struct{}), hub: newHub()}
-	b.closed = sync.OnceValue(func() error { b.close(); release(); return nil })
-	b.ctx, b.stop = context.WithCancel(context.Background())
-	b.lookUps = batch.New(b.lookUpAll)
+	if err := prepare(ctx, own, &c); err != nil {
+		own.Close()
+		return nil, wrap(ctx, err)
+	}
+	b := &Backend{
+		config: c, pool: pool, own: own, looking: make(chan struct{}, 1), sql: newTemplates(&c),
+		closing: make(chan struct{}), hub: newHub(),
+	}
+	b.closed = sync.OnceValue(func() error { b.close(); own.Close(); release(); return nil })
+	b.ctx, b.stop = context.WithCancel(vital(context.Background()))
+	b.lookUps = batch.New(b.lookUpAll, nil)
 	b.maintainer = newMaintainer(b)
 	b.running.Go(b.maintainer.run)
 	if !c.silent {
@@ -277,15 +287,16 @@ func (b *Backend) wrap(ctx context.Context, err error) error {
 }
 
 func wrap(ctx context.Context, err error) error {
+	var ours *known
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &ours):
+		return ours.error
+	case ctx.Err() != nil && errors.Is(err, omniq.ErrUncertain):
+		return fmt.Errorf("%w: %w", omniq.ErrUncertain, contextError(ctx))
 	case ctx.Err() != nil:
 		return contextError(ctx)
-	}
-	var ours *known
-	if errors.As(err, &ours) {
-		return ours.error
 	}
 	var theirs *pgconn.PgError
 	if errors.As(err, &theirs) && theirs.Code == "22021" { // a NUL, or what is not UTF-8, say in a worker's ID
@@ -306,7 +317,7 @@ var errSilent = fmt.Errorf("postgres: the database has not answered for %v", pat
 
 // bounded is for a call of the backend's own, which nobody else would end.
 func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(ctx, patience, errSilent)
+	return context.WithTimeoutCause(vital(ctx), patience, errSilent)
 }
 
 func contextError(ctx context.Context) error {

@@ -22,17 +22,18 @@ type lookUp struct {
 	overdue bool             // something was to happen to the task by itself
 }
 
-const lookUpTasks = `SELECT id, state, since, attempt, coalesce(wake <= {now}, false), NULL FROM {s}.tasks WHERE id = ANY ($1)
+const lookUpTasks = `SELECT id, state, since, attempt, {overdue}, NULL FROM {s}.tasks WHERE id = ANY ($1)
 	UNION ALL
 	SELECT id, status, since, 0, coalesce(expires <= {now}, false), result FROM {s}.results WHERE id = ANY ($1)`
 
 // lookUpAll is the function of the group: those who look at the same time do so together.
 func (b *Backend) lookUpAll(ctx context.Context, list []*lookUp) ([]error, error) {
 	type row struct {
-		state, attempt int
-		since          time.Time
-		ends           bool
-		envelope       *string
+		state    int16
+		attempt  int
+		since    time.Time
+		ends     bool
+		envelope *string
 	}
 	ids := make([]uuid.UUID, len(list))
 	for i, l := range list {
@@ -61,7 +62,7 @@ func (b *Backend) lookUpAll(ctx context.Context, list []*lookUp) ([]error, error
 		case task != nil: // which is not what it was in an earlier life
 			l.overdue = task.ends
 			l.result = &omniq.RawResult{
-				TaskID: l.id, Status: statusOf[task.state], Timestamp: task.since.UTC(), Attempts: task.attempt,
+				TaskID: l.id, Status: statusOf(task.state), Timestamp: task.since.UTC(), Attempts: task.attempt,
 			}
 		case result != nil && (!result.ends || l.waited):
 			l.result = new(omniq.RawResult)
@@ -118,12 +119,13 @@ func (b *Backend) Result(ctx context.Context, id uuid.UUID) (*omniq.RawResult, e
 
 // Results that go, some or all of those with the IDs.
 const (
-	dropFirst = "WITH gone AS (DELETE FROM {s}.results r WHERE id = ANY ($1) "
-	dropThen  = ` RETURNING queue, status)
+	dropFirst = `WITH gone AS (DELETE FROM {s}.results WHERE ctid = ANY (ARRAY (
+		SELECT ctid FROM {s}.results r WHERE id = ANY ($1) `
+	dropThen = ` ORDER BY id FOR UPDATE)) RETURNING queue, status)
 		INSERT INTO {s}.counts SELECT queue, status, -count(*) FROM gone GROUP BY queue, status`
 
 	dropResults     = dropFirst + dropThen
-	dropOverResults = dropFirst + "AND expires <= {now}" + dropThen // of an earlier life
+	dropOverResults = dropFirst + "AND coalesce(expires <= {now}, false)" + dropThen // of an earlier life
 )
 
 const insertResults = `WITH
@@ -211,8 +213,8 @@ func idInto(set map[uuid.UUID]bool) func(scanner) error {
 const forgetResults = `WITH gone AS (
 		UPDATE {s}.results SET expires = {now}, task = NULL
 		WHERE id = ANY (ARRAY (SELECT id FROM {s}.results WHERE id = ANY ($1)
-			AND (expires IS NULL OR expires > clock_timestamp()) ORDER BY id FOR UPDATE))
-		AND (expires IS NULL OR expires > clock_timestamp()) RETURNING id)
+			AND (expires IS NULL OR expires > {clock}) ORDER BY id FOR UPDATE))
+		AND (expires IS NULL OR expires > {clock}) RETURNING id)
 	SELECT id, NULL FROM gone UNION ALL SELECT id, state FROM {s}.tasks WHERE id = ANY ($1)`
 
 // Forget implements [omniq.ResultStore].
@@ -229,7 +231,7 @@ func (b *Backend) Forget(ctx context.Context, ids []uuid.UUID) ([]error, error) 
 				if state == nil {
 					gone[id] = true
 				} else {
-					living[id] = statusOf[*state]
+					living[id] = statusOf(*state)
 				}
 				return err
 			}})

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/codec"
 	"github.com/omniq-go/omniq/internal/engine"
 )
 
@@ -22,21 +23,23 @@ type ending struct {
 	envelope string // of the result
 }
 
-// A token counts for leases only: who has locked the rows already knows them.
+// A token counts for leases only: who has locked the rows already knows them. Tasks are locked in the order of their IDs,
+// which is that of the input, then the keys that they release in that of name and key.
 const finishTasks = `WITH
 	gone AS (
 		DELETE FROM {s}.tasks t
 		USING unnest($1::uuid[], $2::bigint[], $3::smallint[], $4::bigint[], $5::text[], $6::integer[], $7::text[])
 			AS i (id, token, status, keep, result, attempts, error)
-		WHERE t.id = i.id AND ($8 OR t.token = i.token AND t.wake > {now})
-		RETURNING t.id, t.name, t.queue, t.state, t.due, t.worker, t.unique_key,
+		WHERE t.id = ANY (ARRAY[i.id]) AND ($8 OR t.token = i.token AND coalesce(t.wake > {now}, false))
+		RETURNING t.id, t.name, t.queue, t.state, t.due, t.worker, t.unique_key, t.lost,
 			CASE WHEN i.status > 3 THEN t.task END AS task, i.token, i.status, i.keep, i.result, i.attempts, i.error),
 	kept AS (
-		INSERT INTO {s}.results (id, since, expires, due, status, name, queue, worker, result, task)
-		SELECT id, {now}, {now} + keep * interval '1 microsecond', due, status, name, queue, worker, result, task FROM gone),
+		INSERT INTO {s}.results (id, since, expires, due, status, name, queue, worker, lost, result, task)
+		SELECT id, {now}, {now} + keep * interval '1 microsecond', due, status, name, queue, worker, lost, result, task FROM gone),
 	released AS (
-		DELETE FROM {s}.unique_keys u USING gone g
-		WHERE g.unique_key IS NOT NULL AND u.name = g.name AND u.key = g.unique_key AND u.id = g.id AND u.until IS NULL),
+		DELETE FROM {s}.unique_keys u
+		USING (SELECT id, name, unique_key FROM gone WHERE unique_key IS NOT NULL ORDER BY name, unique_key OFFSET 0) g
+		WHERE u.name = ANY (ARRAY[g.name]) AND u.key = ANY (ARRAY[g.unique_key]) AND u.id = g.id AND u.until IS NULL),
 	counted AS (
 		INSERT INTO {s}.counts SELECT queue, c.state, c.n
 		FROM (SELECT queue, state, status, count(*) AS n FROM gone GROUP BY queue, state, status) g
@@ -103,6 +106,15 @@ func encodeError(e *omniq.TaskError) (pgtype.Text, error) {
 	return textOf(string(buf)), err
 }
 
+// decodeError reads what encodeError has written. What is none, in a row that was written by hand, is an error that says so.
+func decodeError(text string) *omniq.TaskError {
+	e := new(omniq.TaskError)
+	if err := json.Unmarshal([]byte(text), e); err != nil {
+		return &omniq.TaskError{Type: "omniq.Decode", Message: "the error cannot be read: " + err.Error()}
+	}
+	return e
+}
+
 func encodeResult(r *omniq.RawResult) (string, error) {
 	buf, err := r.AppendJSON(make([]byte, 0, 256+len(r.ResultData)))
 	if err != nil {
@@ -111,157 +123,241 @@ func encodeResult(r *omniq.RawResult) (string, error) {
 	return string(buf), nil
 }
 
-// A task that is given back is due as it was, now, or when it is said.
+// A task that is given back is due as it was, or after its delay.
 const giveBack = `WITH
 	given AS (
-		UPDATE {s}.tasks t SET token = NULL, since = {now}, attempt = t.attempt - CASE WHEN i.retry THEN 0 ELSE 1 END,
+		UPDATE {s}.tasks t SET token = NULL, started = false, since = {now},
+			attempt = t.attempt + CASE WHEN i.retry THEN (NOT t.started)::integer ELSE -t.started::integer END,
 			error = CASE WHEN i.retry THEN i.error ELSE t.error END,
+			shunned = CASE WHEN i.shun THEN coalesce(t.shunned, {now}) END,
 			(due, state, wake) = (
-				SELECT d.due, CASE WHEN d.due <= {now} AND (t.deadline IS NULL OR t.deadline > {now}) THEN 1 ELSE 0 END,
-					CASE WHEN d.due <= {now} THEN t.deadline ELSE least(d.due, t.deadline) END
-				FROM (SELECT coalesce(i.at, CASE WHEN i.retry THEN {now} ELSE t.due END) AS due) d)
-		FROM unnest($1::uuid[], $2::bigint[], $3::boolean[], $4::timestamptz[], $5::text[]) AS i (id, token, retry, at, error)
-		WHERE t.id = i.id AND t.token = i.token AND t.wake > {now}
-		RETURNING t.id, i.token, t.queue, t.rank, t.due, t.state, t.wake, t.attempt, t.worker, i.retry, i.error),
+				SELECT d.due, CASE WHEN d.due <= {now} AND NOT coalesce(t.deadline <= {now}, false) THEN 1 ELSE 0 END,
+					CASE WHEN d.due > {now} THEN d.due END
+				FROM (SELECT coalesce({now} + i.delay * interval '1 microsecond', t.due) AS due) d)
+		FROM unnest($1::uuid[], $2::bigint[], $3::boolean[], $4::boolean[], $5::bigint[], $6::text[])
+			AS i (id, token, retry, shun, delay, error)
+		WHERE ` + holding + `
+		RETURNING t.id, i.token, t.queue, t.rank, t.due, t.state, t.wake, t.deadline, t.attempt, t.worker, i.retry, i.error),
 	counted AS (
 		INSERT INTO {s}.counts SELECT queue, 2, -count(*) FROM given GROUP BY queue
 		UNION ALL SELECT queue, state, count(*) FROM given GROUP BY queue, state)
 	{events:, noted AS (
 		INSERT INTO {s}.events (until, at, task_id, type, attempt, queue, worker, error)
 		SELECT {until}, {now}, id, 5, attempt, queue, worker, error FROM given WHERE retry):events}
-	SELECT id, token, queue, rank, due, state, wake FROM given`
+	SELECT id, token, queue, rank, due, state, {soon} FROM given`
 
 // back is a lease that is given back.
 type back struct {
 	hold
 	retry   bool
-	at      time.Time
+	shun    bool
+	delay   pgtype.Int8 // microseconds; NULL: it is due as it was
 	failure pgtype.Text
 }
 
 // settling is one call of Settle.
 type settling struct {
-	b       *Backend
-	endings []ending
-	backs   []back
-
+	b        *Backend
+	endings  []ending
+	backs    []back
 	replaces bool // results that are there already, see replaceResults
 
-	done  map[hold]bool
-	ready map[string]bool // queues that have got tasks back that are ready
-	next  time.Time       // when something happens to a task by itself that was given back
+	done    map[hold]bool
+	locked  map[hold]bool
+	refused map[hold]error  // what cannot be stored
+	ready   map[string]bool // queues that have got tasks back that are ready
+	next    coming
 }
 
-// Settle implements [omniq.TaskQueue].
+// Settle implements [omniq.TaskQueue]. It waits for those who have locked a task's row or its unique key for a second at the
+// most: that task is not settled then, and has an error of its own.
 func (b *Backend) Settle(ctx context.Context, settlements []omniq.Settlement) ([]error, error) {
-	s := settling{b: b}
 	for i := range settlements {
-		if err := s.add(&settlements[i]); err != nil {
+		if err := engine.CheckSettlement(&settlements[i]); err != nil {
 			return nil, err
 		}
 	}
-	err := b.write(ctx, s.statements)
-	if crossed(err) {
-		s.replaces = true
-		err = b.write(ctx, s.statements)
+	s := settling{b: b, done: make(map[hold]bool), locked: make(map[hold]bool), refused: make(map[hold]error)}
+	for i := range settlements {
+		s.add(&settlements[i])
+	}
+	err := s.write(ctx)
+	if refusal(err) {
+		if err = s.refuse(ctx); err == nil {
+			err = s.write(ctx)
+		}
 	}
 	if err != nil {
 		return nil, err
 	}
 	s.announce()
-	var errs []error
+	return s.report(settlements), nil
+}
+
+// report returns the errors of the settlements.
+func (s *settling) report(settlements []omniq.Settlement) (errs []error) {
 	for i := range settlements {
 		h, ok := holdOf(settlements[i].LeaseID)
-		if !ok || !s.done[h] {
+		switch done, first := s.done[h]; {
+		case !ok || !first: // a second settlement of it is late
+			errs = engine.Report(errs, len(settlements), i, omniq.ErrLeaseLost)
+		case s.refused[h] != nil:
+			err := fmt.Errorf("%w: postgres: the outcome of task %v: %w", omniq.ErrInvalid, h.id, s.refused[h])
+			errs = engine.Report(errs, len(settlements), i, err)
+		case s.locked[h]:
+			errs = engine.Report(errs, len(settlements), i, lockedError(h))
+		case !done:
 			errs = engine.Report(errs, len(settlements), i, omniq.ErrLeaseLost)
 		}
-		delete(s.done, h) // a second settlement of it is late
+		delete(s.done, h)
 	}
-	return errs, nil
+	return errs
 }
 
-// add checks and encodes a settlement. Only the first one of a lease counts.
-func (s *settling) add(from *omniq.Settlement) error {
+// textOfSettlement is what is stored of it beside numbers: the envelope of a result, or a failure.
+func textOfSettlement(s *omniq.Settlement) (string, error) {
+	if s.Action == omniq.ActionFinish {
+		return encodeResult(s.Result)
+	}
+	if s.Action != omniq.ActionRetry {
+		return "", nil
+	}
+	failure, err := encodeError(s.Error)
+	if n := len(failure.String); n > codec.MaxSize {
+		return "", fmt.Errorf("the error has %d bytes, want at most %d", n, codec.MaxSize)
+	}
+	return failure.String, err
+}
+
+// add adds a settlement. Only the first one of a lease counts.
+func (s *settling) add(from *omniq.Settlement) {
 	h, ok := holdOf(from.LeaseID)
-	switch from.Action {
-	case omniq.ActionFinish:
-		if from.Result == nil || from.Result.TaskID != from.TaskID || !from.Result.Status.Final() {
-			return invalid("task %v finishes with result %+v, want its own with a final status", from.TaskID, from.Result)
-		}
-		envelope, err := encodeResult(from.Result)
-		if err != nil {
-			return err
-		}
-		if ok && s.first(h) {
-			s.endings = append(s.endings, ending{h, from.Result, envelope})
-		}
-		return nil
-	case omniq.ActionRetry, omniq.ActionRelease:
-		t := back{hold: h, retry: from.Action == omniq.ActionRetry}
-		if !from.At.IsZero() {
-			t.at = micros(from.At)
-		}
-		if t.retry {
-			var err error
-			if t.failure, err = encodeError(from.Error); err != nil {
-				return fmt.Errorf("%w: postgres: the error of task %v: %w", omniq.ErrInvalid, from.TaskID, err)
-			}
-		}
-		if ok && s.first(h) {
-			s.backs = append(s.backs, t)
-		}
-		return nil
+	if _, seen := s.done[h]; !ok || seen {
+		return
 	}
-	return invalid("settlement of task %v with action %d, want one that exists", from.TaskID, from.Action)
-}
-
-func (s *settling) first(h hold) bool {
-	if s.done == nil {
-		s.done = make(map[hold]bool)
-	}
-	_, seen := s.done[h]
 	s.done[h] = false
-	return !seen
+	text, err := textOfSettlement(from)
+	if err != nil {
+		s.refused[h] = err
+		return
+	}
+	if from.Action == omniq.ActionFinish {
+		s.endings = append(s.endings, ending{h, from.Result, text})
+		return
+	}
+	t := back{hold: h, retry: from.Action == omniq.ActionRetry, shun: from.Action == omniq.ActionDefer, failure: textOf(text)}
+	if from.Delay > 0 || from.Action != omniq.ActionRelease {
+		t.delay = pgtype.Int8{Int64: microseconds(from.Delay), Valid: true}
+	}
+	s.backs = append(s.backs, t)
 }
 
-func (s *settling) statements() (stmts []stmt) {
+// refuse leaves out what the database cannot store.
+func (s *settling) refuse(ctx context.Context) error {
+	held, texts := make([]hold, 0, len(s.done)), make([]string, 0, len(s.done))
+	for i := range s.endings {
+		held, texts = append(held, s.endings[i].hold), append(texts, s.endings[i].envelope)
+	}
+	for i := range s.backs {
+		held, texts = append(held, s.backs[i].hold), append(texts, s.backs[i].failure.String)
+	}
+	refused, err := s.b.refused(ctx, texts)
+	for i, err := range refused {
+		s.refused[held[i]] = err
+	}
+	s.endings = slices.DeleteFunc(s.endings, func(e ending) bool { return s.refused[e.hold] != nil })
+	s.backs = slices.DeleteFunc(s.backs, func(t back) bool { return s.refused[t.hold] != nil })
+	return err
+}
+
+// write settles all in one transaction.
+func (s *settling) write(ctx context.Context) error {
+	held := make([]hold, 0, len(s.endings)+len(s.backs))
+	for i := range s.endings {
+		held = append(held, s.endings[i].hold)
+	}
+	for i := range s.backs {
+		held = append(held, s.backs[i].hold)
+	}
+	slices.SortFunc(held, hold.compare)
+	locked, err := s.b.writeHeld(ctx, held, s.statements)
+	if crossed(err) {
+		s.replaces = true
+		locked, err = s.b.writeHeld(ctx, held, s.statements)
+	}
+	for _, h := range locked {
+		s.locked[h] = true
+	}
+	return err
+}
+
+// maxSize is how many bytes of results a statement has at the most, or one of them.
+const maxSize = 64 << 20
+
+// lockHeld is for a call that does several statements: all lock in the order of the IDs.
+const lockHeld = "SELECT FROM {s}.tasks WHERE id = ANY ($1) ORDER BY id FOR UPDATE"
+
+// statements are those for some of the leases.
+func (s *settling) statements(held []hold) (stmts []stmt) {
+	wanted := make(map[hold]bool, len(held))
+	for _, h := range held {
+		wanted[h] = true
+	}
 	for h := range s.done {
 		s.done[h] = false
 	}
-	s.ready, s.next = make(map[string]bool), time.Time{}
-	if len(s.endings) > 0 {
-		finish, err := s.b.finish(s.endings, false, func(h hold) { s.done[h] = true })
-		if err != nil {
-			panic(err) // add has encoded the result with this error in it
+	s.ready, s.next = make(map[string]bool), coming{}
+	endings := slices.DeleteFunc(slices.Clone(s.endings), func(e ending) bool { return !wanted[e.hold] })
+	backs := slices.DeleteFunc(slices.Clone(s.backs), func(t back) bool { return !wanted[t.hold] })
+	slices.SortFunc(endings, func(x, y ending) int { return x.compare(y.hold) })
+	for len(endings) > 0 {
+		size, n := 0, 0
+		for n < len(endings) && (n == 0 || size+len(endings[n].envelope) <= maxSize) {
+			size += len(endings[n].envelope)
+			n++
 		}
-		if s.replaces {
-			stmts = append(stmts, stmt{sql: s.b.sql.of(replaceResults), args: finish.args[:1]})
-		}
-		stmts = append(stmts, finish)
+		stmts = append(stmts, s.finish(endings[:n])...)
+		endings = endings[n:]
 	}
-	if len(s.backs) > 0 {
-		stmts = append(stmts, s.giveBack())
+	if len(backs) > 0 {
+		stmts = append(stmts, s.giveBack(backs))
+	}
+	if len(stmts) > 1 {
+		ids, _ := holdsOf(held)
+		stmts = append([]stmt{{sql: s.b.sql.of(lockHeld), args: []any{ids}}}, stmts...)
 	}
 	return stmts
 }
 
-func (s *settling) giveBack() stmt {
-	slices.SortFunc(s.backs, func(x, y back) int { return x.compare(y.hold) })
-	n := len(s.backs)
-	ids, tokens, retries := make(list[pgtype.UUID], n), make(list[int64], n), make(list[bool], n)
-	ats, failures := make(list[pgtype.Timestamptz], n), make(list[pgtype.Text], n)
-	for i := range s.backs {
-		t := &s.backs[i]
-		ids[i], tokens[i], retries[i], ats[i], failures[i] = uuidOf(t.id), t.token, t.retry, timeOf(t.at), t.failure
+func (s *settling) finish(endings []ending) []stmt {
+	finish, err := s.b.finish(endings, false, func(h hold) { s.done[h] = true })
+	if err != nil {
+		panic(err) // the result has been encoded with this error in it
 	}
-	return stmt{sql: s.b.sql.of(giveBack), args: []any{ids, tokens, retries, ats, failures}, row: func(row scanner) error {
+	if s.replaces {
+		return []stmt{{sql: s.b.sql.of(replaceResults), args: finish.args[:1]}, finish}
+	}
+	return []stmt{finish}
+}
+
+func (s *settling) giveBack(backs []back) stmt {
+	slices.SortFunc(backs, func(x, y back) int { return x.compare(y.hold) })
+	n := len(backs)
+	ids, tokens, retries, shuns := make(list[pgtype.UUID], n), make(list[int64], n), make(list[bool], n), make(list[bool], n)
+	delays, failures := make(list[pgtype.Int8], n), make(list[pgtype.Text], n)
+	for i := range backs {
+		t := &backs[i]
+		ids[i], tokens[i], retries[i], shuns[i], delays[i], failures[i] = uuidOf(t.id), t.token, t.retry, t.shun, t.delay, t.failure
+	}
+	args := []any{ids, tokens, retries, shuns, delays, failures}
+	return stmt{sql: s.b.sql.of(giveBack), args: args, row: func(row scanner) error {
 		var h hold
 		var queue string
 		var rank int64
 		var due time.Time
 		var state int16
-		var wake *time.Time
-		if err := row.Scan((*[16]byte)(&h.id), &h.token, &queue, &rank, &due, &state, &wake); err != nil {
+		var soon *int64
+		if err := row.Scan((*[16]byte)(&h.id), &h.token, &queue, &rank, &due, &state, &soon); err != nil {
 			return err
 		}
 		s.done[h] = true
@@ -269,9 +365,7 @@ func (s *settling) giveBack() stmt {
 			s.b.floors.ready(queue, rank, due)
 			s.ready[queue] = true
 		}
-		if wake != nil && (s.next.IsZero() || wake.Before(s.next)) {
-			s.next = *wake
-		}
+		s.next.add(soon)
 		return nil
 	}}
 }
@@ -293,9 +387,7 @@ func (s *settling) announce() {
 		topics = append(topics, eventTopic)
 	}
 	s.b.tell(topics...)
-	if !s.next.IsZero() {
-		s.b.maintainer.poke(time.Until(s.next))
-	}
+	s.next.poke(s.b.maintainer)
 }
 
 // ended tells those who wait for the results of tasks.

@@ -3,15 +3,18 @@ package postgres
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/batch"
 )
 
 // stmt is one statement of a transaction.
@@ -33,6 +36,9 @@ type querier interface {
 //
 //	{s}        the schema
 //	{now}      the time of the statement: one for all its rows, and not before its transaction saw what it sees
+//	{clock}    the time at this moment
+//	{overdue}  whether something was to happen to a task by itself: it is due, its TTL is over, or its lease ran out
+//	{soon}     in how many microseconds something happens to a task that is not running by itself, NULL for never
 //	{events: … :events}  only where events are kept
 //	{until}    when an event goes that is kept now
 type templates struct {
@@ -42,11 +48,23 @@ type templates struct {
 }
 
 func newTemplates(c *config) *templates {
-	until := "statement_timestamp() + interval '" + strconv.FormatInt(microseconds(c.retention), 10) + " microseconds'"
-	return &templates{
-		replacer: strings.NewReplacer("{s}", c.schema, "{now}", "statement_timestamp()", "{until}", until),
-		events:   c.retention > 0,
+	now, clock := "statement_timestamp()", "clock_timestamp()"
+	if c.skew != 0 {
+		skew := span(c.skew)
+		now, clock = "("+now+" + "+skew+")", "("+clock+" + "+skew+")"
 	}
+	overdue := "(coalesce(wake <= " + now + ", false) OR state < 2 AND coalesce(deadline <= " + now + ", false))"
+	return &templates{
+		replacer: strings.NewReplacer("{s}", c.schema, "{now}", now, "{clock}", clock, "{overdue}", overdue,
+			"{soon}", "(extract(epoch FROM least(wake, deadline) - "+now+") * 1000000)::bigint",
+			"{until}", now+" + "+span(c.retention)),
+		events: c.retention > 0,
+	}
+}
+
+// span is a duration in SQL.
+func span(d time.Duration) string {
+	return "interval '" + strconv.FormatInt(microseconds(d), 10) + " microseconds'"
 }
 
 // of returns the SQL of a template, which is a constant.
@@ -72,44 +90,52 @@ func (t *templates) of(template string) string {
 }
 
 const (
-	begin = "BEGIN ISOLATION LEVEL READ COMMITTED"
+	begin    = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+	commit   = "COMMIT"
+	rollback = "ROLLBACK"
+
+	beginReading = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
 	// The tables are small one moment and large the next, which no statistics can follow: a plan that was good for the one
 	// would be bad for the other. By an index it is good enough for both. Where there is none, the plan counts as so
 	// expensive that it would be compiled, which takes longer than anything here.
 	planning = `SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
-		set_config('enable_mergejoin', 'off', true), set_config('enable_bitmapscan', 'off', true), set_config('jit', 'off', true)`
-	commit = "COMMIT"
+		set_config('enable_mergejoin', 'off', true), set_config('enable_bitmapscan', 'off', true), set_config('jit', 'off', true),
+		set_config('plan_cache_mode', 'force_generic_plan', true),
+		set_config('lock_timeout', coalesce($1::text, current_setting('lock_timeout')), true)`
 )
 
-// write does statements in one transaction and one round trip. They are made again if the database chose this
-// transaction to end a deadlock.
-func (b *Backend) write(ctx context.Context, stmts func() []stmt) error {
-	if err := b.alive(ctx); err != nil {
-		return err
+// head begins a transaction whose statements wait for locks up to a time; zero is for one that locks nothing.
+func head(begin string, wait time.Duration) []stmt {
+	var limit *string
+	if wait > 0 {
+		limit = new(strconv.FormatInt(wait.Milliseconds(), 10))
 	}
-	return b.wrap(ctx, again(ctx, func() error {
-		c, err := b.pool.Acquire(ctx)
-		if err != nil {
-			return err
-		}
-		defer c.Release() // with the transaction open, where it failed: then the pool closes the connection
-		all := append([]stmt{{sql: begin}, {sql: planning}}, stmts()...)
-		return pipeline(ctx, c.Conn(), append(all, stmt{sql: commit}))
+	return []stmt{{sql: begin}, {sql: planning, args: []any{limit}}}
+}
+
+// write does statements in one transaction and one round trip. They are made again if the database says so, see again.
+func (b *Backend) write(ctx context.Context, stmts func() []stmt) error {
+	return b.wrap(ctx, b.again(ctx, func(wait time.Duration) error {
+		return b.with(ctx, func(c *pgx.Conn) error {
+			all := append(head(begin, wait), stmts()...)
+			return uncertain(c, pipeline(ctx, c, append(all, stmt{sql: commit})))
+		})
 	}))
 }
 
 // transact calls do in a transaction, for what cannot be done in one round trip.
 func (b *Backend) transact(ctx context.Context, do func(querier) error) error {
-	if err := b.alive(ctx); err != nil {
-		return err
-	}
-	return b.wrap(ctx, again(ctx, func() error {
-		return pgx.BeginTxFunc(ctx, b.pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
-			q := transaction{tx}
-			if err := q.run(ctx, stmt{sql: planning}); err != nil {
+	return b.wrap(ctx, b.again(ctx, func(wait time.Duration) error {
+		return b.with(ctx, func(c *pgx.Conn) error {
+			q := transaction{c}
+			if err := q.run(ctx, head(begin, wait)...); err != nil {
 				return err
 			}
-			return do(q)
+			if err := do(q); err != nil {
+				return err
+			}
+			return uncertain(c, q.run(ctx, stmt{sql: commit}))
 		})
 	}))
 }
@@ -120,39 +146,133 @@ func (b *Backend) read(ctx context.Context, stmts ...stmt) error {
 		return err
 	}
 	if len(stmts) > 1 {
-		head := []stmt{{sql: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"}, {sql: planning}}
-		stmts = append(append(head, stmts...), stmt{sql: commit})
+		stmts = append(head(beginReading, 0), stmts...)
+		stmts = append(stmts, stmt{sql: commit})
 	}
-	c, err := b.pool.Acquire(ctx)
-	if err != nil {
-		return b.wrap(ctx, err)
-	}
-	defer c.Release()
-	return b.wrap(ctx, pipeline(ctx, c.Conn(), stmts))
+	return b.wrap(ctx, b.with(ctx, func(c *pgx.Conn) error { return pipeline(ctx, c, stmts) }))
 }
 
-// again calls do, and does so again at once if the database says that it would do then.
-func again(ctx context.Context, do func() error) error {
-	const tries = 5
+// with lends a connection: of those that nobody else can take to a call that is vital, see there, else one of the pool.
+func (b *Backend) with(ctx context.Context, do func(*pgx.Conn) error) error {
+	pool := b.pool
+	if isVital(ctx) {
+		pool = b.own
+	}
+	c, err := pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if c.Conn().PgConn().TxStatus() != 'I' && !c.Conn().IsClosed() { // or the pool would close it
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+			_, _ = c.Exec(ctx, rollback)
+			cancel()
+		}
+		c.Release()
+	}()
+	return do(c.Conn())
+}
+
+// uncertain is for the error of a commit: when its answer is lost with the connection, nobody knows what became of it.
+func uncertain(c *pgx.Conn, err error) error {
+	if err == nil || !c.IsClosed() || pgconn.SafeToRetry(err) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", omniq.ErrUncertain, err)
+}
+
+// Why a statement failed, as SQL says it.
+const (
+	deadlockDetected     = "40P01"
+	serializationFailure = "40001"
+	divisionByZero       = "22012" // how statements of this package undo a transaction that has to begin again
+	lockNotAvailable     = "55P03"
+)
+
+// tries is how often a transaction is begun that the database undoes.
+const tries = 5
+
+func code(err error) string {
+	var e interface{ SQLState() string } // of whatever driver
+	if errors.As(err, &e) {
+		return e.SQLState()
+	}
+	return ""
+}
+
+// again calls do, and does so again at once if the database says that it would succeed then. Where it is locked out by
+// another transaction for the time that it is given, it looks again now and then until ctx ends; so it keeps neither
+// locks nor a connection from others meanwhile. A call that is shared fails with [batch.ErrBlocked] instead.
+func (b *Backend) again(ctx context.Context, do func(wait time.Duration) error) error {
 	for n := 1; ; n++ {
-		err := do()
-		var e *pgconn.PgError
-		if n == tries || ctx.Err() != nil || !errors.As(err, &e) || e.Code != "40P01" && e.Code != "40001" {
+		if err := b.alive(ctx); err != nil {
+			return &known{err}
+		}
+		err := do(lockWait)
+		switch c := code(err); {
+		case err == nil || ctx.Err() != nil:
+			return err
+		case c == lockNotAvailable && batch.Shared(ctx):
+			return &known{fmt.Errorf("postgres: %w: %w", batch.ErrBlocked, err)}
+		case c == lockNotAvailable:
+			if err = b.persist(ctx, err, do); err == nil {
+				return nil
+			}
+		}
+		if c := code(err); n == tries || c != deadlockDetected && c != serializationFailure && c != divisionByZero {
 			return err
 		}
 	}
 }
 
-// transaction is one that goes on for several round trips.
-type transaction struct{ tx pgx.Tx }
+const (
+	lockWait   = 50 * time.Millisecond // for which a statement waits for what another transaction has locked
+	lookWait   = 5 * time.Millisecond  // the same where it is known that this one stays for a while, at first
+	longestGap = 100 * time.Millisecond
+)
 
-func (t transaction) run(ctx context.Context, stmts ...stmt) error { return pipeline(ctx, t.tx, stmts) }
+// persist calls do until it is no longer locked out. Of the calls of this backend that wait, one at a time looks.
+func (b *Backend) persist(ctx context.Context, err error, do func(wait time.Duration) error) error {
+	wait := lookWait
+	for gap := 2 * lookWait; code(err) == lockNotAvailable; gap = min(2*gap, longestGap) {
+		select {
+		case <-time.After(gap):
+		case <-ctx.Done():
+		case <-b.closing:
+		}
+		select {
+		case b.looking <- struct{}{}:
+			err = do(wait)
+			<-b.looking
+		case <-ctx.Done():
+			return &known{fmt.Errorf("%w, locked out by another transaction: %w", contextError(ctx), err)}
+		case <-b.closing:
+			return &known{omniq.ErrClosed}
+		}
+		wait = min(2*wait, lockWait)
+	}
+	return err
+}
+
+type vitalKey struct{}
+
+// vital marks a call that must not wait for connections that others hold: it keeps tasks from being lost or started twice.
+func vital(ctx context.Context) context.Context { return context.WithValue(ctx, vitalKey{}, true) }
+
+func isVital(ctx context.Context) bool { return ctx.Value(vitalKey{}) != nil }
+
+// transaction is one that goes on for several round trips.
+type transaction struct{ on batcher }
+
+func (t transaction) run(ctx context.Context, stmts ...stmt) error { return pipeline(ctx, t.on, stmts) }
+
+// batcher is a connection or a transaction of pgx.
+type batcher interface {
+	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
+}
 
 // pipeline does statements in one round trip.
-func pipeline(ctx context.Context, to interface {
-	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
-}, stmts []stmt,
-) error {
+func pipeline(ctx context.Context, to batcher, stmts []stmt) error {
 	var list pgx.Batch
 	for i := range stmts {
 		s := &stmts[i]
@@ -189,8 +309,13 @@ func text(s *string) string {
 	return *s
 }
 
-// statusOf are the statuses of the states of tasks that are not final.
-var statusOf = [...]omniq.Status{omniq.StatusPending, omniq.StatusPending, omniq.StatusRunning}
+// statusOf is the status of a state of tasks that are not final.
+func statusOf(state int16) omniq.Status {
+	if state == stateRunning {
+		return omniq.StatusRunning
+	}
+	return omniq.StatusPending
+}
 
 const (
 	stateScheduled = 0 // pending, and due later

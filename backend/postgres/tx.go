@@ -43,6 +43,11 @@ func (e enqueuer) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error,
 		return nil, e.wrap(ctx, err)
 	}
 	err = e.enqueue(ctx, call)
+	for n := 1; n < tries && code(err) == divisionByZero; n++ {
+		if err = e.q.run(ctx, stmt{sql: "ROLLBACK TO SAVEPOINT omniq_enqueue"}); err == nil {
+			err = e.enqueue(ctx, call)
+		}
+	}
 	if err == nil {
 		err = e.q.run(ctx, stmt{sql: "RELEASE SAVEPOINT omniq_enqueue"})
 	}
@@ -62,7 +67,15 @@ func (e enqueuer) undo(ctx context.Context) {
 }
 
 func (e enqueuer) enqueue(ctx context.Context, call *enqueuing) error {
-	if err := call.run(ctx, e.q); err != nil {
+	err := call.run(func(stmts func() []stmt) error {
+		for _, s := range stmts() { // one after the other: package database/sql has one connection for both
+			if err := e.q.run(ctx, s); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
 		return err
 	}
 	if e.b.config.silent {

@@ -4,9 +4,10 @@ import (
 	"context"
 
 	"github.com/google/uuid"
-
-	"github.com/omniq-go/omniq"
 )
+
+// uniqueKey is the key of a task that no other of its name has at the same time.
+type uniqueKey struct{ name, key string }
 
 // claim is a task that wants its unique key.
 type claim struct {
@@ -16,123 +17,97 @@ type claim struct {
 	Hold int64     `json:"hold"` // microseconds for which it holds the key; 0 until it is final
 }
 
+func claimOf(n *newTask) claim {
+	return claim{n.id, n.unique.name, n.unique.key, microseconds(n.uniqueFor)}
+}
+
 const (
 	claims = "json_to_recordset($1::text::json) AS i (id uuid, name text, key text, hold bigint)"
 
-	takenIDs = "SELECT i.id::text FROM " + claims + ` WHERE EXISTS (SELECT FROM {s}.tasks t WHERE t.id = i.id)
-		OR EXISTS (SELECT FROM {s}.results r WHERE r.id = i.id AND (r.expires IS NULL OR r.expires > {now}))`
-
-	// A key that somebody else holds is locked nevertheless, so that its holder is there for the next statement.
-	claimKeys = `INSERT INTO {s}.unique_keys AS u (name, key, id, until)
-		SELECT name, key, id, CASE WHEN hold > 0 THEN {now} + hold * interval '1 microsecond' END FROM ` + claims + `
+	// Gives the keys in wants to those who want them, and whose they are then stands in mine. A key that is held is not
+	// touched; who is about to take or to release one is waited for. Both kinds are locked in the order of name and key,
+	// those first whose time is over.
+	claimKeys = `over AS MATERIALIZED (
+		SELECT w.id, w.until, u.at FROM (SELECT * FROM wants ORDER BY name, key OFFSET 0) w
+		CROSS JOIN LATERAL (SELECT ctid AS at FROM {s}.unique_keys u
+			WHERE u.name = w.name AND u.key = w.key AND coalesce(u.until <= {now}, false) FOR UPDATE) u),
+	inherited AS (
+		UPDATE {s}.unique_keys u SET id = o.id, until = o.until FROM over o WHERE u.ctid = o.at RETURNING o.id),
+	claimed AS (
+		INSERT INTO {s}.unique_keys (name, key, id, until)
+		SELECT name, key, id, until FROM wants w
+		WHERE (SELECT count(*) FROM inherited) >= 0
+			AND (SELECT true FROM {s}.unique_keys u WHERE u.name = w.name AND u.key = w.key) IS NULL
 		ORDER BY name, key
-		ON CONFLICT (name, key) DO UPDATE SET id = excluded.id, until = excluded.until WHERE u.until <= {now}
-		RETURNING id::text`
+		ON CONFLICT (name, key) DO NOTHING RETURNING id),
+	mine AS MATERIALIZED (SELECT id FROM inherited UNION ALL SELECT id FROM claimed)`
 
-	holders = "SELECT i.id::text, u.id::text FROM " + claims + " JOIN {s}.unique_keys u ON u.name = i.name AND u.key = i.key"
+	claimOnly = `WITH
+	wants AS MATERIALIZED (
+		SELECT id, name, key, CASE WHEN hold > 0 THEN {now} + hold * interval '1 microsecond' END AS until FROM ` + claims + `),
+	` + claimKeys + `
+	SELECT id::text FROM mine`
 
-	releaseKeys = "DELETE FROM {s}.unique_keys u USING " + claims + " WHERE u.name = i.name AND u.key = i.key AND u.id = i.id"
+	// Who holds the keys, in the second of those who are not there. Where nobody does, the holder has gone meanwhile: a
+	// division by zero undoes all, and it is done again.
+	findHolders = `SELECT i.id::text, u.id::text, 1 / CASE WHEN u.id IS NULL THEN 0 ELSE 1 END FROM ` + claims + `
+		LEFT JOIN LATERAL (SELECT u.id FROM {s}.unique_keys u WHERE u.name = i.name AND u.key = i.key OFFSET 0) u ON true`
+
+	findHoldersOfNew = findHolders + `
+		WHERE (SELECT true FROM {s}.tasks t WHERE t.id = i.id) IS NULL
+			AND (SELECT true FROM {s}.results r WHERE r.id = i.id AND (r.expires IS NULL OR r.expires > {now})) IS NULL`
 )
 
-func claimOf(n *newTask) claim { return claim{n.id, n.name, n.uniqueKey, microseconds(n.uniqueFor)} }
-
-// hold gives tasks their unique keys, and returns those that can be stored. The others are reported.
-func (e *enqueuing) hold(ctx context.Context, q querier, tasks []newTask) ([]newTask, error) {
+// findHolders finds who holds the keys of tasks that were not stored.
+func (e *enqueuing) findHolders(tasks []newTask) []stmt {
 	var keyed []claim
 	for i := range tasks {
-		if tasks[i].uniqueKey != "" {
+		if tasks[i].unique.key != "" {
 			keyed = append(keyed, claimOf(&tasks[i]))
 		}
 	}
 	if len(keyed) == 0 {
-		return tasks, nil
+		return nil
 	}
-	taken := make(map[uuid.UUID]bool)
-	err := q.run(ctx, stmt{sql: e.b.sql.of(takenIDs), args: []any{jsonText(keyed)}, row: func(row scanner) error {
-		id, err := scanID(row)
-		taken[id] = true
-		return err
-	}})
-	if err != nil {
-		return nil, err
-	}
-	free := keyed[:0]
-	for _, c := range keyed {
-		if !taken[c.ID] {
-			free = append(free, c)
-		}
-	}
-	holders, err := e.b.claim(ctx, q, free)
-	if err != nil {
-		return nil, err
-	}
-	stay := make([]newTask, 0, len(tasks))
-	for _, t := range tasks {
-		holder, held := holders[t.id]
-		switch {
-		case taken[t.id]:
-			e.errs[t.place] = omniq.Duplicate{ID: t.id, Holder: t.id}
-		case held:
-			e.errs[t.place] = omniq.Duplicate{ID: t.id, Holder: holder}
-		default:
-			stay = append(stay, t)
-		}
-	}
-	return stay, nil
+	return []stmt{holders(e.b.sql.of(findHoldersOfNew), keyed, e.holders)}
 }
 
-// claim takes unique keys for tasks, and returns the holders of those that others have.
+// holders collects who holds keys, by the IDs of those who want them.
+func holders(sql string, list []claim, into map[uuid.UUID]uuid.UUID) stmt {
+	return stmt{sql: sql, args: []any{jsonText(list)}, row: func(row scanner) error {
+		var id, holder string
+		var one int
+		if err := row.Scan(&id, &holder, &one); err != nil {
+			return err
+		}
+		into[uuid.MustParse(id)] = uuid.MustParse(holder)
+		return nil
+	}}
+}
+
+// claim takes unique keys for tasks that are final, and returns the holders of those that others have.
 func (b *Backend) claim(ctx context.Context, q querier, list []claim) (map[uuid.UUID]uuid.UUID, error) {
 	if len(list) == 0 {
 		return nil, nil
 	}
-	left := make(map[uuid.UUID]claim, len(list))
-	for _, c := range list {
-		left[c.ID] = c
-	}
-	err := q.run(ctx, stmt{sql: b.sql.of(claimKeys), args: []any{jsonText(list)}, row: func(row scanner) error {
-		id, err := scanID(row)
-		delete(left, id)
+	mine := make(map[uuid.UUID]bool, len(list))
+	err := q.run(ctx, stmt{sql: b.sql.of(claimOnly), args: []any{jsonText(list)}, row: func(row scanner) error {
+		var id string
+		err := row.Scan(&id)
+		if err == nil {
+			mine[uuid.MustParse(id)] = true
+		}
 		return err
 	}})
-	if err != nil || len(left) == 0 {
+	if err != nil || len(mine) == len(list) {
 		return nil, err
 	}
-	refused := make([]claim, 0, len(left))
-	for _, c := range left {
-		refused = append(refused, c)
-	}
-	found := make(map[uuid.UUID]uuid.UUID, len(left))
-	err = q.run(ctx, stmt{sql: b.sql.of(holders), args: []any{jsonText(refused)}, row: func(row scanner) error {
-		var id, holder string
-		if err := row.Scan(&id, &holder); err != nil {
-			return err
-		}
-		found[uuid.MustParse(id)] = uuid.MustParse(holder)
-		return nil
-	}})
-	return found, err
-}
-
-// release gives back the keys of tasks that were not stored after all: others came first with the same IDs.
-func (e *enqueuing) release(ctx context.Context, q querier, tasks []newTask) error {
-	var list []claim
-	for i := range tasks {
-		if t := &tasks[i]; t.uniqueKey != "" && e.errs[t.place] != nil {
-			list = append(list, claimOf(t))
+	refused := make([]claim, 0, len(list))
+	for _, c := range list {
+		if !mine[c.ID] {
+			refused = append(refused, c)
 		}
 	}
-	if len(list) == 0 {
-		return nil
-	}
-	return q.run(ctx, stmt{sql: e.b.sql.of(releaseKeys), args: []any{jsonText(list)}})
-}
-
-// scanID reads a row that is one ID as a text.
-func scanID(row scanner) (uuid.UUID, error) {
-	var id string
-	if err := row.Scan(&id); err != nil {
-		return uuid.Nil, err
-	}
-	return uuid.Parse(id)
+	found := make(map[uuid.UUID]uuid.UUID, len(refused))
+	return found, q.run(ctx, holders(b.sql.of(findHolders), refused, found))
 }

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -40,6 +41,21 @@ func (o *op) park() bool {
 		return false
 	}
 	return true
+}
+
+// stirs reports whether the transaction has got something that the op may wait for.
+func (o *op) stirs(t *tx) bool {
+	if o.queues == nil {
+		return t.revoked[o.worker]
+	}
+	return slices.ContainsFunc(o.queues, func(q string) bool { return t.ready[q] })
+}
+
+// empty notes that the op has found nothing.
+func (o *op) empty(t *tx) {
+	for _, q := range o.queues {
+		delete(t.ready, q)
+	}
 }
 
 func (o *op) gone() bool { return o.state.Load()&opGone != 0 }

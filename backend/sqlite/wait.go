@@ -29,7 +29,7 @@ func (b *Backend) Await(ctx context.Context, id uuid.UUID) (*omniq.RawResult, er
 		return nil, contextError(ctx)
 	}
 	// Who waits is known before it is looked, so that no end of the task is missed in between.
-	began := time.Now().Truncate(time.Microsecond)
+	began := b.config.clock().Truncate(time.Microsecond)
 	w := b.awaited.Begin(id)
 	defer b.awaited.Leave(id, w)
 	b.w.poke() // to poll from now on
@@ -53,21 +53,23 @@ func (b *Backend) Await(ctx context.Context, id uuid.UUID) (*omniq.RawResult, er
 		return w.Result, w.Err
 	case <-ctx.Done():
 		return nil, contextError(ctx)
-	case <-b.closing:
-		return nil, omniq.ErrClosed
+	case <-b.life.Done():
+		return nil, b.ended()
 	}
 }
 
 // deliver tells those who wait for the tasks.
 func (a *awaited) deliver(list []ended) {
 	for _, e := range list {
-		a.End(e.id, e.result, nil)
+		a.End(e.id, e.result, e.err)
 	}
 }
 
-// check looks for results that others have stored, in a tenth of the time at the most however many wait.
+// check looks for results that others have stored, in a tenth of the time at the most however many wait, but after a
+// moment at the latest: a look that took long may have had to wait for a processor.
 func (a *awaited) check(c *conn, now time.Time) {
-	if !a.stale || now.Sub(a.latest) < 10*a.took {
+	const moment = 100 * time.Millisecond
+	if !a.stale || now.Sub(a.latest) < min(10*a.took, moment) {
 		return
 	}
 	ids, all := a.Looked()
@@ -109,9 +111,10 @@ func final(c *conn, ids []uuid.UUID) (found []ended, lost []uuid.UUID, err error
 		id, r := idOf(v[0]), new(omniq.RawResult)
 		delete(left, id)
 		if err := decodeResult(id, text(v[1]), r); err != nil {
-			return err
+			found = append(found, ended{id: id, err: err})
+			return nil
 		}
-		found = append(found, ended{id, r})
+		found = append(found, ended{id: id, result: r})
 		return nil
 	})
 	for id := range left {

@@ -1,9 +1,13 @@
 // Package batch lets concurrent calls share the calls of an engine: while one is in flight, those that come gather for
 // the next. There is no timer, and a call that comes alone is made at once, by its own goroutine.
+//
+// No call holds up another one by what it alone has to wait for. The engine is told by [Shared] that a call must not
+// wait, and fails with [ErrBlocked] where it would have to; the call is then made again by itself, while others go on.
 package batch
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 )
@@ -11,9 +15,21 @@ import (
 // MaxItems is how many items calls are gathered up to for one call of the engine. A single call may have more.
 const MaxItems = 1000
 
+// ErrBlocked is what an engine returns of a shared call in which an item would have to wait for somebody else, for longer
+// than a moment. The engine has done nothing then.
+var ErrBlocked = errors.New("batch: one of the items has to wait for another transaction")
+
+type sharedKey struct{}
+
+// Shared reports whether a call of the engine holds up others: then it must not wait, see [ErrBlocked].
+func Shared(ctx context.Context) bool { return ctx.Value(sharedKey{}) != nil }
+
+func share(ctx context.Context) context.Context { return context.WithValue(ctx, sharedKey{}, true) }
+
 // Group gathers calls of one function. It is safe for concurrent use.
 type Group[T any] struct {
-	do func(ctx context.Context, items []T) ([]error, error)
+	do    func(ctx context.Context, items []T) ([]error, error)
+	final func(error) bool
 
 	mu      sync.Mutex
 	busy    bool // a call is in flight, and will look at waiting when it ends
@@ -37,21 +53,24 @@ type flight struct {
 }
 
 // New returns a group over do, which returns an error for each item, or a nil slice for none, or one for all items: then
-// it has done nothing.
-func New[T any](do func(ctx context.Context, items []T) ([]error, error)) *Group[T] {
-	return &Group[T]{do: do}
+// it has done nothing, or what it did is unknown. In that case final is true for the error, and no call is made again; nil
+// is for a function whose failures are all without effect.
+func New[T any](do func(ctx context.Context, items []T) ([]error, error), final func(error) bool) *Group[T] {
+	if final == nil {
+		final = func(error) bool { return false }
+	}
+	return &Group[T]{do: do, final: final}
 }
 
 // Do calls the function with the items, alone or with those of others. When ctx ends first it returns the context's
-// error; whether the items were worked on is unknown then. A failure of a shared call is not shared: each caller's
-// items are tried again alone.
+// error; whether the items were worked on is unknown then. A failure of a shared call is not shared unless it is final:
+// it is made again in parts, until the items that failed are alone.
 func (g *Group[T]) Do(ctx context.Context, items []T) ([]error, error) {
 	g.mu.Lock()
 	if !g.busy {
 		g.busy = true
 		g.mu.Unlock()
-		defer g.next()
-		return g.do(ctx, items)
+		return g.first(ctx, items)
 	}
 	c := &call[T]{items: items, done: make(chan struct{})}
 	g.waiting = append(g.waiting, c)
@@ -63,6 +82,18 @@ func (g *Group[T]) Do(ctx context.Context, items []T) ([]error, error) {
 	}
 	g.leave(c)
 	return nil, ctx.Err()
+}
+
+// first makes a call that has come alone. If it has to wait for somebody, others no longer wait for it.
+func (g *Group[T]) first(ctx context.Context, items []T) ([]error, error) {
+	errs, err := func() ([]error, error) {
+		defer g.next()
+		return g.do(share(ctx), items)
+	}()
+	if errors.Is(err, ErrBlocked) {
+		return g.do(ctx, items)
+	}
+	return errs, err
 }
 
 // leave takes c out of those that wait, or ends its flight if nobody else is in it.
@@ -111,37 +142,39 @@ func (g *Group[T]) take() []*call[T] {
 	return calls
 }
 
-// run makes calls as one.
+// parts is into how many a call is divided that has failed: few, so that the calls are not many more than there are
+// callers, and not two, so that one that fails is soon alone.
+const parts = 8
+
+// run makes calls as one. What follows a failure is done beside the next calls.
 func (g *Group[T]) run(calls []*call[T]) {
-	if len(calls) == 1 {
-		calls[0].finish(g.fly(calls, calls[0].items))
-		return
-	}
 	var items []T
 	for _, c := range calls {
 		items = append(items, c.items...)
 	}
-	errs, err := g.fly(calls, items)
-	if err != nil { // at once: one after the other they would wait for each other's failures
-		var trying sync.WaitGroup
-		for i, c := range calls {
-			trying.Go(func() { c.finish(g.fly(calls[i:i+1], c.items)) })
+	errs, err := g.fly(calls, items, true)
+	switch {
+	case err != nil && !g.final(err) && len(calls) > 1:
+		for part := range slices.Chunk(calls, (len(calls)+parts-1)/parts) {
+			go g.run(part)
 		}
-		trying.Wait()
+		return
+	case errors.Is(err, ErrBlocked):
+		go func() { calls[0].finish(g.fly(calls, items, false)) }()
 		return
 	}
 	for _, c := range calls {
 		if errs == nil {
-			c.finish(nil, nil)
+			c.finish(nil, err)
 			continue
 		}
-		c.finish(errs[:len(c.items):len(c.items)], nil)
+		c.finish(errs[:len(c.items):len(c.items)], err)
 		errs = errs[len(c.items):]
 	}
 }
 
 // fly calls the function. The calls belong to several contexts, so none of them ends it: only all do.
-func (g *Group[T]) fly(calls []*call[T], items []T) ([]error, error) {
+func (g *Group[T]) fly(calls []*call[T], items []T, shared bool) ([]error, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	f := &flight{cancel: cancel}
@@ -156,6 +189,9 @@ func (g *Group[T]) fly(calls []*call[T], items []T) ([]error, error) {
 	g.mu.Unlock()
 	if deserted {
 		return nil, context.Canceled
+	}
+	if shared {
+		ctx = share(ctx)
 	}
 	return g.do(ctx, items)
 }

@@ -53,7 +53,7 @@ func together(g *batch.Group[int], calls ...[]int) (errs [][]error, failures []e
 func TestAloneAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &engine{}
-		g := batch.New(e.do)
+		g := batch.New(e.do, nil)
 		start := time.Now()
 		for i := range 3 {
 			errs, err := g.Do(t.Context(), []int{i})
@@ -69,7 +69,7 @@ func TestGathersWhileOneIsInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &engine{}
 		start := time.Now()
-		_, failures := together(batch.New(e.do), []int{1}, []int{2, 3}, []int{4}, []int{5, 6, 7})
+		_, failures := together(batch.New(e.do, nil), []int{1}, []int{2, 3}, []int{4}, []int{5, 6, 7})
 		assert.Equal(t, make([]error, 4), failures)
 		assert.Equal(t, [][]int{{1}, {2, 3, 4, 5, 6, 7}}, e.calls)
 		assert.Equal(t, 2*time.Second, time.Since(start))
@@ -88,7 +88,7 @@ func TestErrorsGoToTheirCallers(t *testing.T) {
 			}
 			return errs, nil
 		}}
-		errs, failures := together(batch.New(e.do), []int{0}, []int{1, 2}, []int{4}, []int{6, 8, 3})
+		errs, failures := together(batch.New(e.do, nil), []int{0}, []int{1, 2}, []int{4}, []int{6, 8, 3})
 		assert.Equal(t, make([]error, 4), failures)
 		assert.Equal(t, [][]error{{nil}, {odd, nil}, {nil}, {nil, nil, odd}}, errs)
 		assert.Len(t, e.calls, 2)
@@ -105,7 +105,7 @@ func TestFailureIsNotShared(t *testing.T) {
 			return nil, nil
 		}}
 		start := time.Now()
-		_, failures := together(batch.New(e.do), []int{1}, []int{2}, []int{13}, []int{3})
+		_, failures := together(batch.New(e.do, nil), []int{1}, []int{2}, []int{13}, []int{3})
 		assert.Equal(t, []error{nil, nil, poison, nil}, failures)
 		assert.Equal(t, [][]int{{1}, {2, 13, 3}}, e.calls[:2])
 		assert.ElementsMatch(t, [][]int{{2}, {13}, {3}}, e.calls[2:])
@@ -113,12 +113,81 @@ func TestFailureIsNotShared(t *testing.T) {
 	})
 }
 
+// A failure whose effect is not known is each caller's, and no call is made again.
+func TestFinalFailure(t *testing.T) {
+	unknown := errors.New("unknown")
+	synctest.Test(t, func(t *testing.T) {
+		e := &engine{fail: func(items []int) ([]error, error) {
+			if slices.Contains(items, 13) {
+				return nil, fmt.Errorf("lost: %w", unknown)
+			}
+			return nil, nil
+		}}
+		g := batch.New(e.do, func(err error) bool { return errors.Is(err, unknown) })
+		_, failures := together(g, []int{1}, []int{2}, []int{13}, []int{3})
+		require.NoError(t, failures[0])
+		for _, err := range failures[1:] {
+			require.ErrorIs(t, err, unknown)
+		}
+		assert.Equal(t, [][]int{{1}, {2, 13, 3}}, e.calls)
+	})
+}
+
+// An item that has to wait for somebody holds up nobody else: neither those that share its call, nor those that come
+// later. So it is for one that comes alone.
+func TestBlocked(t *testing.T) {
+	for _, alone := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			unblock := make(chan struct{})
+			var mu sync.Mutex
+			largest := 0 // of the calls with the item that succeeded
+			g := batch.New(func(ctx context.Context, items []int) ([]error, error) {
+				if !slices.Contains(items, 13) {
+					time.Sleep(time.Second)
+					return nil, nil
+				}
+				if batch.Shared(ctx) {
+					return nil, fmt.Errorf("blocked: %w", batch.ErrBlocked)
+				}
+				<-unblock
+				mu.Lock()
+				defer mu.Unlock()
+				largest = max(largest, len(items))
+				return nil, nil
+			}, nil)
+			var done sync.WaitGroup
+			call := func(item int, within time.Duration) {
+				synctest.Wait()
+				done.Go(func() {
+					ctx, cancel := context.WithTimeout(t.Context(), within)
+					defer cancel()
+					_, err := g.Do(ctx, []int{item})
+					assert.NoError(t, err, item)
+				})
+			}
+			if !alone {
+				call(1, 2*time.Second)
+			}
+			call(13, time.Hour)
+			for i := range 40 {
+				call(100+i, 3*time.Second+time.Millisecond) // their own call, one that fails, and one more
+			}
+			time.Sleep(time.Minute)
+			call(2, time.Second+time.Millisecond)
+			time.Sleep(time.Minute)
+			close(unblock)
+			done.Wait()
+			assert.Equal(t, 1, largest)
+		})
+	}
+}
+
 func TestCallsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &engine{}
 		half := make([]int, batch.MaxItems/2)
 		large := make([]int, 3*batch.MaxItems)
-		together(batch.New(e.do), []int{1}, half, half, []int{2}, large, []int{3})
+		together(batch.New(e.do, nil), []int{1}, half, half, []int{2}, large, []int{3})
 		var sizes []int
 		for _, c := range e.calls {
 			sizes = append(sizes, len(c))
@@ -130,7 +199,7 @@ func TestCallsAreBounded(t *testing.T) {
 func TestContextEndsAWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &engine{}
-		g := batch.New(e.do)
+		g := batch.New(e.do, nil)
 		var wg sync.WaitGroup
 		wg.Go(func() { _, _ = g.Do(context.Background(), []int{1}) })
 		synctest.Wait()
@@ -153,7 +222,7 @@ func TestContextEndsAWait(t *testing.T) {
 func TestContextOfTheCallerThatIsAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &engine{}
-		g := batch.New(e.do)
+		g := batch.New(e.do, nil)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
 		defer cancel()
 		_, err := g.Do(ctx, []int{1})
@@ -177,7 +246,7 @@ func TestSharedCallEndsWithItsLastCaller(t *testing.T) {
 			}
 			return nil, nil
 		}
-		g := batch.New(hang)
+		g := batch.New(hang, nil)
 		start := time.Now()
 		var wg sync.WaitGroup
 		wg.Go(func() { _, _ = g.Do(context.Background(), []int{1}) })
@@ -215,7 +284,7 @@ func TestManyCallers(t *testing.T) {
 			done[n] = true
 		}
 		return errs, nil
-	})
+	}, nil)
 	const callers, calls = 16, 500
 	var wg sync.WaitGroup
 	for c := range callers {

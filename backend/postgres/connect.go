@@ -1,0 +1,71 @@
+package postgres
+
+import (
+	"cmp"
+	"context"
+	"regexp"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// OwnConnections is how many connections a backend has at the most, beside those of its pool and the one that listens:
+// as many as the pool has unless its size is set.
+func OwnConnections() int { return max(4, runtime.NumCPU()) }
+
+// idleTime is how long a connection stays that nobody uses.
+const idleTime = time.Minute
+
+// parse reads a URL, or keywords and values.
+func parse(url string) (*pgxpool.Config, error) {
+	if err := check(url); err != nil {
+		return nil, err
+	}
+	pc, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, invalid("cannot parse the URL, or the keywords and values: %s", reason(err))
+	}
+	const usual = 30 * time.Minute // of pgx
+	if pc.MaxConnIdleTime == usual {
+		pc.MaxConnIdleTime = idleTime
+	}
+	if pc.ConnConfig.RuntimeParams["application_name"] == "" {
+		pc.ConnConfig.RuntimeParams["application_name"] = "omniq"
+	}
+	pc.PingTimeout = cmp.Or(pc.PingTimeout, patience/2) // of a connection that was idle
+	return pc, nil
+}
+
+// newOwn makes connections as a pool makes them, for nobody but the backend itself.
+func newOwn(ctx context.Context, pool *pgxpool.Pool) (*pgxpool.Pool, error) {
+	pc := pool.Config()
+	pc.MaxConns, pc.MinConns, pc.MinIdleConns = int32(OwnConnections()), 0, 0
+	pc.MaxConnIdleTime = min(pc.MaxConnIdleTime, idleTime)
+	pc.HealthCheckPeriod = min(pc.HealthCheckPeriod, idleTime/4)
+	return pgxpool.NewWithConfig(ctx, pc)
+}
+
+// check refuses a URL whose user, password or database has an unescaped @ or /: pgx would take a part of a password for
+// the name of a host or a database, and names are shown.
+func check(url string) error {
+	rest, isURL := strings.CutPrefix(url, "postgres://")
+	if !isURL {
+		rest, isURL = strings.CutPrefix(url, "postgresql://")
+	}
+	rest, _, _ = strings.Cut(rest, "?")
+	if user := strings.IndexAny(rest, "@/"); isURL && user >= 0 && strings.Contains(rest[user+1:], "@") {
+		return invalid("the URL has an @ after the host: in a user, a password or a database @ is written %%40, and / is %%2F")
+	}
+	return nil
+}
+
+var quoted = regexp.MustCompile(`"(?:[^"\\]|\\.)*"`)
+
+// reason is what pgx says is wrong with a URL, without anything of the URL itself: what cannot be read may be a password.
+func reason(err error) string {
+	text := err.Error()
+	text = text[strings.LastIndex(text, "`: ")+1:]
+	return quoted.ReplaceAllString(strings.TrimPrefix(text, ": "), `"…"`)
+}

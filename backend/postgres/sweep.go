@@ -1,0 +1,99 @@
+package postgres
+
+import (
+	"context"
+	"time"
+)
+
+const (
+	sweepBatch = 1000 // rows that a transaction removes at the most
+	manyCounts = 200  // rows of counts that are worth gathering
+	// gatherBatch is how many of them a transaction gathers at the most.
+	gatherBatch = 5000
+
+	// grace is how long a result is there that is not to be kept, for those who wait for it in other processes.
+	grace = 5 * time.Second
+
+	sweepEvery = time.Second
+)
+
+// rubbish says of which kinds there is something to remove.
+type rubbish struct{ results, keys, revoked, counts, events bool }
+
+const (
+	findRubbish = `SELECT EXISTS (SELECT FROM {s}.results WHERE expires <= {now} - $1 * interval '1 microsecond'),
+	EXISTS (SELECT FROM {s}.unique_keys WHERE until <= {now}),
+	EXISTS (SELECT FROM {s}.revoked WHERE until <= {now}),
+	(SELECT count(*) >= $2 FROM (SELECT FROM {s}.counts LIMIT $2) c),
+	EXISTS (SELECT FROM {s}.events WHERE place IS NULL) OR (
+		SELECT until <= {now} FROM {s}.events WHERE place > (SELECT gone FROM {s}.event_places) ORDER BY place LIMIT 1) IS TRUE`
+
+	// Each of these skips rows that others have locked, and says how many it has found.
+	sweepResults = `WITH gone AS (
+			DELETE FROM {s}.results WHERE ctid = ANY (ARRAY (
+				SELECT ctid FROM {s}.results WHERE expires <= {now} - $2 * interval '1 microsecond' ORDER BY expires LIMIT $1
+				FOR UPDATE SKIP LOCKED))
+			RETURNING queue, status),
+		counted AS (INSERT INTO {s}.counts SELECT queue, status, -count(*) FROM gone GROUP BY queue, status)
+		SELECT count(*) FROM gone`
+
+	sweepKeys = `WITH gone AS (
+			DELETE FROM {s}.unique_keys WHERE ctid = ANY (ARRAY (
+				SELECT ctid FROM {s}.unique_keys WHERE until <= {now} ORDER BY until LIMIT $1 FOR UPDATE SKIP LOCKED)) RETURNING until)
+		SELECT count(*) FROM gone`
+
+	sweepRevoked = `WITH gone AS (
+			DELETE FROM {s}.revoked WHERE ctid = ANY (ARRAY (
+				SELECT ctid FROM {s}.revoked WHERE until <= {now} ORDER BY until LIMIT $1 FOR UPDATE SKIP LOCKED)) RETURNING until)
+		SELECT count(*) FROM gone`
+
+	gatherCounts = `WITH gone AS (
+			DELETE FROM {s}.counts WHERE ctid = ANY (ARRAY (SELECT ctid FROM {s}.counts LIMIT $1 FOR UPDATE SKIP LOCKED))
+			RETURNING queue, state, n),
+		gathered AS (
+			INSERT INTO {s}.counts SELECT queue, state, sum(n) FROM gone GROUP BY queue, state HAVING sum(n) <> 0 RETURNING n)
+		SELECT (SELECT count(*) FROM gone) - (SELECT count(*) FROM gathered)`
+)
+
+// find finds out.
+func (r *rubbish) find(b *Backend) stmt {
+	return stmt{sql: b.sql.of(findRubbish), args: []any{grace.Microseconds(), manyCounts}, row: func(row scanner) error {
+		return row.Scan(&r.results, &r.keys, &r.revoked, &r.counts, &r.events)
+	}}
+}
+
+// sweep removes what is over, some at a time, so that no transaction is long.
+func (b *Backend) sweep(ctx context.Context, r rubbish) error {
+	kinds := []struct {
+		some     bool
+		template string
+		limit    int
+		args     []any
+	}{
+		{r.results, sweepResults, sweepBatch, []any{grace.Microseconds()}},
+		{r.keys, sweepKeys, sweepBatch, nil},
+		{r.revoked, sweepRevoked, sweepBatch, nil},
+		{r.counts, gatherCounts, gatherBatch, nil},
+	}
+	for _, k := range kinds {
+		for more := k.some; more; {
+			var n int
+			bound, cancel := bounded(ctx)
+			err := b.write(bound, func() []stmt {
+				return []stmt{{sql: unflushed}, {
+					sql: b.sql.of(k.template), args: append([]any{k.limit}, k.args...),
+					row: func(row scanner) error { return row.Scan(&n) },
+				}}
+			})
+			cancel()
+			if err != nil {
+				return err
+			}
+			more = n >= k.limit/2
+		}
+	}
+	if r.events {
+		return b.sweepEvents(ctx)
+	}
+	return nil
+}
