@@ -22,6 +22,7 @@ var brokenEvents = []breakage{
 	}},
 	{"has no workers in events", noted(func(e *omniq.TaskEvent) { e.WorkerID = nil }), []string{
 		"a task has the events of what happened to it",
+		"the first event of an attempt that was taken ahead is that of its Start",
 		"appended events are kept as they were given",
 	}},
 	{"has no queues in events", noted(func(e *omniq.TaskEvent) { e.Queue = "" }), []string{

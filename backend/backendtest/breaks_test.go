@@ -151,7 +151,10 @@ var brokenLeases = []breakage{
 		"ten thousand tasks wait in their order",
 		others,
 	}},
-	{"leases backwards", leases(func(l []omniq.Lease) []omniq.Lease { slices.Reverse(l); return l }), []string{"ten thousand tasks wait in their order"}},
+	{"leases backwards", leases(func(l []omniq.Lease) []omniq.Lease { slices.Reverse(l); return l }), []string{
+		"ten thousand tasks wait in their order",
+		"the last tasks of a Lease are taken ahead and have not started",
+	}},
 	{"leases more than Max", requests(func(r *omniq.LeaseRequest) { r.Max = max(r.Max, 3) }), []string{
 		"a Lease returns no more than Max tasks and does not wait for as many",
 		others,

@@ -45,6 +45,7 @@ var brokenViews = []breakage{
 	}, []string{"Inspect knows nothing of a task that is unknown or whose result's TTL is over", others}},
 	{"lists all queues", lists(func(r *omniq.ListRequest) { r.Queue = "" }), []string{
 		"List shows the tasks in a state, of one queue or of all",
+		"a few tasks among many that a list does not want are each in one page",
 	}},
 	{"lists other states", lists(func(r *omniq.ListRequest) {
 		if r.Status == omniq.StatusExpired {
@@ -64,6 +65,7 @@ var brokenViews = []breakage{
 	}, []string{
 		"a list has pages of at most Max tasks, and ends",
 		"a task that stays in a state is in one page, whatever comes and goes meanwhile",
+		"a few tasks among many that a list does not want are each in one page",
 	}},
 	{"begins pages by their number", func(b *broken) {
 		b.list = func(ctx context.Context, r omniq.ListRequest) ([]*omniq.TaskInfo, string, error) {

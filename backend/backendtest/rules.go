@@ -8,8 +8,8 @@ import (
 
 // rules are the rules of the contract.
 var rules = slices.Concat(
-	leaseRules, waitRules, timeRules, clockRules, resultRules, callRules,
-	cancelRules, revokeRules, requeueRules, uniqueRules, inspectRules, listRules, statsRules, pauseRules, recordRules,
+	leaseRules, startRules, waitRules, timeRules, deferRules, clockRules, resultRules, callRules,
+	cancelRules, revokeRules, requeueRules, uniqueRules, keyRules, inspectRules, listRules, statsRules, pauseRules, recordRules,
 	eventRules, cursorRules, raceRules, hostileRules,
 )
 

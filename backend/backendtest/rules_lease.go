@@ -1,6 +1,7 @@
 package backendtest
 
 import (
+	"bytes"
 	"sync"
 	"time"
 
@@ -152,6 +153,48 @@ var leaseRules = []rule{
 		assert.NoError(c, errs[2])
 		for i, want := range []string{"10", "1", "12"} {
 			assert.JSONEq(c, want, string(c.result(leases[i].TaskID).ResultData))
+		}
+	}},
+	{name: "a settlement that cannot be stored is refused in its place, and keeps no other from being done", needs: fences, check: func(c *checker) {
+		contents := map[string]func(*omniq.RawResult){
+			"a result that is no JSON": func(r *omniq.RawResult) { r.ResultData = omniq.Raw(`{"a`) },
+			"a result that is no text": func(r *omniq.RawResult) { r.ResultData = omniq.Raw("\"\xff\"") },
+			"a result with a zero":     func(r *omniq.RawResult) { r.ResultData = omniq.Raw("\"\x00\"") },
+			"an error with a zero": func(r *omniq.RawResult) {
+				r.Status, r.ResultData, r.Error = omniq.StatusFailure, nil, &omniq.TaskError{Message: "a\x00b"}
+			},
+			"an error that is no text": func(r *omniq.RawResult) {
+				r.Status, r.ResultData, r.Error = omniq.StatusFailure, nil, &omniq.TaskError{Message: "a\xffb"}
+			},
+			"a result that is larger than any": nil,
+		}
+		if limit := c.b.Capabilities().MaxTaskSize; limit > 0 {
+			contents["a result that is larger than any"] = func(r *omniq.RawResult) { r.ResultData = bytes.Repeat([]byte("1"), limit+1) }
+		} else {
+			delete(contents, "a result that is larger than any")
+		}
+		for what, change := range contents {
+			c.enqueue(task(), task(), task())
+			leases := []omniq.Lease{c.leaseOne(), c.leaseOne(), c.leaseOne()}
+			all := []omniq.Settlement{success(leases[0], "1", long), success(leases[1], "2", long), success(leases[2], "3", long)}
+			change(all[1].Result)
+			errs, err := c.b.Settle(c.Context(), all)
+			require.NoError(c, err, what)
+			if errs == nil {
+				errs = make([]error, 3)
+			}
+			require.Len(c, errs, 3, what)
+			require.NoError(c, errs[0], what)
+			require.NoError(c, errs[2], what)
+			assert.Equal(c, all[0].Result, c.result(leases[0].TaskID))
+			assert.Equal(c, all[2].Result, c.result(leases[2].TaskID))
+			if errs[1] == nil {
+				assert.Equal(c, all[1].Result, c.result(leases[1].TaskID), what)
+				continue
+			}
+			assert.ErrorIs(c, errs[1], omniq.ErrInvalid, what)
+			assert.Equal(c, omniq.StatusRunning, c.result(leases[1].TaskID).Status, what)
+			assert.NoError(c, c.settle(success(leases[1], "2", long)), what)
 		}
 	}},
 	{name: "a lease that is extended lasts", check: func(c *checker) {

@@ -124,6 +124,28 @@ var listRules = []rule{
 		close(done)
 		wg.Wait()
 	}},
+	{name: "a few tasks among many that a list does not want are each in one page", check: func(c *checker) {
+		var first []*omniq.RawTask
+		for range omniq.MaxListed/1000 + 1 {
+			var many []*omniq.RawTask
+			for range 1000 {
+				many = append(many, task(queue("many")))
+			}
+			few := task(queue("few"))
+			c.enqueue(append(many, few)...)
+			first = append(first, few)
+		}
+		last := task(queue("last"))
+		c.enqueue(last)
+		running := c.leaseOne(from("many")).TaskID
+		var want []uuid.UUID
+		for _, t := range first {
+			want = append(want, t.ID)
+		}
+		assert.ElementsMatch(c, want, ids(c.list(omniq.ListRequest{Status: omniq.StatusPending, Queue: "few", Max: 4})))
+		assert.Equal(c, []uuid.UUID{last.ID}, ids(c.list(omniq.ListRequest{Status: omniq.StatusPending, Queue: "last", Max: 4})))
+		assert.Equal(c, []uuid.UUID{running}, ids(c.list(omniq.ListRequest{Status: omniq.StatusRunning, Max: 4})))
+	}},
 	{name: "a list that cannot be is refused", check: func(c *checker) {
 		c.enqueue(task())
 		for name, r := range map[string]omniq.ListRequest{
