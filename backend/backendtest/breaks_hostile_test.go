@@ -67,6 +67,12 @@ var brokenDoors = []breakage{
 	{"pauses what is no queue", func(b *broken) {
 		b.pause = func(ctx context.Context, queue string) error { return unless(omniq.ErrInvalid, b.m.Pause(ctx, queue)) }
 	}, []string{"what is no name of a queue is refused"}},
+	{"frees what is no key", func(b *broken) {
+		b.free = func(ctx context.Context, keys []omniq.UniqueKey) ([]error, error) {
+			errs, err := b.m.Free(ctx, keys)
+			return errs, unless(omniq.ErrInvalid, err)
+		}
+	}, []string{"what is no key is not freed"}},
 	{"knows any worker", func(b *broken) {
 		b.revoked = func(ctx context.Context, worker string) ([]omniq.LeaseID, error) {
 			ctx, cancel := context.WithTimeout(ctx, time.Minute)

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql/driver"
 	"fmt"
@@ -146,6 +147,9 @@ func (t *tx) requeue(id uuid.UUID) (refused, err error) {
 // Free implements [omniq.TaskQueue].
 func (b *Backend) Free(ctx context.Context, keys []omniq.UniqueKey) ([]error, error) {
 	keys = slices.Clone(keys)
+	if err := engine.CheckKeys(keys); err != nil {
+		return nil, err
+	}
 	return b.each(ctx, len(keys), func(t *tx, i int) (refused, err error) {
 		n, err := t.q.exec("DELETE FROM omniq_unique WHERE name = ? AND key = ? AND (until IS NULL OR until > ?)",
 			keys[i].FuncName, keys[i].Key, t.us)
@@ -167,7 +171,8 @@ func (b *Backend) Resume(ctx context.Context, queue string) error {
 }
 
 func (b *Backend) setPaused(ctx context.Context, queue, q string) error {
-	if err := omniq.CheckQueue(queue); err != nil {
+	queue = cmp.Or(queue, omniq.DefaultQueue)
+	if err := engine.CheckQueue(queue); err != nil {
 		return err
 	}
 	return b.write(ctx, func(t *tx) error {

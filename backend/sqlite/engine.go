@@ -18,8 +18,11 @@ func open(_ context.Context, url string, c omniq.Config) (omniq.Backend, error) 
 	}
 	if rest, ok := strings.CutPrefix(path, "//"); ok {
 		if !strings.HasPrefix(rest, "/") {
-			return nil, invalid("the URL is %q, want sqlite:%s for a path from the current directory, or sqlite:///%s for an absolute one",
-				url, rest, rest)
+			if strings.ContainsAny(rest, "@?") { // there may be a password in it
+				rest = "PATH"
+			}
+			return nil, invalid("the URL has a host after sqlite://, want sqlite:%s for a path from the current directory, or sqlite:///%s for an absolute one",
+				rest, rest)
 		}
 		path = rest
 	}

@@ -171,6 +171,10 @@ func TestHostileTexts(t *testing.T) {
 				_, _, err := b.List(ctx, omniq.ListRequest{Status: omniq.StatusPending, Queue: text, Max: 1})
 				return err
 			},
+			"Free": func(ctx context.Context) error {
+				_, err := b.Free(ctx, []omniq.UniqueKey{{FuncName: "f", Key: text}})
+				return err
+			},
 			"a function's name": func(ctx context.Context) error {
 				task := newTasks(1)[0]
 				task.FuncName = text

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql/driver"
 	"encoding/json"
@@ -45,6 +46,9 @@ func (b *Backend) Lease(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Leas
 		return nil, err
 	}
 	r.Queues = slices.Clone(r.Queues)
+	for i, q := range r.Queues {
+		r.Queues[i] = cmp.Or(q, omniq.DefaultQueue)
+	}
 	var names driver.Value
 	if r.Names != nil {
 		list, err := json.Marshal(r.Names)

@@ -65,15 +65,15 @@ func Open(path string, opts ...Option) (*Backend, error) {
 
 // checkPath refuses what other programs take for a path of SQLite.
 func checkPath(path string) error {
-	_, query, _ := strings.Cut(path, "?")
+	file, query, _ := strings.Cut(path, "?") // of which nothing is shown: there may be a password in it
 	switch {
 	case path == "", strings.HasPrefix(path, ":memory:"):
-		return invalid("the path is %q, want that of a file; for memory there is backend/memory", path)
+		return invalid("the path is %q, want that of a file; for memory there is backend/memory", file)
 	case strings.HasPrefix(strings.ToLower(path), "file:"):
-		return invalid("the path is %q, want that of a file and no URI: without file: and what follows a question mark", path)
+		return invalid("the path is %q, want that of a file and no URI: without file: and what follows a question mark", file)
 	case parameter.MatchString(query):
 		return invalid("the path is %q, want that of a file without parameters: see the options of package sqlite, and PRAGMAs "+
-			"on Backend.DB", path)
+			"on Backend.DB", file)
 	case strings.HasPrefix(path, "~/"):
 		return invalid("the path is %q, want one without ~, which only a shell knows", path)
 	case strings.ContainsFunc(path, unicode.IsControl) || strings.TrimSpace(path) != path:

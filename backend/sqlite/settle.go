@@ -52,15 +52,19 @@ func (s *settlement) encode() (err error) {
 	if err := engine.CheckOutcome(&s.Settlement); err != nil {
 		return err
 	}
-	switch {
-	case s.Action == omniq.ActionFinish:
+	if s.Action == omniq.ActionFinish {
 		s.envelope, err = encodeResult(s.Result)
-	case s.Action == omniq.ActionRetry && s.Error != nil:
-		var failure []byte
-		failure, err = json.Marshal(s.Error)
-		s.failure = string(failure)
+		return err
 	}
-	return err
+	if s.Action != omniq.ActionRetry || s.Error == nil {
+		return nil
+	}
+	failure, err := json.Marshal(s.Error)
+	if err != nil {
+		return fmt.Errorf("%w: sqlite: the error of task %v: %w", omniq.ErrInvalid, s.TaskID, err)
+	}
+	s.failure = string(failure)
+	return nil
 }
 
 func encodeResult(r *omniq.RawResult) (string, error) {

@@ -148,8 +148,8 @@ func (b *Backend) alive(ctx context.Context) error {
 // wrap makes an error of the driver one that names the file, and in which the package's own errors are found.
 func (b *Backend) wrap(err error) error {
 	var e *sqlite.Error
-	if errors.As(err, &e) && b.life.Err() == nil {
-		if gone := b.intact(true); gone != nil {
+	if errors.As(err, &e) {
+		if gone := b.intact(true); gone != nil && !errors.Is(gone, omniq.ErrClosed) {
 			return gone // which is why
 		}
 	}

@@ -46,10 +46,7 @@ func CheckList(r *omniq.ListRequest) error {
 	if _, err := r.Status.MarshalText(); err != nil || r.Max < 1 {
 		return fmt.Errorf("%w: a list of at most %d tasks that are %v, want at least one, and a status", omniq.ErrInvalid, r.Max, r.Status)
 	}
-	if r.Queue == "" {
-		return nil
-	}
-	return omniq.CheckQueue(r.Queue)
+	return CheckQueue(r.Queue)
 }
 
 // CheckLease reports what is wrong with a request for leases: it is [omniq.ErrInvalid].
@@ -62,16 +59,37 @@ func CheckLease(r *omniq.LeaseRequest) error {
 		return fmt.Errorf("%w: lease of at most %d tasks, %d of them ahead, want 0 to %d ahead", omniq.ErrInvalid, r.Max, r.Ahead, r.Max)
 	}
 	for _, q := range r.Queues {
-		if err := omniq.CheckQueue(q); err != nil {
+		if err := CheckQueue(q); err != nil {
 			return err
 		}
 	}
 	for _, name := range r.Names {
-		if !utf8.ValidString(name) || strings.IndexByte(name, 0) >= 0 {
-			return fmt.Errorf("%w: lease of tasks named %.100q, which is no name", omniq.ErrInvalid, name)
+		if !isText(name) {
+			return fmt.Errorf("%w: lease of tasks named %.100q, want UTF-8 without NUL", omniq.ErrInvalid, name)
 		}
 	}
 	return CheckWorker(r.WorkerID)
+}
+
+// isText reports whether each engine can be asked for s.
+func isText(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
+
+// CheckKeys reports what is wrong with the first of the keys that cannot be: it is [omniq.ErrInvalid].
+func CheckKeys(keys []omniq.UniqueKey) error {
+	for _, k := range keys {
+		if !isText(k.FuncName) || !isText(k.Key) {
+			return fmt.Errorf("%w: the unique key is %.100q of task %.100q, want UTF-8 without NUL", omniq.ErrInvalid, k.Key, k.FuncName)
+		}
+	}
+	return nil
+}
+
+// CheckQueue reports what is wrong with the name of a queue, which may be empty here: it is [omniq.ErrInvalid].
+func CheckQueue(name string) error {
+	if name == "" {
+		return nil
+	}
+	return omniq.CheckQueue(name)
 }
 
 // CheckWorker reports what is wrong with the name of a worker, which may be empty here: it is [omniq.ErrInvalid].
