@@ -95,15 +95,11 @@ func TestLockedRows(t *testing.T) {
 	_, err = tx.Exec(t.Context(), "SELECT FROM "+name+".tasks WHERE id = $1 FOR UPDATE", first.TaskID.String())
 	require.NoError(t, err)
 
-	for call, do := range map[string]func(context.Context) error{
-		"Cancel": func(ctx context.Context) error { _, err := b.Cancel(ctx, []uuid.UUID{first.TaskID}); return err },
-	} {
-		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-		err := do(ctx)
-		cancel()
-		require.ErrorIs(t, err, context.DeadlineExceeded, call)
-		require.ErrorContains(t, err, "locked out by another transaction", call)
-	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	_, err = b.Cancel(ctx, []uuid.UUID{first.TaskID})
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorContains(t, err, "locked out by another transaction")
 	both := []omniq.LeaseID{first.LeaseID, second.LeaseID}
 	errs, err := b.Extend(t.Context(), both, time.Hour)
 	require.NoError(t, err)

@@ -29,6 +29,25 @@
 // transaction is announced by it when it commits. The connection says something every 10 s: an idle_session_timeout of
 // the database is to be longer.
 //
+// # Locks
+//
+// A transaction of this package locks rows in one order, so that none waits for another in a circle:
+//
+//  1. tasks that are there, by ID
+//  2. results, by ID
+//  3. unique keys, by name and key; in each statement those first whose time is over
+//  4. tasks that are new, by ID, and then the IDs that are kept
+//
+// Settle, Start, Extend, Cancel, and Requeue before it begins new lives, lock the tasks; Forget, Record and Requeue lock
+// results; who ends a task deletes its key, and Enqueue and Requeue take keys. Rows of other tables are added, or changed
+// one at a time. What leases, advances, expires or sweeps skips rows that are locked, and waits for none.
+//
+// What is there is locked by nobody who enqueues, but for results and keys whose time is over: a caller's transaction that
+// stays open has locked the IDs and the keys that are new by it, and delays those alone who bring the same ones. They look
+// whether it has ended, a few milliseconds at a time, until their context ends, and others go on meanwhile.
+// Where somebody has locked tasks or keys by SQL of his own, Settle, Start and Extend wait for 50 ms and leave these out,
+// with an error for each; all other calls look again as long as their context does not end.
+//
 // # Under an old snapshot
 //
 // Tasks that are settled leave dead rows, which vacuum removes early: the tables have settings of their own for that. It
