@@ -10,6 +10,8 @@
 // of it. An engine that can keep events also says how it is opened then:
 //
 //	backendtest.Run(t, open, backendtest.Events(openWithEvents))
+//
+// and one that several processes can use at once how two of them open the same store: see [Shared].
 package backendtest
 
 import (
@@ -30,6 +32,8 @@ type Option func(*config)
 
 type config struct {
 	events func(*testing.T, time.Duration) omniq.Backend
+	shared func(*testing.T, time.Duration) (one, other omniq.Backend)
+	skewed func(*testing.T, time.Duration) omniq.Backend
 }
 
 // Events gives Run a way to open new and empty backends that keep events for the given time. The rules about events are
@@ -38,9 +42,23 @@ func Events(open func(t *testing.T, retention time.Duration) omniq.Backend) Opti
 	return func(c *config) { c.events = open }
 }
 
+// Shared gives Run a way to open two backends on one new and empty store, as two processes do, which keep events for the
+// given time if the engine can. An engine whose Capabilities say Shared needs it: the rules about sharing are asked of
+// these.
+func Shared(open func(t *testing.T, retention time.Duration) (one, other omniq.Backend)) Option {
+	return func(c *config) { c.shared = open }
+}
+
+// Skewed gives Run a way to open new and empty backends whose clock is ahead of the test's by a time, which may be
+// negative. The rules about clocks that differ are asked of these, once with a clock that is ahead and once with one
+// that is behind.
+func Skewed(open func(t *testing.T, by time.Duration) omniq.Backend) Option {
+	return func(c *config) { c.skewed = open }
+}
+
 // Run checks the backends that open returns, a new and empty one for each rule, several at once. It closes what it
 // opened. It uses leases and TTLs of some hundred milliseconds of real time, longer ones where the backend or the machine
-// turns out to be slow. The backend's clock must be that of the test, to the millisecond.
+// turns out to be slow. The backend's clock must be that of the test, to the millisecond, but for those of Skewed.
 func Run(t *testing.T, open func(t *testing.T) omniq.Backend, opts ...Option) {
 	var cfg config
 	for _, o := range opts {
@@ -57,18 +75,28 @@ func Run(t *testing.T, open func(t *testing.T) omniq.Backend, opts ...Option) {
 		case r.events > 0 && cfg.events != nil:
 			openOne = func(t *testing.T) omniq.Backend { return cfg.events(t, r.events) }
 		}
-		t.Run(strings.ReplaceAll(r.name, " ", "_"), func(t *testing.T) {
-			t.Parallel()
-			b := openOne(t)
-			t.Cleanup(func() { assert.NoError(t, b.Close()) })
-			if r.needs != nil && !r.needs(b.Capabilities()) {
-				t.Logf("not asked: %s does not promise it", b.Capabilities().Name)
-				return
-			}
-			r.check(&checker{T: t, rule: r.name, b: b})
-		})
+		r.run(t, r.name, openOne)
 	}
+	cfg.runShared(t, caps)
+	cfg.runSkewed(t)
 }
+
+// run asks one rule of one backend.
+func (r *rule) run(t *testing.T, name string, open func(*testing.T) omniq.Backend) {
+	t.Run(subtest(name), func(t *testing.T) {
+		t.Parallel()
+		b := open(t)
+		t.Cleanup(func() { assert.NoError(t, b.Close()) })
+		if r.needs != nil && !r.needs(b.Capabilities()) {
+			t.Logf("not asked: %s does not promise it", b.Capabilities().Name)
+			return
+		}
+		r.check(&checker{T: t, rule: r.name, b: b})
+	})
+}
+
+// subtest is the name of a rule's test.
+func subtest(name string) string { return strings.ReplaceAll(name, " ", "_") }
 
 // rule is one sentence of the contract.
 type rule struct {
@@ -97,6 +125,7 @@ type checker struct {
 	T
 	rule string
 	b    omniq.Backend
+	skew time.Duration // how far the backend's clock is ahead
 }
 
 // Errorf names the rule that is broken.

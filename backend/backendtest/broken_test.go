@@ -43,35 +43,45 @@ func failures(t *testing.T, r rule, breaks func(*broken)) (log []string) {
 			opts = append(opts, memory.WithEvents(r.events))
 		}
 		m := memory.New(opts...)
-		b := &broken{
-			m: m, enqueue: m.Enqueue, lease: m.Lease, start: m.Start, extend: m.Extend, free: m.Free, settle: m.Settle, cancel: m.Cancel,
-			revoked: m.Revoked, requeue: m.Requeue, inspect: m.Inspect, list: m.List, stats: m.Stats, pause: m.Pause,
-			resume: m.Resume, result: m.Result, await: m.Await, record: m.Record, forget: m.Forget, append: m.Append,
-			events: m.Events, close: m.Close,
-		}
+		b := unbroken(m)
 		breaks(b)
-		ctx, cancel := context.WithCancel(t.Context())
-		rec := &recorder{ctx: ctx}
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			defer func() {
-				if p := recover(); p != nil {
-					t.Errorf("rule %q panics: %v", r.name, p)
-				}
-			}()
-			r.check(&checker{T: rec, rule: r.name, b: b})
-		}()
-		<-done
-		cancel()
-		require.NoError(t, m.Close()) // also ends what looks at no context
-		time.Sleep(worst)             // and what looks at it now and then
-		synctest.Wait()
-		rec.mu.Lock()
-		defer rec.mu.Unlock()
-		log = rec.log
+		log = recorded(t, func(rec T) { r.check(&checker{T: rec, rule: r.name, b: b}) }, func() { require.NoError(t, m.Close()) })
 	})
 	return log
+}
+
+// recorded runs a check and then ends what it uses, which also ends what looks at no context. It returns the complaints.
+func recorded(t *testing.T, check func(T), end func()) []string {
+	ctx, cancel := context.WithCancel(t.Context())
+	rec := &recorder{ctx: ctx}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() {
+			if p := recover(); p != nil {
+				t.Errorf("a rule panics: %v", p)
+			}
+		}()
+		check(rec)
+	}()
+	<-done
+	cancel()
+	end()
+	time.Sleep(worst) // ends what looks at it now and then
+	synctest.Wait()
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	return rec.log
+}
+
+// unbroken has the methods of a memory backend.
+func unbroken(m *memory.Backend) *broken {
+	return &broken{
+		m: m, enqueue: m.Enqueue, lease: m.Lease, start: m.Start, extend: m.Extend, free: m.Free, settle: m.Settle, cancel: m.Cancel,
+		revoked: m.Revoked, requeue: m.Requeue, inspect: m.Inspect, list: m.List, stats: m.Stats, pause: m.Pause,
+		resume: m.Resume, result: m.Result, await: m.Await, record: m.Record, forget: m.Forget, append: m.Append,
+		events: m.Events, close: m.Close,
+	}
 }
 
 // broken is a memory backend with methods of other behaviour.

@@ -4,6 +4,8 @@ import (
 	"container/heap"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/internal/engine"
 )
@@ -37,20 +39,59 @@ func (a agenda) next(now time.Time) (*entry, bool) {
 	return a[0], true
 }
 
-// advance does what was to happen until now.
+// atOnce is how many things happen by themselves at the most while the backend is locked once. What is left of many that
+// are due at one moment happens soon after, so that calls do not wait for all of them; and to a task that is asked for,
+// before the answer.
+const atOnce = 1000
+
+// advance does what was to happen until now, or a part of it.
 func (b *Backend) advance(now time.Time) {
-	for e, ok := b.coming.next(now); ok; e, ok = b.coming.next(now) {
-		if e.token != 0 {
-			b.lose(e, now)
+	for range atOnce {
+		e, ok := b.coming.next(now)
+		if !ok {
+			break
 		}
-		b.pend(e, now) // it is due or has expired, or its lease ran out
+		b.happen(e, now)
 	}
-	for e, ok := b.going.next(now); ok; e, ok = b.going.next(now) {
+	for range atOnce {
+		e, ok := b.going.next(now)
+		if !ok {
+			break
+		}
 		b.remove(e)
 	}
 	b.holds.advance(now)
 	b.revoked.advance(now)
 	b.events.advance(now)
+}
+
+// happen does what was to happen to a task that is not final: it is due, or has expired, or its lease has run out.
+func (b *Backend) happen(e *entry, now time.Time) {
+	if e.token != 0 {
+		b.lose(e, now)
+	}
+	b.pend(e, now)
+}
+
+// behind reports whether a part is left of what was to happen to tasks.
+func (b *Backend) behind(now time.Time) bool {
+	_, ok := b.coming.next(now)
+	return ok
+}
+
+// task returns the task of an ID as it is now, also if advance has not come to it, or nil.
+func (b *Backend) task(id uuid.UUID, now time.Time) *entry {
+	e, ok := b.tasks[id]
+	if !ok || e.index < 0 || e.at.After(now) {
+		return e
+	}
+	if e.result == nil {
+		b.happen(e, now)
+	}
+	if e.result != nil && e.index >= 0 && !e.at.After(now) {
+		b.remove(e)
+	}
+	return b.tasks[id]
 }
 
 // setTimer sees to it that advance is called in time when nobody else calls.
@@ -70,11 +111,12 @@ func (b *Backend) setTimer() {
 		return
 	}
 	b.wake = next
+	in := next.Sub(b.clock.now())
 	if b.timer == nil {
-		b.timer = time.AfterFunc(time.Until(next), b.tick)
+		b.timer = time.AfterFunc(in, b.tick)
 		return
 	}
-	b.timer.Reset(time.Until(next))
+	b.timer.Reset(in)
 }
 
 func (b *Backend) tick() {
@@ -84,7 +126,7 @@ func (b *Backend) tick() {
 		return
 	}
 	b.wake = time.Time{}
-	b.advance(time.Now())
+	b.advance(b.clock.now())
 	b.end()
 }
 
@@ -104,7 +146,7 @@ func (b *Backend) lose(e *entry, now time.Time) {
 // pend makes a task pending: ready when it is due, and in the agenda for what comes next.
 func (b *Backend) pend(e *entry, now time.Time) {
 	if e.status != omniq.StatusPending {
-		e.become(omniq.StatusPending, now)
+		b.become(e, omniq.StatusPending, now)
 	}
 	e.token, e.started = 0, false
 	if e.expired(now) {
@@ -127,7 +169,16 @@ func (b *Backend) pend(e *entry, now time.Time) {
 
 func (a agenda) Len() int { return len(a) }
 
-func (a agenda) Less(i, j int) bool { return a[i].at.Before(a[j].at) }
+// Less has, of the tasks to which something happens at one moment, those before the others that are leased before them.
+func (a agenda) Less(i, j int) bool {
+	if c := a[i].at.Compare(a[j].at); c != 0 {
+		return c < 0
+	}
+	if a[i].task != nil && a[j].task != nil && a[i].task.Priority != a[j].task.Priority {
+		return a[i].task.Priority > a[j].task.Priority
+	}
+	return a[i].seq < a[j].seq
+}
 
 func (a agenda) Swap(i, j int) {
 	a[i], a[j] = a[j], a[i]
@@ -143,10 +194,7 @@ func (a *agenda) Push(x any) {
 
 // Pop is for container/heap.
 func (a *agenda) Pop() any {
-	last := len(*a) - 1
-	e := (*a)[last]
-	(*a)[last] = nil
-	*a = (*a)[:last]
+	e := pop((*[]*entry)(a))
 	e.index = -1
 	return e
 }

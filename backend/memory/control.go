@@ -36,7 +36,7 @@ func (b *Backend) Requeue(ctx context.Context, ids []uuid.UUID) ([]error, error)
 		t := *e.task
 		t.CreatedAt, t.RunAt, t.Delay = wire(now), time.Time{}, 0
 		if t.UniqueKey != "" {
-			if holder, taken := b.holds.holder(keyOf(&t)); taken && holder != e.id {
+			if holder, taken := b.holder(keyOf(&t), now); taken && holder != e.id {
 				return omniq.Duplicate{ID: e.id, Holder: holder}
 			}
 		}
@@ -49,15 +49,19 @@ func (b *Backend) Requeue(ctx context.Context, ids []uuid.UUID) ([]error, error)
 
 // Free implements [omniq.TaskQueue]. It never blocks.
 func (b *Backend) Free(ctx context.Context, keys []omniq.UniqueKey) ([]error, error) {
-	if _, err := b.begin(ctx); err != nil {
+	now, err := b.begin(ctx)
+	if err != nil {
 		return nil, err
 	}
 	defer b.end()
 	var errs []error
 	for i, k := range keys {
-		if !b.holds.free(uniqueKey{k.FuncName, k.Key}) {
+		key := uniqueKey{k.FuncName, k.Key}
+		if _, held := b.holder(key, now); !held {
 			errs = engine.Report(errs, len(keys), i, omniq.ErrNotFound)
+			continue
 		}
+		b.holds.free(key)
 	}
 	return errs, nil
 }
@@ -84,7 +88,7 @@ func (b *Backend) setPaused(ctx context.Context, name string, paused bool) error
 	if !paused {
 		b.release(q) // and the place that Pause took
 		b.release(q)
-		if len(q.ready) > 0 {
+		if q.ready.n > 0 {
 			q.wakeOne()
 		}
 	}

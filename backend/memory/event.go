@@ -43,7 +43,7 @@ func (v *events) last() uint64 { return v.gone + uint64(len(v.kept)) }
 
 func (v *events) advance(now time.Time) {
 	n := 0
-	for n < len(v.kept) && !v.kept[n].until.After(now) {
+	for n < min(len(v.kept), 10*atOnce) && !v.kept[n].until.After(now) {
 		n++
 	}
 	if n > 0 {

@@ -1,7 +1,6 @@
 package memory
 
 import (
-	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -15,12 +14,13 @@ import (
 
 // Inspect implements [omniq.TaskQueue]. It never blocks.
 func (b *Backend) Inspect(ctx context.Context, id uuid.UUID) (*omniq.TaskInfo, error) {
-	if _, err := b.begin(ctx); err != nil {
+	now, err := b.begin(ctx)
+	if err != nil {
 		return nil, err
 	}
 	defer b.end()
-	e, ok := b.tasks[id]
-	if !ok {
+	e := b.task(id, now)
+	if e == nil {
 		return nil, omniq.ErrNotFound
 	}
 	return e.inspect(), nil
@@ -37,7 +37,7 @@ func (e *entry) inspect() *omniq.TaskInfo {
 	return info
 }
 
-// List implements [omniq.TaskQueue]. It never blocks. Its time is that of looking at every task.
+// List implements [omniq.TaskQueue]. It never blocks.
 func (b *Backend) List(ctx context.Context, r omniq.ListRequest) ([]*omniq.TaskInfo, string, error) {
 	if r.Max < 1 || !slices.Contains(omniq.Statuses(), r.Status) {
 		return nil, "", invalid("list of at most %d tasks that are %v, want at least 1 and a status", r.Max, r.Status)
@@ -49,46 +49,22 @@ func (b *Backend) List(ctx context.Context, r omniq.ListRequest) ([]*omniq.TaskI
 	var after uint64
 	if r.After != "" {
 		var err error
-		if after, err = strconv.ParseUint(r.After, 10, 64); err != nil || after > max(b.seq, b.ended) {
+		if after, err = strconv.ParseUint(r.After, 10, 64); err != nil || after > b.row {
 			return nil, "", invalid("%.40q is not where a page begins", r.After)
 		}
 	}
-	found := b.first(&r, after)
-	next := ""
-	if len(found) > r.Max {
-		found = found[:r.Max]
-		next = strconv.FormatUint(found[r.Max-1].seq, 10)
-	}
+	found, last := b.shelves[r.Status].page(r.Queue, after, r.Max)
 	page := make([]*omniq.TaskInfo, len(found))
 	for i, e := range found {
 		page[i] = e.inspect()
 	}
-	return page, next, nil
+	if last == 0 {
+		return page, "", nil
+	}
+	return page, strconv.FormatUint(last, 10), nil
 }
 
-// first returns the first tasks of a list behind a place, one more than a page has.
-func (b *Backend) first(r *omniq.ListRequest, after uint64) []*entry {
-	var found []*entry
-	cut := func() {
-		slices.SortFunc(found, func(x, y *entry) int { return cmp.Compare(x.seq, y.seq) })
-		if len(found)-1 > r.Max {
-			found = found[:r.Max+1]
-		}
-	}
-	for _, e := range b.tasks {
-		if e.seq <= after || e.status != r.Status || r.Queue != "" && e.queue.name != r.Queue {
-			continue
-		}
-		found = append(found, e)
-		if len(found)/2 > r.Max { // so that it stays short, and is seldom sorted
-			cut()
-		}
-	}
-	cut()
-	return found
-}
-
-// Stats implements [omniq.TaskQueue]. It never blocks. Its time is that of looking at the tasks that are ready.
+// Stats implements [omniq.TaskQueue]. It never blocks.
 func (b *Backend) Stats(ctx context.Context) ([]omniq.QueueStats, error) {
 	now, err := b.begin(ctx)
 	if err != nil {
@@ -107,12 +83,12 @@ func (b *Backend) Stats(ctx context.Context) ([]omniq.QueueStats, error) {
 func (q *queue) stats(now time.Time) omniq.QueueStats {
 	s := omniq.QueueStats{
 		Queue: q.name, Paused: q.paused,
-		Ready: len(q.ready), Scheduled: q.counts[omniq.StatusPending] - len(q.ready), Running: q.counts[omniq.StatusRunning],
+		Ready: q.ready.n, Scheduled: q.counts[omniq.StatusPending] - q.ready.n, Running: q.counts[omniq.StatusRunning],
 		Succeeded: q.counts[omniq.StatusSuccess], Failed: q.counts[omniq.StatusFailure],
 		Cancelled: q.counts[omniq.StatusCancelled], Expired: q.counts[omniq.StatusExpired],
 	}
-	for _, e := range q.ready {
-		s.Latency = max(s.Latency, now.Sub(e.due))
+	if since := q.ready.since(); !since.IsZero() {
+		s.Latency = max(0, now.Sub(since))
 	}
 	return s
 }

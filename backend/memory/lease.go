@@ -8,10 +8,10 @@ import (
 	"github.com/omniq-go/omniq/internal/engine"
 )
 
-// holder returns the task of a lease, or nil if the lease is lost.
-func (b *Backend) holder(id omniq.LeaseID) *entry {
-	e, ok := b.tasks[id.TaskID]
-	if !ok || e.token == 0 || token(e.token) != id.Token {
+// leased returns the task of a lease, or nil if the lease is lost.
+func (b *Backend) leased(id omniq.LeaseID, now time.Time) *entry {
+	e := b.task(id.TaskID, now)
+	if e == nil || e.token == 0 || token(e.token) != id.Token {
 		return nil
 	}
 	return e
@@ -37,7 +37,7 @@ func (b *Backend) Extend(ctx context.Context, leases []omniq.LeaseID, by time.Du
 	defer b.end()
 	var errs []error
 	for i, id := range leases {
-		e := b.holder(id)
+		e := b.leased(id, now)
 		if e == nil {
 			errs = engine.Report(errs, len(leases), i, b.why(id))
 			continue
@@ -58,7 +58,7 @@ func (b *Backend) Start(ctx context.Context, leases []omniq.LeaseID) ([]error, e
 	defer b.end()
 	var errs []error
 	for i, id := range leases {
-		switch e := b.holder(id); {
+		switch e := b.leased(id, now); {
 		case e == nil:
 			errs = engine.Report(errs, len(leases), i, b.why(id))
 		case e.started:
@@ -87,7 +87,7 @@ func (b *Backend) Settle(ctx context.Context, settlements []omniq.Settlement) ([
 	var errs []error
 	for i := range settlements {
 		s := &settlements[i]
-		e := b.holder(s.LeaseID)
+		e := b.leased(s.LeaseID, now)
 		if e == nil {
 			errs = engine.Report(errs, len(settlements), i, omniq.ErrLeaseLost)
 			continue

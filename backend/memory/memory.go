@@ -15,9 +15,11 @@ import (
 
 // Backend is an [omniq.Backend] in memory. It holds what is queued, what is running, results until their TTL is over, unique
 // keys and events for their time, and revocations until the worker asks or the lease would have ended; nothing else grows
-// with use. It has no goroutine of its own. Its clock is [time.Now].
+// with use. It has no goroutine of its own. Its clock is the system's when it was made, and goes on evenly even if that is
+// set meanwhile.
 type Backend struct {
 	closed chan struct{} // closed by Close
+	clock  clock
 
 	mu     sync.Mutex
 	tasks  map[uuid.UUID]*entry
@@ -33,6 +35,9 @@ type Backend struct {
 	revoked revocations
 	events  events
 	ended   uint64 // tasks that have become final
+
+	shelves [omniq.StatusExpired + 1]shelf // tasks by status; at 0 none
+	row     uint64                         // the last number in them
 }
 
 // entry is a task, or what has become of it.
@@ -55,7 +60,8 @@ type entry struct {
 	shunned time.Time // when the first of the workers in a row that cannot run it gave it back, zero for none
 	token   uint64    // of its lease, 0 for none
 	worker  string    // who has or had its lease
-	place   int       // in the queue's ready heap, -1 outside
+	place   int       // in its rank of the queue's ready tasks, -1 outside
+	row     uint64    // its number in the shelf of its status
 	at      time.Time // when the next thing happens to it by itself, if it is in an agenda
 	index   int       // in the agenda, -1 outside
 }
@@ -79,6 +85,7 @@ func WithEvents(retention time.Duration) Option {
 func New(opts ...Option) *Backend {
 	b := &Backend{
 		closed: make(chan struct{}),
+		clock:  newClock(0),
 		tasks:  make(map[uuid.UUID]*entry),
 		queues: make(map[string]*queue),
 	}
@@ -108,6 +115,7 @@ func (b *Backend) Close() error {
 		b.timer.Stop()
 	}
 	b.tasks, b.queues, b.coming, b.going = nil, nil, nil, nil
+	clear(b.shelves[:])
 	b.holds, b.revoked, b.events = holds{}, revocations{}, events{retention: b.events.retention}
 	return nil
 }
@@ -131,7 +139,7 @@ func (b *Backend) begin(ctx context.Context) (now time.Time, err error) {
 		b.mu.Unlock()
 		return now, omniq.ErrClosed
 	}
-	now = time.Now()
+	now = b.clock.now()
 	b.advance(now)
 	return now, nil
 }
@@ -158,12 +166,12 @@ func (b *Backend) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error,
 	var errs []error
 	for i, t := range tasks {
 		holder := t.ID
-		_, taken := b.tasks[t.ID]
+		taken := b.task(t.ID, now) != nil
 		if !taken && t.IDFor > 0 {
-			_, taken = b.holds.holder(idKey(t.ID))
+			_, taken = b.holder(idKey(t.ID), now)
 		}
 		if !taken && t.UniqueKey != "" {
-			holder, taken = b.holds.holder(keyOf(t))
+			holder, taken = b.holder(keyOf(t), now)
 		}
 		if taken {
 			errs = engine.Report(errs, len(tasks), i, omniq.Duplicate{ID: t.ID, Holder: holder})
@@ -198,13 +206,14 @@ func (b *Backend) begins(e *entry, t *omniq.RawTask, now time.Time) {
 
 // Result implements [omniq.ResultStore]. It never blocks.
 func (b *Backend) Result(ctx context.Context, id uuid.UUID) (*omniq.RawResult, error) {
-	if _, err := b.begin(ctx); err != nil {
+	now, err := b.begin(ctx)
+	if err != nil {
 		return nil, err
 	}
 	defer b.end()
-	e, ok := b.tasks[id]
+	e := b.task(id, now)
 	switch {
-	case !ok:
+	case e == nil:
 		return nil, omniq.ErrNotFound
 	case e.result != nil:
 		return e.result, nil
@@ -216,13 +225,14 @@ func (b *Backend) Result(ctx context.Context, id uuid.UUID) (*omniq.RawResult, e
 
 // Await implements [omniq.ResultStore].
 func (b *Backend) Await(ctx context.Context, id uuid.UUID) (*omniq.RawResult, error) {
-	if _, err := b.begin(ctx); err != nil {
+	now, err := b.begin(ctx)
+	if err != nil {
 		return nil, err
 	}
-	e, ok := b.tasks[id]
-	if !ok || e.result != nil {
+	e := b.task(id, now)
+	if e == nil || e.result != nil {
 		defer b.end()
-		if !ok {
+		if e == nil {
 			return nil, omniq.ErrNotFound
 		}
 		return e.result, nil
@@ -255,7 +265,7 @@ func (b *Backend) finish(e *entry, r *omniq.RawResult, now time.Time) {
 	}
 	b.ended++
 	e.token, e.started, e.result, e.failure, e.seq = 0, false, r, nil, b.ended
-	e.become(r.Status, now)
+	b.become(e, r.Status, now)
 	if r.Status == omniq.StatusSuccess {
 		e.task = nil
 	}
@@ -269,10 +279,20 @@ func (b *Backend) finish(e *entry, r *omniq.RawResult, now time.Time) {
 }
 
 // become gives a task another status.
-func (e *entry) become(s omniq.Status, now time.Time) {
-	e.queue.counts[e.status]--
+func (b *Backend) become(e *entry, s omniq.Status, now time.Time) {
+	b.leave(e)
 	e.queue.counts[s]++
 	e.status, e.since = s, now
+	b.row++
+	b.shelves[s].add(e, b.row)
+}
+
+// leave takes a task out of its status, if it has one.
+func (b *Backend) leave(e *entry) {
+	if e.status != 0 {
+		e.queue.counts[e.status]--
+		b.shelves[e.status].remove(e)
+	}
 }
 
 // keep keeps a result for as long as its TTL.
@@ -289,7 +309,7 @@ func (b *Backend) keep(e *entry, now time.Time) {
 // remove forgets a task that is final.
 func (b *Backend) remove(e *entry) {
 	b.going.drop(e)
-	e.queue.counts[e.status]--
+	b.leave(e)
 	b.release(e.queue)
 	delete(b.tasks, e.id)
 }
@@ -308,7 +328,7 @@ func (b *Backend) Record(ctx context.Context, results []*omniq.RawResult) ([]err
 	defer b.end()
 	var errs []error
 	for i, r := range results {
-		if e, ok := b.tasks[r.TaskID]; ok {
+		if e := b.task(r.TaskID, now); e != nil {
 			why := omniq.ErrState
 			if e.result != nil {
 				why = omniq.ErrDuplicate
@@ -321,7 +341,7 @@ func (b *Backend) Record(ctx context.Context, results []*omniq.RawResult) ([]err
 			id: r.TaskID, queue: b.queue(omniq.DefaultQueue), result: r, attempt: r.Attempts, seq: b.ended,
 			place: -1, index: -1,
 		}
-		e.become(r.Status, now)
+		b.become(e, r.Status, now)
 		b.tasks[e.id] = e
 		b.keep(e, now)
 	}
@@ -349,7 +369,7 @@ func (b *Backend) each(ctx context.Context, ids []uuid.UUID, do func(*entry, tim
 	var errs []error
 	for i, id := range ids {
 		err := omniq.ErrNotFound
-		if e, ok := b.tasks[id]; ok {
+		if e := b.task(id, now); e != nil {
 			err = do(e, now)
 		}
 		if err != nil {

@@ -13,7 +13,8 @@ func TestConformance(t *testing.T) {
 	backendtest.Run(t, func(*testing.T) omniq.Backend { return memory.New() },
 		backendtest.Events(func(_ *testing.T, retention time.Duration) omniq.Backend {
 			return memory.New(memory.WithEvents(retention))
-		}))
+		}),
+		backendtest.Skewed(func(_ *testing.T, by time.Duration) omniq.Backend { return memory.New(memory.Skewed(by)) }))
 }
 
 // What is true without events is true with them.

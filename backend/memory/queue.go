@@ -2,7 +2,6 @@ package memory
 
 import (
 	"cmp"
-	"container/heap"
 	"context"
 	"slices"
 	"strconv"
@@ -12,12 +11,15 @@ import (
 	"github.com/omniq-go/omniq/internal/engine"
 )
 
+// maxStrange is how many tasks of names that it did not ask for a Lease looks at.
+const maxStrange = 100
+
 // queue is what a named queue has ready, and who waits for it. It exists while a task or a result is in it, somebody
 // waits, or it is paused.
 type queue struct {
 	name    string
 	ready   ready
-	counts  [omniq.StatusExpired + 1]int // tasks by status; at 0 the others, below zero
+	counts  [omniq.StatusExpired + 1]int // tasks by status
 	size    int                          // what it exists for
 	waiting []*waiter
 	paused  bool
@@ -53,7 +55,7 @@ func (b *Backend) release(q *queue) {
 // push makes e ready, and wakes who has waited longest.
 func (q *queue) push(e *entry) {
 	if e.place < 0 {
-		heap.Push(&q.ready, e)
+		q.ready.push(e)
 		q.wakeOne()
 	}
 }
@@ -80,7 +82,7 @@ func (w *waiter) leave() {
 // drop takes e out of what is ready, if it is there.
 func (q *queue) drop(e *entry) {
 	if e.place >= 0 {
-		heap.Remove(&q.ready, e.place)
+		q.ready.drop(e)
 	}
 }
 
@@ -95,11 +97,29 @@ func (b *Backend) Lease(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Leas
 	}
 	var timeout <-chan time.Time
 	for {
-		if leases := b.take(&r, now); len(leases) > 0 || r.Wait <= 0 {
+		leases, more := b.take(&r, now)
+		if len(leases) > 0 {
 			b.end()
-			if len(leases) > 0 {
-				return leases, nil
+			return leases, nil
+		}
+		if more || r.Wait <= 0 && b.behind(now) { // others have their turn before it looks again
+			b.end()
+			b.mu.Lock()
+			if b.isClosed() {
+				b.mu.Unlock()
+				return nil, omniq.ErrClosed
 			}
+			if ctx.Err() != nil {
+				b.wakeNext(r.Queues)
+				b.end()
+				return nil, contextError(ctx)
+			}
+			now = b.clock.now()
+			b.advance(now)
+			continue
+		}
+		if r.Wait <= 0 {
+			b.end()
 			return nil, err
 		}
 		w := b.wait(r.Queues)
@@ -129,8 +149,17 @@ func (b *Backend) Lease(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Leas
 			return nil, err
 		}
 		// Who was woken looks, even if its time is over: what it was woken for would wait for the next one otherwise.
-		now = time.Now()
+		now = b.clock.now()
 		b.advance(now)
+	}
+}
+
+// wakeNext wakes one of those who wait for each queue that has something.
+func (b *Backend) wakeNext(names []string) {
+	for _, name := range names {
+		if q, ok := b.queues[cmp.Or(name, omniq.DefaultQueue)]; ok && q.ready.n > 0 {
+			q.wakeOne()
+		}
 	}
 }
 
@@ -152,32 +181,52 @@ func (b *Backend) stopWaiting(w *waiter) {
 	}
 }
 
-// take leases what is ready. Each task that becomes ready has woken one who waits for it. That one may take a task of
-// another of its queues, so who takes wakes another for what is left.
-func (b *Backend) take(r *omniq.LeaseRequest, now time.Time) []omniq.Lease {
-	var leases []omniq.Lease
+// take leases what is ready, and reports whether there may be more than it has looked at. Each task that becomes ready has
+// woken one who waits for it. That one may take a task of another of its queues, so who takes wakes another for what is
+// left.
+func (b *Backend) take(r *omniq.LeaseRequest, now time.Time) (leases []omniq.Lease, more bool) {
+	var strange []*entry // tasks of names that were not asked for, with the first place
+	looks := atOnce
 	for _, name := range r.Queues {
 		q, ok := b.queues[cmp.Or(name, omniq.DefaultQueue)]
-		ok = ok && !q.paused
-		for ok && len(q.ready) > 0 && len(leases) < r.Max {
-			if leases == nil {
-				leases = make([]omniq.Lease, 0, min(r.Max, len(q.ready)))
-			}
-			e := heap.Pop(&q.ready).(*entry)
-			leases = append(leases, b.hand(e, r, len(leases) < r.Max-r.Ahead, now))
+		if !ok || q.paused {
+			continue
 		}
-		if ok && len(q.ready) > 0 {
-			q.wakeOne()
+		for q.ready.n > 0 && len(leases) < r.Max && len(strange) < maxStrange {
+			e := q.ready.pop()
+			switch {
+			case e.expired(now):
+				b.pend(e, now)
+				if looks--; looks == 0 {
+					return leases, true
+				}
+			case r.Names != nil && !slices.Contains(r.Names, e.name):
+				strange = append(strange, e)
+			default:
+				if leases == nil {
+					leases = make([]omniq.Lease, 0, min(r.Max, q.ready.n+1))
+				}
+				leases = append(leases, b.hand(e, r, len(leases) < r.Max-r.Ahead, now))
+			}
 		}
 	}
-	return leases
+	none := len(leases) == 0
+	for _, e := range strange {
+		if none && len(leases) < r.Max {
+			leases = append(leases, b.hand(e, r, len(leases) < r.Max-r.Ahead, now))
+		} else {
+			e.queue.ready.push(e)
+		}
+	}
+	b.wakeNext(r.Queues)
+	return leases, false
 }
 
 // hand hands a task out.
 func (b *Backend) hand(e *entry, r *omniq.LeaseRequest, start bool, now time.Time) omniq.Lease {
 	b.tokens++
 	e.token, e.worker = b.tokens, r.WorkerID
-	e.become(omniq.StatusRunning, now)
+	b.become(e, omniq.StatusRunning, now)
 	attempt := e.attempt + 1
 	if start {
 		b.start(e, now)
@@ -199,44 +248,6 @@ func (b *Backend) start(e *entry, now time.Time) {
 	e.attempt++
 	e.started = true
 	b.note(e, omniq.EventStarted, e.attempt, e.worker, nil, now)
-}
-
-// ready is a heap of tasks that are due, in the order in which they are leased.
-type ready []*entry
-
-func (r ready) Len() int { return len(r) }
-
-func (r ready) Less(i, j int) bool {
-	a, b := r[i], r[j]
-	if a.task.Priority != b.task.Priority {
-		return a.task.Priority > b.task.Priority
-	}
-	if c := a.due.Compare(b.due); c != 0 {
-		return c < 0
-	}
-	return a.seq < b.seq
-}
-
-func (r ready) Swap(i, j int) {
-	r[i], r[j] = r[j], r[i]
-	r[i].place, r[j].place = i, j
-}
-
-// Push is for container/heap.
-func (r *ready) Push(x any) {
-	e := x.(*entry)
-	e.place = len(*r)
-	*r = append(*r, e)
-}
-
-// Pop is for container/heap.
-func (r *ready) Pop() any {
-	last := len(*r) - 1
-	e := (*r)[last]
-	(*r)[last] = nil
-	*r = (*r)[:last]
-	e.place = -1
-	return e
 }
 
 // token is the text form of a lease's number.

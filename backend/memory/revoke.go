@@ -60,7 +60,11 @@ func (v *revocations) add(worker string, lease omniq.LeaseID, until time.Time) {
 }
 
 func (v *revocations) advance(now time.Time) {
-	for ended, ok := v.ends.pop(now); ok; ended, ok = v.ends.pop(now) {
+	for range atOnce {
+		ended, ok := v.ends.pop(now)
+		if !ok {
+			return
+		}
 		if r, ok := v.workers[ended.worker]; ok {
 			delete(r.leases, ended.lease)
 			v.tidy(ended.worker, r)

@@ -28,12 +28,29 @@ func keyOf(t *omniq.RawTask) uniqueKey { return uniqueKey{t.FuncName, t.UniqueKe
 // idKey is the key of an ID that is kept. No task has an empty name.
 func idKey(id uuid.UUID) uniqueKey { return uniqueKey{"", id.String()} }
 
-// holder tells which task has a key.
-func (h *holds) holder(key uniqueKey) (id uuid.UUID, taken bool) {
-	if own, ok := h.keys[key]; ok {
+// holder tells which task has a key now, also if advance has not come to it.
+func (b *Backend) holder(key uniqueKey, now time.Time) (id uuid.UUID, taken bool) {
+	own, ok := b.holds.keys[key]
+	switch {
+	case !ok:
+		return uuid.Nil, false
+	case own.until.IsZero(): // it may be final by now
+		b.task(own.id, now)
+		own, ok = b.holds.keys[key]
+		return holderOf(own), ok
+	case own.until.After(now):
 		return own.id, true
 	}
+	b.holds.free(key)
 	return uuid.Nil, false
+}
+
+// holderOf is the task that has a hold, none if it is nil.
+func holderOf(h *hold) uuid.UUID {
+	if h == nil {
+		return uuid.Nil
+	}
+	return h.id
 }
 
 // take gives a task a key, which nobody else has: for a time or, where that is zero, until it is released.
@@ -63,18 +80,18 @@ func (h *holds) release(t *omniq.RawTask) {
 	}
 }
 
-// free takes a key from whoever has it, and reports whether anybody had.
-func (h *holds) free(key uniqueKey) bool {
-	own, ok := h.keys[key]
-	if ok {
-		own.freed = true
-		delete(h.keys, key)
-	}
-	return ok
+// free takes a key from whoever has it.
+func (h *holds) free(key uniqueKey) {
+	h.keys[key].freed = true
+	delete(h.keys, key)
 }
 
 func (h *holds) advance(now time.Time) {
-	for own, ok := h.ends.pop(now); ok; own, ok = h.ends.pop(now) {
+	for range atOnce {
+		own, ok := h.ends.pop(now)
+		if !ok {
+			return
+		}
 		if own.freed {
 			continue
 		}

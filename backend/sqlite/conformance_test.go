@@ -13,10 +13,16 @@ func TestConformance(t *testing.T) {
 	backendtest.Run(t, func(t *testing.T) omniq.Backend { return open(t, place(t)) },
 		backendtest.Events(func(t *testing.T, retention time.Duration) omniq.Backend {
 			return open(t, place(t), sqlite.WithEvents(retention))
-		}))
+		}), shared)
 }
+
+// shared opens two backends as two processes do.
+var shared = backendtest.Shared(func(t *testing.T, retention time.Duration) (one, other omniq.Backend) {
+	at := place(t)
+	return open(t, at, sqlite.WithEvents(retention)), open(t, at, sqlite.WithEvents(retention))
+})
 
 // What is true without events is true with them.
 func TestConformanceWithEvents(t *testing.T) {
-	backendtest.Run(t, func(t *testing.T) omniq.Backend { return open(t, place(t), sqlite.WithEvents(time.Hour)) })
+	backendtest.Run(t, func(t *testing.T) omniq.Backend { return open(t, place(t), sqlite.WithEvents(time.Hour)) }, shared)
 }
