@@ -2,9 +2,7 @@ package omniq
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -17,13 +15,29 @@ type attempt struct {
 	// The worker's mu guards these.
 	cancel   context.CancelCauseFunc // ends the handler's context, nil before it has one
 	expires  time.Time               // by this process's clock
-	lost     error                   // ErrLeaseLost or ErrCancelled: the task is not this worker's any more
-	settling bool                    // the settler has it
-	index    int                     // in held
+	phase    phase
+	lost     error    // ErrLeaseLost, ErrCancelled or ErrExpired: the task is not this worker's any more
+	settling bool     // the settler has it
+	over     bool     // it is settled or lost, and held only because its handler runs
+	older    *attempt // in held
 
-	info       infoContext // the handler's context
-	settlement Settlement  // the settler's
+	info infoContext // the handler's context
+
+	// The settler's.
+	settlement Settlement
+	uncertain  bool // a call that may have settled it has failed
+	refused    bool // the engine has refused its outcome, and the settlement says so
 }
+
+// phase is how far the handler of an attempt is.
+type phase uint8
+
+const (
+	waiting  phase = iota
+	starting       // it is the task's next handler in this worker
+	handling       // the handler runs
+	returned
+)
 
 // serve runs attempts one after another: it is one of the worker's places. Goroutines that last keep the stacks that
 // handlers have grown.
@@ -44,38 +58,83 @@ func (w *Worker) serve(ctx context.Context, attempts <-chan *attempt, s *settler
 func (w *Worker) attend(ctx context.Context, a *attempt, s *settler) {
 	settlement := Settlement{Action: ActionRelease}
 	defer func() {
+		w.leave(a)
 		s.settle(a, settlement)
 		w.unreserve(1)
 	}()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	w.mu.Lock()
-	a.cancel = cancel
-	skip := a.giveBack || a.lost != nil || a.settling || w.stopping
-	if w.ending {
-		cancel(ErrShutdown)
-	}
-	w.mu.Unlock()
-	if !skip {
+	if w.enter(a, cancel, &settlement) && w.start(ctx, a) {
 		w.run(ctx, a, &settlement)
 	}
 }
 
-// run decides how the attempt ends, and says so in s. It fills s in even if the handler ends its goroutine.
+// enter decides whether the attempt can be started by this worker now. If not, it says in s how it ends.
+func (w *Worker) enter(a *attempt, cancel context.CancelCauseFunc, s *Settlement) bool {
+	if _, ok := w.handlers[a.lease.Task.FuncName]; !ok {
+		w.mu.Lock()
+		skip := a.giveBack || w.stopping
+		w.mu.Unlock()
+		if !skip {
+			*s = w.shun(a, "handler", a.lease.Task.FuncName)
+		}
+		return false
+	}
+	lost := a.lease.Lost
+	limit := w.limit(a)
+	w.mu.Lock()
+	if a.giveBack || a.lost != nil || a.settling || w.stopping {
+		w.mu.Unlock()
+		return false
+	}
+	if lost >= max(limit, minLosses) {
+		w.mu.Unlock()
+		*s = w.fail(a, a.lease.Attempt-1, limit, lostTooOften(lost))
+		return false
+	}
+	suspect := lost >= maxTogether
+	if w.held.busy(a) || suspect && w.suspect != nil {
+		w.mu.Unlock()
+		s.Delay = spread(afterBusy, 0.5)
+		w.log.Debug("task is given back for a while", a.attrs("lost", lost, "delay", s.Delay)...)
+		return false
+	}
+	if suspect {
+		w.suspect = a
+	}
+	a.phase = starting
+	a.cancel = cancel
+	if w.ending {
+		cancel(ErrShutdown)
+	}
+	w.mu.Unlock()
+	return true
+}
+
+// leave is told that the attempt's handler has returned, or will not begin.
+func (w *Worker) leave(a *attempt) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	a.phase = returned
+	if w.suspect == a {
+		w.suspect = nil
+	}
+	if a.over {
+		w.held.remove(a)
+	}
+}
+
+// limit is how often the attempt's task may fail.
+func (w *Worker) limit(a *attempt) int {
+	if n := a.lease.Task.MaxAttempts; n > 0 {
+		return n
+	}
+	return w.maxAttempts
+}
+
+// run runs the handler and decides how the attempt ends. It fills s in even if the handler ends its goroutine.
 func (w *Worker) run(ctx context.Context, a *attempt, s *Settlement) {
 	t := a.lease.Task
-	limit := t.MaxAttempts
-	if limit == 0 {
-		limit = w.maxAttempts
-	}
-	if a.lease.Attempt > limit {
-		*s = w.fail(a, limit, limit, &TaskError{
-			Type:      typeLeaseLost,
-			Message:   fmt.Sprintf("attempt %d of %d did not end: its worker died or lost the lease", a.lease.Attempt-1, limit),
-			Retryable: true,
-		})
-		return
-	}
 	timeout := t.Timeout
 	if timeout == 0 {
 		timeout = w.timeout
@@ -90,103 +149,50 @@ func (w *Worker) run(ctx context.Context, a *attempt, s *Settlement) {
 		queue = DefaultQueue
 	}
 	a.info = infoContext{ctx, Info{
-		ID: t.ID, FuncName: t.FuncName, Queue: queue, Attempt: a.lease.Attempt, MaxAttempts: limit,
+		ID: t.ID, FuncName: t.FuncName, Queue: queue, Attempt: a.lease.Attempt, MaxAttempts: w.limit(a), Lost: a.lease.Lost,
 		CreatedAt: t.CreatedAt, Metadata: t.Metadata, WorkerID: w.id,
 	}}
 	ctx = &a.info
 	var result RawResult
 	var err error
-	returned := false
+	ended := false
 	defer func() {
-		if !returned {
+		if !ended {
 			err = &TaskError{Type: typePanic, Message: "the handler ended its goroutine", Stack: stack(), Retryable: true}
 		}
-		*s = w.outcome(ctx, a, limit, timeout, result, err)
+		*s = w.outcome(ctx, a, timeout, result, err)
 	}()
 	result, err = w.call(ctx, t)
-	returned = true
+	ended = true
 }
 
 // call runs the handler and turns a panic into an error.
 func (w *Worker) call(ctx context.Context, t *RawTask) (result RawResult, err error) {
-	handler, ok := w.handlers[t.FuncName]
-	if !ok {
-		return RawResult{}, &TaskError{
-			Type:      typeUnknown,
-			Message:   fmt.Sprintf("worker %s has no handler named %q", w.id, t.FuncName),
-			Retryable: true,
-		}
-	}
 	defer func() {
 		if v := recover(); v != nil {
 			err = panicError(v)
 		}
 	}()
-	return handler(ctx, t)
+	return w.handlers[t.FuncName](ctx, t)
 }
 
-func panicError(v any) *TaskError {
-	return &TaskError{Type: typePanic, Message: validText(fmt.Sprint("panic: ", v)), Stack: stack(), Retryable: true}
-}
-
-// stack is that of the goroutine. In a deferred function it shows what panicked, or ended the goroutine.
-func stack() string { return validText(string(debug.Stack())) }
-
-// outcome is how the attempt ends after its handler has returned.
-func (w *Worker) outcome(ctx context.Context, a *attempt, limit int, timeout time.Duration, result RawResult, err error) (s Settlement) {
-	t, n := a.lease.Task, a.lease.Attempt
-	defer func() { // the methods of the handler's error may panic, too, and the Backoff
-		if v := recover(); v != nil {
-			s = w.retry(a, limit, DefaultRetryDelay, panicError(v))
-		}
-	}()
-	if err == nil {
-		r := finalResult(t, StatusSuccess, time.Now(), n)
-		r.ResultData, r.Codec = result.ResultData, result.Codec
-		return Settlement{Action: ActionFinish, Result: r}
-	}
-	var snooze *snoozeError
-	if errors.As(err, &snooze) {
-		return Settlement{Action: ActionRelease, Delay: snooze.delay}
-	}
-	cause := context.Cause(ctx)
-	if errors.Is(cause, ErrShutdown) {
-		return Settlement{Action: ActionRelease}
-	}
-	e := NewTaskError(err)
-	if errors.Is(cause, ErrTimeout) && e.Type != typePanic {
-		e = &TaskError{
-			Type: typeTimeout, Message: fmt.Sprintf("no result within %v: %s", timeout, e.Message), Retryable: e.Retryable,
-		}
-	}
-	var after *retryAfterError
-	var delay time.Duration
-	switch {
-	case !e.Retryable || n >= limit:
-	case errors.As(err, &after):
-		delay = after.delay
-	default:
-		delay = max(spread(w.backoff(n), w.jitter), 0)
-	}
-	return w.retry(a, limit, delay, e)
-}
-
-// retry is how an attempt ends that failed, for good if it must.
-func (w *Worker) retry(a *attempt, limit int, delay time.Duration, e *TaskError) Settlement {
-	if !e.Retryable || a.lease.Attempt >= limit {
-		return w.fail(a, a.lease.Attempt, limit, e)
-	}
-	w.log.Warn("attempt failed", a.attrs("of", limit, "retry_in", delay, "error", e)...)
-	return Settlement{Action: ActionRetry, Delay: delay, Error: e}
-}
-
-func (w *Worker) fail(a *attempt, attempts, limit int, e *TaskError) Settlement {
-	w.log.Error("task failed", a.attrs("of", limit, "error", e)...)
-	r := finalResult(a.lease.Task, StatusFailure, time.Now(), attempts)
-	r.Error = e
-	return Settlement{Action: ActionFinish, Result: r}
-}
-
+// attrs are for the log.
 func (a *attempt) attrs(more ...any) []any {
 	return append([]any{"task", a.lease.Task.ID, "func", a.lease.Task.FuncName, "attempt", a.lease.Attempt}, more...)
+}
+
+// What holds for tasks whose attempts were lost.
+const (
+	minLosses   = 3               // no task fails because of fewer
+	maxTogether = 2               // with so many a task runs with no other such one in a worker
+	afterBusy   = 2 * time.Second // the pause of a task that this worker must not run now; half of it is chance
+)
+
+func lostTooOften(n int) *TaskError {
+	return &TaskError{
+		Type: typeLeaseLost,
+		Message: fmt.Sprintf("%d attempts did not end: each time the worker died while the task ran, or lost its lease. "+
+			"Perhaps the task ends its process or uses up its memory", n),
+		Retryable: true,
+	}
 }

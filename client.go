@@ -11,7 +11,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/omniq-go/omniq/codec"
-	"github.com/omniq-go/omniq/internal/batch"
 )
 
 // Client enqueues tasks and reads their results. It is safe for concurrent use, holds no resource of its own and needs
@@ -35,10 +34,7 @@ func NewClient(b Backend, opts ...ClientOption) (*Client, error) {
 	if b == nil {
 		return nil, invalid("a client without a backend")
 	}
-	c := &Client{backend: b, enqueue: b.Enqueue}
-	if caps := b.Capabilities(); caps.Durable || caps.Shared { // a call costs more than to wait for another one
-		c.enqueue = batch.New(b.Enqueue, func(err error) bool { return errors.Is(err, ErrUncertain) }).Do
-	}
+	c := &Client{backend: b, enqueue: newSender(b).enqueue}
 	for _, o := range opts {
 		if err := o.applyClient(c); err != nil {
 			return nil, err
@@ -47,9 +43,17 @@ func NewClient(b Backend, opts ...ClientOption) (*Client, error) {
 	return c, nil
 }
 
+// check is the error of a method of a client that NewClient has not made.
+func (c *Client) check() error {
+	if c == nil || c.backend == nil {
+		return invalid("the client is nil or empty: make one with NewClient")
+	}
+	return nil
+}
+
 // Defaults sets what holds for each task of the client that does not say it itself: a [TTL], a [ResultTTL], a
-// [FailureTTL]. Other task
-// options are [ErrInvalid] here: queue and priority belong to a definition, retries and timeouts to the worker.
+// [FailureTTL]. Other task options are [ErrInvalid] here: queue and priority belong to a definition, retries and timeouts
+// to the worker.
 func Defaults(opts ...TaskOption) ClientOption { return clientDefaults(opts) }
 
 type clientDefaults []TaskOption
@@ -120,10 +124,17 @@ func (c codecs) writer() codec.Codec {
 // [ErrInvalid] for a task that cannot be, and with a [DuplicateError] if the ID of one or more was taken: the others
 // are stored then. It blocks while the backend does; when ctx ends first, whether the tasks were stored is unknown, and
 // enqueuing the same tasks again is safe because of their IDs.
+//
+// When the backend's answer is lost ([ErrUncertain]) the client, in each of its methods, enqueues the same tasks again:
+// five times in about two seconds at the most, and not after ctx has ended. A task that turns out to have been stored by
+// then is no duplicate. In a transaction, see Through, nothing is repeated.
 func (c *Client) Enqueue(ctx context.Context, tasks ...RawTask) error {
+	if err := c.check(); err != nil {
+		return err
+	}
 	checked := make([]*RawTask, len(tasks))
 	for i := range tasks {
-		if err := tasks[i].Validate(); err != nil {
+		if err := tasks[i].validateHead(); err != nil {
 			return err
 		}
 		raw, err := checkedPayload(tasks[i])
@@ -143,8 +154,7 @@ func checkedPayload(t RawTask) (RawTask, error) {
 	if t.Codec == "" {
 		return t.Encode(codec.JSON)
 	}
-	_, _, err := openOpaque(t.Args, t.Kwargs)
-	return t, err
+	return t, checkPayload(&t)
 }
 
 // store enqueues tasks that are known to be valid.
@@ -167,6 +177,9 @@ func (c *Client) store(ctx context.Context, tasks []*RawTask) error {
 			if err := t.checkStart(); err != nil {
 				return err
 			}
+		}
+		if err := checkTaskSize(t); err != nil {
+			return err
 		}
 	}
 	errs, err := c.enqueue(ctx, tasks)
@@ -194,13 +207,24 @@ func (c *Client) store(ctx context.Context, tasks []*RawTask) error {
 // makes of a database transaction, and the tasks exist if and only if that commits. Each enqueue is a call of e's at
 // once, so it may be used where e may. To wait for a result before the transaction has ended waits for nothing.
 func (c *Client) Through(e Enqueuer) *Client {
+	if c.check() != nil {
+		return c // whose methods say so
+	}
 	through := *c
-	through.enqueue = e.Enqueue
+	through.enqueue = func(ctx context.Context, tasks []*RawTask) ([]error, error) {
+		if e == nil {
+			return nil, invalid("the client is one Through nil, want what an engine makes of a transaction")
+		}
+		return e.Enqueue(ctx, tasks)
+	}
 	return &through
 }
 
 // Result returns a task's result as it is now; see [ResultStore]. For a typed one use a [Handle].
 func (c *Client) Result(ctx context.Context, id uuid.UUID) (RawResult, error) {
+	if err := c.check(); err != nil {
+		return RawResult{}, err
+	}
 	r, err := c.backend.Result(ctx, id)
 	if err != nil {
 		return RawResult{}, fmt.Errorf("omniq: result of task %v: %w", id, err)
@@ -211,6 +235,9 @@ func (c *Client) Result(ctx context.Context, id uuid.UUID) (RawResult, error) {
 // Wait returns a task's result once the task is final, whether it succeeded or not, and blocks until then or until ctx
 // ends. [ErrNotFound] says at once that there is no such task. For a typed result use a [Handle].
 func (c *Client) Wait(ctx context.Context, id uuid.UUID) (RawResult, error) {
+	if err := c.check(); err != nil {
+		return RawResult{}, err
+	}
 	r, err := c.backend.Await(ctx, id)
 	if err != nil {
 		return RawResult{}, fmt.Errorf("omniq: wait for task %v: %w", id, err)

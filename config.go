@@ -16,7 +16,8 @@ import (
 const DefaultEventRetention = 24 * time.Hour
 
 // Config is what a program leaves to those who run it. It comes from code, as a change of [DefaultConfig], or from the
-// environment by [ConfigFromEnv]; its methods make the backend, and options for clients and workers, of it.
+// environment by [ConfigFromEnv]; its methods make the backend, and options for clients and workers, of it. BackendURL may
+// have a password: it is in no error, and not in what fmt and log/slog show of a Config.
 type Config struct {
 	BackendURL      string        // OMNIQ_BACKEND_URL: the scheme of an Engine, a colon, and what that engine wants
 	Queues          []string      // OMNIQ_QUEUES: what workers take tasks from, separated by commas; see Queues
@@ -125,9 +126,9 @@ func (c Config) Validate() error {
 			errs = append(errs, invalid("%s (%s) is "+format, append([]any{field, variable}, args...)...))
 		}
 	}
-	scheme, _, ok := strings.Cut(c.BackendURL, ":")
-	check(ok && scheme != "", "BackendURL", "OMNIQ_BACKEND_URL", "%q, want a scheme and a colon, like memory: or sqlite:path",
-		c.BackendURL)
+	_, ok := schemeOf(c.BackendURL)
+	check(ok, "BackendURL", "OMNIQ_BACKEND_URL", // which is not shown: it may have a password
+		"without a scheme, want one in lower case, a colon and what the engine wants, like memory: or sqlite:path")
 	if err := Queues(c.Queues...).applyWorker(new(Worker)); err != nil {
 		errs = append(errs, fmt.Errorf("%w: Queues (OMNIQ_QUEUES) is %q: %w", ErrInvalid, c.Queues, err))
 	}
@@ -160,7 +161,7 @@ func (c Config) Open(ctx context.Context, engines ...Engine) (Backend, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	scheme, _, _ := strings.Cut(c.BackendURL, ":")
+	scheme, _ := schemeOf(c.BackendURL)
 	var known []string
 	for _, e := range engines {
 		if slices.Contains(e.Schemes, scheme) {

@@ -1,8 +1,11 @@
 package omniq_test
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -45,7 +48,7 @@ func TestConfigEvents(t *testing.T) {
 // Whoever gets one variable wrong may have got others wrong, too, and wants to know at once.
 func TestConfigNamesEveryMistake(t *testing.T) {
 	mistakes := map[string]struct{ value, want string }{
-		"OMNIQ_BACKEND_URL":      {"somewhere", `"somewhere", want a scheme and a colon`},
+		"OMNIQ_BACKEND_URL":      {"somewhere", `is without a scheme, want one in lower case`},
 		"OMNIQ_QUEUES":           {"a,,b", `["a" "" "b"]`},
 		"OMNIQ_CONCURRENCY":      {"0", "is 0, want 1 to 100000"},
 		"OMNIQ_TASK_TTL":         {"10", `is "10", want a duration like 90s`},
@@ -140,4 +143,63 @@ func TestDefaultsOfAClient(t *testing.T) {
 		_, err := omniq.NewClient(b, omniq.Defaults(o))
 		require.ErrorIs(t, err, omniq.ErrInvalid)
 	}
+}
+
+// Of a URL that may have a password, in whatever form, nobody shows it.
+func TestConfigShowsNoPassword(t *testing.T) {
+	urls := []string{
+		"postgres://u:hunter2@db/x", "postgres://u:hun/ter2hunter2@db/x", "postgres://db/x?user=u&password=hunter2",
+		"postgresql://db/x?sslpassword=hunter2", "host=db user=u password=hunter2", "host=db password='hunter2 ' port=1",
+		"host=db:1 password = hunter2", "password=hunter2:x", "hunter2@db", "u:hunter2@db/x", "memory://u:hunter2@h", "memory:?password=hunter2",
+		"redis://:hunter2@db", "sqlite:q.db?_auth_pass=hunter2", "POSTGRES://u:hunter2@db", "postgres:host=db password=hunter2",
+		"postgres://u:hunter2%40@db", " postgres://u:hunter2@db", "postgres:u;hunter2",
+	}
+	for _, url := range urls {
+		t.Run(url, func(t *testing.T) {
+			c := omniq.DefaultConfig()
+			c.BackendURL = url
+			c.Concurrency = 0 // so that there is something to complain about
+			var log bytes.Buffer
+			for _, h := range []slog.Handler{slog.NewTextHandler(&log, nil), slog.NewJSONHandler(&log, nil)} {
+				slog.New(h).Info("begins", "config", c, "pointer", &c)
+			}
+			shown := []string{log.String(), fmt.Sprint(c), fmt.Sprintf("%v %+v %#v %s %q", c, c, c, c, c), fmt.Sprintf("%v %#v", &c, &c)}
+			err := c.Validate()
+			require.Error(t, err)
+			shown = append(shown, err.Error())
+			c.Concurrency = 1
+			if _, err := c.Open(t.Context(), memory.Engine); err != nil {
+				shown = append(shown, err.Error())
+			}
+			t.Setenv("OMNIQ_BACKEND_URL", url)
+			t.Setenv("OMNIQ_CONCURRENCY", "none")
+			_, err = omniq.ConfigFromEnv()
+			require.Error(t, err)
+			for _, text := range append(shown, err.Error()) {
+				assert.NotContains(t, text, "hunter2")
+			}
+		})
+	}
+	c := omniq.DefaultConfig()
+	c.BackendURL = "sqlite:/var/lib/omniq.db"
+	assert.Contains(t, fmt.Sprint(c), c.BackendURL, "there is nothing to hide")
+}
+
+func FuzzConfigShowsNoPassword(f *testing.F) {
+	f.Add("postgres://u:", "@db")
+	f.Add("host=db password=", " port=1")
+	f.Fuzz(func(t *testing.T, before, after string) {
+		c := omniq.DefaultConfig()
+		c.BackendURL = before + "hunter2" + after
+		if !strings.ContainsAny(c.BackendURL, "@=?") || strings.HasPrefix(c.BackendURL, "hunter2") {
+			return
+		}
+		shown := fmt.Sprint(c)
+		if err := c.Validate(); err != nil {
+			shown += err.Error()
+		}
+		if scheme, _, _ := strings.Cut(c.BackendURL, ":"); !strings.Contains(scheme, "hunter2") {
+			require.NotContains(t, shown, "hunter2")
+		}
+	})
 }

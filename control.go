@@ -2,6 +2,7 @@ package omniq
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 
@@ -15,24 +16,27 @@ import (
 // the cause [ErrCancelled], and what it returns is dropped. Those who wait get a [TaskError] that is [ErrCancelled].
 // To cancel a cancelled task is no error; one that ended otherwise is [ErrState], an unknown one [ErrNotFound].
 func (c *Client) Cancel(ctx context.Context, id uuid.UUID) error {
-	return c.one(ctx, "cancel", id, c.backend.Cancel)
+	return c.one(ctx, "cancel", id, Backend.Cancel)
 }
 
 // Requeue enqueues a task again that failed for good, was cancelled or has expired: with the same ID, due now, all its
 // attempts and its TTL before it. [ErrState] says that it is in another state, [ErrNotFound] that nothing is kept of it
 // any more, and [ErrDuplicate] that another task holds its unique key by now.
 func (c *Client) Requeue(ctx context.Context, id uuid.UUID) error {
-	return c.one(ctx, "requeue", id, c.backend.Requeue)
+	return c.one(ctx, "requeue", id, Backend.Requeue)
 }
 
 // Forget removes a final task's result, and all that is known of the task, before the result's TTL is over. [ErrState]
 // says that it is not final.
 func (c *Client) Forget(ctx context.Context, id uuid.UUID) error {
-	return c.one(ctx, "forget", id, c.backend.Forget)
+	return c.one(ctx, "forget", id, Backend.Forget)
 }
 
-func (c *Client) one(ctx context.Context, what string, id uuid.UUID, do func(context.Context, []uuid.UUID) ([]error, error)) error {
-	errs, err := do(ctx, []uuid.UUID{id})
+func (c *Client) one(ctx context.Context, what string, id uuid.UUID, do func(Backend, context.Context, []uuid.UUID) ([]error, error)) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	errs, err := do(c.backend, ctx, []uuid.UUID{id})
 	if err == nil && errs != nil {
 		err = errs[0]
 	}
@@ -44,6 +48,9 @@ func (c *Client) one(ctx context.Context, what string, id uuid.UUID, do func(con
 
 // Inspect returns what is known of a task now: its state, attempts, last error, and the task itself unless it succeeded.
 func (c *Client) Inspect(ctx context.Context, id uuid.UUID) (*TaskInfo, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
 	info, err := c.backend.Inspect(ctx, id)
 	if err != nil {
 		return nil, fmt.Errorf("omniq: inspect task %v: %w", id, err)
@@ -58,6 +65,10 @@ const pageSize = 200
 // is in the state all the time is yielded once, others may be missed. After an error it yields no more.
 func (c *Client) List(ctx context.Context, status Status, queue string) iter.Seq2[*TaskInfo, error] {
 	return func(yield func(*TaskInfo, error) bool) {
+		if err := c.check(); err != nil {
+			yield(nil, err)
+			return
+		}
 		request := ListRequest{Status: status, Queue: queue, Max: pageSize}
 		for {
 			page, next, err := c.backend.List(ctx, request)
@@ -80,6 +91,9 @@ func (c *Client) List(ctx context.Context, status Status, queue string) iter.Seq
 
 // Stats returns figures of each queue that has tasks or results, or is paused, in the order of their names.
 func (c *Client) Stats(ctx context.Context) ([]QueueStats, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
 	stats, err := c.backend.Stats(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("omniq: stats: %w", err)
@@ -90,18 +104,110 @@ func (c *Client) Stats(ctx context.Context) ([]QueueStats, error) {
 // Pause keeps the tasks of a queue from being started, by any worker, until Resume. Running ones go on, and tasks can be
 // enqueued.
 func (c *Client) Pause(ctx context.Context, queue string) error {
-	return c.queue(ctx, "pause", queue, c.backend.Pause)
+	return c.queue(ctx, "pause", queue, Backend.Pause)
 }
 
 // Resume ends what Pause began.
 func (c *Client) Resume(ctx context.Context, queue string) error {
-	return c.queue(ctx, "resume", queue, c.backend.Resume)
+	return c.queue(ctx, "resume", queue, Backend.Resume)
 }
 
-func (c *Client) queue(ctx context.Context, what, queue string, do func(context.Context, string) error) error {
+// CancelQueue cancels every task of a queue that is pending, due or not, and returns how many it has cancelled, also with
+// an error. Running tasks are left alone, but one that starts while CancelQueue works may be cancelled as [Client.Cancel]
+// does it. So may a task that is enqueued meanwhile, or not: to be sure that the queue is empty, stop the producers before.
+// It works in batches of a thousand, each of them all or none, and can be called again after an error.
+func (c *Client) CancelQueue(ctx context.Context, queue string) (n int, err error) {
+	const batch = 1000
+	if err := errors.Join(c.check(), checkQueue(queue)); err != nil {
+		return 0, err
+	}
+	request := ListRequest{Status: StatusPending, Queue: queue, Max: batch}
+	for {
+		page, next, err := c.backend.List(ctx, request)
+		if err != nil {
+			return n, fmt.Errorf("omniq: cancel queue %q after %d tasks: %w", queue, n, err)
+		}
+		cancelled, err := c.cancelAll(ctx, page)
+		if n += cancelled; err != nil {
+			return n, fmt.Errorf("omniq: cancel queue %q after %d tasks: %w", queue, n, err)
+		}
+		if next == "" {
+			return n, nil
+		}
+		request.After = next
+	}
+}
+
+// cancelAll cancels those of the tasks that have not ended, and returns how many.
+func (c *Client) cancelAll(ctx context.Context, tasks []*TaskInfo) (n int, err error) {
+	if len(tasks) == 0 {
+		return 0, nil
+	}
+	ids := make([]uuid.UUID, len(tasks))
+	for i, t := range tasks {
+		ids[i] = t.ID
+	}
+	errs, err := c.backend.Cancel(ctx, ids)
+	if err != nil {
+		return 0, err
+	}
+	n = len(ids)
+	var trouble error
+	for i, err := range errs {
+		if err == nil {
+			continue
+		}
+		n--
+		if !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrState) { // with these it has ended meanwhile
+			trouble = fmt.Errorf("task %v: %w", ids[i], err)
+		}
+	}
+	return n, trouble
+}
+
+// FreeKey takes a unique key from the task of this name that holds it, so that another one can be enqueued with it before
+// that one is final or its [UniqueFor] is over. The holder goes on without it. [ErrNotFound] says that nobody holds it.
+func (c *Client) FreeKey(ctx context.Context, funcName, key string) error {
+	if err := errors.Join(c.check(), checkName(funcName), checkText("unique_key", key, MaxKeyLen)); err != nil {
+		return err
+	}
+	errs, err := c.backend.Free(ctx, []UniqueKey{{funcName, key}})
+	if err == nil && errs != nil {
+		err = errs[0]
+	}
+	if err != nil {
+		return fmt.Errorf("omniq: free key %q of tasks named %q: %w", key, funcName, err)
+	}
+	return nil
+}
+
+// FreeKey is [Client.FreeKey] for a key of this task.
+func (r Reference[A, K, R]) FreeKey(ctx context.Context, c *Client, key string) error {
+	return c.FreeKey(ctx, r.name, key)
+}
+
+// FreeKey is that of [Reference].
+func (r ArgsReference[A, R]) FreeKey(ctx context.Context, c *Client, key string) error {
+	return r.full.FreeKey(ctx, c, key)
+}
+
+// FreeKey is that of [Reference].
+func (r KwargsReference[K, R]) FreeKey(ctx context.Context, c *Client, key string) error {
+	return r.full.FreeKey(ctx, c, key)
+}
+
+// FreeKey is that of [Reference].
+func (r NoArgsReference[R]) FreeKey(ctx context.Context, c *Client, key string) error {
+	return r.full.FreeKey(ctx, c, key)
+}
+
+func (c *Client) queue(ctx context.Context, what, queue string, do func(Backend, context.Context, string) error) error {
+	if err := c.check(); err != nil {
+		return err
+	}
 	err := checkQueue(queue)
 	if err == nil {
-		err = do(ctx, queue)
+		err = do(c.backend, ctx, queue)
 	}
 	if err != nil {
 		return fmt.Errorf("omniq: %s queue %q: %w", what, queue, err)

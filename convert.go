@@ -44,7 +44,7 @@ func encodePayload[A, K any](raw *RawTask, c codec.Codec, a *A, k *K) error {
 		return err
 	}
 	if len(both) > codec.MaxSize {
-		return fmt.Errorf("omniq: the payload has %w", sizeError(len(both)))
+		return invalid("the payload has %w", sizeError(len(both)))
 	}
 	raw.Codec = wireName(c)
 	if raw.Codec == "" {
@@ -129,12 +129,13 @@ func encodeResult(c codec.Codec, data any) (Raw, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	if len(b) > codec.MaxSize {
-		return nil, "", fmt.Errorf("omniq: result_data has %w", sizeError(len(b)))
-	}
 	name := wireName(c)
 	if name != "" {
 		b = appendBase64(nil, b)
+	}
+	if n := len(b); n > codec.MaxSize-envelopeRoom {
+		return nil, "", invalid("result_data has %d bytes, want at most %d: with what stands around it, it is to fit into %d",
+			n, codec.MaxSize-envelopeRoom, codec.MaxSize)
 	}
 	return b, name, nil
 }

@@ -22,6 +22,11 @@ type Reference[A, K, R any] struct {
 // Refer returns a reference to the task of this name. The options are the defaults of its tasks. The types must be
 // those that the task is defined with; R is [Void] for one without a result.
 //
+// What is written must be readable. A, K and R may not have parts whose values JSON cannot hold, like channels, or can
+// hold but not give back: an interface with methods (error is one), a type with MarshalJSON or MarshalText but without
+// the method that reads, a struct whose fields are all unexported. That is so whatever codecs the client and the worker
+// have. What only a codec of your own can hold belongs in a field of type any, or in a type with both methods.
+//
 // It panics if the name, a type or an option cannot be: references are made once, at the start of a program, and the
 // mistake is in its text. The message is that of [NewTask].
 func Refer[A, K, R any](name string, defaults ...TaskOption) Reference[A, K, R] {
@@ -30,7 +35,7 @@ func Refer[A, K, R any](name string, defaults ...TaskOption) Reference[A, K, R] 
 
 // with returns r with further defaults, and panics if something is wrong with it.
 func (r Reference[A, K, R]) with(defaults []TaskOption) Reference[A, K, R] {
-	err := errors.Join(checkName(r.name), checkShapes[A, K](), r.defaults.apply(defaults))
+	err := errors.Join(checkName(r.name), checkShapes[A, K](), checkResult(reflect.TypeFor[R]()), r.defaults.apply(defaults))
 	if err == nil && r.defaults.id != uuid.Nil {
 		err = invalid("ID is of one task, and no default")
 	}
@@ -76,6 +81,9 @@ func (r *Reference[A, K, R]) newRaw(opts []TaskOption) (*RawTask, error) {
 // cannot encode, or the backend's. It blocks while the backend does; when ctx ends first, whether the task was stored
 // is unknown.
 func (r Reference[A, K, R]) Enqueue(ctx context.Context, c *Client, args A, kwargs K, opts ...TaskOption) (*Handle[R], error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
 	raw, err := r.newRaw(opts)
 	if err != nil {
 		return nil, err
@@ -97,6 +105,9 @@ func (r Reference[A, K, R]) Enqueue(ctx context.Context, c *Client, args A, kwar
 // the tasks. If IDs or unique keys were taken the error is a [DuplicateError] with just those, the other tasks are stored, and the
 // handles are there, those of duplicates for the tasks that were first; otherwise as for Enqueue.
 func (r Reference[A, K, R]) EnqueueMany(ctx context.Context, c *Client, tasks []Task[A, K]) ([]*Handle[R], error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
 	raw := make([]*RawTask, len(tasks))
 	handles := make([]*Handle[R], len(tasks))
 	for i := range tasks {
@@ -198,9 +209,10 @@ func newSpec[A, K, R any](name string, fn func(context.Context, A, K) (R, error)
 		var args A
 		var kwargs K
 		if err := decodePayload(t, false, c, &args, &kwargs); err != nil {
-			// A worker that lacks the codec is like one that lacks the handler: another may have it.
-			var unknown *unknownCodecError
-			return RawResult{}, &TaskError{Type: typeDecode, Message: validText(err.Error()), Retryable: errors.As(err, &unknown)}
+			if _, ok := errors.AsType[*unknownCodecError](err); ok {
+				return RawResult{}, err // as of a worker that lacks the handler: another may have it
+			}
+			return RawResult{}, &TaskError{Type: typeDecode, Message: validText(err.Error())}
 		}
 		data, err := fn(ctx, args, kwargs)
 		if err != nil {

@@ -252,4 +252,5 @@ type stubborn struct{}
 
 var errStubborn = errors.New("too stubborn")
 
-func (stubborn) MarshalJSON() ([]byte, error) { return nil, errStubborn }
+func (stubborn) MarshalJSON() ([]byte, error)  { return nil, errStubborn }
+func (*stubborn) UnmarshalJSON(_ []byte) error { return errStubborn }

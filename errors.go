@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -60,7 +59,8 @@ var (
 	// ErrExpired is in the [TaskError] of a task whose TTL passed before it could start.
 	ErrExpired = errors.New("omniq: task expired")
 
-	// ErrUnknownTask is in the [TaskError] of an attempt on a worker that has no handler of the task's name.
+	// ErrUnknownTask is in the [TaskError] of a task whose name or codec no worker of its queue has known for
+	// [MaxUnknown].
 	ErrUnknownTask = errors.New("omniq: no handler of this name")
 )
 
@@ -106,6 +106,7 @@ const (
 	typePanic     = "omniq.Panic"
 	typeDecode    = "omniq.Decode"
 	typeEncode    = "omniq.Encode"
+	typeRefused   = "omniq.Refused"
 )
 
 var sentinels = map[string]error{
@@ -149,7 +150,8 @@ func (e *TaskError) Is(target error) bool {
 	return ok && sentinel == target
 }
 
-// NewTaskError returns the form of err that crosses the wire. A [TaskError] in err's chain is kept; nil gives nil.
+// NewTaskError returns the form of err that crosses the wire. A [TaskError] in err's chain is kept; nil gives nil. Of a
+// text that is longer than 64 KiB the rest is cut off, with "... (N bytes cut)" in its place; what is not UTF-8 is replaced.
 func NewTaskError(err error) *TaskError {
 	if err == nil {
 		return nil
@@ -196,9 +198,6 @@ func errorType(err error) string {
 	return "error"
 }
 
-// validText is s with what the wire cannot hold replaced, for texts that the runtime does not choose.
-func validText(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
-
 // Permanent marks err, which a handler returns, as one that another attempt cannot mend: the task fails at once.
 // Permanent(nil) is nil.
 func Permanent(err error) error {
@@ -231,10 +230,13 @@ func (e *retryAfterError) Error() string { return e.err.Error() }
 func (e *retryAfterError) Unwrap() error { return e.err }
 
 // Snooze is returned by a handler that wants to be run again after delay without an attempt used: what it needs is
-// not there yet. A delay that is not positive means at once. The task's TTL goes on.
+// not there yet. A delay below 100 ms means 100 ms, so that a task that snoozes again and again does not keep a processor
+// busy. The task's TTL goes on.
 func Snooze(delay time.Duration) error {
-	return &snoozeError{max(delay, 0)}
+	return &snoozeError{max(delay, minSnooze)}
 }
+
+const minSnooze = 100 * time.Millisecond
 
 type snoozeError struct{ delay time.Duration }
 

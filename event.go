@@ -2,7 +2,6 @@ package omniq
 
 import (
 	"time"
-	"unicode/utf8"
 
 	"github.com/google/uuid"
 )
@@ -68,14 +67,11 @@ type eventOption func(*TaskEvent) error
 
 func (o eventOption) applyEvent(e *TaskEvent) error { return o(e) }
 
-// OnWorker records which worker the event happened on. The ID is UTF-8 and not empty.
+// OnWorker records which worker the event happened on; see [CheckWorkerID].
 func OnWorker(id string) EventOption {
 	return eventOption(func(e *TaskEvent) error {
-		if id == "" || !utf8.ValidString(id) {
-			return invalid("worker ID %q, want UTF-8 that is not empty", id)
-		}
 		e.WorkerID = &id
-		return nil
+		return CheckWorkerID(id)
 	})
 }
 

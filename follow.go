@@ -22,6 +22,14 @@ func (c *Client) Follow(ctx context.Context, cursor *Cursor) iter.Seq2[TaskEvent
 
 func (c *Client) events(ctx context.Context, cursor *Cursor, wait time.Duration) iter.Seq2[TaskEvent, error] {
 	return func(yield func(TaskEvent, error) bool) {
+		err := c.check()
+		if err == nil && cursor == nil {
+			err = invalid("the cursor is nil, want a pointer to one, like CursorOldest")
+		}
+		if err != nil {
+			yield(TaskEvent{}, err)
+			return
+		}
 		for {
 			page, next, err := c.backend.Events(ctx, EventsRequest{After: *cursor, Max: pageSize, Wait: wait})
 			if err != nil {

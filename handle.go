@@ -13,6 +13,14 @@ type Handle[R any] struct {
 	id     uuid.UUID
 }
 
+// check is the error of a method of a handle that has no client: that of an enqueue that failed, say.
+func (h *Handle[R]) check() error {
+	if h == nil {
+		return invalid("the handle is nil: the task was not enqueued")
+	}
+	return h.client.check()
+}
+
 // ID is the task's ID. With it, Attach of the task's definition or reference gives the handle again, in any process.
 func (h *Handle[R]) ID() uuid.UUID { return h.id }
 
@@ -24,13 +32,15 @@ func (h *Handle[R]) ID() uuid.UUID { return h.id }
 //   - the context's error if ctx ends first: the task goes on, and Wait can be called again;
 //   - an error that says what does not fit if the result is no R.
 func (h *Handle[R]) Wait(ctx context.Context) (R, error) {
+	var none R
+	if err := h.check(); err != nil {
+		return none, err
+	}
 	raw, err := h.client.Wait(ctx, h.id)
 	if err != nil {
-		var none R
 		return none, err
 	}
 	if err := raw.Err(); err != nil {
-		var none R
 		return none, err
 	}
 	r, err := DecodeResult[R](raw, h.client.codecs...)
@@ -40,6 +50,9 @@ func (h *Handle[R]) Wait(ctx context.Context) (R, error) {
 // Result returns the result as it is now. Its Status tells whether the task is final. That a task failed is no error
 // here: see [TaskResult.Err].
 func (h *Handle[R]) Result(ctx context.Context) (TaskResult[R], error) {
+	if err := h.check(); err != nil {
+		return TaskResult[R]{}, err
+	}
 	raw, err := h.client.Result(ctx, h.id)
 	if err != nil {
 		return TaskResult[R]{}, err
@@ -49,9 +62,17 @@ func (h *Handle[R]) Result(ctx context.Context) (TaskResult[R], error) {
 
 // Status returns the task's status as it is now.
 func (h *Handle[R]) Status(ctx context.Context) (Status, error) {
+	if err := h.check(); err != nil {
+		return 0, err
+	}
 	raw, err := h.client.Result(ctx, h.id)
 	return raw.Status, err
 }
 
 // Cancel ends the task unless it is final; see [Client.Cancel].
-func (h *Handle[R]) Cancel(ctx context.Context) error { return h.client.Cancel(ctx, h.id) }
+func (h *Handle[R]) Cancel(ctx context.Context) error {
+	if err := h.check(); err != nil {
+		return err
+	}
+	return h.client.Cancel(ctx, h.id)
+}

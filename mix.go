@@ -33,6 +33,7 @@ func (m *mixed) Capabilities() Capabilities {
 		r := other.Capabilities()
 		c.Name += "+" + r.Name
 		c.Durable = c.Durable && r.Durable
+		c.Survives = min(c.Survives, r.Survives)
 		c.Shared = c.Shared && r.Shared
 	}
 	c.AtomicFinish = false

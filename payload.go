@@ -28,6 +28,9 @@ type unknownCodecError struct {
 	known []string
 }
 
+// ErrorType makes it an error of decoding in a [TaskError].
+func (e *unknownCodecError) ErrorType() string { return typeDecode }
+
 func (e *unknownCodecError) Error() string {
 	return fmt.Sprintf("the payload is of codec %q, which is not known here, only %s: add it with Codecs",
 		e.name, strings.Join(e.known, ", "))
@@ -55,14 +58,14 @@ func codecFor(name string, codecs []codec.Codec) (codec.Codec, error) {
 	return nil, &unknownCodecError{name, known}
 }
 
-// payloadError says which part of a task or a result could not be encoded or decoded.
+// payloadError says which part of a task or a result could not be encoded or decoded. errors.Is finds ErrInvalid in it.
 type payloadError struct {
 	part string // args, kwargs or result_data
 	err  error
 }
 
-func (e *payloadError) Error() string { return "omniq: " + e.part + ": " + e.err.Error() }
-func (e *payloadError) Unwrap() error { return e.err }
+func (e *payloadError) Error() string   { return "omniq: " + e.part + ": " + e.err.Error() }
+func (e *payloadError) Unwrap() []error { return []error{ErrInvalid, e.err} }
 
 // appendArgs appends the JSON array or the opaque bytes of args, which points to a value of a type with shape s.
 func appendArgs(dst []byte, c codec.Codec, s *argsShape, args any) ([]byte, error) {
@@ -73,6 +76,9 @@ func appendArgs(dst []byte, c codec.Codec, s *argsShape, args any) ([]byte, erro
 	var err error
 	if c.Name() == codec.NameJSON {
 		out, err = appendArgsJSON(dst, c, s, args)
+		if err == nil {
+			err = checkDepth(out, len(dst))
+		}
 	} else {
 		out, err = appendThrough(dst, c, args, func(c codec.Codec) ([]byte, error) {
 			return appendArgsJSON(nil, c, s, args)
@@ -122,6 +128,18 @@ func appendArgsJSON(dst []byte, c codec.Codec, s *argsShape, args any) ([]byte, 
 	return append(dst, ']'), nil
 }
 
+// checkDepth refuses JSON text from a place on that is too deep for an envelope. It is known to be valid otherwise.
+func checkDepth(text []byte, from int) error {
+	if len(text)-from <= 2*maxPayloadDepth {
+		return nil
+	}
+	text = text[from:]
+	if bytes.Count(text, []byte("["))+bytes.Count(text, []byte("{")) <= maxPayloadDepth {
+		return nil
+	}
+	return jsontext.Valid(text, maxPayloadDepth)
+}
+
 // fieldByIndex is reflect's, without its cost for the usual depth.
 func fieldByIndex(v reflect.Value, index []int) reflect.Value {
 	for _, i := range index {
@@ -139,6 +157,9 @@ func appendKwargs(dst []byte, c codec.Codec, s *kwargsShape, kwargs any) ([]byte
 	var err error
 	if c.Name() == codec.NameJSON {
 		out, err = appendKwargsJSON(dst, c, s, kwargs)
+		if err == nil {
+			err = checkDepth(out, len(dst))
+		}
 	} else {
 		out, err = appendThrough(dst, c, kwargs, func(c codec.Codec) ([]byte, error) {
 			return appendKwargsJSON(nil, c, s, kwargs)
@@ -470,6 +491,9 @@ func appendResult(dst []byte, c codec.Codec, data any) ([]byte, error) {
 	var err error
 	if c.Name() == codec.NameJSON {
 		out, err = appendResultJSON(dst, c, data)
+		if err == nil {
+			err = checkDepth(out, len(dst))
+		}
 	} else {
 		out, err = appendThrough(dst, c, data, func(c codec.Codec) ([]byte, error) {
 			return appendResultJSON(nil, c, data)

@@ -15,10 +15,10 @@ const (
 	DefaultLease      = 30 * time.Second // how long a worker that died keeps its tasks
 )
 
-// Backoff is how long to wait after the failure of an attempt, which counts from 1, before the next one. It is a pure
-// function, called from many goroutines; the worker spreads what it returns by its jitter. A result that is not
+// Backoff is how long to wait after the n-th failure of a task, counted from 1, before its next attempt. Attempts that were
+// lost are no failures. It is a pure function, called from many goroutines; the worker spreads what it returns by its jitter. A result that is not
 // positive means at once.
-type Backoff func(attempt int) time.Duration
+type Backoff func(n int) time.Duration
 
 // Exponential returns a [Backoff] of initial, doubled for each further attempt, and at most limit.
 func Exponential(initial, limit time.Duration) Backoff {

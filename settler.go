@@ -3,81 +3,137 @@ package omniq
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
 
 // settler passes the outcomes of attempts on to the backend. While one call is in flight those that end meanwhile
-// gather for the next; there is no timer.
+// gather for the next; there is no timer. Only when a call takes unusually long, others are made beside it.
 type settler struct {
-	w       *Worker
-	ended   chan *attempt  // has room for some, so that handlers need not wait for the engine, but not without a bound
-	senders sync.WaitGroup // calls of settle
-	alone   sync.WaitGroup // calls of persist
-	buffer  []Settlement   // of flush
+	w        *Worker
+	ended    chan *attempt   // has room for some, so that handlers need not wait for the engine, but not without a bound
+	turn     chan struct{}   // who has the token gathers for the next call
+	patience time.Duration   // how long a call takes that others wait for
+	timeout  time.Duration   // of a call
+	ctx      context.Context // ends when nothing is tried any more
+	stop     context.CancelFunc
+	senders  sync.WaitGroup // calls of settle
+	lanes    sync.WaitGroup
+	alone    sync.WaitGroup // calls of persist
 }
 
-// maxSettlements is how many are passed on in one call.
-const maxSettlements = 1000
+const (
+	maxSettlements = 1000 // in one call
+	settleLanes    = 4    // calls at once, beside those that are tried again
+)
 
 func newSettler(w *Worker) *settler {
-	return &settler{w: w, ended: make(chan *attempt, 2*(w.concurrency+w.prefetch))}
+	s := &settler{
+		w: w, ended: make(chan *attempt, 2*(w.concurrency+w.prefetch)), turn: make(chan struct{}, 1),
+		patience: min(w.lease/10, 250*time.Millisecond), timeout: w.lease / 3,
+	}
+	s.ctx, s.stop = context.WithCancel(context.Background()) // no caller's: by one that has ended nothing would be settled
+	s.turn <- struct{}{}
+	return s
 }
 
 // settle takes charge of an attempt that has ended, unless that has been done.
 func (s *settler) settle(a *attempt, settlement Settlement) {
-	s.w.mu.Lock()
-	if a.settling {
-		s.w.mu.Unlock()
+	w := s.w
+	w.mu.Lock()
+	if a.settling || a.over {
+		w.mu.Unlock()
+		return
+	}
+	if a.lost != nil {
+		w.letGo(a)
+		w.mu.Unlock()
+		a.settlement = settlement
+		w.logDropped(a, a.lost)
 		return
 	}
 	a.settling = true
 	s.senders.Add(1)
-	s.w.mu.Unlock()
+	w.mu.Unlock()
 	a.settlement = settlement
 	a.settlement.LeaseID = a.lease.LeaseID
 	s.ended <- a
 	s.senders.Done()
 }
 
-// close makes run end once it has passed on what there is. All attempts have been given to settle.
-func (s *settler) close() {
-	s.senders.Wait()
-	close(s.ended)
+// run begins to pass on what settle gets.
+func (s *settler) run() {
+	for range settleLanes {
+		s.lanes.Go(s.lane)
+	}
 }
 
-func (s *settler) run() {
-	var batch []*attempt
-	for a := range s.ended {
-		batch = append(batch[:0], a)
-		runtime.Gosched() // attempts that are about to end do so first
-	gather:
-		for len(batch) < maxSettlements {
-			select {
-			case a, ok := <-s.ended:
-				if !ok {
-					break gather
-				}
-				batch = append(batch, a)
-			default:
-				break gather
-			}
-		}
-		s.flush(batch)
-		clear(batch)
-	}
+// close returns once all that there is has been passed on, a lease from now at the latest. All attempts have been given
+// to settle.
+func (s *settler) close() {
+	defer s.stop()
+	defer time.AfterFunc(s.w.lease, s.stop).Stop()
+	s.senders.Wait()
+	close(s.ended)
+	s.lanes.Wait()
 	s.alone.Wait()
 }
 
+// lane makes calls one after another. It keeps its turn unless a call takes longer than the others wait.
+func (s *settler) lane() {
+	var batch []*attempt
+	var buffer []Settlement
+	pass := time.AfterFunc(time.Hour, func() { s.turn <- struct{}{} })
+	pass.Stop()
+	mine := false
+	for {
+		if !mine {
+			<-s.turn
+		}
+		if batch = s.gather(batch[:0]); len(batch) == 0 {
+			s.turn <- struct{}{}
+			return
+		}
+		pass.Reset(s.patience)
+		buffer = s.flush(batch, buffer[:0])
+		mine = pass.Stop()
+		clear(batch)
+	}
+}
+
+// gather appends what has ended to batch, and waits for a first one. There is none when the settler is closed.
+func (s *settler) gather(batch []*attempt) []*attempt {
+	a, ok := <-s.ended
+	if !ok {
+		return batch
+	}
+	batch = append(batch, a)
+	runtime.Gosched() // attempts that are about to end do so first
+	for len(batch) < maxSettlements {
+		select {
+		case a, ok := <-s.ended:
+			if !ok {
+				return batch
+			}
+			batch = append(batch, a)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
 // flush settles the attempts. Those that the backend fails to settle are tried again one by one: one of them may be the
-// reason, and must not hold up the others.
-func (s *settler) flush(batch []*attempt) {
-	s.buffer = slices.Grow(s.buffer[:0], len(batch))
-	again, why := s.try(batch, s.buffer)
-	clear(s.buffer[:len(batch)])
+// reason, and must not hold up the others. It uses and returns a buffer.
+func (s *settler) flush(batch []*attempt, buffer []Settlement) []Settlement {
+	buffer = slices.Grow(buffer, len(batch))
+	again, why := s.try(batch, buffer)
+	clear(buffer[:len(batch)])
 	s.w.addTroubled(len(again))
 	for _, a := range again {
 		s.alone.Go(func() {
@@ -85,6 +141,7 @@ func (s *settler) flush(batch []*attempt) {
 			s.w.addTroubled(-1)
 		})
 	}
+	return buffer
 }
 
 // persist tries again to settle an attempt, for as long as a lease lasts. What cannot be settled by then is left to run
@@ -93,43 +150,53 @@ func (s *settler) persist(a *attempt, why error) {
 	giveUp := time.Now().Add(s.w.lease)
 	pause := min(20*time.Millisecond, s.w.lease/10)
 	for again := []*attempt{a}; len(again) > 0; again, why = s.try(again, nil) {
-		if time.Now().Add(pause).After(giveUp) {
-			s.w.log.Error("cannot settle the attempt; the task will run again", a.attrs("error", why)...)
-			s.w.mu.Lock()
-			s.w.drop(a)
-			s.w.mu.Unlock()
+		if s.ctx.Err() != nil || time.Now().Add(pause).After(giveUp) {
+			s.giveUp(a, why)
 			return
 		}
 		s.w.log.Error("cannot settle the attempt; trying again", a.attrs("pause", pause, "error", why)...)
-		time.Sleep(pause)
+		sleep(s.ctx, pause)
 		pause = min(2*pause, time.Second)
 	}
 }
 
-// try settles the attempts whose leases are not lost, and returns those to try again, and why. No context of a caller or
-// of the worker is used: a settlement by one that has ended would never succeed. It appends to settlements.
+// giveUp lets an attempt go that cannot be settled.
+func (s *settler) giveUp(a *attempt, why error) {
+	s.w.log.Error("cannot settle the attempt; the task will run again",
+		a.attrs("action", a.settlement.Action, "error", why)...)
+	s.w.mu.Lock()
+	s.w.letGo(a)
+	s.w.mu.Unlock()
+}
+
+// try settles the attempts whose leases are not lost, and returns those to try again, and why. It appends to settlements.
 func (s *settler) try(batch []*attempt, settlements []Settlement) (again []*attempt, why error) {
 	w := s.w
+	var lost []*attempt
 	w.mu.Lock()
 	batch = slices.DeleteFunc(batch, func(a *attempt) bool {
 		if a.lost != nil {
-			w.drop(a)
-			w.log.Warn("the attempt's outcome is dropped", a.attrs("error", a.lost)...)
+			w.letGo(a)
+			lost = append(lost, a)
 			return true
 		}
 		settlements = append(settlements, a.settlement)
 		return false
 	})
 	w.mu.Unlock()
+	for _, a := range lost {
+		w.logDropped(a, a.lost)
+	}
 	if len(batch) == 0 {
 		return nil, nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), w.lease)
+	ctx, cancel := context.WithTimeout(s.ctx, s.timeout)
 	errs, err := w.backend.Settle(ctx, settlements)
+	uncertain := errors.Is(err, ErrUncertain) || err != nil && ctx.Err() != nil
 	cancel()
 
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	var refused []*attempt
+	settled := batch[:0]
 	for i, a := range batch {
 		e := err
 		if e == nil && errs != nil {
@@ -137,18 +204,87 @@ func (s *settler) try(batch []*attempt, settlements []Settlement) (again []*atte
 		}
 		switch {
 		case e == nil:
-			if w.log.Enabled(context.Background(), slog.LevelDebug) {
+			if w.log.Enabled(noContext, slog.LevelDebug) {
 				w.log.Debug("attempt settled", a.attrs("action", a.settlement.Action)...)
 			}
 		case errors.Is(e, ErrLeaseLost):
-			w.log.Warn("the attempt's outcome is dropped", a.attrs("error", e)...)
+			w.logDropped(a, ErrLeaseLost)
+		case errors.Is(e, ErrInvalid) && !a.refused && (err == nil || len(batch) == 1):
+			a.settlement, a.refused = w.refuse(a, e), true
+			refused = append(refused, a)
+			continue
 		case errors.Is(e, ErrClosed), errors.Is(e, ErrInvalid) && (err == nil || len(batch) == 1):
-			w.log.Error("cannot settle the attempt; the task will run again", a.attrs("error", e)...)
+			w.log.Error("cannot settle the attempt; the task will run again", a.attrs("action", a.settlement.Action, "error", e)...)
 		default:
+			a.uncertain = a.uncertain || uncertain
 			again, why = append(again, a), e
 			continue
 		}
-		w.drop(a)
+		settled = append(settled, a)
+	}
+	w.mu.Lock()
+	for _, a := range settled {
+		w.letGo(a)
+	}
+	w.mu.Unlock()
+	if refused != nil {
+		more, err := s.try(refused, nil)
+		if again = append(again, more...); err != nil {
+			why = err
+		}
 	}
 	return again, why
 }
+
+// refuse is how an attempt ends whose outcome the engine does not take. It says so in plain letters: what is refused may
+// be a letter.
+func (w *Worker) refuse(a *attempt, why error) Settlement {
+	what := "the end"
+	switch r := a.settlement.Result; {
+	case r != nil && r.Status == StatusSuccess:
+		what = fmt.Sprintf("a result of %d bytes", len(r.ResultData))
+	case r != nil && r.Error != nil:
+		what = fmt.Sprintf("an error of type %.100q with a text of %d bytes and a stack of %d", r.Error.Type, len(r.Error.Message), len(r.Error.Stack))
+	case a.settlement.Error != nil:
+		e := a.settlement.Error
+		what = fmt.Sprintf("an error of type %.100q with a text of %d bytes and a stack of %d", e.Type, len(e.Message), len(e.Stack))
+	}
+	message := strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, fmt.Sprintf("the engine refused %s: %.1000s", what, why.Error()))
+	s := w.fail(a, a.lease.Attempt, w.limit(a), &TaskError{Type: typeRefused, Message: message})
+	s.LeaseID = a.lease.LeaseID
+	return s
+}
+
+// logDropped says that the outcome of an attempt is dropped, and why.
+func (w *Worker) logDropped(a *attempt, why error) {
+	switch {
+	case errors.Is(why, ErrCancelled):
+		w.log.Info("the task was cancelled; the attempt's outcome is dropped", a.attrs(a.told()...)...)
+	case errors.Is(why, ErrExpired):
+		w.log.Warn("the task has expired before it could start", a.attrs()...)
+	case a.uncertain:
+		w.log.Warn("the attempt is settled, or its lease lost: the answer was lost", a.attrs(a.told()...)...)
+	default:
+		w.log.Warn("the lease is lost; the attempt's outcome is dropped", a.attrs(a.told()...)...)
+	}
+}
+
+// told is what the attempt's handler had to say, for the log.
+func (a *attempt) told() []any {
+	e := a.settlement.Error
+	if e == nil && a.settlement.Result != nil {
+		e = a.settlement.Result.Error
+	}
+	if e == nil {
+		return nil
+	}
+	return []any{"error", e}
+}
+
+// noContext is for the log: that of an attempt is not what is settled with.
+var noContext = context.Background()

@@ -137,6 +137,7 @@ func newArgsShape(t reflect.Type) *argsShape {
 	default:
 		return refuse("is one value: wrap it, as in Args1[%v]", t)
 	}
+	s.err = checkReadable("args", t)
 	return s
 }
 
@@ -205,6 +206,7 @@ func newKwargsShape(t reflect.Type) *kwargsShape {
 	default:
 		return refuse("is one value: make it a field")
 	}
+	s.err = checkReadable("kwargs", t)
 	return s
 }
 

@@ -2,6 +2,7 @@ package omniq
 
 import (
 	"encoding/binary"
+	"math"
 	"math/rand/v2"
 	"time"
 	"unicode"
@@ -148,10 +149,24 @@ func (t *Task[A, K]) checkStart() error {
 	return nil
 }
 
-// Validate reports what is wrong with the fields other than Args and Kwargs, for tasks that were not made by NewTask.
-// errors.Is finds [ErrInvalid] in what it returns. It accepts a TTL that is not positive, which a peer may send: such
-// a task has expired.
+// Validate reports what is wrong with the fields other than Args and Kwargs, for tasks that were not made by NewTask; with
+// those of a [RawTask], too, and with the size of the whole. errors.Is finds [ErrInvalid] in what it returns. It accepts a
+// TTL that is not positive, which a peer may send: such a task has expired.
 func (t *Task[A, K]) Validate() error {
+	if err := t.validateHead(); err != nil {
+		return err
+	}
+	if raw, ok := any(t).(*RawTask); ok {
+		return checkRaw(raw)
+	}
+	return nil
+}
+
+// validateHead is Validate for what is not payload.
+func (t *Task[A, K]) validateHead() error {
+	if t == nil {
+		return invalid("the task is nil")
+	}
 	if t.ID == uuid.Nil {
 		return invalid("a task without an ID")
 	}
@@ -166,17 +181,14 @@ func (t *Task[A, K]) Validate() error {
 	if t.CreatedAt.IsZero() {
 		return invalid("task %v: CreatedAt is not set", t.ID)
 	}
-	if t.MaxAttempts < 0 {
-		return invalid("task %v: MaxAttempts is %d, want at least 1, or 0 for the worker's default", t.ID, t.MaxAttempts)
+	if err := t.checkTimes(); err != nil {
+		return invalid("task %v: %w", t.ID, err)
+	}
+	if t.MaxAttempts < 0 || t.MaxAttempts > math.MaxInt32 {
+		return invalid("task %v: MaxAttempts is %d, want 1 to %d, or 0 for the worker's default", t.ID, t.MaxAttempts, math.MaxInt32)
 	}
 	if t.Timeout < 0 || t.Timeout != t.Timeout.Truncate(time.Microsecond) {
 		return invalid("task %v: Timeout is %v, want whole microseconds, or 0 for the worker's default", t.ID, t.Timeout)
-	}
-	if t.ResultTTL != nil && *t.ResultTTL < 0 {
-		return invalid("task %v: ResultTTL is %v, want at least 0", t.ID, *t.ResultTTL)
-	}
-	if t.FailureTTL != nil && *t.FailureTTL < 0 {
-		return invalid("task %v: FailureTTL is %v, want at least 0", t.ID, *t.FailureTTL)
 	}
 	if t.Delay < 0 || t.Delay != t.Delay.Truncate(time.Microsecond) || t.Delay > 0 && !t.RunAt.IsZero() {
 		return invalid("task %v: Delay is %v, want whole microseconds, and 0 beside a RunAt", t.ID, t.Delay)
@@ -201,6 +213,27 @@ func (t *Task[A, K]) Validate() error {
 		return err
 	}
 	return t.checkStart()
+}
+
+// checkTimes refuses times and durations that the wire cannot hold.
+func (t *Task[A, K]) checkTimes() error {
+	if err := checkTime("CreatedAt", t.CreatedAt); err != nil {
+		return err
+	}
+	if !t.RunAt.IsZero() {
+		if err := checkTime("RunAt", t.RunAt); err != nil {
+			return err
+		}
+	}
+	if t.TTL != nil && *t.TTL > 0 {
+		if err := checkDuration("TTL", t.TTL); err != nil {
+			return err
+		}
+	}
+	if err := checkDuration("ResultTTL", t.ResultTTL); err != nil {
+		return err
+	}
+	return checkDuration("FailureTTL", t.FailureTTL)
 }
 
 // Deadline is the time after which the task may not start, by the clock of the program that made it. There is none, and

@@ -5,13 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
-	"runtime"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/omniq-go/omniq/internal/batch"
 )
 
 // Worker takes tasks from a backend and runs their handlers.
@@ -26,16 +28,29 @@ import (
 //   - [Snooze]: the task is run again after a delay, and the attempt does not count.
 //
 // A panic, and a handler that ends its goroutine, is a failed attempt whose [TaskError] has the stack. A payload that
-// cannot be decoded, or a result that cannot be encoded, fails the task for good. A task of a name or a codec that this
-// worker does not know is a failed attempt like any other: another worker may know it. A task whose TTL has passed is not started.
-// An attempt that ends with its process, or loses its lease, counts; when it was the last, the task fails.
+// cannot be decoded, or a result that cannot be encoded, fails the task for good. So does an outcome that the engine
+// refuses: the TaskError's type is "omniq.Refused", and it says what was refused and why. A task whose TTL has passed is
+// not started.
+//
+// A task of a name or a codec that this worker does not know is given back for another worker, without an attempt: after
+// 100 ms at first, and more and more seldom, up to a minute. If it has a TTL it waits until that has passed, otherwise for
+// [MaxUnknown]; then it fails with [ErrUnknownTask].
+//
+// An attempt counts from the moment at which its handler starts. One that ends with its process, or loses its lease, was
+// lost. It is not one of the attempts that may fail, because the task may not be to blame: another task of the same
+// process may have ended it. Still a task that ends its process must not do so for ever. A task that was lost twice runs
+// with no other such task at once in the same worker; those are given back for some seconds. A task that was lost as
+// often as it may fail, and three times or more, fails with [ErrLeaseLost].
+//
+// So a handler may begin more than once. For at most once, give the task Retries(0), and let its handler return a
+// [Permanent] error when [Info].Attempt is more than 1: what the attempt before did is not known then.
 //
 // # Contexts
 //
 // A handler's context ends, with a cause that [context.Cause] tells, when the attempt's timeout is over ([ErrTimeout]),
 // when the task is cancelled ([ErrCancelled]), when the lease is lost ([ErrLeaseLost]) and when the worker has to stop
-// ([ErrShutdown]). The handler's place is taken by another task only when it has returned, so attempts of one task never
-// overlap in one worker.
+// ([ErrShutdown]). The handler's place is taken by another task only when it has returned. Attempts of one task never
+// overlap in one worker: while a handler goes on although its lease is lost, the worker gives the task back.
 type Worker struct {
 	backend         Backend
 	specs           map[string]handlerSpec
@@ -54,6 +69,8 @@ type Worker struct {
 	id              string
 
 	handlers map[string]HandlerFunc // specs inside the middleware
+	names    []string               // of handlers
+	starts   *batch.Group[LeaseID]
 
 	mu       sync.Mutex
 	running  bool
@@ -61,7 +78,10 @@ type Worker struct {
 	ending   bool          // handlers have no more time
 	free     int           // places for leases
 	troubled int           // attempts that the backend has failed to settle, and that are tried again
-	held     []*attempt    // from their lease until they are settled, in no order
+	held     held          // attempts from their lease until they are settled and their handlers have returned
+	early    revoked       // leases that were revoked before they were held
+	suspect  *attempt      // the one that runs of those that were lost too often to run with another such one
+	strange  strangers     // names and codecs that the log has
 	freed    chan struct{} // holds a token after there may be more to reserve
 }
 
@@ -98,12 +118,14 @@ func NewWorker(b Backend, opts ...WorkerOption) (*Worker, error) {
 		}
 		w.handlers[name] = h
 	}
+	w.names = slices.Sorted(maps.Keys(w.handlers))
+	w.starts = batch.New(w.startLeases, nil)
 	return w, nil
 }
 
 func newWorkerID() string {
 	host, err := os.Hostname()
-	if err != nil {
+	if err != nil || checkText("host", host, MaxWorkerIDLen-50) != nil {
 		host = "unknown"
 	}
 	return fmt.Sprintf("%s:%d:%.8s", host, os.Getpid(), uuid.New())
@@ -115,11 +137,12 @@ func (w *Worker) ID() string { return w.id }
 // afterShutdown is how long a handler has to return once its context has ended with [ErrShutdown].
 const afterShutdown = 5 * time.Second
 
-// Run takes and runs tasks until ctx ends, and then stops: it takes no further task, lets the handlers go on for the
-// shutdown timeout, ends their contexts, and gives back what had not finished without using up an attempt. It returns
-// nil once all handlers have returned, or an error that names the tasks whose handlers have not, 5 s after their contexts
-// ended: another worker will get these while they still run. While the backend cannot settle what handlers have returned,
-// Run goes on trying for as long as a lease lasts.
+// Run takes and runs tasks until ctx ends, and then stops: it takes no further task, gives back at once what no handler
+// has begun, lets the handlers go on for the shutdown timeout, ends their contexts, and gives back what had not finished
+// without using up an attempt. It returns nil once all handlers have returned, or an error that names the tasks whose
+// handlers have not, 5 s after their contexts ended: another worker will get these while they still run. While the
+// backend cannot settle what handlers have returned, Run goes on trying for as long as a lease lasts. So it returns after
+// the shutdown timeout, 5 s and one lease at the latest.
 //
 // Trouble with the backend is logged and tried again, and ends Run only when the backend is closed, with [ErrClosed].
 // A worker can be run again after Run has returned, but not twice at once: that is [ErrInvalid].
@@ -147,21 +170,19 @@ func (w *Worker) Run(ctx context.Context) error {
 	defer beat.Wait()
 	defer stopBeat()
 
-	// Leases flow from fetch to the handlers' goroutines and on to the one that settles.
+	// Leases flow from fetch to the handlers' goroutines and on to those that settle.
 	attempts := make(chan *attempt, w.concurrency+w.prefetch)
 	s := newSettler(w)
-	var handlers, settler sync.WaitGroup
+	var handlers sync.WaitGroup
 	for range w.concurrency {
 		handlers.Go(func() { w.serve(handlerCtx, attempts, s, &handlers) })
 	}
-	settler.Go(s.run)
+	s.run()
 
 	w.log.Debug("worker started", "queues", w.queues, "concurrency", w.concurrency, "tasks", len(w.handlers))
 	err := w.fetch(ctx, attempts)
-	w.mu.Lock()
-	w.stopping = w.prefetch > 0 // what was taken ahead is given back; without that, each task has a place and is started
-	w.mu.Unlock()
 	close(attempts)
+	w.giveBack(attempts, s)
 	w.log.Debug("worker stopping", "timeout", w.shutdownTimeout)
 	done := make(chan struct{})
 	go func() {
@@ -175,254 +196,6 @@ func (w *Worker) Run(ctx context.Context) error {
 		}
 	}
 	s.close()
-	settler.Wait()
 	w.log.Debug("worker stopped")
 	return err
-}
-
-// within reports whether done is closed before d has passed.
-func within(done <-chan struct{}, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-done:
-		return true
-	case <-timer.C:
-		return false
-	}
-}
-
-// fetch leases tasks for the places that are free, until ctx ends or the backend is closed.
-func (w *Worker) fetch(ctx context.Context, attempts chan<- *attempt) error {
-	const minPause, maxPause = 50 * time.Millisecond, 5 * time.Second
-	pause := minPause
-	for ctx.Err() == nil {
-		n, ok := w.reserve(ctx)
-		if !ok {
-			return nil
-		}
-		leases, err := w.backend.Lease(ctx, LeaseRequest{
-			Queues: w.queues, Max: n, Duration: w.lease, Wait: time.Minute, WorkerID: w.id,
-		})
-		w.unreserve(n - len(leases))
-		w.hold(leases, attempts, ctx.Err() != nil)
-		switch {
-		case err == nil:
-			pause = minPause
-		case errors.Is(err, ErrClosed):
-			return fmt.Errorf("omniq: worker: %w", err)
-		case ctx.Err() == nil:
-			w.log.Error("cannot lease tasks; trying again", "pause", pause, "error", err)
-			select {
-			case <-ctx.Done():
-			case <-time.After(pause):
-			}
-			pause = min(2*pause, maxPause)
-		}
-	}
-	return nil
-}
-
-// hold takes charge of leases, for which places are reserved, and passes them on. It does not block.
-func (w *Worker) hold(leases []Lease, attempts chan<- *attempt, stopping bool) {
-	if len(leases) == 0 {
-		return
-	}
-	expires := time.Now().Add(w.lease)
-	all := make([]*attempt, len(leases)) // each by itself: a long one must not keep the others' payloads
-	for i := range leases {
-		all[i] = &attempt{lease: leases[i], expires: expires, giveBack: stopping}
-	}
-	w.mu.Lock()
-	for i, a := range all {
-		a.index = len(w.held) + i
-	}
-	w.held = append(w.held, all...)
-	w.mu.Unlock()
-	for _, a := range all {
-		attempts <- a
-	}
-}
-
-// reserve takes all the places that are free, and waits until one is. Attempts that cannot be settled count like those
-// that run: a backend in trouble is not asked for ever more tasks.
-func (w *Worker) reserve(ctx context.Context) (n int, ok bool) {
-	for {
-		runtime.Gosched() // handlers that are about to return do so first, and one lease serves them all
-		w.mu.Lock()
-		n = max(min(w.free, w.concurrency+w.prefetch-w.troubled), 0)
-		w.free -= n
-		w.mu.Unlock()
-		if n > 0 {
-			return n, true
-		}
-		select {
-		case <-w.freed:
-		case <-ctx.Done():
-			return 0, false
-		}
-	}
-}
-
-func (w *Worker) unreserve(n int) {
-	if n == 0 {
-		return
-	}
-	w.mu.Lock()
-	w.free += n
-	w.mu.Unlock()
-	w.wakeReserve()
-}
-
-func (w *Worker) addTroubled(n int) {
-	if n == 0 {
-		return
-	}
-	w.mu.Lock()
-	w.troubled += n
-	w.mu.Unlock()
-	w.wakeReserve()
-}
-
-func (w *Worker) wakeReserve() {
-	select {
-	case w.freed <- struct{}{}:
-	default:
-	}
-}
-
-// drop lets go of an attempt. The worker's mu is locked.
-func (w *Worker) drop(a *attempt) {
-	last := len(w.held) - 1
-	w.held[a.index] = w.held[last]
-	w.held[a.index].index = a.index
-	w.held[last] = nil
-	w.held = w.held[:last]
-}
-
-// endHandlers ends the contexts of the handlers. It does so one by one: a context that they had in common would be a
-// lock that all of them take twice.
-func (w *Worker) endHandlers() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.ending = true
-	for _, a := range w.held {
-		if a.cancel != nil {
-			a.cancel(ErrShutdown)
-		}
-	}
-}
-
-// abandon gives back the tasks whose handlers do not return.
-func (w *Worker) abandon(s *settler) error {
-	w.mu.Lock()
-	var stuck []*attempt
-	for _, a := range w.held {
-		if !a.settling {
-			stuck = append(stuck, a)
-		}
-	}
-	w.mu.Unlock()
-	ids := make([]uuid.UUID, len(stuck))
-	for i, a := range stuck {
-		ids[i] = a.lease.Task.ID
-		s.settle(a, Settlement{Action: ActionRelease})
-	}
-	if len(ids) == 0 {
-		return nil // the last ones wait only to be settled
-	}
-	w.log.Error("handlers have not returned; their tasks are given back", "tasks", ids)
-	return fmt.Errorf("omniq: worker: %d handlers have not returned %v after their contexts ended: tasks %v",
-		len(ids), afterShutdown, ids)
-}
-
-// heartbeat extends the leases that are held, at a third of their duration.
-func (w *Worker) heartbeat(ctx context.Context) {
-	ticker := time.NewTicker(w.lease / 3)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			w.extend(ctx)
-		}
-	}
-}
-
-func (w *Worker) extend(ctx context.Context) {
-	w.mu.Lock()
-	held := make([]*attempt, 0, len(w.held))
-	leases := make([]LeaseID, 0, len(w.held))
-	for _, a := range w.held {
-		if a.lost == nil {
-			held = append(held, a)
-			leases = append(leases, a.lease.LeaseID)
-		}
-	}
-	w.mu.Unlock()
-	if len(held) == 0 {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, w.lease/3)
-	defer cancel()
-	asked := time.Now()
-	errs, err := w.backend.Extend(ctx, leases, w.lease)
-	if err != nil && ctx.Err() == nil {
-		w.log.Error("cannot extend leases; trying again", "leases", len(leases), "error", err)
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for i, a := range held {
-		switch {
-		case err == nil && (errs == nil || errs[i] == nil):
-			a.expires = asked.Add(w.lease)
-		case err == nil && errors.Is(errs[i], ErrCancelled):
-			a.lose(ErrCancelled)
-		case err == nil && errors.Is(errs[i], ErrLeaseLost), !time.Now().Before(a.expires):
-			a.lose(ErrLeaseLost)
-		}
-	}
-}
-
-// lose says that the task is not this worker's any more, and ends its handler's context. The worker's mu is locked.
-func (a *attempt) lose(why error) {
-	if a.lost == nil {
-		a.lost = why
-		if a.cancel != nil {
-			a.cancel(why)
-		}
-	}
-}
-
-// watch ends the contexts of handlers whose tasks are cancelled, until ctx ends.
-func (w *Worker) watch(ctx context.Context) {
-	for ctx.Err() == nil {
-		leases, err := w.backend.Revoked(ctx, w.id)
-		w.revoke(leases)
-		if err == nil || ctx.Err() != nil {
-			continue
-		}
-		if errors.Is(err, ErrClosed) {
-			return
-		}
-		w.log.Error("cannot ask for cancelled tasks; trying again", "error", err)
-		select {
-		case <-ctx.Done():
-		case <-time.After(time.Second):
-		}
-	}
-}
-
-func (w *Worker) revoke(leases []LeaseID) {
-	if len(leases) == 0 {
-		return
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, a := range w.held {
-		if slices.Contains(leases, a.lease.LeaseID) {
-			a.lose(ErrCancelled)
-		}
-	}
 }

@@ -6,7 +6,6 @@ import (
 	"math"
 	"slices"
 	"time"
-	"unicode/utf8"
 )
 
 // WorkerOption sets something of a worker.
@@ -77,8 +76,8 @@ func Concurrency(n int) WorkerOption {
 }
 
 // Prefetch sets how many tasks the worker leases beyond those that its handlers run: 0 by default, at most
-// [MaxConcurrency]. They are running for everybody else, and begin when a handler is free; when the worker stops they are
-// given back without an attempt used. It pays where handlers take less than a lease does, a millisecond or so: the engine
+// [MaxConcurrency]. They are running for everybody else, and begin when a handler is free: only then does the attempt
+// count. When the worker begins to stop they are given back. It pays where handlers take less than a lease does, a millisecond or so: the engine
 // then works in larger batches. Where they take longer it keeps tasks from other workers that are idle.
 func Prefetch(n int) WorkerOption {
 	return workerOption(func(w *Worker) error {
@@ -149,8 +148,10 @@ func RetryDelays(backoff Backoff, jitter float64) WorkerOption {
 	})
 }
 
-// Logger sets where the worker logs, [slog.Default] by default: failed attempts at level Warn, tasks that failed for
-// good and trouble with the backend at Error, each settled task and its own start and stop at Debug.
+// Logger sets where the worker logs, [slog.Default] by default: failed attempts, outcomes that are dropped, and the first
+// task of each name or codec that it does not know at level Warn; tasks that failed for good and trouble with the backend
+// at Error; outcomes that are dropped because the task was cancelled at Info; each settled task, further ones that are
+// given back, and its own start and stop at Debug.
 func Logger(l *slog.Logger) WorkerOption {
 	return workerOption(func(w *Worker) error {
 		if l == nil {
@@ -162,13 +163,11 @@ func Logger(l *slog.Logger) WorkerOption {
 }
 
 // WorkerID sets the name that the worker goes by in logs and events: by default one of the host, the process and chance.
+// [CheckWorkerID] says what it may be.
 func WorkerID(id string) WorkerOption {
 	return workerOption(func(w *Worker) error {
-		if id == "" || !utf8.ValidString(id) {
-			return invalid("WorkerID is %q, want UTF-8 that is not empty", id)
-		}
 		w.id = id
-		return nil
+		return CheckWorkerID(id)
 	})
 }
 

@@ -130,10 +130,14 @@ func TestHandlerThatNeverReturns(t *testing.T) {
 		assert.ErrorContains(t, err, h.ID().String())
 		assert.ErrorContains(t, err, "1 handlers have not returned")
 
-		t.Log("the same worker can go on beside it")
+		t.Log("the same worker can go on beside it, but not with the same task")
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- w.Run(ctx) }()
+		time.Sleep(time.Minute)
+		assert.EqualValues(t, 1, runs.Load())
+
+		run(t, b, omniq.Handlers(d))
 		attempt, err := h.Wait(t.Context())
 		require.NoError(t, err)
 		assert.Equal(t, 1, attempt, "the task was given back")

@@ -108,7 +108,7 @@ func TestNewWorkerRefuses(t *testing.T) {
 		"nil backoff":           {[]omniq.WorkerOption{omniq.RetryDelays(nil, 0)}, "nil Backoff"},
 		"jitter":                {[]omniq.WorkerOption{omniq.RetryDelays(omniq.Constant(1), 1.5)}, "jitter is 1.5"},
 		"nil logger":            {[]omniq.WorkerOption{omniq.Logger(nil)}, "nil logger"},
-		"worker ID":             {[]omniq.WorkerOption{omniq.WorkerID("")}, `WorkerID is ""`},
+		"worker ID":             {[]omniq.WorkerOption{omniq.WorkerID("")}, `WorkerID is empty`},
 		"retries":               {[]omniq.WorkerOption{omniq.Retries(-1)}, "Retries is -1"},
 		"more retries than int": {[]omniq.WorkerOption{omniq.Retries(1<<63 - 1)}, "Retries is 9223372036854775807"},
 		"timeout":               {[]omniq.WorkerOption{omniq.Timeout(0)}, "Timeout is 0s"},
@@ -391,43 +391,6 @@ func TestMiddlewareChangesTheOutcome(t *testing.T) {
 	})
 }
 
-func TestUnknownNameIsTakenByAWorkerThatKnowsIt(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b, c := newMemory(t)
-		old := run(t, b, omniq.Handlers(omniq.DefineNoArgsVoid("old", noop)))
-		added := omniq.DefineNoArgs("new", func(ctx context.Context) (int, error) {
-			info, _ := omniq.InfoFrom(ctx)
-			return info.Attempt, nil
-		})
-		h, err := added.Enqueue(t.Context(), c)
-		require.NoError(t, err)
-		synctest.Wait()
-		status, err := h.Status(t.Context())
-		require.NoError(t, err)
-		assert.Equal(t, omniq.StatusPending, status)
-		require.NoError(t, old.stop())
-		run(t, b, omniq.Handlers(added))
-		attempt, err := h.Wait(t.Context())
-		require.NoError(t, err)
-		assert.Equal(t, 2, attempt)
-	})
-}
-
-func TestUnknownNameFailsWhenItsAttemptsAreOver(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b, c := newMemory(t)
-		run(t, b, omniq.Handlers(omniq.DefineNoArgsVoid("old", noop)), omniq.WorkerID("w1"))
-		h, err := omniq.ReferNoArgs[int]("new").Enqueue(t.Context(), c, omniq.Retries(2))
-		require.NoError(t, err)
-		start := time.Now()
-		_, err = h.Wait(t.Context())
-		require.ErrorIs(t, err, omniq.ErrUnknownTask)
-		assert.ErrorContains(t, err, `worker w1 has no handler named "new"`)
-		assert.Equal(t, 3*time.Second, time.Since(start), "retried like any other")
-		assert.Equal(t, 3, attempts(t, c, h.ID()))
-	})
-}
-
 func TestCodecs(t *testing.T) {
 	type args struct{ Text string }
 	zip := codec.Gzip(codec.JSON)
@@ -442,7 +405,7 @@ func TestCodecs(t *testing.T) {
 		"both gzip":               {omniq.Codecs(zip), omniq.Codecs(zip), "json+gzip", "", ""},
 		"worker writes JSON":      {omniq.Codecs(zip), omniq.Codecs(codec.JSON, zip), "", "", ""},
 		"worker writes gzip":      {omniq.Codecs(codec.JSON, zip), omniq.Codecs(zip), "json+gzip", "", ""},
-		"worker cannot read it":   {omniq.Codecs(zip), omniq.Codecs(codec.JSON), "", `payload is of codec "json+gzip"`, ""},
+		"worker cannot read it":   {omniq.Codecs(zip), omniq.Codecs(codec.JSON), "", `a codec named "json+gzip"`, ""},
 		"client cannot read it":   {omniq.Codecs(codec.JSON), omniq.Codecs(zip), "json+gzip", "", `payload is of codec "json+gzip"`},
 		"JSON can always be read": {omniq.Codecs(codec.StdJSON), omniq.Codecs(codec.JSON), "", "", ""},
 	} {
@@ -459,7 +422,7 @@ func TestCodecs(t *testing.T) {
 				switch {
 				case c.taskErr != "":
 					e := taskError(t, err)
-					assert.Equal(t, "omniq.Decode", e.Type)
+					assert.Equal(t, "omniq.UnknownTask", e.Type)
 					assert.Contains(t, e.Message, c.taskErr)
 				case c.waitErr != "":
 					assert.ErrorContains(t, err, c.waitErr)

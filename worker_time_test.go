@@ -2,6 +2,7 @@ package omniq_test
 
 import (
 	"context"
+	"log/slog"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -164,24 +165,31 @@ func TestTTLBetweenAttempts(t *testing.T) {
 	})
 }
 
-// A backend may hand a task out just before its TTL is over.
-func TestTTLOnTheWayToTheWorker(t *testing.T) {
+// A task that was taken ahead does not start when its TTL has passed by then.
+func TestTTLOfATaskTakenAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
-		m := &meddler{Backend: b}
-		m.lease = func(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Lease, error) {
-			leases, err := b.Lease(ctx, r)
-			time.Sleep(2 * time.Second)
-			return leases, err
-		}
-		f := newFailer(oops)
-		run(t, m, omniq.Handlers(f))
-		h, err := f.Enqueue(t.Context(), client, omniq.TTL(time.Second))
+		var ran atomic.Int32
+		d := omniq.DefineNoArgsVoid("slow", func(context.Context) error {
+			ran.Add(1)
+			time.Sleep(3 * time.Second)
+			return nil
+		})
+		var log logbook
+		run(t, b, omniq.Handlers(d), omniq.Concurrency(1), omniq.Prefetch(1), log.option())
+		first, err := d.Enqueue(t.Context(), client)
+		require.NoError(t, err)
+		synctest.Wait()
+		h, err := d.Enqueue(t.Context(), client, omniq.TTL(time.Second))
 		require.NoError(t, err)
 		_, err = h.Wait(t.Context())
 		require.ErrorIs(t, err, omniq.ErrExpired)
-		assert.Empty(t, f.starts)
 		assert.Zero(t, attempts(t, client, h.ID()))
+		_, err = first.Wait(t.Context())
+		require.NoError(t, err)
+		synctest.Wait()
+		assert.EqualValues(t, 1, ran.Load())
+		assert.Equal(t, 1, log.count(slog.LevelWarn, "expired", h.ID().String()), "\n%s", &log)
 	})
 }
 
@@ -192,6 +200,7 @@ type meddler struct {
 	enqueue func(context.Context, []*omniq.RawTask) ([]error, error)
 	lease   func(context.Context, omniq.LeaseRequest) ([]omniq.Lease, error)
 	extend  func(context.Context, []omniq.LeaseID, time.Duration) ([]error, error)
+	start   func(context.Context, []omniq.LeaseID) ([]error, error)
 	settle  func(context.Context, []omniq.Settlement) ([]error, error)
 	revoked func(context.Context, string) ([]omniq.LeaseID, error)
 }
@@ -214,6 +223,13 @@ func (m *meddler) Lease(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Leas
 		return m.lease(ctx, r)
 	}
 	return m.Backend.Lease(ctx, r)
+}
+
+func (m *meddler) Start(ctx context.Context, leases []omniq.LeaseID) ([]error, error) {
+	if m.start != nil {
+		return m.start(ctx, leases)
+	}
+	return m.Backend.Start(ctx, leases)
 }
 
 func (m *meddler) Extend(ctx context.Context, leases []omniq.LeaseID, by time.Duration) ([]error, error) {

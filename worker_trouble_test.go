@@ -99,9 +99,9 @@ func TestTroubleWithSettle(t *testing.T) {
 // One settlement that the engine never takes, and with it refuses whole batches, holds up no other, and neither the
 // worker's end. Its task fails when its attempts are over.
 func TestSettlementThatNeverWorks(t *testing.T) {
-	for name, poison := range map[string]error{
-		"any error": errOops,
-		"invalid":   fmt.Errorf("%w: too large", omniq.ErrInvalid),
+	for name, poison := range map[string]struct{ err, want error }{
+		"any error": {errOops, omniq.ErrLeaseLost},
+		"invalid":   {fmt.Errorf("%w: too large", omniq.ErrInvalid), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -112,7 +112,7 @@ func TestSettlementThatNeverWorks(t *testing.T) {
 					if slices.ContainsFunc(s, func(s omniq.Settlement) bool {
 						return s.Result != nil && string(s.Result.ResultData) == `"poison"`
 					}) {
-						return nil, poison
+						return nil, poison.err
 					}
 					return b.Settle(ctx, s)
 				}
@@ -137,7 +137,12 @@ func TestSettlementThatNeverWorks(t *testing.T) {
 				}
 				assert.Less(t, time.Since(start), time.Second)
 				_, err := handles[3].Wait(t.Context())
-				require.ErrorIs(t, err, omniq.ErrLeaseLost)
+				if poison.want != nil {
+					require.ErrorIs(t, err, poison.want)
+				} else {
+					assert.Equal(t, "omniq.Refused", taskError(t, err).Type)
+					assert.Equal(t, 1, attempts(t, client, handles[3].ID()))
+				}
 				assert.Less(t, time.Since(start), time.Minute)
 
 				_, err = echo.Enqueue(t.Context(), client, omniq.MakeArgs1("poison"))

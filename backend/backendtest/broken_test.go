@@ -134,7 +134,7 @@ func TestBrokenBackendsFail(t *testing.T) {
 		for _, tt := range slices.Concat(
 			brokenTasks, brokenLeases, brokenStarts, brokenDefers, brokenHolds, brokenResults, brokenCalls,
 			brokenCancels, brokenRequeues, brokenKeys, brokenPauses, brokenViews, brokenRecords, brokenEvents, brokenCursors,
-			brokenClocks, brokenRaces,
+			brokenClocks, brokenRaces, brokenDoors,
 		) {
 			t.Run(tt.name, func(t *testing.T) {
 				t.Parallel()

@@ -10,7 +10,7 @@ import (
 var rules = slices.Concat(
 	leaseRules, startRules, waitRules, timeRules, deferRules, clockRules, resultRules, callRules,
 	cancelRules, revokeRules, requeueRules, uniqueRules, keyRules, inspectRules, listRules, statsRules, pauseRules, recordRules,
-	eventRules, cursorRules, raceRules,
+	eventRules, cursorRules, raceRules, hostileRules,
 )
 
 func fences(c omniq.Capabilities) bool { return c.Fencing }

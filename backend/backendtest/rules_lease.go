@@ -18,7 +18,7 @@ var leaseRules = []rule{
 		keep, life := 90*time.Minute, 3*time.Hour
 		full := task(func(t *omniq.RawTask) {
 			t.FuncName = "имя.функции"
-			t.Args, t.Kwargs = omniq.Raw(`["a",1,null]`), omniq.Raw(`{"k":{"x":[1.5]}}`)
+			t.Args, t.Kwargs = omniq.Raw(`["AAAA","/w=="]`), omniq.Raw(`{}`)
 			t.TTL, t.Queue, t.Priority, t.RunAt = &life, "q", -3, t.CreatedAt.Add(-time.Second)
 			t.MaxAttempts, t.Timeout, t.ResultTTL = 7, 90*time.Second, &keep
 			t.Metadata, t.Codec = map[string]string{"trace": "x", "empty": ""}, "json+gzip"

@@ -49,6 +49,9 @@ func (b *Backend) Requeue(ctx context.Context, ids []uuid.UUID) ([]error, error)
 
 // Free implements [omniq.TaskQueue]. It never blocks.
 func (b *Backend) Free(ctx context.Context, keys []omniq.UniqueKey) ([]error, error) {
+	if err := engine.CheckKeys(keys); err != nil {
+		return nil, err
+	}
 	now, err := b.begin(ctx)
 	if err != nil {
 		return nil, err
@@ -75,6 +78,9 @@ func (b *Backend) Resume(ctx context.Context, name string) error {
 }
 
 func (b *Backend) setPaused(ctx context.Context, name string, paused bool) error {
+	if err := engine.CheckQueue(name); err != nil {
+		return err
+	}
 	if _, err := b.begin(ctx); err != nil {
 		return err
 	}

@@ -11,7 +11,7 @@ var Engine = omniq.Engine{Schemes: []string{"memory"}, Open: open}
 
 func open(_ context.Context, url string, c omniq.Config) (omniq.Backend, error) {
 	if url != "memory:" {
-		return nil, invalid("the URL is %q, want memory:", url)
+		return nil, invalid("the URL has something after memory:, want nothing: there is nothing to choose")
 	}
 	var opts []Option
 	if c.Events > 0 {

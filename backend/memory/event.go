@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/engine"
 )
 
 // finalEvents are what happened to tasks of these statuses.
@@ -79,6 +80,9 @@ func (b *Backend) note(e *entry, what omniq.EventType, attempt int, worker strin
 
 // Append implements [omniq.EventStore]. It never blocks.
 func (b *Backend) Append(ctx context.Context, list []*omniq.TaskEvent) error {
+	if err := engine.CheckEvents(list); err != nil {
+		return err
+	}
 	now, err := b.begin(ctx)
 	if err != nil {
 		return err

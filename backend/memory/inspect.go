@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/engine"
 )
 
 // Inspect implements [omniq.TaskQueue]. It never blocks.
@@ -39,8 +40,8 @@ func (e *entry) inspect() *omniq.TaskInfo {
 
 // List implements [omniq.TaskQueue]. It never blocks.
 func (b *Backend) List(ctx context.Context, r omniq.ListRequest) ([]*omniq.TaskInfo, string, error) {
-	if r.Max < 1 || !slices.Contains(omniq.Statuses(), r.Status) {
-		return nil, "", invalid("list of at most %d tasks that are %v, want at least 1 and a status", r.Max, r.Status)
+	if err := engine.CheckList(&r); err != nil {
+		return nil, "", err
 	}
 	if _, err := b.begin(ctx); err != nil {
 		return nil, "", err

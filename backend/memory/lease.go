@@ -79,6 +79,12 @@ func (b *Backend) Settle(ctx context.Context, settlements []omniq.Settlement) ([
 			return nil, err
 		}
 	}
+	var refused []error
+	for i := range settlements { // not while the backend is locked
+		if err := engine.CheckOutcome(&settlements[i]); err != nil {
+			refused = engine.Report(refused, len(settlements), i, err)
+		}
+	}
 	now, err := b.begin(ctx)
 	if err != nil {
 		return nil, err
@@ -90,6 +96,10 @@ func (b *Backend) Settle(ctx context.Context, settlements []omniq.Settlement) ([
 		e := b.leased(s.LeaseID, now)
 		if e == nil {
 			errs = engine.Report(errs, len(settlements), i, omniq.ErrLeaseLost)
+			continue
+		}
+		if refused != nil && refused[i] != nil {
+			errs = engine.Report(errs, len(settlements), i, refused[i])
 			continue
 		}
 		if s.Action == omniq.ActionFinish {

@@ -158,6 +158,9 @@ func invalid(format string, args ...any) error {
 
 // Enqueue implements [omniq.TaskQueue]. It never blocks.
 func (b *Backend) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error, error) {
+	if err := engine.CheckTasks(tasks); err != nil {
+		return nil, err
+	}
 	now, err := b.begin(ctx)
 	if err != nil {
 		return nil, err
@@ -316,10 +319,8 @@ func (b *Backend) remove(e *entry) {
 
 // Record implements [omniq.ResultStore]. It never blocks.
 func (b *Backend) Record(ctx context.Context, results []*omniq.RawResult) ([]error, error) {
-	for _, r := range results {
-		if !r.Status.Final() {
-			return nil, invalid("the result of task %v is %v, want a final status", r.TaskID, r.Status)
-		}
+	if err := engine.CheckResults(results); err != nil {
+		return nil, err
 	}
 	now, err := b.begin(ctx)
 	if err != nil {

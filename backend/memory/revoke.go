@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/engine"
 )
 
 // revocations are the leases that are lost because their tasks were cancelled, until their workers ask for them or they
@@ -74,6 +75,9 @@ func (v *revocations) advance(now time.Time) {
 
 // Revoked implements [omniq.TaskQueue].
 func (b *Backend) Revoked(ctx context.Context, workerID string) ([]omniq.LeaseID, error) {
+	if err := engine.CheckWorker(workerID); err != nil {
+		return nil, err
+	}
 	if _, err := b.begin(ctx); err != nil {
 		return nil, err
 	}

@@ -177,6 +177,9 @@ const takeRevoked = `DELETE FROM {s}.revoked WHERE ctid = ANY (ARRAY (
 
 // Revoked implements [omniq.TaskQueue].
 func (b *Backend) Revoked(ctx context.Context, workerID string) ([]omniq.LeaseID, error) {
+	if err := engine.CheckWorker(workerID); err != nil {
+		return nil, err
+	}
 	if err := b.alive(ctx); err != nil {
 		return nil, err
 	}
@@ -387,6 +390,9 @@ const freeKeys = `DELETE FROM {s}.unique_keys u
 
 // Free implements [omniq.TaskQueue].
 func (b *Backend) Free(ctx context.Context, keys []omniq.UniqueKey) ([]error, error) {
+	if err := engine.CheckKeys(keys); err != nil {
+		return nil, err
+	}
 	names, texts := make(list[string], len(keys)), make(list[string], len(keys))
 	for i, k := range keys {
 		names[i], texts[i] = k.FuncName, k.Key
@@ -422,6 +428,9 @@ const (
 
 // Pause implements [omniq.TaskQueue].
 func (b *Backend) Pause(ctx context.Context, queue string) error {
+	if err := engine.CheckQueue(queue); err != nil {
+		return err
+	}
 	return b.write(ctx, func() []stmt {
 		return []stmt{{sql: b.sql.of(pauseQueue), args: []any{cmp.Or(queue, omniq.DefaultQueue)}}}
 	})
@@ -429,6 +438,9 @@ func (b *Backend) Pause(ctx context.Context, queue string) error {
 
 // Resume implements [omniq.TaskQueue].
 func (b *Backend) Resume(ctx context.Context, queue string) error {
+	if err := engine.CheckQueue(queue); err != nil {
+		return err
+	}
 	queue = cmp.Or(queue, omniq.DefaultQueue)
 	err := b.write(ctx, func() []stmt { return []stmt{{sql: b.sql.of(resumeQueue), args: []any{queue}}} })
 	if err == nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/engine"
 )
 
 // newTask is what is stored of a task.
@@ -64,6 +65,9 @@ type enqueuing struct {
 }
 
 func (b *Backend) newEnqueuing(tasks []*omniq.RawTask) (*enqueuing, error) {
+	if err := engine.CheckTasks(tasks); err != nil {
+		return nil, err
+	}
 	e := &enqueuing{b: b, tasks: make([]newTask, len(tasks))}
 	for i, t := range tasks {
 		n, err := encode(t)

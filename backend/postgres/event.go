@@ -59,6 +59,9 @@ func (b *Backend) Append(ctx context.Context, events []*omniq.TaskEvent) error {
 	if b.config.retention <= 0 {
 		return omniq.ErrNoEvents
 	}
+	if err := engine.CheckEvents(events); err != nil {
+		return err
+	}
 	n := len(events)
 	ats, ids, types := make(list[pgtype.Timestamptz], n), make(list[pgtype.UUID], n), make(list[int16], n)
 	attempts, queues := make(list[int32], n), make(list[string], n)

@@ -121,10 +121,10 @@ func (l listing) end() string {
 
 // List implements [omniq.TaskQueue].
 func (b *Backend) List(ctx context.Context, r omniq.ListRequest) ([]*omniq.TaskInfo, string, error) {
-	l, ok := listings[r.Status]
-	if r.Max < 1 || !ok {
-		return nil, "", invalid("list of at most %d tasks that are %v, want at least 1 and a status", r.Max, r.Status)
+	if err := engine.CheckList(&r); err != nil {
+		return nil, "", err
 	}
+	l := listings[r.Status]
 	after := pgtype.UUID{Valid: true} // no task has this ID
 	if r.After != "" {
 		id, err := uuid.Parse(r.After)

@@ -145,12 +145,12 @@ func (b *Backend) Record(ctx context.Context, results []*omniq.RawResult) ([]err
 		*omniq.RawResult
 		envelope string
 	}
+	if err := engine.CheckResults(results); err != nil {
+		return nil, err
+	}
 	var all []record // of each task the first
 	seen := make(map[uuid.UUID]bool)
 	for _, r := range results {
-		if !r.Status.Final() {
-			return nil, invalid("the result of task %v is %v, want a final status", r.TaskID, r.Status)
-		}
 		envelope, err := encodeResult(r)
 		if err != nil {
 			return nil, err

@@ -236,7 +236,11 @@ func (s *settling) add(from *omniq.Settlement) {
 		return
 	}
 	s.done[h] = false
-	text, err := textOfSettlement(from)
+	var text string
+	err := engine.CheckOutcome(from)
+	if err == nil {
+		text, err = textOfSettlement(from)
+	}
 	if err != nil {
 		s.refused[h] = err
 		return

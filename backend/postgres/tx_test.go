@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/backend/backendtest"
 	"github.com/omniq-go/omniq/backend/postgres"
 )
 
@@ -201,4 +202,19 @@ func TestTxSerializable(t *testing.T) {
 			require.Zero(t, stats[0].Ready)
 		})
 	}
+}
+
+// A transaction of the caller's takes what the backend takes, refuses what it refuses, and can go on.
+func TestTxRefusesWhatNobodyCouldRead(t *testing.T) {
+	b := open(t)
+	db := stdlib.OpenDBFromPool(b.Pool())
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	ofSQL, err := db.BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	backendtest.Enqueuer(t, b.SQLTx(ofSQL))
+	require.NoError(t, ofSQL.Rollback(), "its unique keys are those of the next")
+	tx, err := b.Pool().Begin(t.Context())
+	require.NoError(t, err)
+	backendtest.Enqueuer(t, b.Tx(tx))
+	require.NoError(t, tx.Commit(t.Context()))
 }

@@ -20,8 +20,12 @@ const (
 type tx struct {
 	q      querier
 	config *config
-	now    time.Time
-	us     int64 // now
+	now    time.Time // by the backend's clock
+	us     int64     // now
+
+	behind  bool          // something was to happen by itself before now, and there was no time for it
+	spare   time.Duration // for what leases need of that
+	recount bool          // the counts are to be compared with what there is
 
 	counts  map[count]int64 // what is to be added
 	ready   map[string]bool // queues that have got tasks that are ready
@@ -35,16 +39,17 @@ type count struct {
 	state int64
 }
 
-// ended is a task that has become final.
+// ended is a task that has become final. An error is that its result cannot be read.
 type ended struct {
 	id     uuid.UUID
 	result *omniq.RawResult
+	err    error
 }
 
 func newTx(q querier, c *config) *tx {
-	now := time.Now()
+	now := c.clock()
 	return &tx{
-		q: q, config: c, now: now, us: now.UnixMicro(),
+		q: q, config: c, now: now, us: now.UnixMicro(), spare: c.allowance,
 		counts: make(map[count]int64), ready: make(map[string]bool), revoked: make(map[string]bool),
 	}
 }
@@ -74,25 +79,38 @@ type task struct {
 	due        int64
 	deadline   driver.Value
 	wake       int64 // 0 for none
-	token      int64
+	token      int64 // of its lease, 0 for none
 	attempt    int64
+	started    bool // the attempt of its lease has
+	lost       int64
+	shunned    driver.Value
 	worker     driver.Value
 	uniqueKey  driver.Value
 	envelope   string // empty if it was not asked for
 }
 
-const taskColumns = "seq, state, id, name, queue, due, deadline, wake, token, attempt, worker, unique_key"
+const taskColumns = "seq, state, id, name, queue, due, deadline, wake, token, attempt, worker, unique_key, started, lost, shunned"
 
 func (r *task) scan(v []driver.Value) {
 	*r = task{
 		seq: v[0].(int64), state: v[1].(int64), name: text(v[3]), queue: text(v[4]),
 		due: v[5].(int64), deadline: v[6], attempt: v[9].(int64), worker: v[10], uniqueKey: v[11],
+		started: v[12].(int64) != 0, lost: v[13].(int64), shunned: v[14],
 	}
 	r.id = idOf(v[2])
 	r.wake, _ = v[7].(int64)
 	r.token, _ = v[8].(int64)
-	if len(v) > 12 {
-		r.envelope = text(v[12])
+	if len(v) > 15 {
+		r.envelope = text(v[15])
+	}
+}
+
+// rows adds a row to a list.
+func rows(to *[]task) func([]driver.Value) error {
+	return func(v []driver.Value) error {
+		*to = append(*to, task{})
+		(*to)[len(*to)-1].scan(v)
+		return nil
 	}
 }
 
@@ -102,14 +120,22 @@ func idOf(v driver.Value) (id uuid.UUID) {
 	return id
 }
 
-// find returns the row of a task, and nil if there is none.
+// find returns the row of a task as it is now, and nil if there is none.
 func (t *tx) find(id uuid.UUID) (found *task, err error) {
-	err = t.q.query("SELECT "+taskColumns+", task FROM omniq_tasks WHERE id = ?", func(v []driver.Value) error {
-		found = new(task)
-		found.scan(v)
-		return nil
-	}, id[:])
-	return found, err
+	for {
+		found = nil
+		err = t.q.query("SELECT "+taskColumns+", task FROM omniq_tasks WHERE id = ?", func(v []driver.Value) error {
+			found = new(task)
+			found.scan(v)
+			return nil
+		}, id[:])
+		if err != nil || found == nil || found.wake == 0 || found.wake > t.us {
+			return found, err
+		}
+		if err := t.happen(found); err != nil {
+			return nil, err
+		}
+	}
 }
 
 // place is the state and the wake of a task that is pending.
@@ -126,19 +152,14 @@ func (t *tx) place(due int64, deadline driver.Value) (state int64, wake driver.V
 	return stateScheduled, due
 }
 
-// pend makes a task pending that is running. failure is that of the attempt, if it failed.
-func (t *tx) pend(r *task, due, attempt int64, failed bool, failure driver.Value) error {
-	state, wake := t.place(due, r.deadline)
-	_, err := t.q.exec(`UPDATE omniq_tasks SET state = ?, due = ?, wake = ?, token = NULL, attempt = ?, since = ?,
-		error = CASE WHEN ? THEN ? ELSE error END WHERE seq = ?`, state, due, wake, attempt, t.us, failed, failure, r.seq)
-	if err != nil {
-		return err
-	}
+// pend makes a task pending that is running, as the row says.
+func (t *tx) pend(r *task, failed bool, failure driver.Value) error {
+	state, wake := t.place(r.due, r.deadline)
+	_, err := t.q.exec(`UPDATE omniq_tasks SET state = ?, due = ?, wake = ?, token = NULL, started = 0, attempt = ?, lost = ?,
+		shunned = ?, since = ?, error = CASE WHEN ? THEN ? ELSE error END WHERE seq = ?`,
+		state, r.due, wake, r.attempt, r.lost, r.shunned, t.us, failed, failure, r.seq)
 	t.move(r.queue, stateRunning, state)
-	if deadline, ok := r.deadline.(int64); ok && deadline <= t.us {
-		return t.advance()
-	}
-	return nil
+	return err
 }
 
 func (t *tx) move(queue string, from, to int64) {
@@ -149,54 +170,17 @@ func (t *tx) move(queue string, from, to int64) {
 	}
 }
 
-// advance does what was to happen to tasks by itself until now.
-func (t *tx) advance() error {
-	const (
-		batch = 500
-		q     = "SELECT " + taskColumns + `, CASE WHEN deadline <= ?1 THEN task END
-			FROM omniq_tasks WHERE wake <= ?1 ORDER BY wake, seq LIMIT ?2`
-	)
-	for {
-		var rows []task
-		err := t.q.query(q, func(v []driver.Value) error {
-			rows = append(rows, task{})
-			rows[len(rows)-1].scan(v)
-			return nil
-		}, t.us, int64(batch))
-		if err != nil {
-			return err
-		}
-		for i := range rows {
-			if err := t.happen(&rows[i]); err != nil {
-				return err
-			}
-		}
-		if len(rows) < batch {
-			return nil
-		}
-	}
-}
-
-// happen does what was to happen to a task: it has expired, its lease ran out, or it is due.
-func (t *tx) happen(r *task) error {
-	deadline, expires := r.deadline.(int64)
-	switch {
-	case expires && deadline <= t.us:
-		return t.end(r, omniq.StatusExpired)
-	case r.state == stateRunning:
-		return t.pend(r, r.due, r.attempt, false, nil)
-	}
-	state, wake := t.place(r.due, r.deadline)
-	_, err := t.q.exec("UPDATE omniq_tasks SET state = ?, wake = ? WHERE seq = ?", state, wake, r.seq)
-	t.move(r.queue, r.state, state)
-	return err
-}
-
 // end ends a task with the result that a backend makes.
 func (t *tx) end(r *task, status omniq.Status) error {
 	raw := new(omniq.RawTask)
 	if err := raw.UnmarshalJSON([]byte(r.envelope)); err != nil { // it must not be in the way of all others
-		raw = &omniq.RawTask{ID: r.id, TTL: new(time.Duration)}
+		raw = &omniq.RawTask{ID: r.id}
+	}
+	if raw.ID != r.id {
+		raw.ID = r.id
+	}
+	if raw.TTL == nil {
+		raw.TTL = new(time.Duration)
 	}
 	result := omniq.CancelledResult(raw, t.now, int(r.attempt))
 	if status == omniq.StatusExpired {
@@ -229,20 +213,24 @@ func (t *tx) finish(r *task, result *omniq.RawResult, envelope string) error {
 		}
 	}
 	t.add(r.queue, r.state, -1)
-	return t.note(eventOf[result.Status], r.id, r.queue, r.worker, result.Attempts, result.Error)
+	worker := r.worker
+	if r.token == 0 { // it ends on none
+		worker = nil
+	}
+	return t.note(eventOf[result.Status], r.id, r.queue, worker, result.Attempts, result.Error)
 }
 
 // keep stores a result.
 func (t *tx) keep(r *task, result *omniq.RawResult, envelope string, kept driver.Value) error {
-	const q = `INSERT INTO omniq_results (id, status, name, queue, since, due, worker, expires, result, task)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`
+	const q = `INSERT INTO omniq_results (id, status, name, queue, since, due, worker, expires, result, task, lost)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`
 	var due driver.Value
 	if r.due != 0 {
 		due = r.due
 	}
 	for {
 		n, err := t.q.exec(q, r.id[:], int64(result.Status), r.name, r.queue, t.us, due, r.worker,
-			t.expiry(result.TTL), envelope, kept)
+			t.expiry(result.TTL), envelope, kept, r.lost)
 		if err != nil {
 			return err
 		}
@@ -254,7 +242,7 @@ func (t *tx) keep(r *task, result *omniq.RawResult, envelope string, kept driver
 		}
 	}
 	t.add(r.queue, int64(result.Status), 1)
-	t.ended = append(t.ended, ended{r.id, result})
+	t.ended = append(t.ended, ended{id: r.id, result: result})
 	return nil
 }
 
@@ -272,42 +260,4 @@ func (t *tx) expiry(ttl *time.Duration) driver.Value {
 		return nil
 	}
 	return t.us + max(0, microseconds(*ttl))
-}
-
-// sweep removes some of what is gone, and reports whether there may be more. It keeps results for a moment, for those in
-// other processes who have waited for them.
-func (t *tx) sweep() (more bool, err error) {
-	const batch = 1000
-	grace := max(4*t.config.poll, time.Second)
-	n := int64(0)
-	err = t.q.query(`DELETE FROM omniq_results WHERE seq IN
-		(SELECT seq FROM omniq_results WHERE expires <= ? ORDER BY expires LIMIT ?) RETURNING queue, status`,
-		func(v []driver.Value) error {
-			n++
-			t.add(text(v[0]), v[1].(int64), -1)
-			return nil
-		}, t.us-grace.Microseconds(), int64(batch))
-	if err != nil {
-		return false, err
-	}
-	for _, q := range []string{
-		"DELETE FROM omniq_unique WHERE (name, key) IN (SELECT name, key FROM omniq_unique WHERE until <= ? LIMIT 1000)",
-		`DELETE FROM omniq_revoked WHERE (worker, id, token) IN
-			(SELECT worker, id, token FROM omniq_revoked WHERE until <= ? LIMIT 1000)`,
-	} {
-		m, err := t.q.exec(q, t.us)
-		if err != nil {
-			return false, err
-		}
-		n = max(n, m)
-	}
-	if t.config.retention > 0 {
-		m, err := t.sweepEvents(batch)
-		if err != nil {
-			return false, err
-		}
-		n = max(n, m)
-	}
-	_, err = t.q.exec("DELETE FROM omniq_counts WHERE n = 0")
-	return n >= batch, err
 }

@@ -27,6 +27,8 @@ type conn struct {
 	ctx   context.Context
 	stmts map[string]statement
 	args  []driver.NamedValue
+
+	failed bool // a statement has, so that its state is not known
 }
 
 type statement struct {
@@ -34,8 +36,9 @@ type statement struct {
 	row []driver.Value // of its results
 }
 
-// dsn is the driver's name for the file, with what each connection needs.
-func (c *config) dsn(path, txlock string, pragmas ...string) string {
+// dsn is the driver's name for the file, with what each connection needs. The file must be there if the mode is rw, and
+// is made with rwc.
+func (c *config) dsn(path, mode string, pragmas ...string) string {
 	slashed := filepath.ToSlash(path)
 	if !strings.HasPrefix(slashed, "/") { // a drive letter
 		slashed = "/" + slashed
@@ -45,16 +48,13 @@ func (c *config) dsn(path, txlock string, pragmas ...string) string {
 		synchronous = "synchronous(NORMAL)"
 	}
 	pragmas = append([]string{synchronous, "temp_store(MEMORY)"}, pragmas...)
-	query := url.Values{"_pragma": pragmas}
-	if txlock != "" {
-		query.Set("_txlock", txlock)
-	}
+	query := url.Values{"_pragma": pragmas, "mode": {mode}, "_txlock": {"immediate"}}
 	return (&url.URL{Scheme: "file", Path: slashed, RawQuery: query.Encode()}).String()
 }
 
 // connect opens a connection that waits for locks, until its context ends.
-func (c *config) connect(path string, pragmas ...string) (*conn, error) {
-	connector, err := sqlite.NewConnector(c.dsn(path, "", append(pragmas, c.busyTimeout())...))
+func (c *config) connect(path, mode string, pragmas ...string) (*conn, error) {
+	connector, err := sqlite.NewConnector(c.dsn(path, mode, append(pragmas, c.busyTimeout())...))
 	if err != nil {
 		return nil, err
 	}
@@ -73,6 +73,12 @@ func (c *conn) close() error {
 	return errors.Join(append(errs, c.raw.Close())...)
 }
 
+// check notes that a statement has failed.
+func (c *conn) check(err error) error {
+	c.failed = c.failed || err != nil
+	return err
+}
+
 func (c *conn) prepare(query string, args []driver.Value) (statement, error) {
 	c.args = c.args[:0]
 	for i, a := range args {
@@ -82,7 +88,7 @@ func (c *conn) prepare(query string, args []driver.Value) (statement, error) {
 	if !ok {
 		prepared, err := c.raw.Prepare(query)
 		if err != nil {
-			return statement{}, err
+			return statement{}, c.check(err)
 		}
 		s = statement{Stmt: prepared}
 		c.stmts[query] = s
@@ -97,7 +103,7 @@ func (c *conn) exec(query string, args ...driver.Value) (int64, error) {
 	}
 	r, err := s.Stmt.(driver.StmtExecContext).ExecContext(c.ctx, c.args)
 	if err != nil {
-		return 0, err
+		return 0, c.check(err)
 	}
 	return r.RowsAffected()
 }
@@ -109,10 +115,10 @@ func (c *conn) query(query string, row func([]driver.Value) error, args ...drive
 	}
 	rows, err := s.Stmt.(driver.StmtQueryContext).QueryContext(c.ctx, c.args)
 	if err != nil {
-		return err
+		return c.check(err)
 	}
 	defer func() {
-		if closeErr := rows.Close(); err == nil {
+		if closeErr := c.check(rows.Close()); err == nil {
 			err = closeErr
 		}
 	}()
@@ -125,7 +131,7 @@ func (c *conn) query(query string, row func([]driver.Value) error, args ...drive
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
-			return err
+			return c.check(err)
 		}
 		if err := row(s.row); err != nil {
 			return err
@@ -133,13 +139,17 @@ func (c *conn) query(query string, row func([]driver.Value) error, args ...drive
 	}
 }
 
-// snapshot calls f in a transaction that reads.
+// snapshot calls f in a transaction that reads. No context interrupts its beginning and its end, which take no time:
+// otherwise it would not be known whether they have happened.
 func (c *conn) snapshot(f func() error) error {
-	if _, err := c.exec("BEGIN"); err != nil {
+	ctx := c.ctx
+	c.ctx = context.Background()
+	_, err := c.exec("BEGIN")
+	c.ctx = ctx
+	if err != nil {
 		return err
 	}
-	err := f()
-	ctx := c.ctx
+	err = f()
 	c.ctx = context.Background()
 	_, endErr := c.exec("ROLLBACK")
 	c.ctx = ctx
@@ -153,4 +163,11 @@ func one(q querier, query string, args ...driver.Value) (n int64, err error) {
 		return nil
 	}, args...)
 	return n, err
+}
+
+// synchronous sets whether a transaction that commits waits for the disk, FULL, or not, NORMAL. SQLite does it when it
+// prepares the statement. A connection that refuses is not used again.
+func (c *conn) synchronous(level string) {
+	_, err := c.raw.(driver.ExecerContext).ExecContext(c.ctx, "PRAGMA synchronous = "+level, nil)
+	_ = c.check(err)
 }

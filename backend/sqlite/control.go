@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/engine"
 )
 
 // statusOf are the statuses of the states of tasks that are not final.
@@ -60,6 +61,9 @@ func stateError(status omniq.Status, want string) error {
 
 // Revoked implements [omniq.TaskQueue].
 func (b *Backend) Revoked(ctx context.Context, workerID string) ([]omniq.LeaseID, error) {
+	if err := engine.CheckWorker(workerID); err != nil {
+		return nil, err
+	}
 	var leases []omniq.LeaseID
 	o := &op{worker: workerID, do: func(t *tx) error {
 		leases = nil
@@ -116,13 +120,13 @@ func (t *tx) requeue(id uuid.UUID) (refused, err error) {
 	if err := raw.UnmarshalJSON([]byte(envelope)); err != nil {
 		return fmt.Errorf("sqlite: task %v: %w", id, err), nil
 	}
-	raw.CreatedAt, raw.RunAt = time.UnixMicro(t.us).UTC(), time.Time{}
+	raw.CreatedAt, raw.RunAt, raw.Delay = time.UnixMicro(t.us).UTC(), time.Time{}, 0
 	n, err := encode(raw)
 	if err != nil {
-		return nil, err
+		return err, nil //nolint:nilerr // it concerns this task alone
 	}
 	if n.uniqueKey != nil {
-		holder, held, err := t.hold(&n)
+		holder, held, err := t.holder(n.name, n.uniqueKey)
 		if err != nil {
 			return nil, err
 		}
@@ -133,7 +137,27 @@ func (t *tx) requeue(id uuid.UUID) (refused, err error) {
 	if err := t.drop(id); err != nil {
 		return nil, err
 	}
-	return t.insert(&n)
+	remaining := time.Duration(0)
+	if n.ttl != nil { // all of it is left
+		remaining = *n.ttl
+	}
+	return t.insert(&n, remaining)
+}
+
+// Free implements [omniq.TaskQueue].
+func (b *Backend) Free(ctx context.Context, keys []omniq.UniqueKey) ([]error, error) {
+	keys = slices.Clone(keys)
+	if err := engine.CheckKeys(keys); err != nil {
+		return nil, err
+	}
+	return b.each(ctx, len(keys), func(t *tx, i int) (refused, err error) {
+		n, err := t.q.exec("DELETE FROM omniq_unique WHERE name = ? AND key = ? AND (until IS NULL OR until > ?)",
+			keys[i].FuncName, keys[i].Key, t.us)
+		if err == nil && n == 0 {
+			return omniq.ErrNotFound, nil
+		}
+		return nil, err
+	})
 }
 
 // Pause implements [omniq.TaskQueue].
@@ -148,6 +172,9 @@ func (b *Backend) Resume(ctx context.Context, queue string) error {
 
 func (b *Backend) setPaused(ctx context.Context, queue, q string) error {
 	queue = cmp.Or(queue, omniq.DefaultQueue)
+	if err := engine.CheckQueue(queue); err != nil {
+		return err
+	}
 	return b.write(ctx, func(t *tx) error {
 		b.w.paused = nil
 		t.ready[queue] = true // or it may be

@@ -21,6 +21,7 @@ var crashTime = flag.Duration("crash", 10*time.Second, "how long TestCrash kills
 
 func TestMain(m *testing.M) {
 	crashtest.Child(openCrash)
+	openChild()
 	flag.Parse()
 	os.Exit(m.Run())
 }

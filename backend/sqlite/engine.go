@@ -2,19 +2,29 @@ package sqlite
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	"github.com/omniq-go/omniq"
 )
 
-// Engine opens "sqlite:" followed by the path of the file.
+// Engine opens "sqlite:" followed by the path of the file, as [Open] takes it. An absolute path may have two slashes
+// before it, as in other URLs: sqlite:///var/lib/queue.db. Nothing in it is escaped.
 var Engine = omniq.Engine{Schemes: []string{"sqlite"}, Open: open}
 
 func open(_ context.Context, url string, c omniq.Config) (omniq.Backend, error) {
-	path := strings.TrimPrefix(url, "sqlite:")
+	_, path, _ := strings.Cut(url, ":")
 	if path == "" {
-		return nil, fmt.Errorf("%w: sqlite: the URL is %q, want sqlite: and the path of a file", omniq.ErrInvalid, url)
+		return nil, invalid("the URL is %q, want sqlite: and the path of a file", url)
+	}
+	if rest, ok := strings.CutPrefix(path, "//"); ok {
+		if !strings.HasPrefix(rest, "/") {
+			if strings.ContainsAny(rest, "@?") { // there may be a password in it
+				rest = "PATH"
+			}
+			return nil, invalid("the URL has a host after sqlite://, want sqlite:%s for a path from the current directory, or sqlite:///%s for an absolute one",
+				rest, rest)
+		}
+		path = rest
 	}
 	var opts []Option
 	if c.Events > 0 {

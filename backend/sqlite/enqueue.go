@@ -20,9 +20,12 @@ type newTask struct {
 	queue     string
 	priority  int64
 	runAt     time.Time
-	deadline  driver.Value
+	delay     time.Duration
+	ttl       *time.Duration
+	createdAt time.Time // for what is left of the TTL
 	uniqueKey driver.Value
 	uniqueFor time.Duration
+	idFor     time.Duration
 	envelope  string
 }
 
@@ -34,10 +37,10 @@ func encode(t *omniq.RawTask) (n newTask, err error) {
 	}
 	n = newTask{
 		id: t.ID, name: t.FuncName, queue: cmp.Or(t.Queue, omniq.DefaultQueue), priority: int64(t.Priority),
-		runAt: t.RunAt, uniqueFor: t.UniqueFor, envelope: string(buf),
+		runAt: t.RunAt, delay: t.Delay, createdAt: t.CreatedAt, uniqueFor: t.UniqueFor, idFor: t.IDFor, envelope: string(buf),
 	}
-	if deadline, ok := t.Deadline(); ok {
-		n.deadline = micros(deadline)
+	if t.TTL != nil {
+		n.ttl = new(*t.TTL)
 	}
 	if t.UniqueKey != "" {
 		n.uniqueKey = t.UniqueKey
@@ -46,6 +49,9 @@ func encode(t *omniq.RawTask) (n newTask, err error) {
 }
 
 func encodeAll(tasks []*omniq.RawTask) ([]newTask, error) {
+	if err := engine.CheckTasks(tasks); err != nil {
+		return nil, err
+	}
 	list := make([]newTask, len(tasks))
 	for i, t := range tasks {
 		n, err := encode(t)
@@ -68,8 +74,13 @@ func (b *Backend) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error,
 
 // each does one write of n items. The second error of do is one of the database.
 func (b *Backend) each(ctx context.Context, n int, do func(t *tx, i int) (error, error)) ([]error, error) {
+	return b.eachOf(ctx, &op{}, n, do)
+}
+
+// eachOf is each with an op that has no work yet.
+func (b *Backend) eachOf(ctx context.Context, o *op, n int, do func(t *tx, i int) (error, error)) ([]error, error) {
 	var errs []error
-	err := b.write(ctx, func(t *tx) error {
+	o.do = func(t *tx) error {
 		errs = nil
 		for i := range n {
 			refused, err := do(t, i)
@@ -81,8 +92,8 @@ func (b *Backend) each(ctx context.Context, n int, do func(t *tx, i int) (error,
 			}
 		}
 		return nil
-	})
-	if err != nil {
+	}
+	if err := b.end(ctx, o); err != nil {
 		return nil, err
 	}
 	return errs, nil
@@ -90,39 +101,57 @@ func (b *Backend) each(ctx context.Context, n int, do func(t *tx, i int) (error,
 
 // enqueue stores a task, or says why not.
 func (t *tx) enqueue(n *newTask) (refused, err error) {
-	if n.uniqueKey != nil {
-		taken, err := one(t.q, `SELECT EXISTS (SELECT 1 FROM omniq_tasks WHERE id = ?1) OR
-			EXISTS (SELECT 1 FROM omniq_results WHERE id = ?1 AND (expires IS NULL OR expires > ?2))`, n.id[:], t.us)
-		if err != nil {
-			return nil, err
-		}
-		if taken != 0 {
-			return omniq.Duplicate{ID: n.id, Holder: n.id}, nil
-		}
-		holder, held, err := t.hold(n)
-		if err != nil {
-			return nil, err
-		}
-		if held {
-			return omniq.Duplicate{ID: n.id, Holder: holder}, nil
+	if n.uniqueKey != nil || n.idFor > 0 {
+		refused, err := t.taken(n)
+		if refused != nil || err != nil {
+			return refused, err
 		}
 	}
-	return t.insert(n)
+	remaining, _ := (&omniq.RawTask{TTL: n.ttl, CreatedAt: n.createdAt}).Remaining()
+	return t.insert(n, remaining)
 }
 
-// insert stores a task that holds its unique key.
-func (t *tx) insert(n *newTask) (refused, err error) {
-	due := t.us
+// taken says who has the task's ID or its unique key.
+func (t *tx) taken(n *newTask) (refused, err error) {
+	taken, err := one(t.q, `SELECT EXISTS (SELECT 1 FROM omniq_tasks WHERE id = ?1) OR
+		EXISTS (SELECT 1 FROM omniq_results WHERE id = ?1 AND (expires IS NULL OR expires > ?2))`, n.id[:], t.us)
+	if err != nil {
+		return nil, err
+	}
+	holder, held := n.id, taken != 0
+	if !held && n.idFor > 0 {
+		if _, held, err = t.holder("", n.id.String()); err != nil {
+			return nil, err
+		}
+	}
+	if !held && n.uniqueKey != nil {
+		if holder, held, err = t.holder(n.name, n.uniqueKey); err != nil {
+			return nil, err
+		}
+	}
+	if held {
+		return omniq.Duplicate{ID: n.id, Holder: holder}, nil
+	}
+	return nil, nil
+}
+
+// insert stores a task, which gets its unique key, and keeps its ID. remaining is what is left of its TTL.
+func (t *tx) insert(n *newTask, remaining time.Duration) (refused, err error) {
+	due := t.us + microseconds(n.delay)
 	if !n.runAt.IsZero() {
 		due = micros(n.runAt)
 	}
-	state, wake := t.place(due, n.deadline)
+	var deadline driver.Value
+	if n.ttl != nil {
+		deadline = t.us + microseconds(remaining)
+	}
+	state, wake := t.place(due, deadline)
 	const q = `INSERT INTO omniq_tasks
 		(id, name, queue, priority, due, deadline, state, wake, attempt, since, unique_key, task)
 		SELECT ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?
 		WHERE NOT EXISTS (SELECT 1 FROM omniq_results WHERE id = ? AND (expires IS NULL OR expires > ?))
 		ON CONFLICT (id) DO NOTHING`
-	stored, err := t.q.exec(q, n.id[:], n.name, n.queue, n.priority, due, n.deadline, state, wake, t.us, n.uniqueKey,
+	stored, err := t.q.exec(q, n.id[:], n.name, n.queue, n.priority, due, deadline, state, wake, t.us, n.uniqueKey,
 		n.envelope, n.id[:], t.us)
 	if err != nil {
 		return nil, err
@@ -134,21 +163,32 @@ func (t *tx) insert(n *newTask) (refused, err error) {
 	if state == stateReady {
 		t.ready[n.queue] = true
 	}
+	if n.uniqueKey != nil {
+		if err := t.hold(n.name, n.uniqueKey, n.id, n.uniqueFor); err != nil {
+			return nil, err
+		}
+	}
+	if n.idFor > 0 {
+		if err := t.hold("", n.id.String(), n.id, n.idFor); err != nil {
+			return nil, err
+		}
+	}
 	return nil, t.note(omniq.EventEnqueued, n.id, n.queue, nil, 0, nil)
 }
 
-// hold gives the task its unique key, or tells who has it.
-func (t *tx) hold(n *newTask) (holder uuid.UUID, held bool, err error) {
+// holder tells who has a unique key.
+func (t *tx) holder(name string, key driver.Value) (holder uuid.UUID, held bool, err error) {
 	err = t.q.query("SELECT id FROM omniq_unique WHERE name = ? AND key = ? AND (until IS NULL OR until > ?)",
-		func(v []driver.Value) error { holder, held = idOf(v[0]), true; return nil }, n.name, n.uniqueKey, t.us)
-	if err != nil || held {
-		return holder, held, err
-	}
+		func(v []driver.Value) error { holder, held = idOf(v[0]), true; return nil }, name, key, t.us)
+	return holder, held, err
+}
+
+// hold gives a task a unique key that nobody else has: for a time or, where that is zero, until it is final.
+func (t *tx) hold(name string, key driver.Value, id uuid.UUID, d time.Duration) error {
 	var until driver.Value
-	if n.uniqueFor > 0 {
-		until = t.us + microseconds(n.uniqueFor)
+	if d > 0 {
+		until = t.us + microseconds(d)
 	}
-	_, err = t.q.exec("INSERT OR REPLACE INTO omniq_unique (name, key, id, until) VALUES (?, ?, ?, ?)",
-		n.name, n.uniqueKey, n.id[:], until)
-	return holder, false, err
+	_, err := t.q.exec("INSERT OR REPLACE INTO omniq_unique (name, key, id, until) VALUES (?, ?, ?, ?)", name, key, id[:], until)
+	return err
 }

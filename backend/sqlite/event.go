@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -32,10 +33,25 @@ func (t *tx) note(what omniq.EventType, id uuid.UUID, queue string, worker drive
 		e.WorkerID = &name
 	}
 	envelope, err := e.AppendJSON(nil)
+	if err != nil && why != nil { // the result has all of it
+		const most = 64 << 10
+		e.Error = &omniq.TaskError{
+			Type: cut(why.Type, most), Message: cut(why.Message, most), Retryable: why.Retryable,
+		}
+		envelope, err = e.AppendJSON(nil)
+	}
 	if err != nil {
 		return fmt.Errorf("sqlite: an event of task %v: %w", id, err)
 	}
 	return t.noteEnvelope(string(envelope))
+}
+
+// cut returns the first n bytes of s at the most, without half a character.
+func cut(s string, n int) string {
+	if len(s) > n {
+		s = strings.ToValidUTF8(s[:n], "")
+	}
+	return s
 }
 
 func (t *tx) noteEnvelope(envelope string) error {
@@ -45,14 +61,6 @@ func (t *tx) noteEnvelope(envelope string) error {
 	return err
 }
 
-// sweepEvents removes the first events whose time is over. None goes before an older one.
-func (t *tx) sweepEvents(batch int64) (n int64, err error) {
-	return t.q.exec(`DELETE FROM omniq_events WHERE seq <= (SELECT max(seq) FROM
-		(SELECT seq, max(until) OVER (ORDER BY seq) AS latest FROM
-			(SELECT seq, until FROM omniq_events ORDER BY seq LIMIT ?)) WHERE latest <= ?)`,
-		batch, t.us)
-}
-
 // Append implements [omniq.EventStore].
 func (b *Backend) Append(ctx context.Context, events []*omniq.TaskEvent) error {
 	if err := b.alive(ctx); err != nil {
@@ -60,6 +68,9 @@ func (b *Backend) Append(ctx context.Context, events []*omniq.TaskEvent) error {
 	}
 	if b.config.retention <= 0 {
 		return omniq.ErrNoEvents
+	}
+	if err := engine.CheckEvents(events); err != nil {
+		return err
 	}
 	envelopes := make([]string, len(events))
 	for i, e := range events {
@@ -112,8 +123,8 @@ func (b *Backend) Events(ctx context.Context, r omniq.EventsRequest) ([]omniq.St
 			r.Wait = 0
 		case <-ctx.Done():
 			return nil, r.After, contextError(ctx)
-		case <-b.closing:
-			return nil, r.After, omniq.ErrClosed
+		case <-b.life.Done():
+			return nil, r.After, b.ended()
 		}
 	}
 }
@@ -125,7 +136,7 @@ func (b *Backend) readEvents(ctx context.Context, r omniq.EventsRequest) (events
 			return omniq.ErrNoEvents
 		}
 		return c.snapshot(func() error {
-			after, err := place(c, r.After)
+			after, err := b.place(c, r.After)
 			if err != nil {
 				return err
 			}
@@ -146,7 +157,7 @@ func (b *Backend) readEvents(ctx context.Context, r omniq.EventsRequest) (events
 }
 
 // place is the number of the event that a cursor is behind.
-func place(c *conn, after omniq.Cursor) (int64, error) {
+func (b *Backend) place(c *conn, after omniq.Cursor) (int64, error) {
 	last, err := one(c, "SELECT seq FROM sqlite_sequence WHERE name = 'omniq_events'")
 	if err != nil {
 		return 0, err
@@ -154,7 +165,7 @@ func place(c *conn, after omniq.Cursor) (int64, error) {
 	if after == omniq.CursorLatest {
 		return last, nil
 	}
-	first, err := one(c, "SELECT seq FROM omniq_events WHERE until > ? ORDER BY seq LIMIT 1", time.Now().UnixMicro())
+	first, err := one(c, "SELECT seq FROM omniq_events WHERE until > ? ORDER BY seq LIMIT 1", b.config.clock().UnixMicro())
 	if err != nil {
 		return 0, err
 	}

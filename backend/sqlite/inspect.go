@@ -4,11 +4,9 @@ import (
 	"context"
 	"database/sql/driver"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"maps"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -19,14 +17,15 @@ import (
 
 // The columns of a row that is a task, and of one that is a result, for people to look at.
 const (
-	taskInfo   = "SELECT seq, id, state, name, queue, since, due, worker, wake, attempt, error, task, NULL FROM omniq_tasks "
-	resultInfo = "SELECT seq, id, status, name, queue, since, due, worker, expires, NULL, NULL, task, result FROM omniq_results "
+	taskInfo   = "SELECT seq, id, state, name, queue, since, due, worker, wake, attempt, error, task, NULL, lost"
+	resultInfo = "SELECT seq, id, status, name, queue, since, due, worker, expires, NULL, NULL, task, result, lost"
 )
 
 // inspect makes what is shown of a row. It is nil for a result whose time is over.
 func inspect(v []driver.Value, now int64) (*omniq.TaskInfo, error) {
 	info := &omniq.TaskInfo{
 		ID: idOf(v[1]), FuncName: text(v[3]), Queue: text(v[4]), Since: moment(v[5]), Due: moment(v[6]), WorkerID: text(v[7]),
+		Lost: int(v[13].(int64)),
 	}
 	at, ends := v[8].(int64)
 	ends = ends && at <= now
@@ -35,8 +34,8 @@ func inspect(v []driver.Value, now int64) (*omniq.TaskInfo, error) {
 			return nil, nil
 		}
 		r := new(omniq.RawResult)
-		if err := decodeResult(info.ID, envelope, r); err != nil {
-			return nil, err
+		if err := decodeResult(info.ID, envelope, r); err != nil { // what else is known is shown all the same
+			r.Status, r.Error = omniq.Status(v[2].(int64)), unreadable(err)
 		}
 		info.Status, info.Attempts, info.Error = r.Status, r.Attempts, r.Error
 	} else {
@@ -47,26 +46,31 @@ func inspect(v []driver.Value, now int64) (*omniq.TaskInfo, error) {
 		if failure := text(v[10]); failure != "" {
 			info.Error = new(omniq.TaskError)
 			if err := json.Unmarshal([]byte(failure), info.Error); err != nil {
-				return nil, fmt.Errorf("sqlite: the error of task %v: %w", info.ID, err)
+				info.Error = unreadable(err)
 			}
 		}
 	}
 	if envelope := text(v[11]); envelope != "" {
 		info.Task = new(omniq.RawTask)
-		if err := info.Task.UnmarshalJSON([]byte(envelope)); err != nil {
-			return nil, fmt.Errorf("sqlite: task %v: %w", info.ID, err)
+		if err := info.Task.UnmarshalJSON([]byte(envelope)); err != nil || info.Task.ID != info.ID {
+			info.Task = nil // it fails, or has failed, by being unreadable
 		}
 	}
 	return info, nil
 }
 
+// unreadable is what is shown in the place of an error or a result that cannot be read.
+func unreadable(err error) *omniq.TaskError {
+	return &omniq.TaskError{Type: "omniq.Decode", Message: "it cannot be read: " + err.Error()}
+}
+
 // Inspect implements [omniq.TaskQueue].
 func (b *Backend) Inspect(ctx context.Context, id uuid.UUID) (*omniq.TaskInfo, error) {
 	var info *omniq.TaskInfo
-	err := b.settled(ctx, func(c *conn) error {
+	err := b.settled(ctx, id, func(c *conn) error {
 		info = nil
-		now := time.Now().UnixMicro()
-		const q = taskInfo + "WHERE id = ? UNION ALL " + resultInfo + "WHERE id = ?"
+		now := b.config.clock().UnixMicro()
+		const q = taskInfo + " FROM omniq_tasks WHERE id = ? UNION ALL " + resultInfo + " FROM omniq_results WHERE id = ?"
 		return c.query(q, func(v []driver.Value) (err error) {
 			if info == nil {
 				info, err = inspect(v, now)
@@ -83,103 +87,52 @@ func (b *Backend) Inspect(ctx context.Context, id uuid.UUID) (*omniq.TaskInfo, e
 	return info, nil
 }
 
-// List implements [omniq.TaskQueue].
-func (b *Backend) List(ctx context.Context, r omniq.ListRequest) ([]*omniq.TaskInfo, string, error) {
-	if r.Max < 1 || !slices.Contains(omniq.Statuses(), r.Status) {
-		return nil, "", invalid("list of at most %d tasks that are %v, want at least 1 and a status", r.Max, r.Status)
-	}
-	var after int64
-	if r.After != "" {
-		var err error
-		if after, err = strconv.ParseInt(r.After, 10, 64); err != nil || after < 0 {
-			return nil, "", invalid("%.40q is not where a page begins", r.After)
-		}
-	}
-	var q strings.Builder
-	var args []driver.Value
-	now := time.Now().UnixMicro()
-	switch r.Status {
-	case omniq.StatusPending:
-		q.WriteString(taskInfo + "WHERE state IN (0, 1)")
-	case omniq.StatusRunning: // each has a lease that will run out, and an index has those
-		q.WriteString(taskInfo + "INDEXED BY omniq_tasks_wake WHERE wake IS NOT NULL AND state = 2")
-	case omniq.StatusSuccess:
-		q.WriteString(resultInfo + "WHERE status = 3 AND (expires IS NULL OR expires > ?)")
-		args = append(args, now)
-	default: // the index wants to see the condition
-		q.WriteString(resultInfo + "WHERE status > 3 AND status = ? AND (expires IS NULL OR expires > ?)")
-		args = append(args, int64(r.Status), now)
-	}
-	q.WriteString(" AND seq > ?")
-	args = append(args, after)
-	if r.Queue != "" {
-		q.WriteString(" AND queue = ?")
-		args = append(args, r.Queue)
-	}
-	q.WriteString(" ORDER BY seq LIMIT ?")
-	args = append(args, int64(r.Max)+1)
-
-	var page []*omniq.TaskInfo
-	var last int64
-	more := false
-	err := b.settled(ctx, func(c *conn) error {
-		page, more = nil, false
+// caughtUp calls look in a transaction that reads, after what has happened by itself is written down, as far as one
+// transaction can.
+func (b *Backend) caughtUp(ctx context.Context, look func(*conn) error) error {
+	first := true
+	read := func(c *conn) error {
 		return c.snapshot(func() error {
-			if err := awake(c); err != nil {
+			if wake, err := nextWake(c); err != nil {
 				return err
+			} else if first && wake <= b.config.clock().UnixMicro() {
+				return errWake
 			}
-			return c.query(q.String(), func(v []driver.Value) error {
-				if len(page) == r.Max {
-					more = true
-					return nil
-				}
-				info, err := inspect(v, 0) // awake and the query have looked at the time
-				if err != nil {
-					return err
-				}
-				page, last = append(page, info), v[0].(int64)
-				return nil
-			}, args...)
+			return look(c)
 		})
-	})
-	if err != nil {
-		return nil, "", err
 	}
-	if !more {
-		return page, "", nil
+	err := b.read(ctx, read)
+	if !errors.Is(err, errWake) {
+		return err
 	}
-	return page, strconv.FormatInt(last, 10), nil
+	first = false
+	if err := b.write(ctx, func(t *tx) error { return t.advance() }); err != nil {
+		return err
+	}
+	return b.read(ctx, read)
 }
 
-// awake returns errWake if something has happened by itself that is not yet written down.
-func awake(c *conn) error {
-	wake, err := nextWake(c)
-	if err == nil && wake <= time.Now().UnixMicro() {
-		return errWake
-	}
-	return err
-}
-
-// Stats implements [omniq.TaskQueue]. Its time is that of the number of queues and of the priorities in them.
+// Stats implements [omniq.TaskQueue]. Its time is that of the number of queues and of the priorities in them. Where more
+// happens by itself at one moment than one transaction can write down, it shows what has been written down so far; so
+// does List.
 func (b *Backend) Stats(ctx context.Context) ([]omniq.QueueStats, error) {
 	var stats []omniq.QueueStats
-	err := b.settled(ctx, func(c *conn) error {
-		return c.snapshot(func() (err error) {
-			if err := awake(c); err != nil {
-				return err
-			}
-			stats, err = readStats(c)
-			return err
-		})
+	wrong := false
+	err := b.caughtUp(ctx, func(c *conn) (err error) {
+		stats, wrong, err = readStats(c, b.config.clock().UnixMicro())
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
+	if wrong {
+		b.recount()
+	}
 	return stats, nil
 }
 
-func readStats(c *conn) ([]omniq.QueueStats, error) {
-	now := time.Now().UnixMicro()
+// readStats also reports that the counts cannot be right.
+func readStats(c *conn, now int64) (stats []omniq.QueueStats, wrong bool, err error) {
 	queues := make(map[string]*omniq.QueueStats)
 	of := func(name string) *omniq.QueueStats {
 		if queues[name] == nil {
@@ -203,31 +156,42 @@ func readStats(c *conn) ([]omniq.QueueStats, error) {
 		return nil
 	}
 	if err := c.query("SELECT queue, state, n FROM omniq_counts", counted); err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	// Results whose time is over count until they are removed.
-	err := c.query("SELECT queue, status, -count(*) FROM omniq_results WHERE expires <= ? GROUP BY queue, status", counted, now)
+	// Results whose time is over count until they are removed, which is soon: no more than one call may look at.
+	err = c.query(`SELECT queue, status, -count(*) FROM
+		(SELECT queue, status FROM omniq_results WHERE expires <= ? ORDER BY expires LIMIT ?) GROUP BY queue, status`,
+		counted, now, int64(omniq.MaxListed))
 	if err != nil {
-		return nil, err
+		return nil, false, err
+	}
+	for _, s := range queues {
+		for _, n := range []*int{&s.Scheduled, &s.Ready, &s.Running, &s.Succeeded, &s.Failed, &s.Cancelled, &s.Expired} {
+			wrong = wrong || *n < 0
+			*n = max(*n, 0)
+		}
 	}
 	maps.DeleteFunc(queues, func(name string, s *omniq.QueueStats) bool { return *s == omniq.QueueStats{Queue: name} })
 	err = c.query("SELECT queue FROM omniq_paused", func(v []driver.Value) error { of(text(v[0])).Paused = true; return nil })
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	stats := make([]omniq.QueueStats, 0, len(queues))
+	stats = make([]omniq.QueueStats, 0, len(queues))
 	for _, name := range slices.Sorted(maps.Keys(queues)) {
 		s := queues[name]
 		if s.Ready > 0 {
 			oldest, err := oldestReady(c, name)
 			if err != nil {
-				return nil, err
+				return nil, false, err
+			}
+			if oldest == 0 {
+				wrong, oldest = true, now
 			}
 			s.Latency = max(0, time.Duration(now-oldest)*time.Microsecond)
 		}
 		stats = append(stats, *s)
 	}
-	return stats, nil
+	return stats, wrong, nil
 }
 
 // oldestReady is since when the ready task of the queue is due that became so first: one look for each priority.

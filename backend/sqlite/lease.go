@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"database/sql/driver"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -13,120 +15,236 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/engine"
 )
+
+// others is how many tasks are looked at beside those that are handed out, for some with a name that the worker knows.
+const others = 100
 
 // leased is a task that was handed out.
 type leased struct {
-	id                          uuid.UUID
-	seq, priority, due, attempt int64
-	envelope                    string
+	seq           int64
+	id            uuid.UUID
+	attempt, lost int64
+	shunned       driver.Value
+	started       bool
+	envelope      string
+}
+
+// leasing is what a request needs in the transaction.
+type leasing struct {
+	*omniq.LeaseRequest
+	names          driver.Value // of functions, as JSON; nil for all
+	token, expires int64
+	got            []leased
+	again          bool // there may be more in a queue, once more is written down of what has happened by itself
 }
 
 // Lease implements [omniq.TaskQueue].
 func (b *Backend) Lease(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Lease, error) {
-	if len(r.Queues) == 0 || r.Max < 1 || r.Duration <= 0 {
-		return nil, invalid("lease of at most %d tasks of queues %q for %v, want at least one of each", r.Max, r.Queues, r.Duration)
+	if err := engine.CheckLease(&r); err != nil {
+		return nil, err
 	}
 	r.Queues = slices.Clone(r.Queues)
 	for i, q := range r.Queues {
 		r.Queues[i] = cmp.Or(q, omniq.DefaultQueue)
 	}
-	var (
-		got     []leased
-		token   int64
-		expires int64
-	)
-	o := &op{queues: r.Queues, do: func(t *tx) (err error) {
+	var names driver.Value
+	if r.Names != nil {
+		list, err := json.Marshal(r.Names)
+		if err != nil {
+			return nil, fmt.Errorf("%w: sqlite: names of functions: %w", omniq.ErrInvalid, err)
+		}
+		names = string(list)
+	}
+	for end := time.Now().Add(r.Wait); ; r.Wait = max(0, time.Until(end)) {
+		l := leasing{LeaseRequest: &r, names: names}
+		if err := b.lease(ctx, &l); err != nil {
+			return nil, err
+		}
+		leases, unreadable := l.decode(b.config.clock())
+		b.refuse(ctx, unreadable)
+		switch {
+		case len(leases) > 0:
+			return leases, nil
+		case ctx.Err() != nil:
+			return nil, contextError(ctx)
+		case !l.again && len(unreadable) == 0:
+			return nil, nil
+		}
+	}
+}
+
+// lease hands out what is ready, and waits for it if the request says so.
+func (b *Backend) lease(ctx context.Context, l *leasing) error {
+	o := &op{queues: l.Queues, do: func(t *tx) error {
 		// A number by chance is one that no lease of this task has had, in whatever life and process.
-		token, expires = rand.Int64(), t.us+microseconds(r.Duration)
-		got, err = t.lease(b.w, &r, token, expires)
-		if err == nil && len(got) == 0 && r.Wait > 0 {
+		l.token, l.expires = rand.Int64(), t.us+microseconds(l.Duration)
+		l.got, l.again = nil, false
+		if err := t.lease(b.w, l); err != nil {
+			return err
+		}
+		if len(l.got) == 0 && !l.again && l.Wait > 0 {
 			return errPark
 		}
-		return err
+		return nil
 	}}
-	limit := r.Wait
+	limit := l.Wait
 	if limit <= 0 { // it does not wait for tasks, and is done soon
 		limit = -1
 	}
 	gone, err := b.wait(ctx, o, limit)
-	switch {
-	case err != nil:
-		return nil, err
-	case gone || len(got) == 0:
-		if ctx.Err() != nil {
-			return nil, contextError(ctx)
-		}
-		return nil, nil
+	if gone {
+		l.got, l.again = nil, false
 	}
-	return decodeLeases(got, token, expires)
+	return err
 }
 
-// decodeLeases leaves out tasks that cannot be read, which nobody can do anything about here, unless there is no other.
-func decodeLeases(got []leased, token, expires int64) (leases []omniq.Lease, err error) {
-	leases = make([]omniq.Lease, 0, len(got))
-	end := time.UnixMicro(expires)
-	text := formatToken(token)
-	for i := range got {
+// decode returns the leases, and the ends of tasks that cannot be read: SQL may have written anything.
+func (l *leasing) decode(now time.Time) (leases []omniq.Lease, unreadable []omniq.Settlement) {
+	leases = make([]omniq.Lease, 0, len(l.got))
+	end, token := time.UnixMicro(l.expires), formatToken(l.token)
+	for i := range l.got {
+		g := &l.got[i]
+		id := omniq.LeaseID{TaskID: g.id, Token: token}
 		raw := new(omniq.RawTask)
-		if decodeErr := raw.UnmarshalJSON([]byte(got[i].envelope)); decodeErr != nil {
-			err = fmt.Errorf("sqlite: task %v: %w", got[i].id, decodeErr)
+		err := raw.UnmarshalJSON([]byte(g.envelope))
+		if err == nil && raw.ID != g.id {
+			err = fmt.Errorf("it stands in the row of task %v", g.id)
+		}
+		if err != nil {
+			unreadable = append(unreadable, omniq.Settlement{LeaseID: id, Action: omniq.ActionFinish, Result: &omniq.RawResult{
+				TaskID: g.id, Status: omniq.StatusFailure, Timestamp: now.UTC().Truncate(time.Microsecond),
+				TTL: new(omniq.DefaultFailureTTL), Attempts: int(g.attempt),
+				Error: &omniq.TaskError{Type: "omniq.Decode", Message: "the task cannot be read: " + err.Error()},
+			}})
 			continue
 		}
-		leases = append(leases, omniq.Lease{
-			LeaseID: omniq.LeaseID{TaskID: got[i].id, Token: text},
-			Task:    raw, Attempt: int(got[i].attempt), Expires: end,
-		})
+		lease := omniq.Lease{LeaseID: id, Task: raw, Attempt: int(g.attempt), Started: g.started, Lost: int(g.lost), Expires: end}
+		if !g.started {
+			lease.Attempt++
+		}
+		if since, ok := g.shunned.(int64); ok {
+			lease.Deferred = time.Duration(l.expires-since)*time.Microsecond - l.Duration
+		}
+		leases = append(leases, lease)
 	}
-	if len(leases) == 0 {
-		return nil, err
-	}
-	return leases, nil
+	return leases, unreadable
 }
 
-// lease hands out what is ready.
-func (t *tx) lease(w *writer, r *omniq.LeaseRequest, token, expires int64) ([]leased, error) {
+// refuse lets tasks fail that cannot be read. If that does not succeed, their leases run out.
+func (b *Backend) refuse(ctx context.Context, tasks []omniq.Settlement) {
+	if len(tasks) == 0 {
+		return
+	}
+	_, err := b.Settle(ctx, tasks)
+	for i := range tasks {
+		b.config.logger.Warn("sqlite: "+tasks[i].Result.Error.Message, "task", tasks[i].TaskID, "error", err)
+	}
+}
+
+// lease hands out what is ready: first what has a name that the worker knows and, where there is nothing, whatever there
+// is.
+func (t *tx) lease(w *writer, l *leasing) error {
 	paused, err := w.pausedQueues()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var all []leased
-	for _, queue := range r.Queues {
-		if len(all) == r.Max {
-			break
-		}
-		if paused[queue] {
-			continue
-		}
-		const q = `UPDATE omniq_tasks SET state = 2, attempt = attempt + 1, token = ?, since = ?, worker = ?, wake = ?
-			WHERE seq IN (SELECT seq FROM omniq_tasks WHERE state = 1 AND queue = ? ORDER BY priority DESC, due, seq LIMIT ?)
-			RETURNING id, seq, priority, due, attempt, task`
-		first := len(all)
-		err := t.q.query(q, func(v []driver.Value) error {
-			all = append(all, leased{
-				idOf(v[0]), v[1].(int64), v[2].(int64), v[3].(int64), v[4].(int64), text(v[5]),
-			})
-			return nil
-		}, token, t.us, r.WorkerID, expires, queue, int64(r.Max-first))
-		if err != nil {
-			return nil, err
-		}
-		got := all[first:]
-		if len(got) == 0 {
-			continue
-		}
-		slices.SortFunc(got, func(a, b leased) int { // RETURNING has no order
-			return cmp.Or(cmp.Compare(b.priority, a.priority), cmp.Compare(a.due, b.due), cmp.Compare(a.seq, b.seq))
-		})
-		t.add(queue, stateReady, -int64(len(got)))
-		t.add(queue, stateRunning, int64(len(got)))
-		for i := range got {
-			if err := t.note(omniq.EventStarted, got[i].id, queue, r.WorkerID, int(got[i].attempt), nil); err != nil {
-				return nil, err
+	known := l.names
+	for {
+		for _, queue := range l.Queues {
+			if len(l.got) == l.Max {
+				return nil
+			}
+			if paused[queue] {
+				continue
+			}
+			if t.behind {
+				done, err := t.catchUp(queue, l.Max-len(l.got))
+				if err != nil {
+					return err
+				}
+				l.again = l.again || !done
+			}
+			if err := t.leaseOf(queue, l, known); err != nil {
+				return err
 			}
 		}
+		if known == nil || len(l.got) > 0 {
+			return nil
+		}
+		known = nil
 	}
-	return all, nil
+}
+
+// leaseOf hands out what is ready in a queue. All but the last ones of the request start.
+func (t *tx) leaseOf(queue string, l *leasing, names driver.Value) error {
+	first := len(l.got)
+	if err := t.choose(queue, l, names); err != nil {
+		return err
+	}
+	for i := first; i < len(l.got); i++ {
+		g := &l.got[i]
+		g.started = i < l.Max-l.Ahead
+		if err := t.hand(g, l); err != nil {
+			return err
+		}
+		if !g.started {
+			continue
+		}
+		if err := t.note(omniq.EventStarted, g.id, queue, l.WorkerID, int(g.attempt), nil); err != nil {
+			return err
+		}
+	}
+	if n := int64(len(l.got) - first); n > 0 {
+		t.add(queue, stateReady, -n)
+		t.add(queue, stateRunning, n)
+	}
+	return nil
+}
+
+// errEnough ends a query of which no more rows are wanted.
+var errEnough = errors.New("enough")
+
+// choose finds the first tasks of a queue that can be handed out, and looks at few others.
+func (t *tx) choose(queue string, l *leasing, names driver.Value) error {
+	const q = `SELECT seq, id, attempt, lost, shunned, CASE WHEN (?3 IS NULL OR name IN (SELECT value FROM json_each(?3)))
+			AND (deadline IS NULL OR deadline > ?4) THEN task END
+		FROM omniq_tasks INDEXED BY omniq_tasks_ready WHERE state = 1 AND queue = ?1 ORDER BY priority DESC, due, seq LIMIT ?2`
+	err := t.q.query(q, func(v []driver.Value) error {
+		envelope, chosen := v[5].(string)
+		if !chosen {
+			return nil
+		}
+		l.got = append(l.got, leased{
+			seq: v[0].(int64), id: idOf(v[1]), attempt: v[2].(int64), lost: v[3].(int64), shunned: v[4], envelope: envelope,
+		})
+		if len(l.got) == l.Max {
+			return errEnough
+		}
+		return nil
+	}, queue, int64(l.Max-len(l.got)+others), names, t.us)
+	if errors.Is(err, errEnough) {
+		return nil
+	}
+	return err
+}
+
+// hand hands out a task.
+func (t *tx) hand(g *leased, l *leasing) error {
+	if g.started {
+		g.attempt++
+	}
+	_, err := t.q.exec(`UPDATE omniq_tasks SET state = 2, attempt = ?, started = ?, token = ?, since = ?, worker = ?, wake = ?
+		WHERE seq = ?`, g.attempt, integer(g.started), l.token, t.us, l.WorkerID, l.expires, g.seq)
+	return err
+}
+
+func integer(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // pausedQueues are those that are paused now, as far as others can have changed it.
@@ -143,31 +261,69 @@ func (w *writer) pausedQueues() (map[string]bool, error) {
 	return paused, nil
 }
 
+// Start implements [omniq.TaskQueue].
+func (b *Backend) Start(ctx context.Context, leases []omniq.LeaseID) ([]error, error) {
+	leases = slices.Clone(leases)
+	return b.eachOf(ctx, &op{light: true}, len(leases), func(t *tx, i int) (error, error) { return t.start(leases[i]) })
+}
+
+// start counts the attempt of a lease that was taken ahead.
+func (t *tx) start(l omniq.LeaseID) (refused, err error) {
+	token, ok := parseToken(l.Token)
+	if !ok {
+		return t.lost(l)
+	}
+	const q = `UPDATE omniq_tasks SET attempt = attempt + 1, started = 1
+		WHERE id = ?1 AND token = ?2 AND wake > ?3 AND started = 0 AND (deadline IS NULL OR deadline > ?3)
+		RETURNING queue, worker, attempt`
+	started, queue, worker, attempt := false, "", "", 0
+	err = t.q.query(q, func(v []driver.Value) error {
+		started, queue, worker, attempt = true, text(v[0]), text(v[1]), int(v[2].(int64))
+		return nil
+	}, l.TaskID[:], token, t.us)
+	if err != nil {
+		return nil, err
+	}
+	if started {
+		return nil, t.note(omniq.EventStarted, l.TaskID, queue, worker, attempt, nil)
+	}
+	r, err := t.find(l.TaskID)
+	switch {
+	case err != nil:
+		return nil, err
+	case r == nil || r.token != token || r.state != stateRunning:
+		return t.lost(l)
+	case r.started:
+		return nil, nil
+	}
+	return omniq.ErrExpired, t.end(r, omniq.StatusExpired)
+}
+
+// lost says why a lease is lost.
+func (t *tx) lost(l omniq.LeaseID) (refused, err error) {
+	status, err := t.status(l.TaskID)
+	if status == omniq.StatusCancelled {
+		return omniq.ErrCancelled, err
+	}
+	return omniq.ErrLeaseLost, err
+}
+
 // Extend implements [omniq.TaskQueue].
 func (b *Backend) Extend(ctx context.Context, leases []omniq.LeaseID, by time.Duration) ([]error, error) {
 	if by <= 0 {
 		return nil, invalid("extension of %d leases by %v, want a positive time", len(leases), by)
 	}
 	leases = slices.Clone(leases)
-	return b.each(ctx, len(leases), func(t *tx, i int) (refused, err error) {
+	return b.eachOf(ctx, &op{light: true}, len(leases), func(t *tx, i int) (refused, err error) {
 		l := leases[i]
-		token, ok := parseToken(l.Token)
-		if ok {
-			n, err := t.q.exec("UPDATE omniq_tasks SET wake = max(wake, ?) WHERE id = ? AND token = ?",
-				t.us+microseconds(by), l.TaskID[:], token)
+		if token, ok := parseToken(l.Token); ok {
+			n, err := t.q.exec("UPDATE omniq_tasks SET wake = max(wake, ?1) WHERE id = ?2 AND token = ?3 AND wake > ?4",
+				t.us+microseconds(by), l.TaskID[:], token, t.us)
 			if err != nil || n > 0 {
 				return nil, err
 			}
 		}
-		status, err := one(t.q, "SELECT status FROM omniq_results WHERE id = ? AND (expires IS NULL OR expires > ?)",
-			l.TaskID[:], t.us)
-		if err != nil {
-			return nil, err
-		}
-		if omniq.Status(status) == omniq.StatusCancelled {
-			return omniq.ErrCancelled, nil
-		}
-		return omniq.ErrLeaseLost, nil
+		return t.lost(l)
 	})
 }
 

@@ -1,47 +1,48 @@
 package sqlite
 
 import (
+	"context"
 	"database/sql"
-	"database/sql/driver"
-	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"modernc.org/sqlite"
+
+	"github.com/omniq-go/omniq"
 )
-
-// applicationID marks a file that has our tables: "OmnQ".
-const applicationID = 0x4f6d6e51
-
-// migrations are the steps from each version of the schema to the next: the first makes version 1 of nothing.
-//
-//go:embed migrations/*.sql
-var migrations embed.FS
 
 // maxReaders is how many calls of a process read at once; others wait.
 const maxReaders = 4
 
-// Open opens the file, and makes it if it is not there; its directory must be. Tables of an older version are changed
-// into this version's, in one transaction. The file may have other tables, if no other program has claimed it by an
-// application_id.
+// Open opens the file, and makes it if it is not there; its directory must be. The path is that of a file and no URI. It
+// is looked up once: a relative one is one of the directory in which the program is now. Tables of an older version are
+// changed into this version's, in one transaction. The file may have other tables; its user_version and application_id
+// are those of the program to which they belong.
 //
 // It fails with [ErrSchema], [ErrCorrupt] or [ErrLocked], with [omniq.ErrInvalid] for an option that cannot be, and
 // otherwise with an error of the system. It waits up to 10 seconds for a lock.
 func Open(path string, opts ...Option) (*Backend, error) {
-	c := config{poll: 20 * time.Millisecond, lockWait: 10 * time.Second}
+	c := config{poll: 20 * time.Millisecond, lockWait: 10 * time.Second, allowance: allowance, recount: recountEvery}
 	for _, o := range opts {
 		o(&c)
 	}
 	if c.events && c.retention <= 0 || c.poll <= 0 {
 		return nil, invalid("events for %v and a poll interval of %v, want positive times", c.retention, c.poll)
 	}
-	if path == "" || path == ":memory:" {
-		return nil, invalid("the path is %q, want that of a file; for memory there is backend/memory", path)
+	if c.logger == nil {
+		c.logger = slog.Default()
+	}
+	if err := checkPath(path); err != nil {
+		return nil, err
 	}
 	absolute, err := filepath.Abs(path)
 	if err != nil {
@@ -62,6 +63,28 @@ func Open(path string, opts ...Option) (*Backend, error) {
 	}
 }
 
+// checkPath refuses what other programs take for a path of SQLite.
+func checkPath(path string) error {
+	file, query, _ := strings.Cut(path, "?") // of which nothing is shown: there may be a password in it
+	switch {
+	case path == "", strings.HasPrefix(path, ":memory:"):
+		return invalid("the path is %q, want that of a file; for memory there is backend/memory", file)
+	case strings.HasPrefix(strings.ToLower(path), "file:"):
+		return invalid("the path is %q, want that of a file and no URI: without file: and what follows a question mark", file)
+	case parameter.MatchString(query):
+		return invalid("the path is %q, want that of a file without parameters: see the options of package sqlite, and PRAGMAs "+
+			"on Backend.DB", file)
+	case strings.HasPrefix(path, "~/"):
+		return invalid("the path is %q, want one without ~, which only a shell knows", path)
+	case strings.ContainsFunc(path, unicode.IsControl) || strings.TrimSpace(path) != path:
+		return invalid("the path is %q, want one without control characters, and without spaces around it", path)
+	}
+	return nil
+}
+
+// parameter is one of a URI that the driver or another one knows.
+var parameter = regexp.MustCompile(`^(_\w+|mode|cache|vfs|immutable|nolock|psow|modeof)=`)
+
 // check finds what SQLite has no good words for.
 func check(path string) error {
 	info, err := os.Stat(path)
@@ -80,7 +103,38 @@ func check(path string) error {
 }
 
 func openFile(path string, config config) (_ *Backend, err error) {
-	c, err := config.connect(path, "cache_size(-16000)")
+	b := &Backend{
+		path: path, config: config, readers: readers{slots: make(chan struct{}, maxReaders)},
+	}
+	c, err := b.connect(true)
+	if err != nil {
+		return nil, err
+	}
+	connector, err := sqlite.NewConnector(config.dsn(path, "rw", config.busyTimeout()))
+	if err != nil {
+		_ = c.close() // the error before it says more
+		return nil, err
+	}
+	if b.survives, err = survival(c); err != nil {
+		_ = c.close() // the error before it says more
+		return nil, err
+	}
+	b.life, b.die = context.WithCancelCause(context.Background())
+	b.db = sql.OpenDB(pool{connector, b})
+	b.closed = sync.OnceValue(b.close)
+	b.w = newWriter(b, c)
+	go b.w.run()
+	return b, nil
+}
+
+// connect opens the writer's connection, and finds the files that it has opened. The tables are brought up to date if the
+// backend is being opened.
+func (b *Backend) connect(open bool) (_ *conn, err error) {
+	mode := "rw"
+	if open {
+		mode = "rwc"
+	}
+	c, err := b.config.connect(b.path, mode, "cache_size(-16000)")
 	if err != nil {
 		return nil, err
 	}
@@ -89,107 +143,28 @@ func openFile(path string, config config) (_ *Backend, err error) {
 			_ = c.close() // the error before it says more
 		}
 	}()
-	if err := migrate(c, path); err != nil {
-		return nil, err
+	if open {
+		if err := migrate(c, b.path); err != nil {
+			return nil, err
+		}
+		if b.files, err = identify(b.path); err != nil {
+			return nil, err
+		}
 	}
-	if _, err := c.exec("PRAGMA busy_timeout = 0"); err != nil { // the writer waits in its own way
-		return nil, err
-	}
-	connector, err := sqlite.NewConnector(config.dsn(path, "immediate", config.busyTimeout()))
-	if err != nil {
-		return nil, err
-	}
-	b := &Backend{
-		path: path, config: config, db: sql.OpenDB(connector), closing: make(chan struct{}),
-		readers: readers{slots: make(chan struct{}, maxReaders)},
-	}
-	b.closed = sync.OnceValue(b.close)
-	b.w = newWriter(b, c)
-	go b.w.run()
-	return b, nil
+	_, err = c.exec("PRAGMA busy_timeout = 0") // the writer waits in its own way
+	return c, err
 }
 
 func (c *config) busyTimeout() string {
 	return fmt.Sprintf("busy_timeout(%d)", c.lockWait.Milliseconds())
 }
 
-// migrate brings the schema up to date. It changes nothing in a file that is not for us.
-func migrate(c *conn, path string) error {
-	steps, err := fs.Glob(migrations, "migrations/*.sql")
-	if err != nil {
-		return err
+// survival is what a commit on the connection survives: SQLite waits for the disk with synchronous FULL and above.
+func survival(c *conn) (omniq.Survival, error) {
+	const full = 2
+	synchronous, err := one(c, "PRAGMA synchronous")
+	if synchronous >= full {
+		return omniq.SurvivesPower, err
 	}
-	if _, err := version(c, path, len(steps)); err != nil {
-		return err
-	}
-	mode := ""
-	err = c.query("PRAGMA journal_mode = WAL", func(v []driver.Value) error { mode = text(v[0]); return nil })
-	if err != nil {
-		return err
-	}
-	if mode != "wal" {
-		return fmt.Errorf("sqlite: %s: its journal mode stays %q, want wal: is it on a network file system?", path, mode)
-	}
-	if _, err := c.exec("PRAGMA journal_size_limit = 67108864"); err != nil {
-		return err
-	}
-	if _, err := c.exec("BEGIN IMMEDIATE"); err != nil {
-		return err
-	}
-	err = step(c, path, steps)
-	if err != nil {
-		_, _ = c.exec("ROLLBACK") // it may have been rolled back already
-		return err
-	}
-	if _, err = c.exec("COMMIT"); err != nil {
-		_, _ = c.exec("ROLLBACK")
-		return err
-	}
-	return nil
-}
-
-// step does the steps that are missing, in a transaction: another process may have done them meanwhile.
-func step(c *conn, path string, steps []string) error {
-	version, err := version(c, path, len(steps))
-	if err != nil || version == len(steps) {
-		return err
-	}
-	for _, name := range steps[version:] {
-		script, err := migrations.ReadFile(name)
-		if err != nil {
-			return err
-		}
-		if _, err := c.exec(string(script)); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-	}
-	if _, err := c.exec(fmt.Sprintf("PRAGMA application_id = %d", applicationID)); err != nil {
-		return err
-	}
-	_, err = c.exec(fmt.Sprintf("PRAGMA user_version = %d", len(steps)))
-	return err
-}
-
-// version is that of the file's schema, 0 without our tables. known is the newest that there is.
-func version(c *conn, path string, known int) (int, error) {
-	id, err := one(c, "PRAGMA application_id")
-	if err != nil {
-		return 0, err
-	}
-	found, err := one(c, "PRAGMA user_version")
-	if err != nil {
-		return 0, err
-	}
-	switch {
-	case id == 0 && found == 0:
-		return 0, nil
-	case id == 0:
-		return 0, fmt.Errorf("%w: %s: its user_version %d is another program's: give OmniQ a file of its own", ErrSchema, path, found)
-	case id != applicationID:
-		return 0, fmt.Errorf("%w: %s: it belongs to another program, by the application_id %#x", ErrSchema, path, id)
-	case found < 1 || found > int64(known):
-		return 0, fmt.Errorf("%w: %s: it has version %d, and this program knows up to %d: a newer one has upgraded it",
-			ErrSchema, path, found, known)
-	}
-	return int(found), nil
+	return omniq.SurvivesProcess, err
 }

@@ -2,6 +2,7 @@ package sqlite_test
 
 import (
 	"database/sql"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -19,7 +20,7 @@ import (
 // run makes a database file with the statements.
 func run(t *testing.T, path string, statements ...string) {
 	t.Helper()
-	db, err := sql.Open("sqlite", path)
+	db, err := sql.Open("sqlite", path+"?_pragma=busy_timeout(10000)")
 	require.NoError(t, err)
 	defer func() { assert.NoError(t, db.Close()) }()
 	for _, s := range statements {
@@ -65,20 +66,30 @@ func TestOpenErrors(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, os.Truncate(path, info.Size()/2))
 		}},
-		{name: "another program's", path: at("foreign"), is: sqlite.ErrSchema, says: "application_id 0x2a", prepare: func(t *testing.T, path string) {
-			run(t, path, "PRAGMA application_id = 42", "CREATE TABLE t (x)")
-		}},
-		{name: "another program's version", path: at("version"), is: sqlite.ErrSchema, says: "user_version 7", prepare: func(t *testing.T, path string) {
-			run(t, path, "PRAGMA user_version = 7", "CREATE TABLE t (x)")
-		}},
-		{name: "a newer version", path: at("newer"), is: sqlite.ErrSchema, says: "version 1000, and this program knows up to", prepare: func(t *testing.T, path string) {
+		{name: "a newer version", path: at("newer"), is: sqlite.ErrSchema, says: "version 1000, and this program knows 1 to", prepare: func(t *testing.T, path string) {
 			ours(t, path)
-			run(t, path, "PRAGMA user_version = 1000")
+			run(t, path, "UPDATE omniq_schema SET version = 1000")
 		}},
-		{name: "no version", path: at("older"), is: sqlite.ErrSchema, says: "version 0", prepare: func(t *testing.T, path string) {
+		{name: "no version", path: at("none"), is: sqlite.ErrSchema, says: "version 0", prepare: func(t *testing.T, path string) {
 			ours(t, path)
-			run(t, path, "PRAGMA user_version = 0")
+			run(t, path, "DELETE FROM omniq_schema")
 		}},
+		{name: "tables without a version", path: at("lost"), is: sqlite.ErrSchema, says: "omniq_schema", prepare: func(t *testing.T, path string) {
+			ours(t, path)
+			run(t, path, "DROP TABLE omniq_schema")
+		}},
+		{name: "a newer version of old", path: at("old"), is: sqlite.ErrSchema, says: "version 1000", prepare: func(t *testing.T, path string) {
+			ours(t, path)
+			run(t, path, "DROP TABLE omniq_schema", "PRAGMA application_id = 0x4f6d6e51", "PRAGMA user_version = 1000")
+		}},
+		{name: "a URI", path: "file:q.db", is: omniq.ErrInvalid, says: "no URI"},
+		{name: "a URI of memory", path: "file::memory:?cache=shared", is: omniq.ErrInvalid, says: "no URI"},
+		{name: "memory with parameters", path: ":memory:?cache=shared", is: omniq.ErrInvalid, says: "backend/memory"},
+		{name: "a PRAGMA", path: "q.db?_pragma=journal_mode(WAL)", is: omniq.ErrInvalid, says: "without parameters"},
+		{name: "a parameter", path: "q.db?mode=ro", is: omniq.ErrInvalid, says: "without parameters"},
+		{name: "a home directory", path: "~/q.db", is: omniq.ErrInvalid, says: "~"},
+		{name: "a line break", path: "q.db\n", is: omniq.ErrInvalid, says: `"q.db\n"`},
+		{name: "a space", path: " q.db", is: omniq.ErrInvalid, says: "spaces"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.prepare != nil {
@@ -101,7 +112,7 @@ func TestOpenErrors(t *testing.T) {
 // A file that is not for us is not touched.
 func TestOpenLeavesOthersAlone(t *testing.T) {
 	path := place(t)
-	run(t, path, "PRAGMA application_id = 42", "CREATE TABLE t (x)")
+	run(t, path, "CREATE TABLE omniq_tasks (x)")
 	before, err := os.ReadFile(path)
 	require.NoError(t, err)
 	_, err = sqlite.Open(path)
@@ -109,6 +120,92 @@ func TestOpenLeavesOthersAlone(t *testing.T) {
 	after, err := os.ReadFile(path)
 	require.NoError(t, err)
 	assert.Equal(t, before, after)
+}
+
+// pragma is the number that a PRAGMA tells of a file.
+func pragma(t *testing.T, db *sql.DB, name string) (n int) {
+	t.Helper()
+	require.NoError(t, db.QueryRow("PRAGMA "+name).Scan(&n))
+	return n
+}
+
+// What acknowledged work survives is told by the settings of the file.
+func TestSurvives(t *testing.T) {
+	assert.Equal(t, omniq.SurvivesPower, open(t, place(t)).Capabilities().Survives)
+	assert.Equal(t, omniq.SurvivesProcess, open(t, place(t), sqlite.WithSynchronousNormal()).Capabilities().Survives)
+}
+
+// The numbers by which other programs know their files are theirs.
+func TestOpenLeavesNumbersAlone(t *testing.T) {
+	path := place(t)
+	run(t, path, "PRAGMA application_id = 42", "PRAGMA user_version = 7", "CREATE TABLE orders (id INTEGER PRIMARY KEY)")
+	for range 2 {
+		b, err := sqlite.Open(path)
+		require.NoError(t, err)
+		assert.Equal(t, 42, pragma(t, b.DB(), "application_id"))
+		assert.Equal(t, 7, pragma(t, b.DB(), "user_version"))
+		enqueue(t, b, newTasks(1)...)
+		require.NoError(t, b.Close())
+	}
+}
+
+// A file whose version is its user_version is taken over with what is in it, and the numbers are free.
+func TestOpenOld(t *testing.T) {
+	path := place(t)
+	script, err := os.ReadFile("migrations/0001.sql")
+	require.NoError(t, err)
+	task := newTasks(1)[0]
+	envelope, err := task.MarshalJSON()
+	require.NoError(t, err)
+	run(t, path, string(script), "PRAGMA application_id = 0x4f6d6e51", "PRAGMA user_version = 1",
+		fmt.Sprintf(`INSERT INTO omniq_tasks (id, name, queue, priority, due, state, attempt, since, task)
+			VALUES (x'%x', 'f', 'default', 0, 1, 1, 0, 1, '%s')`, task.ID[:], envelope),
+		"INSERT INTO omniq_counts VALUES ('default', 1, 1)")
+	for range 2 {
+		b, err := sqlite.Open(path)
+		require.NoError(t, err)
+		assert.Zero(t, pragma(t, b.DB(), "application_id"))
+		assert.Zero(t, pragma(t, b.DB(), "user_version"))
+		info, err := b.Inspect(t.Context(), task.ID)
+		require.NoError(t, err)
+		assert.Equal(t, omniq.StatusPending, info.Status)
+		require.NoError(t, b.Close())
+	}
+	b := open(t, path)
+	assert.Equal(t, task.ID, lease(t, b, time.Minute).TaskID)
+}
+
+// A file that a newer program upgrades while it is open is not written any more, by nobody here.
+func TestUpgradedMeanwhile(t *testing.T) {
+	path := place(t)
+	b := open(t, path)
+	foreign, err := sql.Open("sqlite", path)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, foreign.Close()) })
+	waiting := make(chan error, 1)
+	go func() {
+		_, err := b.Lease(t.Context(), omniq.LeaseRequest{
+			Queues: []string{"q"}, Max: 1, Duration: time.Minute, Wait: time.Minute,
+		})
+		waiting <- err
+	}()
+	enqueue(t, b, newTasks(1)...)
+	run(t, path, "UPDATE omniq_schema SET version = 1000")
+
+	transaction, err := foreign.Begin()
+	require.NoError(t, err)
+	_, err = b.Tx(transaction).Enqueue(t.Context(), newTasks(1))
+	assert.ErrorIs(t, err, sqlite.ErrSchema)
+	require.NoError(t, transaction.Rollback())
+	_, err = b.Enqueue(t.Context(), newTasks(1))
+	assert.ErrorIs(t, err, sqlite.ErrSchema)
+	assert.ErrorContains(t, err, "a newer one has upgraded it")
+	assert.ErrorIs(t, <-waiting, sqlite.ErrSchema)
+	_, err = b.Stats(t.Context())
+	assert.ErrorIs(t, err, sqlite.ErrSchema)
+	var n int
+	require.NoError(t, foreign.QueryRow("SELECT count(*) FROM omniq_tasks").Scan(&n))
+	assert.Equal(t, 1, n)
 }
 
 // A path with characters that mean something in URIs is only a path, and tables of others may be there.

@@ -11,19 +11,25 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/engine"
 )
 
 // errWake says that something has happened to a task by itself, and it is not yet written down.
 var errWake = errors.New("to be advanced")
 
-// settled calls look, and again after what was to happen by itself is written down, if look finds that it is not.
-func (b *Backend) settled(ctx context.Context, look func(*conn) error) error {
+// settled calls look, and again after what was to happen to the task by itself is written down, if look finds that it is
+// not.
+func (b *Backend) settled(ctx context.Context, id uuid.UUID, look func(*conn) error) error {
 	for {
 		err := b.read(ctx, look)
 		if !errors.Is(err, errWake) {
 			return err
 		}
-		if err := b.write(ctx, func(t *tx) error { return t.advance() }); err != nil {
+		err = b.write(ctx, func(t *tx) error {
+			_, err := t.find(id)
+			return err
+		})
+		if err != nil {
 			return err
 		}
 	}
@@ -37,8 +43,8 @@ func (b *Backend) Result(ctx context.Context, id uuid.UUID) (*omniq.RawResult, e
 // result is Result for one who has begun to wait at a time, if that is not zero: what became final since then counts
 // even if it is not kept.
 func (b *Backend) result(ctx context.Context, id uuid.UUID, began time.Time) (r *omniq.RawResult, err error) {
-	err = b.settled(ctx, func(c *conn) error {
-		r, err = lookUp(c, id, began)
+	err = b.settled(ctx, id, func(c *conn) error {
+		r, err = lookUp(c, id, began, b.config.clock().UnixMicro())
 		return err
 	})
 	if err != nil {
@@ -51,8 +57,7 @@ func (b *Backend) result(ctx context.Context, id uuid.UUID, began time.Time) (r 
 }
 
 // lookUp returns what is known of a task: nil for nothing.
-func lookUp(c *conn, id uuid.UUID, began time.Time) (found *omniq.RawResult, err error) {
-	now := time.Now().UnixMicro()
+func lookUp(c *conn, id uuid.UUID, began time.Time, now int64) (found *omniq.RawResult, err error) {
 	const q = `SELECT state, since, attempt, wake, NULL FROM omniq_tasks WHERE id = ?
 		UNION ALL SELECT status, since, NULL, expires, result FROM omniq_results WHERE id = ?`
 	err = c.query(q, func(v []driver.Value) error {
@@ -82,6 +87,9 @@ func decodeResult(id uuid.UUID, envelope string, to *omniq.RawResult) error {
 	if err := to.UnmarshalJSON([]byte(envelope)); err != nil {
 		return fmt.Errorf("sqlite: the result of task %v: %w", id, err)
 	}
+	if to.TaskID != id {
+		return fmt.Errorf("sqlite: the result of task %v stands in the row of task %v", to.TaskID, id)
+	}
 	if to.Status != omniq.StatusSuccess && string(to.ResultData) == "null" { // how nothing is written
 		to.ResultData = nil
 	}
@@ -90,11 +98,11 @@ func decodeResult(id uuid.UUID, envelope string, to *omniq.RawResult) error {
 
 // Record implements [omniq.ResultStore].
 func (b *Backend) Record(ctx context.Context, results []*omniq.RawResult) ([]error, error) {
+	if err := engine.CheckResults(results); err != nil {
+		return nil, err
+	}
 	envelopes := make([]string, len(results))
 	for i, r := range results {
-		if !r.Status.Final() {
-			return nil, invalid("the result of task %v is %v, want a final status", r.TaskID, r.Status)
-		}
 		var err error
 		if envelopes[i], err = encodeResult(r); err != nil {
 			return nil, err
@@ -103,7 +111,7 @@ func (b *Backend) Record(ctx context.Context, results []*omniq.RawResult) ([]err
 	results = slices.Clone(results)
 	return b.each(ctx, len(results), func(t *tx, i int) (refused, err error) {
 		id := results[i].TaskID
-		queued, err := one(t.q, "SELECT 1 FROM omniq_tasks WHERE id = ?", id[:])
+		queued, err := t.find(id)
 		if err != nil {
 			return nil, err
 		}
@@ -111,7 +119,7 @@ func (b *Backend) Record(ctx context.Context, results []*omniq.RawResult) ([]err
 		switch {
 		case err != nil:
 			return nil, err
-		case queued != 0:
+		case queued != nil:
 			return omniq.ErrState, nil
 		case status != 0:
 			return omniq.ErrDuplicate, nil

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/engine"
 )
 
 // settlement is one that has been encoded.
@@ -14,21 +15,30 @@ type settlement struct {
 	omniq.Settlement
 	token    int64
 	ok       bool         // the token can be one of ours
+	refused  error        // its content cannot be stored
 	envelope string       // of the result
 	failure  driver.Value // the error of a retry
 }
 
 // Settle implements [omniq.TaskQueue].
 func (b *Backend) Settle(ctx context.Context, settlements []omniq.Settlement) ([]error, error) {
-	list := make([]settlement, len(settlements))
 	for i := range settlements {
-		if err := list[i].encode(&settlements[i]); err != nil {
+		if err := engine.CheckSettlement(&settlements[i]); err != nil {
 			return nil, err
 		}
+	}
+	list := make([]settlement, len(settlements))
+	for i := range settlements {
+		s := &list[i]
+		s.Settlement = settlements[i]
+		s.token, s.ok = parseToken(s.Token)
+		s.refused = s.encode()
 	}
 	return b.each(ctx, len(list), func(t *tx, i int) (error, error) {
 		s := &list[i]
 		switch {
+		case s.refused != nil:
+			return s.refused, nil
 		case !s.ok:
 			return omniq.ErrLeaseLost, nil
 		case s.Action == omniq.ActionFinish:
@@ -38,31 +48,23 @@ func (b *Backend) Settle(ctx context.Context, settlements []omniq.Settlement) ([
 	})
 }
 
-func (s *settlement) encode(from *omniq.Settlement) error {
-	s.Settlement = *from
-	s.token, s.ok = parseToken(from.Token)
-	switch s.Action {
-	case omniq.ActionRelease:
-		return nil
-	case omniq.ActionRetry:
-		if s.Error == nil {
-			return nil
-		}
-		failure, err := json.Marshal(s.Error)
-		if err != nil {
-			return fmt.Errorf("%w: sqlite: the error of task %v: %w", omniq.ErrInvalid, s.TaskID, err)
-		}
-		s.failure = string(failure)
-		return nil
-	case omniq.ActionFinish:
-		if s.Result == nil || s.Result.TaskID != s.TaskID || !s.Result.Status.Final() {
-			return invalid("task %v finishes with result %+v, want its own with a final status", s.TaskID, s.Result)
-		}
-		var err error
+func (s *settlement) encode() (err error) {
+	if err := engine.CheckOutcome(&s.Settlement); err != nil {
+		return err
+	}
+	if s.Action == omniq.ActionFinish {
 		s.envelope, err = encodeResult(s.Result)
 		return err
 	}
-	return invalid("settlement of task %v with action %d, want one that exists", s.TaskID, s.Action)
+	if s.Action != omniq.ActionRetry || s.Error == nil {
+		return nil
+	}
+	failure, err := json.Marshal(s.Error)
+	if err != nil {
+		return fmt.Errorf("%w: sqlite: the error of task %v: %w", omniq.ErrInvalid, s.TaskID, err)
+	}
+	s.failure = string(failure)
+	return nil
 }
 
 func encodeResult(r *omniq.RawResult) (string, error) {
@@ -76,19 +78,20 @@ func encodeResult(r *omniq.RawResult) (string, error) {
 // settle ends a task with its result.
 func (t *tx) settle(s *settlement) (refused, err error) {
 	// What is not needed is not read: the task of one that succeeded.
-	query := "SELECT seq, name, queue, due, worker, unique_key FROM omniq_tasks WHERE id = ? AND token = ?"
+	const columns = "SELECT seq, name, queue, due, worker, unique_key, lost"
+	query := columns + " FROM omniq_tasks WHERE id = ? AND token = ? AND wake > ?"
 	if s.Result.Status != omniq.StatusSuccess {
-		query = "SELECT seq, name, queue, due, worker, unique_key, task FROM omniq_tasks WHERE id = ? AND token = ?"
+		query = columns + ", task FROM omniq_tasks WHERE id = ? AND token = ? AND wake > ?"
 	}
-	row := task{id: s.TaskID, state: stateRunning}
+	row := task{id: s.TaskID, state: stateRunning, token: s.token}
 	err = t.q.query(query, func(v []driver.Value) error {
 		row.seq, row.name, row.queue, row.due = v[0].(int64), text(v[1]), text(v[2]), v[3].(int64)
-		row.worker, row.uniqueKey = v[4], v[5]
-		if len(v) > 6 {
-			row.envelope = text(v[6])
+		row.worker, row.uniqueKey, row.lost = v[4], v[5], v[6].(int64)
+		if len(v) > 7 {
+			row.envelope = text(v[7])
 		}
 		return nil
-	}, s.TaskID[:], s.token)
+	}, s.TaskID[:], s.token, t.us)
 	if err != nil {
 		return nil, err
 	}
@@ -104,25 +107,37 @@ func (t *tx) settle(s *settlement) (refused, err error) {
 // giveBack makes a task pending again.
 func (t *tx) giveBack(s *settlement) (refused, err error) {
 	var row task
-	err = t.q.query("SELECT "+taskColumns+" FROM omniq_tasks WHERE id = ? AND token = ?",
-		func(v []driver.Value) error { row.scan(v); return nil }, s.TaskID[:], s.token)
+	err = t.q.query("SELECT "+taskColumns+`, CASE WHEN deadline <= ?3 THEN task END FROM omniq_tasks
+		WHERE id = ?1 AND token = ?2 AND wake > ?3`, func(v []driver.Value) error { row.scan(v); return nil },
+		s.TaskID[:], s.token, t.us)
 	if err != nil {
 		return nil, err
 	}
 	if row.seq == 0 {
 		return omniq.ErrLeaseLost, nil
 	}
-	due, attempt := row.due, row.attempt
-	if s.Action == omniq.ActionRelease {
-		attempt--
-	} else {
-		due = t.us
-		if err := t.note(omniq.EventRetried, row.id, row.queue, row.worker, int(attempt), s.Error); err != nil {
+	if s.Action == omniq.ActionRetry {
+		if !row.started {
+			row.attempt++
+		}
+		if err := t.note(omniq.EventRetried, row.id, row.queue, row.worker, int(row.attempt), s.Error); err != nil {
 			return nil, err
 		}
+	} else if row.started {
+		row.attempt--
 	}
-	if !s.At.IsZero() {
-		due = micros(s.At)
+	switch {
+	case s.Action != omniq.ActionDefer:
+		row.shunned = nil
+	case row.shunned == nil:
+		row.shunned = t.us
 	}
-	return nil, t.pend(&row, due, attempt, s.Action == omniq.ActionRetry, s.failure)
+	if s.Delay > 0 || s.Action != omniq.ActionRelease {
+		row.due = t.us + microseconds(s.Delay)
+	}
+	if deadline, ok := row.deadline.(int64); ok && deadline <= t.us {
+		row.token = 0
+		return nil, t.end(&row, omniq.StatusExpired)
+	}
+	return nil, t.pend(&row, s.Action == omniq.ActionRetry, s.failure)
 }

@@ -14,7 +14,8 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"sync"
+	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"modernc.org/sqlite"
@@ -26,15 +27,21 @@ import (
 
 // Errors to branch on with [errors.Is], beside those of package omniq.
 var (
-	// ErrSchema says that the file's tables are not for this version of the package: a newer one wrote them, or they
-	// belong to another program.
+	// ErrSchema says that the file's tables are not for this version of the package: a newer one wrote them, or their
+	// version cannot be told. A backend whose file a newer one upgrades while it is open fails with it from then on.
 	ErrSchema = errors.New("sqlite: schema")
 
 	// ErrCorrupt says that the file is no SQLite database, or a damaged one.
 	ErrCorrupt = errors.New("sqlite: not a sound database")
 
-	// ErrLocked says that somebody else has kept the file locked for 10 seconds.
+	// ErrLocked says that somebody else has kept the file locked for 10 seconds. The message says who, if it was a
+	// transaction of [Backend.DB].
 	ErrLocked = errors.New("sqlite: file locked")
+
+	// ErrGone says that the file, or the one with its log, was deleted or replaced while it was open. All calls of the
+	// backend fail with it then, within a second, and those that wait end: what is written to such a file nobody can
+	// find. Close the backend, and open the file that is there now.
+	ErrGone = errors.New("sqlite: file gone")
 
 	// ErrFull says that there is no space left for the file. What failed with it can be done again when there is.
 	ErrFull = errors.New("sqlite: disk full")
@@ -46,12 +53,20 @@ type Backend struct {
 	path    string
 	config  config
 	db      *sql.DB
-	closing chan struct{} // closed when Close begins
+	files   *files
+	life    context.Context // ends when Close begins or the file is not to be used any more; its cause is the error of all calls then
+	die     context.CancelCauseFunc
 	closed  func() error
+	turns   turns
 	readers readers
 	w       *writer
 	awaited awaited
 	events  broadcast
+
+	survives omniq.Survival
+
+	recounting  atomic.Bool
+	recountNext atomic.Int64 // not before, in nanoseconds since 1970
 }
 
 type config struct {
@@ -60,6 +75,10 @@ type config struct {
 	normal    bool          // synchronous=NORMAL
 	poll      time.Duration
 	lockWait  time.Duration
+	recount   time.Duration // how often the counts are compared with what there is
+	allowance time.Duration // see allowance
+	logger    *slog.Logger
+	now       func() time.Time // the clock, if it is not time.Now
 }
 
 // Option sets something of a backend.
@@ -80,18 +99,25 @@ func WithSynchronousNormal() Option { return func(c *config) { c.normal = true }
 // while somebody waits for it: 20 ms unless set. It is positive. What this process does is seen at once.
 func WithPollInterval(d time.Duration) Option { return func(c *config) { c.poll = d } }
 
+// WithLogger sets where it is told what goes wrong in the background, at level WARN: [slog.Default] unless set.
+func WithLogger(l *slog.Logger) Option { return func(c *config) { c.logger = l } }
+
 // Capabilities says that processes of one machine share the file, and poll for each other's changes.
 func (b *Backend) Capabilities() omniq.Capabilities {
 	return omniq.Capabilities{
-		Name: "sqlite", Durable: true, Shared: true, Fencing: true, AtomicFinish: true, Priorities: true,
+		Name: "sqlite", Durable: true, Survives: b.survives, Shared: true, Fencing: true, AtomicFinish: true, Priorities: true,
 		Transactions: true, Events: b.config.retention > 0, AtomicEvents: true,
 	}
 }
 
-// DB returns a pool of connections to the same file, for tables of the caller's own. Its transactions begin immediate:
-// one at a time, in all processes, and each waits up to 10 seconds for the others. While one is open, the backend's own
-// writes wait, so it should be short. It is the caller's to use and not to close: Close does. Names that begin with
-// omniq_ are the backend's.
+// DB returns a pool of connections to the same file, for tables of the caller's own. Its transactions, but those that
+// only read, begin immediate: one at a time, in all processes. They take turns with the backend's own writes, which wait
+// while one is open, as those of other processes do: it should be short. Each waits up to 10 seconds, and fails with
+// [ErrLocked] then. It is the caller's to use and not to close: Close does. Names that begin with omniq_ are the
+// backend's.
+//
+// A write whose context ends while it runs may make SQLite roll back its whole transaction: the transaction fails then
+// from the next statement on.
 func (b *Backend) DB() *sql.DB { return b.db }
 
 // Close waits for the write that is going on, ends the calls that block with [omniq.ErrClosed], and closes the file. What
@@ -99,95 +125,36 @@ func (b *Backend) DB() *sql.DB { return b.db }
 func (b *Backend) Close() error { return b.closed() }
 
 func (b *Backend) close() error {
-	close(b.closing)
+	b.die(omniq.ErrClosed)
 	<-b.w.done
 	b.awaited.Close()
 	errs := []error{b.db.Close()}
 	errs = append(errs, b.readers.close())
-	_, _ = b.w.c.exec("PRAGMA wal_checkpoint(TRUNCATE)") // who else has the file open may be in the way, and will do it
+	if errors.Is(b.ended(), omniq.ErrClosed) { // the files are as they were
+		_, _ = b.w.c.exec("PRAGMA wal_checkpoint(TRUNCATE)") // who else has the file open may be in the way, and will do it
+	}
 	errs = append(errs, b.w.c.close())
 	return b.wrap(errors.Join(errs...))
 }
 
 // alive returns the error of a call that need not begin.
 func (b *Backend) alive(ctx context.Context) error {
-	select {
-	case <-ctx.Done():
-		return contextError(ctx)
-	case <-b.closing:
-		return omniq.ErrClosed
-	default:
-		return nil
-	}
-}
-
-// read calls f with a connection to read by.
-func (b *Backend) read(ctx context.Context, f func(*conn) error) error {
-	if err := b.alive(ctx); err != nil {
-		return err
-	}
-	select {
-	case <-ctx.Done():
-		return contextError(ctx)
-	case <-b.closing:
-		return omniq.ErrClosed
-	case b.readers.slots <- struct{}{}:
-	}
-	defer func() { <-b.readers.slots }()
-	c, err := b.readers.take(b)
-	if err != nil {
-		return b.wrap(err)
-	}
-	defer b.readers.put(c)
-	c.ctx = ctx
-	err = f(c)
-	c.ctx = context.Background()
-	if err != nil && ctx.Err() != nil {
+	if ctx.Err() != nil {
 		return contextError(ctx)
 	}
-	return b.wrap(err)
-}
-
-// readers are connections to read by.
-type readers struct {
-	slots chan struct{} // one for each call that reads
-	mu    sync.Mutex
-	free  []*conn // the last one was used last
-}
-
-// take returns a free connection, or opens one.
-func (r *readers) take(b *Backend) (*conn, error) {
-	r.mu.Lock()
-	if last := len(r.free) - 1; last >= 0 {
-		c := r.free[last]
-		r.free = r.free[:last]
-		r.mu.Unlock()
-		return c, nil
-	}
-	r.mu.Unlock()
-	return b.config.connect(b.path, "query_only(1)")
-}
-
-func (r *readers) put(c *conn) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.free = append(r.free, c)
-}
-
-// close waits for those who read. No other begins to.
-func (r *readers) close() error {
-	for range cap(r.slots) {
-		r.slots <- struct{}{}
-	}
-	var errs []error
-	for _, c := range r.free {
-		errs = append(errs, c.close())
-	}
-	return errors.Join(errs...)
+	return b.intact(false)
 }
 
 // wrap makes an error of the driver one that names the file, and in which the package's own errors are found.
-func (b *Backend) wrap(err error) error { return wrap(b.path, err) }
+func (b *Backend) wrap(err error) error {
+	var e *sqlite.Error
+	if errors.As(err, &e) {
+		if gone := b.intact(true); gone != nil && !errors.Is(gone, omniq.ErrClosed) {
+			return gone // which is why
+		}
+	}
+	return wrap(b.path, err)
+}
 
 func wrap(path string, err error) error {
 	var e *sqlite.Error
@@ -214,15 +181,6 @@ func invalid(format string, args ...any) error {
 	return fmt.Errorf("%w: sqlite: "+format, append([]any{omniq.ErrInvalid}, args...)...)
 }
 
-// micros is the first microsecond that is not before t.
-func micros(t time.Time) int64 {
-	us := t.UnixMicro()
-	if t.Nanosecond()%1000 != 0 {
-		us++
-	}
-	return us
-}
-
 // microseconds is d, rounded up.
 func microseconds(d time.Duration) int64 {
 	us := int64(d / time.Microsecond)
@@ -244,50 +202,4 @@ func moment(v driver.Value) time.Time {
 func text(v driver.Value) string {
 	s, _ := v.(string)
 	return s
-}
-
-// broadcast wakes all who wait for something.
-type broadcast struct {
-	mu    sync.Mutex
-	calls int           // that wait
-	more  chan struct{} // closed at the next one; nil if nobody waits
-}
-
-// begin begins to wait, and leave ends it.
-func (b *broadcast) begin() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.calls++
-}
-
-func (b *broadcast) leave() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.calls--
-}
-
-// next returns a channel that is closed at the next broadcast.
-func (b *broadcast) next() <-chan struct{} {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.more == nil {
-		b.more = make(chan struct{})
-	}
-	return b.more
-}
-
-func (b *broadcast) send() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.more != nil {
-		close(b.more)
-		b.more = nil
-	}
-}
-
-// waits reports whether somebody does.
-func (b *broadcast) waits() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.calls > 0
 }

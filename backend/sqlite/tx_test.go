@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/backend/backendtest"
 	"github.com/omniq-go/omniq/backend/sqlite"
 )
 
@@ -117,4 +118,13 @@ func TestTxKeepsTheLock(t *testing.T) {
 	require.NoError(t, transaction.Rollback())
 	assert.NoError(t, <-done)
 	assert.Equal(t, 2, leaseAndSettle(t, b, 10), "what was given up is not done later")
+}
+
+// A transaction of the caller's takes what the backend takes, refuses what it refuses, and can go on.
+func TestTxRefusesWhatNobodyCouldRead(t *testing.T) {
+	b := open(t, place(t))
+	transaction, err := b.DB().Begin()
+	require.NoError(t, err)
+	backendtest.Enqueuer(t, b.Tx(transaction))
+	require.NoError(t, transaction.Commit())
 }

@@ -29,7 +29,7 @@ func (b *Backend) Await(ctx context.Context, id uuid.UUID) (*omniq.RawResult, er
 		return nil, contextError(ctx)
 	}
 	// Who waits is known before it is looked, so that no end of the task is missed in between.
-	began := time.Now().Truncate(time.Microsecond)
+	began := b.config.clock().Truncate(time.Microsecond)
 	w := b.awaited.Begin(id)
 	defer b.awaited.Leave(id, w)
 	b.w.poke() // to poll from now on
@@ -53,21 +53,23 @@ func (b *Backend) Await(ctx context.Context, id uuid.UUID) (*omniq.RawResult, er
 		return w.Result, w.Err
 	case <-ctx.Done():
 		return nil, contextError(ctx)
-	case <-b.closing:
-		return nil, omniq.ErrClosed
+	case <-b.life.Done():
+		return nil, b.ended()
 	}
 }
 
 // deliver tells those who wait for the tasks.
 func (a *awaited) deliver(list []ended) {
 	for _, e := range list {
-		a.End(e.id, e.result, nil)
+		a.End(e.id, e.result, e.err)
 	}
 }
 
-// check looks for results that others have stored, in a tenth of the time at the most however many wait.
+// check looks for results that others have stored, in a tenth of the time at the most however many wait, but after a
+// moment at the latest: a look that took long may have had to wait for a processor.
 func (a *awaited) check(c *conn, now time.Time) {
-	if !a.stale || now.Sub(a.latest) < 10*a.took {
+	const moment = 100 * time.Millisecond
+	if !a.stale || now.Sub(a.latest) < min(10*a.took, moment) {
 		return
 	}
 	ids, all := a.Looked()
@@ -94,7 +96,7 @@ func final(c *conn, ids []uuid.UUID) (found []ended, lost []uuid.UUID, err error
 	for _, id := range ids {
 		left[id] = true
 	}
-	err = chunks(c, "SELECT id FROM omniq_tasks WHERE id IN ", ids, func(v []driver.Value) error {
+	err = chunks(c, "SELECT t.id FROM list CROSS JOIN omniq_tasks t ON t.id = list.id", ids, func(v []driver.Value) error {
 		delete(left, idOf(v[0]))
 		return nil
 	})
@@ -105,13 +107,14 @@ func final(c *conn, ids []uuid.UUID) (found []ended, lost []uuid.UUID, err error
 	for id := range left {
 		ids = append(ids, id)
 	}
-	err = chunks(c, "SELECT id, result FROM omniq_results WHERE id IN ", ids, func(v []driver.Value) error {
+	err = chunks(c, "SELECT t.id, t.result FROM list CROSS JOIN omniq_results t ON t.id = list.id", ids, func(v []driver.Value) error {
 		id, r := idOf(v[0]), new(omniq.RawResult)
 		delete(left, id)
 		if err := decodeResult(id, text(v[1]), r); err != nil {
-			return err
+			found = append(found, ended{id: id, err: err})
+			return nil
 		}
-		found = append(found, ended{id, r})
+		found = append(found, ended{id: id, result: r})
 		return nil
 	})
 	for id := range left {
@@ -122,17 +125,20 @@ func final(c *conn, ids []uuid.UUID) (found []ended, lost []uuid.UUID, err error
 
 const chunk = 64
 
-var places = "(" + strings.Repeat("?, ", chunk-1) + "?)"
+// places is a list of IDs. A query begins with it and names it first in a CROSS JOIN: SQLite follows that order, even if
+// what it knows of the sizes of tables is old.
+var places = "WITH list (id) AS (VALUES " + strings.Repeat("(?), ", chunk-1) + "(?)) "
 
 // chunks does a query for many IDs, some at a time.
 func chunks(c *conn, query string, ids []uuid.UUID, row func([]driver.Value) error) error {
 	var args [chunk]driver.Value
 	for len(ids) > 0 {
 		n := min(len(ids), chunk)
-		for i := range args {
-			args[i] = ids[min(i, n-1)][:]
+		clear(args[n:])
+		for i := range n {
+			args[i] = ids[i][:]
 		}
-		if err := c.query(query+places, row, args[:]...); err != nil {
+		if err := c.query(places+query, row, args[:]...); err != nil {
 			return err
 		}
 		ids = ids[n:]

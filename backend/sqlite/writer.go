@@ -3,23 +3,19 @@ package sqlite
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
-
-	"github.com/omniq-go/omniq"
 )
 
 const (
-	groupSize  = 1000                   // writes in a transaction at the most
-	lockPause  = 2 * time.Millisecond   // between two looks for the lock, at the most
-	turn       = 25 * time.Millisecond  // how long a process that always has something to write keeps others away
-	turnPause  = 300 * time.Microsecond // when they get their chance
+	groupSize  = 1000 // writes in a transaction at the most
 	sweepEvery = time.Second
 	sweepPause = 5 * time.Millisecond // when there is more than a transaction removes
+	failPause  = 20 * time.Millisecond
 )
 
 // writer gathers the writes that come while a transaction is committed, and does them in the next one.
@@ -34,14 +30,18 @@ type writer struct {
 	ended bool
 
 	// What follows is its goroutine's.
-	parked  []*op
-	retry   bool            // what parked ops wait for may be there
+	parked []*op
+	polled time.Time
+	sweep  time.Time // when to sweep next
+	rest   time.Time // not to write by itself before, because it has failed
+
+	// What it knows of the file, and what is still to be done about what others have committed.
 	seen    int64           // the data_version: it changes with each commit of others
+	checked bool            // the schema is that of this program
 	paused  map[string]bool // nil if it is to be read
 	wake    int64           // when the next thing happens to a task by itself, 0 if it is to be read
-	polled  time.Time
-	sweep   time.Time // when to sweep next
-	resumed time.Time // when others had a chance to write
+	retry   bool            // what parked ops wait for may be there
+	tell    bool            // events may be there
 }
 
 func newWriter(b *Backend, c *conn) *writer {
@@ -55,7 +55,7 @@ func (w *writer) submit(ctx context.Context, o *op) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.ended {
-		return omniq.ErrClosed
+		return w.b.ended()
 	}
 	w.ops = append(w.ops, o)
 	w.poke()
@@ -76,11 +76,14 @@ func (w *writer) waits() bool {
 	return len(w.ops) > 0
 }
 
-// next takes what has gathered, and reports whether there is more.
-func (w *writer) next() (ops []*op, more bool) {
+// next takes what has gathered, or only what was light before others came, and reports whether there is more.
+func (w *writer) next(light bool) (ops []*op, more bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	n := min(len(w.ops), groupSize)
+	if i := slices.IndexFunc(w.ops, func(o *op) bool { return !o.light }); light && i >= 0 {
+		n = min(n, i)
+	}
 	ops = w.ops[:n:n]
 	w.ops = w.ops[n:]
 	if len(w.ops) == 0 {
@@ -93,11 +96,9 @@ func (w *writer) run() {
 	defer close(w.done)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for {
+	for w.b.life.Err() == nil {
 		select {
-		case <-w.b.closing:
-			w.end()
-			return
+		case <-w.b.life.Done():
 		case <-w.kick:
 			if w.waits() {
 				w.transact()
@@ -109,6 +110,7 @@ func (w *writer) run() {
 		}
 		timer.Reset(time.Until(w.nextTick()))
 	}
+	w.end()
 }
 
 // end ends what is still to do.
@@ -117,7 +119,7 @@ func (w *writer) end() {
 	defer w.mu.Unlock()
 	w.ended = true
 	for _, o := range append(w.ops, without(w.parked)...) {
-		o.done <- omniq.ErrClosed
+		o.done <- w.b.ended()
 	}
 	w.ops, w.parked = nil, nil
 }
@@ -125,10 +127,15 @@ func (w *writer) end() {
 // nextTick is when tick is to be called, if no write comes before.
 func (w *writer) nextTick() time.Time {
 	next := w.sweep
-	if w.wake != 0 {
-		if at := time.UnixMicro(w.wake); at.Before(next) {
+	if w.retry || w.c.failed {
+		next = time.Now()
+	} else if w.wake != 0 {
+		if at := time.Now().Add(time.UnixMicro(w.wake).Sub(w.b.config.clock())); at.Before(next) {
 			next = at
 		}
+	}
+	if next.Before(w.rest) {
+		next = w.rest
 	}
 	if w.watched() {
 		if at := w.polled.Add(w.b.config.poll); at.Before(next) {
@@ -145,12 +152,19 @@ func (w *writer) watched() bool {
 
 // tick does what is to be done when nobody writes.
 func (w *writer) tick() {
+	if w.b.intact(false) != nil {
+		return
+	}
 	now := time.Now()
-	if w.watched() && now.Sub(w.polled) >= w.b.config.poll {
-		w.poll(now)
+	if !w.c.failed { // or it may look into the past
+		if w.watched() && now.Sub(w.polled) >= w.b.config.poll {
+			w.poll(now)
+		}
+		w.b.awaited.check(w.c, now)
 	}
 	w.parked = without(w.parked)
-	if w.retry || w.wake != 0 && w.wake <= now.UnixMicro() || !now.Before(w.sweep) {
+	due := w.retry || w.c.failed || w.wake != 0 && w.wake <= w.b.config.clock().UnixMicro() || !now.Before(w.sweep)
+	if due && !now.Before(w.rest) {
 		w.transact()
 	}
 }
@@ -170,39 +184,39 @@ func without(ops []*op) []*op {
 // poll looks for what others have done. An error shows again in the next write, whose callers get it.
 func (w *writer) poll(now time.Time) {
 	w.polled = now
-	changed, err := w.changed()
-	if err != nil {
+	if w.notice() != nil {
 		return
 	}
-	w.b.awaited.stale = w.b.awaited.stale || changed
-	w.b.awaited.check(w.c, now)
-	if !changed {
-		return
+	if w.tell {
+		w.tell = false
+		w.b.events.send()
 	}
-	w.b.events.send()
-	if w.wake, err = nextWake(w.c); err != nil {
-		w.wake = 0
+	if w.wake == 0 {
+		w.wake, _ = nextWake(w.c)
 	}
-	w.retry = w.retry || w.stirs()
+	w.retry = w.retry && w.stirs()
 }
 
-// changed reports whether others have committed something, and forgets what was known of the file then.
-func (w *writer) changed() (bool, error) {
+// notice finds whether others have committed something, and notes what is to be done about it, until it is done. What was
+// known of the file is to be read again.
+func (w *writer) notice() error {
 	version, err := one(w.c, "PRAGMA data_version")
 	if err != nil || version == w.seen {
-		return false, err
+		return err
 	}
-	w.seen, w.paused, w.wake = version, nil, 0
-	return true, nil
+	w.seen = version
+	w.checked, w.paused, w.wake = false, nil, 0
+	w.retry, w.tell, w.b.awaited.stale = true, true, true
+	return nil
 }
 
-// stirs reports whether there is something for the parked ops, without a lock.
+// stirs reports whether there may be something for the parked ops, without a lock.
 func (w *writer) stirs() bool {
 	looked := make(map[string]bool)
 	for _, o := range w.parked {
 		if o.queues == nil {
 			n, err := one(w.c, "SELECT 1 FROM omniq_revoked WHERE worker = ? LIMIT 1", o.worker)
-			if n != 0 && err == nil {
+			if n != 0 || err != nil {
 				return true
 			}
 		}
@@ -212,7 +226,7 @@ func (w *writer) stirs() bool {
 			}
 			looked[q] = true
 			n, err := one(w.c, "SELECT 1 FROM omniq_tasks WHERE state = 1 AND queue = ? LIMIT 1", q)
-			if n != 0 && err == nil {
+			if n != 0 || err != nil {
 				return true
 			}
 		}
@@ -220,20 +234,31 @@ func (w *writer) stirs() bool {
 	return false
 }
 
-// transact does what has gathered, in a transaction.
+// light reports whether all that has gathered need not be on the disk when it is done.
+func (w *writer) light() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.ops) > 0 && !w.b.config.normal && !slices.ContainsFunc(w.ops, func(o *op) bool { return !o.light })
+}
+
+// transact does what has gathered, in a transaction. It does not wait for the disk if nothing in it needs that: the next
+// one that does brings all to the disk that was written before.
 func (w *writer) transact() {
-	err := w.begin()
-	ops, more := w.next()
-	if more {
-		w.poke()
+	light := w.light()
+	if light {
+		w.c.synchronous("NORMAL")
+		defer func() { w.c.synchronous("FULL") }()
 	}
-	if err != nil {
-		for _, o := range ops {
+	if err := w.begin(); err != nil {
+		for _, o := range w.all() {
 			o.done <- err
 		}
-		w.sweep = time.Now().Add(sweepEvery)
-		w.wake = max(w.wake, time.Now().Add(w.b.config.poll).UnixMicro())
+		w.failed()
 		return
+	}
+	ops, more := w.next(light)
+	if more {
+		w.poke()
 	}
 	mine := ops[:0]
 	for _, o := range ops {
@@ -241,11 +266,23 @@ func (w *writer) transact() {
 			mine = append(mine, o)
 		}
 	}
-	if err := w.group(mine); err != nil {
+	err := w.group(mine)
+	if err != nil {
 		w.rollback()
+	}
+	w.b.turns.pass()
+	if err != nil {
 		w.alone(mine, err)
 	}
-	w.yield(more)
+}
+
+// all takes all that has gathered.
+func (w *writer) all() []*op {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	ops := w.ops
+	w.ops = nil
+	return ops
 }
 
 // alone does each op in a transaction of its own, because together they failed: only those get an error that cannot be
@@ -255,88 +292,125 @@ func (w *writer) alone(ops []*op, err error) {
 		ops[0].done <- err
 		return
 	}
-	for _, o := range ops {
-		err := w.begin()
-		if err == nil {
-			if err = w.group([]*op{o}); err != nil {
-				w.rollback()
+	for i, o := range ops {
+		if err := w.begin(); err != nil {
+			for _, o := range ops[i:] { // each would wait as long
+				o.done <- err
 			}
+			w.failed()
+			return
 		}
+		err := w.group([]*op{o})
+		if err != nil {
+			w.rollback()
+		}
+		w.b.turns.pass()
 		if err != nil {
 			o.done <- err
 		}
 	}
 }
 
+// rollback takes back a transaction that has failed. The connection is used again if it has none for sure.
 func (w *writer) rollback() {
-	_, _ = w.c.exec("ROLLBACK") // SQLite may have done so already
-	w.paused, w.retry = nil, true
-	w.sweep = time.Now().Add(sweepEvery)
-	w.wake = time.Now().Add(w.b.config.poll).UnixMicro() // not at once: it is likely to fail again
+	_, err := w.c.exec("ROLLBACK")
+	var e *sqlite.Error
+	if err == nil || errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_ERROR { // SQLite has done so already
+		w.c.failed = false
+	}
+	w.paused, w.wake, w.retry = nil, 0, true
+	w.failed()
 }
 
-// yield lets other processes have the lock, who else may look for it at the wrong moments only.
-func (w *writer) yield(more bool) {
+// failed lets the writer do nothing by itself for a moment: it is likely to fail again.
+func (w *writer) failed() {
 	now := time.Now()
-	if !more && len(w.kick) == 0 {
-		w.resumed = now
-		return
-	}
-	if now.Sub(w.resumed) > turn {
-		time.Sleep(turnPause)
-		w.resumed = time.Now()
-	}
+	w.sweep, w.rest = now.Add(sweepEvery), now.Add(failPause)
 }
 
-// begin begins a transaction when no other process or connection has one. SQLite's own wait has pauses of up to 100 ms.
+// begin begins a transaction in its turn, in files that are what they were when they were opened.
 func (w *writer) begin() error {
-	began := time.Now()
-	for pause := 50 * time.Microsecond; ; pause = min(pause*3/2, lockPause) {
-		_, err := w.c.exec("BEGIN IMMEDIATE")
-		var e *sqlite.Error
-		if !errors.As(err, &e) || e.Code()&0xff != sqlite3.SQLITE_BUSY || time.Since(began) > w.b.config.lockWait {
+	err := w.b.lock(context.Background(), false, func() error {
+		if err := w.b.intact(true); err != nil {
 			return err
 		}
-		select {
-		case <-w.b.closing:
-			return omniq.ErrClosed
-		case <-time.After(pause/2 + rand.N(pause)):
+		if w.c.failed {
+			if err := w.reopen(); err != nil {
+				return err
+			}
 		}
-	}
-}
-
-// group does the ops in the transaction that has begun, and commits it. Their callers hear of it then. With an error,
-// nobody has heard anything.
-func (w *writer) group(ops []*op) error {
-	changed, err := w.changed()
+		_, err := w.c.exec("BEGIN IMMEDIATE")
+		if isBusy(err) {
+			w.c.failed = false // nothing has happened
+		}
+		return err
+	})
 	if err != nil {
 		return err
 	}
+	err = w.check()
+	if err != nil {
+		w.rollback()
+		w.b.turns.pass()
+	}
+	return err
+}
+
+// reopen takes another connection than one whose state is not known. The old one is closed after the new one is there:
+// without any SQLite removes the log.
+func (w *writer) reopen() error {
+	c, err := w.b.connect(false)
+	if err != nil {
+		return err
+	}
+	_ = w.c.close() // what there is to say was said when it failed
+	w.c, w.seen = c, -1
+	return nil
+}
+
+// check notices what others have done, and ends the backend if they have changed the schema.
+func (w *writer) check() error {
+	if err := w.notice(); err != nil {
+		return err
+	}
+	if w.checked {
+		return nil
+	}
+	err := compatible(w.c, w.b.path)
+	if errors.Is(err, ErrSchema) {
+		w.b.die(err)
+	}
+	w.checked = err == nil
+	return err
+}
+
+// group does the ops in the transaction that has begun, and commits it. Their callers hear of it then. With an error,
+// nobody has heard anything but those who waited before.
+func (w *writer) group(ops []*op) error {
 	t := newTx(w.c, &w.b.config)
-	retry := w.retry || changed
 	if w.wake == 0 || w.wake <= t.us {
 		if err := t.advance(); err != nil {
 			return err
 		}
 	}
-	swept, full := !t.now.Before(w.sweep), false
+	swept, full := !time.Now().Before(w.sweep), false
 	if swept {
+		var err error
 		if full, err = t.sweep(); err != nil {
 			return err
 		}
 	}
-	var finished, parked []*op
-	for _, o := range ops {
-		switch err := o.do(t); {
-		case err == errPark:
-			parked = append(parked, o)
-		case err != nil:
-			return err
-		default:
-			finished = append(finished, o)
-		}
+	finished, parked, err := perform(t, ops)
+	if err != nil {
+		return err
 	}
-	served, err := w.serve(t, retry)
+	served, err := w.serve(t, w.retry)
+	if err == nil {
+		// What came after one of these in the transaction may be what it waits for.
+		var found []*op
+		found, parked, err = again(t, parked)
+		finished = append(finished, found...)
+	}
 	if err == nil {
 		err = w.commit(t)
 	}
@@ -349,14 +423,20 @@ func (w *writer) group(ops []*op) error {
 	}
 	w.retry = false
 	if swept {
-		w.sweep = t.now.Add(sweepEvery)
+		w.sweep = time.Now().Add(sweepEvery)
 		if full {
-			w.sweep = t.now.Add(sweepPause)
+			w.sweep = time.Now().Add(sweepPause)
 		}
 	}
+	if t.behind { // others get their turn
+		w.rest = time.Now().Add(sweepPause)
+	}
+	if t.recount {
+		w.b.recount()
+	}
 	w.b.awaited.deliver(t.ended)
-	w.b.awaited.stale = w.b.awaited.stale || changed
-	if t.noted || changed {
+	if t.noted || w.tell {
+		w.tell = false
 		w.b.events.send()
 	}
 	w.parked = except(w.parked, served)
@@ -371,6 +451,40 @@ func (w *writer) group(ops []*op) error {
 	return nil
 }
 
+// perform does the ops, and returns which have found something and which have not.
+func perform(t *tx, ops []*op) (finished, parked []*op, err error) {
+	for _, o := range ops {
+		switch err := o.do(t); {
+		case err == errPark:
+			parked = append(parked, o)
+		case err != nil:
+			return nil, nil, err
+		default:
+			finished = append(finished, o)
+		}
+	}
+	return finished, parked, nil
+}
+
+// again performs those ops that the transaction has got something for.
+func again(t *tx, ops []*op) (finished, parked []*op, err error) {
+	for _, o := range ops {
+		if !o.stirs(t) {
+			parked = append(parked, o)
+			continue
+		}
+		found, not, err := perform(t, []*op{o})
+		if err != nil {
+			return nil, nil, err
+		}
+		if len(not) > 0 {
+			o.empty(t)
+		}
+		finished, parked = append(finished, found...), append(parked, not...)
+	}
+	return finished, parked, nil
+}
+
 func (w *writer) commit(t *tx) (err error) {
 	if err := t.count(); err != nil {
 		return err
@@ -382,25 +496,22 @@ func (w *writer) commit(t *tx) (err error) {
 	return err
 }
 
-// serve does the parked ops for which there may be something now, and returns those that have found it.
+// serve does the parked ops for which there may be something now, or all of them, and returns those that have found it.
 func (w *writer) serve(t *tx, all bool) (served []*op, err error) {
-	empty := make(map[string]bool)
+	empty := make(map[string]bool) // queues in which the next ones need not look
 	for _, o := range w.parked {
-		if !all && len(t.ready) == 0 && len(t.revoked) == 0 {
-			break
-		}
-		stirs := o.queues == nil && (all || t.revoked[o.worker])
-		for _, q := range o.queues {
-			stirs = stirs || !empty[q] && (all || t.ready[q])
+		stirs := o.stirs(t)
+		if all {
+			stirs = o.queues == nil || slices.ContainsFunc(o.queues, func(q string) bool { return !empty[q] })
 		}
 		if !stirs || !o.take() {
 			continue
 		}
 		switch err := o.do(t); {
 		case err == errPark:
-			for _, q := range o.queues { // the next ones need not look there
+			o.empty(t)
+			for _, q := range o.queues {
 				empty[q] = true
-				delete(t.ready, q)
 			}
 			o.park()
 		case err != nil:

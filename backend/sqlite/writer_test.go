@@ -14,13 +14,16 @@ import (
 	"github.com/omniq-go/omniq"
 )
 
-func opened(t *testing.T) *Backend {
+func opened(t *testing.T, opts ...Option) *Backend {
 	t.Helper()
-	b, err := Open(filepath.Join(t.TempDir(), "queue.db"))
+	b, err := Open(filepath.Join(t.TempDir(), "queue.db"), opts...)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, b.Close()) })
 	return b
 }
+
+// lockWait sets how long a backend waits for locks.
+func lockWait(d time.Duration) Option { return func(c *config) { c.lockWait = d } }
 
 // held keeps the file locked until it is called.
 func held(t *testing.T, b *Backend) (release func()) {
@@ -77,14 +80,16 @@ func TestOneFails(t *testing.T) {
 
 // Who waits for the lock gets an error when it is kept for too long, and Close does not wait for it.
 func TestLocked(t *testing.T) {
-	b := opened(t)
-	b.config.lockWait = 50 * time.Millisecond
+	b := opened(t, lockWait(50*time.Millisecond))
 	release := held(t, b)
 	task := []*omniq.RawTask{{ID: uuid.New(), FuncName: "f", CreatedAt: time.Now()}}
 	_, err := b.Enqueue(t.Context(), task)
 	require.ErrorIs(t, err, ErrLocked)
 	require.ErrorContains(t, err, b.path)
-	b.config.lockWait = time.Hour
+	release()
+
+	b = opened(t, lockWait(time.Hour))
+	release = held(t, b)
 	done := make(chan error)
 	go func() {
 		_, err := b.Enqueue(t.Context(), task)

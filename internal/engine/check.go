@@ -2,9 +2,52 @@ package engine
 
 import (
 	"fmt"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/omniq-go/omniq"
 )
+
+// CheckTasks reports what is wrong with the first of the tasks that cannot be stored: it is [omniq.ErrInvalid].
+func CheckTasks(tasks []*omniq.RawTask) error {
+	for _, t := range tasks {
+		if err := t.Validate(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// CheckResults reports what is wrong with the first of the results that cannot be recorded: it is [omniq.ErrInvalid].
+func CheckResults(results []*omniq.RawResult) error {
+	for _, r := range results {
+		if err := r.Validate(); err != nil {
+			return err
+		}
+		if !r.Status.Final() {
+			return fmt.Errorf("%w: the result of task %v is %v, want a final status", omniq.ErrInvalid, r.TaskID, r.Status)
+		}
+	}
+	return nil
+}
+
+// CheckEvents reports what is wrong with the first of the events that cannot be kept: it is [omniq.ErrInvalid].
+func CheckEvents(events []*omniq.TaskEvent) error {
+	for _, e := range events {
+		if err := e.Validate(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// CheckList reports what is wrong with a request for a page of tasks, but for its After: it is [omniq.ErrInvalid].
+func CheckList(r *omniq.ListRequest) error {
+	if _, err := r.Status.MarshalText(); err != nil || r.Max < 1 {
+		return fmt.Errorf("%w: a list of at most %d tasks that are %v, want at least one, and a status", omniq.ErrInvalid, r.Max, r.Status)
+	}
+	return CheckQueue(r.Queue)
+}
 
 // CheckLease reports what is wrong with a request for leases: it is [omniq.ErrInvalid].
 func CheckLease(r *omniq.LeaseRequest) error {
@@ -14,6 +57,59 @@ func CheckLease(r *omniq.LeaseRequest) error {
 			omniq.ErrInvalid, r.Max, r.Queues, r.Duration)
 	case r.Ahead < 0 || r.Ahead > r.Max:
 		return fmt.Errorf("%w: lease of at most %d tasks, %d of them ahead, want 0 to %d ahead", omniq.ErrInvalid, r.Max, r.Ahead, r.Max)
+	}
+	for _, q := range r.Queues {
+		if err := CheckQueue(q); err != nil {
+			return err
+		}
+	}
+	for _, name := range r.Names {
+		if !isText(name) {
+			return fmt.Errorf("%w: lease of tasks named %.100q, want UTF-8 without NUL", omniq.ErrInvalid, name)
+		}
+	}
+	return CheckWorker(r.WorkerID)
+}
+
+// isText reports whether each engine can be asked for s.
+func isText(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
+
+// CheckKeys reports what is wrong with the first of the keys that cannot be: it is [omniq.ErrInvalid].
+func CheckKeys(keys []omniq.UniqueKey) error {
+	for _, k := range keys {
+		if !isText(k.FuncName) || !isText(k.Key) {
+			return fmt.Errorf("%w: the unique key is %.100q of task %.100q, want UTF-8 without NUL", omniq.ErrInvalid, k.Key, k.FuncName)
+		}
+	}
+	return nil
+}
+
+// CheckQueue reports what is wrong with the name of a queue, which may be empty here: it is [omniq.ErrInvalid].
+func CheckQueue(name string) error {
+	if name == "" {
+		return nil
+	}
+	return omniq.CheckQueue(name)
+}
+
+// CheckWorker reports what is wrong with the name of a worker, which may be empty here: it is [omniq.ErrInvalid].
+func CheckWorker(id string) error {
+	if id == "" {
+		return nil
+	}
+	return omniq.CheckWorkerID(id)
+}
+
+// CheckOutcome reports what keeps the result or the error of a settlement from being stored, whatever engine it is for. It
+// is [omniq.ErrInvalid], and the business of this one settlement.
+func CheckOutcome(s *omniq.Settlement) error {
+	switch s.Action {
+	case omniq.ActionFinish:
+		return s.Result.Validate()
+	case omniq.ActionRetry:
+		if err := s.Error.Validate(); err != nil {
+			return fmt.Errorf("the error of task %v: %w", s.TaskID, err)
+		}
 	}
 	return nil
 }
@@ -27,8 +123,12 @@ func CheckSettlement(s *omniq.Settlement) error {
 		}
 		return nil
 	case omniq.ActionFinish:
-		if s.Result == nil || s.Result.TaskID != s.TaskID || !s.Result.Status.Final() {
-			return fmt.Errorf("%w: task %v finishes with result %+v, want its own with a final status", omniq.ErrInvalid, s.TaskID, s.Result)
+		switch r := s.Result; {
+		case r == nil:
+			return fmt.Errorf("%w: task %v finishes without a result", omniq.ErrInvalid, s.TaskID)
+		case r.TaskID != s.TaskID || !r.Status.Final():
+			return fmt.Errorf("%w: task %v finishes with a result of task %v that is %v, want its own with a final status",
+				omniq.ErrInvalid, s.TaskID, r.TaskID, r.Status)
 		}
 		return nil
 	}

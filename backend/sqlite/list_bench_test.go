@@ -1,0 +1,81 @@
+package sqlite_test
+
+import (
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/backend/sqlite"
+)
+
+// BenchmarkList is the time of a page of 50 among -many tasks and as many results, of queues that have many, some and
+// none.
+func BenchmarkList(b *testing.B) {
+	backend := open(b, place(b))
+	mix(b, backend, *many)
+	for _, status := range omniq.Statuses() {
+		for _, queue := range []string{"", "bulk", "rare", "none"} {
+			b.Run(status.String()+"/"+queue, func(b *testing.B) {
+				request := omniq.ListRequest{Status: status, Queue: queue, Max: 50}
+				for _, place := range []string{"first", "middle"} {
+					b.Run(place, func(b *testing.B) {
+						request.After = ""
+						if place == "middle" {
+							request.After = strconv.Itoa(*many / 2)
+						}
+						var slowest time.Duration
+						for range b.N {
+							began := time.Now()
+							_, _, err := backend.List(b.Context(), request)
+							require.NoError(b, err)
+							slowest = max(slowest, time.Since(began))
+						}
+						b.ReportMetric(float64(slowest.Microseconds())/1000, "slowest-ms")
+					})
+				}
+			})
+		}
+	}
+	b.Run("Stats", func(b *testing.B) {
+		for range b.N {
+			_, err := backend.Stats(b.Context())
+			require.NoError(b, err)
+		}
+	})
+}
+
+// mix fills a file with about n tasks and n results in all states, and at the end ten of queue "rare" in each.
+func mix(tb testing.TB, b *sqlite.Backend, n int) {
+	tb.Helper()
+	later := time.Now().Add(24 * time.Hour)
+	fill(tb, b, "ready", 1, n/4, later)
+	fill(tb, b, "running", 1+n/4, min(n/100, 1000), later)
+	fill(tb, b, "scheduled", 1+n/2, n/2, later)
+	fill(tb, b, "expiring", 1+n, n/4, later)
+	fill(tb, b, "results", 1+2*n, n*8/10, later)
+	fill(tb, b, "failures", 1+3*n, n*2/10, later)
+	rare := func(with func(*omniq.RawTask)) []uuid.UUID {
+		tasks := tasksIn("rare", 10, with)
+		enqueue(tb, b, tasks...)
+		return ids(tasks...)
+	}
+	_ = rare(func(t *omniq.RawTask) { t.TTL = new(time.Duration) })
+	_, err := b.Cancel(tb.Context(), rare(func(*omniq.RawTask) {}))
+	require.NoError(tb, err)
+	rare(func(*omniq.RawTask) {})
+	for i, l := range leaseOf(tb, b, "rare", 10) {
+		s := finish(l, "1", time.Hour)
+		if i < 5 {
+			s.Result.Status, s.Result.Error = omniq.StatusFailure, &omniq.TaskError{Message: "no"}
+		}
+		require.NoError(tb, settle(tb, b, s))
+	}
+	rare(func(*omniq.RawTask) {})
+	require.Len(tb, leaseOf(tb, b, "rare", 10), 10)
+	rare(func(*omniq.RawTask) {})
+	rare(func(t *omniq.RawTask) { t.Delay = time.Hour })
+}

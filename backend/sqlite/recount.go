@@ -1,0 +1,82 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql/driver"
+	"time"
+)
+
+// recountEvery is how often the counts are compared with what there is: SQL may have removed rows.
+const recountEvery = 5 * time.Minute
+
+// counts are the statements that count what there is, from indexes alone.
+var counts = []string{
+	"SELECT queue, 0, count(*) FROM omniq_tasks INDEXED BY omniq_tasks_scheduled WHERE state = 0 GROUP BY queue",
+	"SELECT queue, 1, count(*) FROM omniq_tasks INDEXED BY omniq_tasks_ready WHERE state = 1 GROUP BY queue",
+	"SELECT queue, 2, count(*) FROM omniq_tasks INDEXED BY omniq_tasks_running WHERE state = 2 GROUP BY queue",
+	"SELECT queue, status, count(*) FROM omniq_results INDEXED BY omniq_results_queue GROUP BY queue, status",
+}
+
+// recount corrects the counts, unless another call does, or one has failed a short time ago.
+func (b *Backend) recount() {
+	now := time.Now()
+	if now.UnixNano() < b.recountNext.Load() || !b.recounting.CompareAndSwap(false, true) {
+		return
+	}
+	go func() {
+		defer b.recounting.Store(false)
+		if err := b.correct(b.life); err != nil && b.life.Err() == nil {
+			b.recountNext.Store(now.Add(b.config.recount).UnixNano())
+			b.config.logger.Warn("sqlite: the counts of tasks could not be compared with the tasks", "error", err)
+		}
+	}()
+}
+
+// correct adds to the counts what they differ by from what there is. Both are read in one transaction, and each that
+// changes one changes the other: the difference stays what it is until somebody adds it, which is done once.
+func (b *Backend) correct(ctx context.Context) error {
+	var at int64
+	var differ map[count]int64
+	err := b.read(ctx, func(c *conn) error {
+		return c.snapshot(func() (err error) {
+			differ = make(map[count]int64)
+			if at, err = one(c, "SELECT at FROM omniq_counted"); err != nil {
+				return err
+			}
+			add := func(sign int64) func(v []driver.Value) error {
+				return func(v []driver.Value) error {
+					differ[count{text(v[0]), v[1].(int64)}] += sign * v[2].(int64)
+					return nil
+				}
+			}
+			if err := c.query("SELECT queue, state, n FROM omniq_counts", add(-1)); err != nil {
+				return err
+			}
+			for _, q := range counts {
+				if err := c.query(q, add(1)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return err
+	}
+	return b.write(ctx, func(t *tx) error {
+		n, err := t.q.exec("UPDATE omniq_counted SET at = ? WHERE at = ?", max(t.us, at+1), at)
+		if err != nil || n == 0 { // another process was first
+			return err
+		}
+		for c, n := range differ {
+			t.add(c.queue, c.state, n)
+		}
+		return nil
+	})
+}
+
+// recountIsDue reports whether it is time to compare the counts again.
+func (t *tx) recountIsDue() (bool, error) {
+	at, err := one(t.q, "SELECT at FROM omniq_counted")
+	return at > t.us || t.us-at >= t.config.recount.Microseconds(), err
+}

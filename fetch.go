@@ -1,0 +1,137 @@
+package omniq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+)
+
+// fetch leases tasks for the places that are free, until ctx ends or the backend is closed.
+func (w *Worker) fetch(ctx context.Context, attempts chan<- *attempt) error {
+	const minPause, maxPause = 50 * time.Millisecond, 5 * time.Second
+	const maxStrange = time.Second
+	pause, strange := minPause, minPause
+	for ctx.Err() == nil {
+		n, ahead, ok := w.reserve(ctx)
+		if !ok {
+			return nil
+		}
+		leases, err := w.backend.Lease(ctx, LeaseRequest{
+			Queues: w.queues, Max: n, Ahead: ahead, Duration: w.lease, Wait: time.Minute, WorkerID: w.id, Names: w.names,
+		})
+		w.unreserve(n - len(leases))
+		w.hold(leases, attempts, ctx.Err() != nil)
+		switch {
+		case err == nil && w.allStrange(leases):
+			sleep(ctx, spread(strange, 0.5)) // a worker that knows them is to find them first
+			pause, strange = minPause, min(2*strange, maxStrange)
+		case err == nil:
+			pause = minPause
+			if len(leases) > 0 {
+				strange = minPause
+			}
+		case errors.Is(err, ErrClosed):
+			return fmt.Errorf("omniq: worker: %w", err)
+		case ctx.Err() == nil:
+			w.log.Error("cannot lease tasks; trying again", "pause", pause, "error", err)
+			sleep(ctx, pause)
+			pause = min(2*pause, maxPause)
+		}
+	}
+	return nil
+}
+
+// allStrange reports whether there are leases and this worker has no handler for any of them.
+func (w *Worker) allStrange(leases []Lease) bool {
+	for i := range leases {
+		if _, ok := w.handlers[leases[i].Task.FuncName]; ok {
+			return false
+		}
+	}
+	return len(leases) > 0
+}
+
+// sleep pauses for d, or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// hold takes charge of leases, for which places are reserved, and passes them on. It does not block.
+func (w *Worker) hold(leases []Lease, attempts chan<- *attempt, stopping bool) {
+	if len(leases) == 0 {
+		return
+	}
+	expires := time.Now().Add(w.lease)
+	all := make([]*attempt, len(leases)) // each by itself: a long one must not keep the others' payloads
+	for i := range leases {
+		all[i] = &attempt{lease: leases[i], expires: expires, giveBack: stopping}
+	}
+	w.mu.Lock()
+	for _, a := range all {
+		w.held.add(a)
+		if w.early.has(a.lease.LeaseID) {
+			a.lost = ErrCancelled
+		}
+	}
+	w.mu.Unlock()
+	for _, a := range all {
+		attempts <- a
+	}
+}
+
+// reserve takes all the places that are free, and waits until one is. Of these n places, those that are ahead have no
+// handler that is free. Attempts that cannot be settled count like those that run: a backend in trouble is not asked for
+// ever more tasks.
+func (w *Worker) reserve(ctx context.Context) (n, ahead int, ok bool) {
+	all := w.concurrency + w.prefetch
+	for {
+		runtime.Gosched() // handlers that are about to return do so first, and one lease serves them all
+		w.mu.Lock()
+		idle := max(w.concurrency-(all-w.free), 0) // handlers
+		n = max(min(w.free, all-w.troubled), 0)
+		w.free -= n
+		w.mu.Unlock()
+		if n > 0 {
+			return n, max(n-idle, 0), true
+		}
+		select {
+		case <-w.freed:
+		case <-ctx.Done():
+			return 0, 0, false
+		}
+	}
+}
+
+func (w *Worker) unreserve(n int) {
+	if n == 0 {
+		return
+	}
+	w.mu.Lock()
+	w.free += n
+	w.mu.Unlock()
+	w.wakeReserve()
+}
+
+func (w *Worker) addTroubled(n int) {
+	if n == 0 {
+		return
+	}
+	w.mu.Lock()
+	w.troubled += n
+	w.mu.Unlock()
+	w.wakeReserve()
+}
+
+func (w *Worker) wakeReserve() {
+	select {
+	case w.freed <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,82 @@
+package omniq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+)
+
+// outcome is how the attempt ends after its handler has returned.
+func (w *Worker) outcome(ctx context.Context, a *attempt, timeout time.Duration, result RawResult, err error) (s Settlement) {
+	defer func() { // the methods of the handler's error may panic, too, and the Backoff
+		if v := recover(); v != nil {
+			s = w.retry(a, DefaultRetryDelay, panicError(v))
+		}
+	}()
+	if err == nil {
+		r := finalResult(a.lease.Task, StatusSuccess, time.Now(), a.lease.Attempt)
+		r.ResultData, r.Codec = result.ResultData, result.Codec
+		return Settlement{Action: ActionFinish, Result: r}
+	}
+	if snooze, ok := errors.AsType[*snoozeError](err); ok {
+		return Settlement{Action: ActionRelease, Delay: snooze.delay}
+	}
+	if name, ok := w.unknownCodec(a.lease.Task, err); ok {
+		return w.shun(a, "codec", name)
+	}
+	cause := context.Cause(ctx)
+	if errors.Is(cause, ErrShutdown) {
+		return Settlement{Action: ActionRelease}
+	}
+	w.mu.Lock()
+	lost := a.lost != nil
+	w.mu.Unlock()
+	if lost { // whatever it is, it is dropped; nothing is to say that it will be tried again
+		return Settlement{Action: ActionRelease, Error: NewTaskError(err)}
+	}
+	e := NewTaskError(err)
+	if errors.Is(cause, ErrTimeout) && e.Type != typePanic {
+		e = &TaskError{
+			Type: typeTimeout, Message: fmt.Sprintf("no result within %v: %s", timeout, e.Message), Retryable: e.Retryable,
+		}
+	}
+	n := a.failures()
+	var delay time.Duration
+	switch after, ok := errors.AsType[*retryAfterError](err); {
+	case !e.Retryable || n >= w.limit(a):
+	case ok:
+		delay = after.delay
+	default:
+		delay = max(spread(w.backoff(n), w.jitter), 0)
+	}
+	return w.retry(a, delay, e)
+}
+
+// failures is how often the task has failed when the attempt has.
+func (a *attempt) failures() int { return a.lease.Attempt - a.lease.Lost }
+
+// retry is how an attempt ends that failed, for good if it must.
+func (w *Worker) retry(a *attempt, delay time.Duration, e *TaskError) Settlement {
+	limit := w.limit(a)
+	if !e.Retryable || a.failures() >= limit {
+		return w.fail(a, a.lease.Attempt, limit, e)
+	}
+	w.log.Warn("attempt failed", a.attrs("of", limit, "lost", a.lease.Lost, "retry_in", delay, "error", e)...)
+	return Settlement{Action: ActionRetry, Delay: delay, Error: e}
+}
+
+func (w *Worker) fail(a *attempt, attempts, limit int, e *TaskError) Settlement {
+	w.log.Error("task failed", a.attrs("of", limit, "lost", a.lease.Lost, "error", e)...)
+	r := finalResult(a.lease.Task, StatusFailure, time.Now(), attempts)
+	r.Error = e
+	return Settlement{Action: ActionFinish, Result: r}
+}
+
+func panicError(v any) *TaskError {
+	return &TaskError{Type: typePanic, Message: validText(fmt.Sprint("panic: ", v)), Stack: stack(), Retryable: true}
+}
+
+// stack is that of the goroutine. In a deferred function it shows what panicked, or ended the goroutine.
+func stack() string { return validText(string(debug.Stack())) }
