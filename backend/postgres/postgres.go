@@ -13,10 +13,10 @@
 //	SELECT omniq.enqueue('images.resize', '["a.png", 640]', '{"quality": 80}', queue => 'images', ttl => '1 hour');
 //
 // The function's parameters are name, args, kwargs, queue, priority, run_at, ttl, max_attempts, timeout, result_ttl,
-// metadata, unique_key, unique_for and id, as the fields of [omniq.Task]; all but the name may be left out. It returns the
-// task's ID or, if there is a task with that id or unique_key, that one's, and enqueues nothing. Where events are kept,
-// keep_event says for how long this one is; with notify => false nobody is woken. What cannot be a task is an error
-// of class 22. Who may call it needs no right on the tables:
+// metadata, unique_key, unique_for, id, delay, failure_ttl and id_for, as the fields of [omniq.Task]; all but the name may
+// be left out. It returns the task's ID or, if there is a task with that id or unique_key, that one's, and enqueues
+// nothing. Where events are kept, keep_event says for how long this one is; with notify => false nobody is woken. It checks
+// what a client checks: what a worker could not read is an error of class 22. Who may call it needs no right on the tables:
 //
 //	GRANT USAGE ON SCHEMA omniq TO shop; GRANT EXECUTE ON FUNCTION omniq.enqueue TO shop;
 //
@@ -45,7 +45,7 @@
 // What is there is locked by nobody who enqueues, but for results and keys whose time is over: a caller's transaction that
 // stays open has locked the IDs and the keys that are new by it, and delays those alone who bring the same ones. They look
 // whether it has ended, a few milliseconds at a time, until their context ends, and others go on meanwhile.
-// Where somebody has locked tasks or keys by SQL of his own, Settle, Start and Extend wait for 50 ms and leave these out,
+// Where somebody has locked tasks or keys by SQL of his own, Settle, Start and Extend wait for a second and leave these out,
 // with an error for each; all other calls look again as long as their context does not end.
 //
 // # Under an old snapshot

@@ -113,7 +113,7 @@ func TestTxStoresAll(t *testing.T) {
 			require.NoError(t, err)
 			assert.Equal(t, task, info.Task)
 			assert.Equal(t, "q", info.Queue)
-			assert.WithinDuration(t, time.Now().Add(task.Delay), info.Due, time.Minute)
+			assert.WithinDuration(t, task.CreatedAt.Add(time.Hour), info.Due, time.Minute)
 
 			tx = begin(t)
 			other := newTask(t, omniq.Unique("k\"{},"))
