@@ -13,7 +13,9 @@ func TestConformance(t *testing.T) {
 	backendtest.Run(t, func(t *testing.T) omniq.Backend { return open(t, place(t)) },
 		backendtest.Events(func(t *testing.T, retention time.Duration) omniq.Backend {
 			return open(t, place(t), postgres.WithEvents(retention))
-		}), shared)
+		}),
+		backendtest.Skewed(func(t *testing.T, by time.Duration) omniq.Backend { return open(t, place(t), postgres.WithSkew(by)) }),
+		shared)
 }
 
 // shared opens two backends as two processes do.

@@ -8,7 +8,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq"
-	"github.com/omniq-go/omniq/backend/backendtest"
 	"github.com/omniq-go/omniq/backend/postgres"
 )
 
@@ -50,12 +49,4 @@ func TestSkew(t *testing.T) {
 			require.Equal(t, failed.ID, lease(t, b).TaskID, "it has its whole TTL again")
 		})
 	}
-}
-
-// The contract is kept whatever the database's clock says.
-func TestConformanceWithSkew(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes long")
-	}
-	backendtest.Run(t, func(t *testing.T) omniq.Backend { return open(t, place(t), postgres.WithSkew(-5*time.Minute)) })
 }

@@ -6,6 +6,9 @@ ALTER TABLE {schema}.tasks
 UPDATE {schema}.tasks SET started = true WHERE state = 2;
 ALTER TABLE {schema}.results ADD COLUMN lost integer NOT NULL DEFAULT 0;
 
+-- Room in each page for the row that says that the attempt has started: it changes no index then.
+ALTER TABLE {schema}.tasks SET (fillfactor = 70);
+
 -- wake is for what is due and for leases alone from now on: it is NULL for a task that is due. TTLs have an index of their
 -- own, so that many that end at once are in nobody's way.
 CREATE INDEX tasks_deadline ON {schema}.tasks (deadline) WHERE deadline IS NOT NULL AND state < 2;
