@@ -207,7 +207,8 @@ var brokenRaces = []breakage{
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			time.AfterFunc(step, func() { _ = b.m.Pause(context.Background(), queue) })
+			// Later than those who rest between their calls, so that one of them calls before it on any machine.
+			time.AfterFunc(10*step, func() { _ = b.m.Pause(context.Background(), queue) })
 			_, err := b.m.Stats(ctx)
 			return err
 		}

@@ -309,7 +309,9 @@ var leaseRules = []rule{
 		}
 		wg.Wait()
 		for id, n := range times {
-			require.Equal(c, 1, n, "task %v", id)
+			if n != 1 {
+				require.Equal(c, 1, n, "task %v", id)
+			}
 		}
 		require.Len(c, times, tasks, "each task is leased")
 	}},
@@ -327,7 +329,9 @@ var leaseRules = []rule{
 			require.NotEmpty(c, leases)
 			require.LessOrEqual(c, len(leases), len(rest))
 			for _, l := range leases {
-				require.Equal(c, rest[0].ID, l.TaskID, "%d tasks from the end", len(rest))
+				if l.TaskID != rest[0].ID { // to ask testify ten thousand times takes long
+					require.Equal(c, rest[0].ID, l.TaskID, "%d tasks from the end", len(rest))
+				}
 				rest = rest[1:]
 			}
 		}
