@@ -7,6 +7,8 @@ import (
 	"math/big"
 	"net/netip"
 	"net/url"
+	"reflect"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -56,57 +58,74 @@ func (*both) UnmarshalJSON(_ []byte) error         { return nil }
 // A type that can be written and not be read back is refused when its task is made, wherever it stands.
 func TestTypesThatCannotBeReadBack(t *testing.T) {
 	tests := []struct {
-		name  string
-		check func(t *testing.T, want ...string)
-		want  []string
+		name string
+		typ  reflect.Type
+		want []string
 	}{
-		{"error", unreadable[error], []string{"is of type error, an interface with methods", "use a string"}},
-		{"an interface with methods", unreadable[fmt.Stringer], []string{"is of type fmt.Stringer, an interface with methods", "or any"}},
-		{"a nested error", unreadable[struct{ In []map[string]*Cause }], []string{"In[][].Err is of type error"}},
-		{"an error in what is embedded", unreadable[onError], []string{"Cause.Err is of type error"}},
-		{"an error behind itself", unreadable[loopOfErrors], []string{"Err is of type error"}},
-		{"a generic type", unreadable[generic[error]], []string{"V is of type error"}},
-		{"MarshalJSON alone", unreadable[marshalsOnly], []string{"is of type omniq_test.marshalsOnly, which has MarshalJSON but nothing to read it by", "give it UnmarshalJSON"}},
-		{"MarshalText alone", unreadable[[]textOnly], []string{"[] is of type omniq_test.textOnly, which has MarshalText", "give it UnmarshalText"}},
-		{"MarshalText alone as a key", unreadable[map[textOnly]int], []string{"whose keys of type omniq_test.textOnly cannot be written and read"}},
-		{"keys of a struct", unreadable[map[shownBase]int], []string{"whose keys of type omniq_test.shownBase"}},
-		{"keys of any type", unreadable[map[any]int], []string{"whose keys of type interface {}"}},
-		{"unexported fields alone", unreadable[allHidden], []string{"is of type omniq_test.allHidden, a struct of unexported fields alone"}},
-		{"unexported fields behind a pointer", unreadable[*atomic.Int64], []string{"is of type atomic.Int64, a struct of unexported fields alone"}},
-		{"a URL, whose user would be lost", unreadable[url.URL], []string{"User is of type url.Userinfo, a struct of unexported fields alone"}},
-		{"an embedded pointer to an unexported type", unreadable[*onPointer], []string{"shownBase is of type *omniq_test.shownBase, an embedded pointer to an unexported type", "embed the struct"}},
-		{"a channel", unreadable[chan int], []string{"is of type chan int, which has no form in JSON"}},
-		{"a function", unreadable[func()], []string{"is of type func(), which has no form in JSON"}},
-		{"a complex number", unreadable[[2]complex64], []string{"[] is of type complex64, which has no form in JSON"}},
-		{"a channel that a method would read", unreadable[readsChannel], []string{"C is of type chan int"}},
+		{"error", reflect.TypeFor[error](), []string{"is of type error, an interface with methods", "use a string"}},
+		{"an interface with methods", reflect.TypeFor[fmt.Stringer](), []string{"is of type fmt.Stringer, an interface with methods", "or any"}},
+		{"a nested error", reflect.TypeFor[struct{ In []map[string]*Cause }](), []string{"In[][].Err is of type error"}},
+		{"an error in what is embedded", reflect.TypeFor[onError](), []string{"Cause.Err is of type error"}},
+		{"an error behind itself", reflect.TypeFor[loopOfErrors](), []string{"Err is of type error"}},
+		{"a generic type", reflect.TypeFor[generic[error]](), []string{"V is of type error"}},
+		{"MarshalJSON alone", reflect.TypeFor[marshalsOnly](), []string{"is of type omniq_test.marshalsOnly, which has MarshalJSON but nothing to read it by", "give it UnmarshalJSON"}},
+		{"MarshalText alone", reflect.TypeFor[[]textOnly](), []string{"[] is of type omniq_test.textOnly, which has MarshalText", "give it UnmarshalText"}},
+		{"MarshalText alone as a key", reflect.TypeFor[map[textOnly]int](), []string{"whose keys of type omniq_test.textOnly cannot be written and read"}},
+		{"keys of a struct", reflect.TypeFor[map[shownBase]int](), []string{"whose keys of type omniq_test.shownBase"}},
+		{"keys of any type", reflect.TypeFor[map[any]int](), []string{"whose keys of type interface {}"}},
+		{"unexported fields alone", reflect.TypeFor[allHidden](), []string{"is of type omniq_test.allHidden, a struct of unexported fields alone"}},
+		{"unexported fields behind a pointer", reflect.TypeFor[*atomic.Int64](), []string{"is of type atomic.Int64, a struct of unexported fields alone"}},
+		{"a URL, whose user would be lost", reflect.TypeFor[url.URL](), []string{"User is of type url.Userinfo, a struct of unexported fields alone"}},
+		{"an embedded pointer to an unexported type", reflect.TypeFor[*onPointer](), []string{"shownBase is of type *omniq_test.shownBase, an embedded pointer to an unexported type", "embed the struct"}},
+		{"a channel", reflect.TypeFor[chan int](), []string{"is of type chan int, which has no form in JSON"}},
+		{"a function", reflect.TypeFor[func()](), []string{"is of type func(), which has no form in JSON"}},
+		{"a complex number", reflect.TypeFor[[2]complex64](), []string{"[] is of type complex64, which has no form in JSON"}},
+		{"a channel that a method would read", reflect.TypeFor[readsChannel](), []string{"C is of type chan int"}},
 	}
 	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) { tt.check(t, tt.want...) })
+		t.Run(tt.name, func(t *testing.T) {
+			for role, err := range rolesOf(tt.typ) {
+				require.ErrorIs(t, err, omniq.ErrInvalid, role)
+				for _, part := range append(tt.want, strings.TrimSpace(role)) {
+					assert.ErrorContains(t, err, part)
+				}
+			}
+		})
 	}
 }
 
-// unreadable checks that V is in no place of a task.
-func unreadable[V any](t *testing.T, want ...string) {
+// rolesOf is what is said of a type in each place of a task. Each by its instance would be thousands of functions.
+func rolesOf(t reflect.Type) map[string]error {
+	field := func(name string) reflect.Type {
+		return reflect.StructOf([]reflect.StructField{{Name: name, Type: t}})
+	}
+	return map[string]error{
+		"args":    omniq.CheckArgs(field("V1")),
+		"args ":   omniq.CheckArgs(reflect.SliceOf(t)),
+		"kwargs":  omniq.CheckKwargs(field("Field")),
+		"kwargs ": omniq.CheckKwargs(reflect.MapOf(reflect.TypeFor[string](), t)),
+		"result":  omniq.CheckResult(t),
+		"result ": omniq.CheckResult(reflect.PointerTo(t)),
+	}
+}
+
+// Whatever makes a task refuses it.
+func TestTypesAreRefusedWhereTheyAreMade(t *testing.T) {
 	type kwargs struct {
-		Field V `json:"field"`
+		Err error `json:"err"`
 	}
-	for role, make := range map[string]func(){
-		"args":    func() { omniq.ReferArgs[omniq.Args1[V], omniq.Void]("the task") },
-		"kwargs":  func() { omniq.ReferKwargs[kwargs, omniq.Void]("the task") },
-		"result":  func() { omniq.ReferNoArgs[V]("the task") },
-		"args ":   func() { omniq.ReferArgs[[]V, omniq.Void]("the task") },
-		"kwargs ": func() { omniq.ReferKwargs[map[string]V, omniq.Void]("the task") },
-		"result ": func() {
-			omniq.DefineNoArgs("the task", func(context.Context) (*V, error) { return nil, nil })
-		},
+	for name, make := range map[string]func(){
+		"args Refer":    func() { omniq.ReferArgs[omniq.Args1[error], omniq.Void]("the task") },
+		"kwargs Refer":  func() { omniq.ReferKwargs[kwargs, omniq.Void]("the task") },
+		"result Refer":  func() { omniq.ReferNoArgs[error]("the task") },
+		"result Define": func() { omniq.DefineNoArgs("the task", func(context.Context) (*kwargs, error) { return nil, nil }) },
 	} {
+		role, _, _ := strings.Cut(name, " ")
 		message := panicOf(make)
-		assert.Contains(t, message, `omniq: task "the task": omniq: invalid: `+role[:4])
-		for _, part := range want {
-			assert.Contains(t, message, part, role)
-		}
+		assert.Contains(t, message, `omniq: task "the task": omniq: invalid: `+role)
+		assert.Contains(t, message, "is of type error, an interface with methods")
 	}
-	_, err := omniq.NewTask("f", omniq.Args1[V]{}, omniq.NoKwargs{})
+	_, err := omniq.NewTask("f", omniq.Args1[error]{}, omniq.NoKwargs{})
 	require.ErrorIs(t, err, omniq.ErrInvalid)
 	_, err = omniq.NewTask("f", omniq.NoArgs{}, kwargs{})
 	require.ErrorIs(t, err, omniq.ErrInvalid)
@@ -120,23 +139,17 @@ func panicOf(f func()) (message string) {
 
 // What can be read back is not refused.
 func TestTypesThatCanBeReadBack(t *testing.T) {
-	for _, accept := range []func(*testing.T){
-		readable[any], readable[[]any], readable[map[string]any], readable[struct{ V any }], readable[omniq.Raw],
-		readable[time.Time], readable[time.Duration], readable[*time.Time], readable[uuid.UUID], readable[netip.Addr],
-		readable[big.Int], readable[*big.Int], readable[json.Number], readable[[]byte], readable[[4]byte],
-		readable[map[int]string], readable[map[netip.Addr]bool], readable[map[time.Duration]int], readable[map[string]map[string]int],
-		readable[loop], readable[someHidden], readable[onShown], readable[onHidden], readable[struct{}],
-		readable[both], readable[readsOnly], readable[leftOut], readable[generic[loop]], readable[uintptr],
-		readable[omniq.TaskError], readable[omniq.Task[omniq.NoArgs, omniq.NoKwargs]], readable[borrowed],
+	for _, accept := range []reflect.Type{
+		reflect.TypeFor[any](), reflect.TypeFor[[]any](), reflect.TypeFor[map[string]any](), reflect.TypeFor[struct{ V any }](), reflect.TypeFor[omniq.Raw](),
+		reflect.TypeFor[time.Time](), reflect.TypeFor[time.Duration](), reflect.TypeFor[*time.Time](), reflect.TypeFor[uuid.UUID](), reflect.TypeFor[netip.Addr](),
+		reflect.TypeFor[big.Int](), reflect.TypeFor[*big.Int](), reflect.TypeFor[json.Number](), reflect.TypeFor[[]byte](), reflect.TypeFor[[4]byte](),
+		reflect.TypeFor[map[int]string](), reflect.TypeFor[map[netip.Addr]bool](), reflect.TypeFor[map[time.Duration]int](), reflect.TypeFor[map[string]map[string]int](),
+		reflect.TypeFor[loop](), reflect.TypeFor[someHidden](), reflect.TypeFor[onShown](), reflect.TypeFor[onHidden](), reflect.TypeFor[struct{}](),
+		reflect.TypeFor[both](), reflect.TypeFor[readsOnly](), reflect.TypeFor[leftOut](), reflect.TypeFor[generic[loop]](), reflect.TypeFor[uintptr](),
+		reflect.TypeFor[omniq.TaskError](), reflect.TypeFor[omniq.Task[omniq.NoArgs, omniq.NoKwargs]](), reflect.TypeFor[borrowed](),
 	} {
-		accept(t)
+		for role, err := range rolesOf(accept) {
+			assert.NoError(t, err, "%v as %s", accept, role)
+		}
 	}
-}
-
-func readable[V any](t *testing.T) {
-	type kwargs struct{ Field V }
-	assert.NotPanics(t, func() {
-		omniq.Refer[omniq.Args1[V], kwargs, V]("f")
-		omniq.Refer[[]V, map[string]V, []V]("f")
-	}, "%T", *new(V))
 }

@@ -3,6 +3,7 @@ package omniq_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -171,6 +172,48 @@ func TestHangingExtendIsGivenUp(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, 1, attempt)
 	})
+}
+
+// A heartbeat that failed is tried again soon, and the log says why it failed.
+func TestFailedHeartbeatIsTriedAgainSoon(t *testing.T) {
+	for name, trouble := range map[string]struct {
+		err  func(ctx context.Context) error
+		text string
+	}{
+		"fails": {func(context.Context) error { return errors.New("no connection is free") }, "no connection is free"},
+		"hangs": {func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }, "deadline exceeded"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b, client := newMemory(t)
+				start := time.Now()
+				var asked []time.Duration
+				m := &meddler{Backend: b}
+				m.extend = func(ctx context.Context, leases []omniq.LeaseID, by time.Duration) ([]error, error) {
+					asked = append(asked, time.Since(start))
+					if len(asked) < 3 {
+						return nil, trouble.err(ctx)
+					}
+					return b.Extend(ctx, leases, by)
+				}
+				d := omniq.DefineNoArgs("long", func(ctx context.Context) (int, error) {
+					time.Sleep(time.Minute)
+					info, _ := omniq.InfoFrom(ctx)
+					return info.Attempt, context.Cause(ctx)
+				})
+				var log logbook
+				run(t, m, omniq.Handlers(d), omniq.LeaseDuration(30*time.Second), log.option())
+				h, err := d.Enqueue(t.Context(), client)
+				require.NoError(t, err)
+				attempt, err := h.Wait(t.Context())
+				require.NoError(t, err)
+				assert.Equal(t, 1, attempt)
+				assert.Equal(t, 10*time.Second, asked[0])
+				assert.Less(t, asked[2], 29*time.Second, "twice more before the lease ends")
+				assert.Equal(t, 2, log.count(slog.LevelError, "cannot extend leases", trouble.text), "\n%s", &log)
+			})
+		})
+	}
 }
 
 // A worker that dies with each attempt must not have the task for ever.

@@ -9,7 +9,6 @@ package omniqtest
 
 import (
 	"context"
-	"log/slog"
 	"testing"
 	"time"
 
@@ -33,24 +32,26 @@ type Definition[A, K, R any] interface {
 }
 
 // Run makes one attempt at the task, which the definition's Task method has made, and returns what its handler returned.
-// Arguments and result go through their wire form as they would on their way. An error is a [omniq.TaskError], as whoever
-// waits gets it; it is not tried again, and Permanent makes no difference but in its Retryable. A Snooze, which would
-// have to be waited for, fails the test. Codecs and middleware are options of the worker.
+// It does not wait until the task is due, and works its queue, whichever that is. Arguments and result go through their
+// wire form as they would on their way. An error is a [omniq.TaskError], as whoever waits gets it; it is not tried again,
+// and Permanent makes no difference but in its Retryable. A Snooze, which would have to be waited for, fails the test, and
+// so does a payload in a codec that the worker does not have. Codecs and middleware are options of the worker. Run waits
+// like [Queue.Drain].
 func Run[A, K, R any](t testing.TB, d Definition[A, K, R], task omniq.Task[A, K], opts ...omniq.WorkerOption) (R, error) {
 	t.Helper()
 	task.MaxAttempts = 1
-	task.RunAt = time.Time{}
+	task.RunAt, task.Delay = time.Time{}, 0
 	q := New(t)
 	handles, err := d.EnqueueMany(context.Background(), q.Client, []omniq.Task[A, K]{task})
 	if err != nil {
 		t.Fatalf("omniqtest: %v", err)
 	}
-	q.work(append([]omniq.WorkerOption{omniq.Handlers(d)}, opts...), func() bool {
+	q.work(append([]omniq.WorkerOption{omniq.Handlers(d)}, opts...), func([]omniq.QueueStats) bool {
 		info, err := q.Client.Inspect(context.Background(), task.ID)
 		if err != nil {
 			t.Fatalf("omniqtest: %v", err)
 		}
-		if info.Status == omniq.StatusPending && info.Due.After(task.CreatedAt) && info.WorkerID != "" {
+		if info.Status == omniq.StatusPending && info.Due.After(info.Since) && info.WorkerID != "" {
 			t.Fatalf("omniqtest: task %v was snoozed until %v", task.ID, info.Due)
 		}
 		return info.Status.Final()
@@ -58,24 +59,30 @@ func Run[A, K, R any](t testing.TB, d Definition[A, K, R], task omniq.Task[A, K]
 	return handles[0].Wait(context.Background())
 }
 
-// Queue is a queue in memory for one test.
+// Queue is a backend for one test, with all its queues.
 type Queue struct {
 	Client  *omniq.Client
-	Backend omniq.Backend // for whatever needs it: events are on
+	Backend omniq.Backend // for whatever needs it: events are on, if New made it
 
 	t testing.TB
 }
 
-// New returns an empty queue. It is closed when the test ends.
+// New returns an empty queue in memory. It is closed when the test ends.
 func New(t testing.TB, opts ...omniq.ClientOption) *Queue {
 	t.Helper()
 	b := memory.New(memory.WithEvents(omniq.DefaultEventRetention))
 	t.Cleanup(func() { _ = b.Close() })
+	return On(t, b, opts...)
+}
+
+// On is New on a backend of any engine. It stays open.
+func On(t testing.TB, b omniq.Backend, opts ...omniq.ClientOption) *Queue {
+	t.Helper()
 	client, err := omniq.NewClient(b, opts...)
 	if err != nil {
 		t.Fatalf("omniqtest: %v", err)
 	}
-	return &Queue{client, b, t}
+	return &Queue{Client: client, Backend: b, t: t}
 }
 
 // Enqueued returns the tasks of a definition or a reference that were enqueued and have not been started, those that wait
@@ -98,43 +105,4 @@ func Enqueued[A, K, R any](q *Queue, ref Reference[A, K, R], codecs ...codec.Cod
 		tasks = append(tasks, task)
 	}
 	return tasks
-}
-
-// Drain works what is in the queue, and what is enqueued meanwhile, until nothing is left that waits or runs: delayed
-// tasks and retries are waited for. The options are the worker's; at least [omniq.Handlers] is needed.
-func (q *Queue) Drain(opts ...omniq.WorkerOption) {
-	q.t.Helper()
-	q.work(opts, func() bool {
-		stats, err := q.Client.Stats(context.Background())
-		if err != nil {
-			q.t.Fatalf("omniqtest: %v", err)
-		}
-		for _, s := range stats {
-			if s.Ready+s.Scheduled+s.Running > 0 {
-				return false
-			}
-		}
-		return true
-	})
-}
-
-// work runs a worker until done says so.
-func (q *Queue) work(opts []omniq.WorkerOption, done func() bool) {
-	q.t.Helper()
-	w, err := omniq.NewWorker(q.Backend, append([]omniq.WorkerOption{omniq.Logger(slog.New(slog.DiscardHandler))}, opts...)...)
-	if err != nil {
-		q.t.Fatalf("omniqtest: %v", err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- w.Run(ctx) }()
-	defer func() {
-		stop()
-		if err := <-ended; err != nil {
-			q.t.Errorf("omniqtest: %v", err)
-		}
-	}()
-	for pause := time.Millisecond; !done(); pause = min(2*pause, 100*time.Millisecond) {
-		time.Sleep(pause)
-	}
 }

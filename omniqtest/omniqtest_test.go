@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/backend/memory"
 	"github.com/omniq-go/omniq/omniqtest"
 )
 
@@ -88,7 +89,7 @@ func TestQueue(t *testing.T) {
 		require.Len(t, mails, 2)
 		assert.Equal(t, "Welcome", mails[0].Kwargs.Subject)
 		assert.Equal(t, "a@example.com", mails[1].Args.V1)
-		assert.Equal(t, 24*time.Hour, mails[1].RunAt.Sub(mails[1].CreatedAt))
+		assert.Equal(t, 24*time.Hour, mails[1].Delay)
 
 		q.Drain(omniq.Handlers(mail, half))
 		assert.Empty(t, omniqtest.Enqueued(q, mail))
@@ -98,10 +99,117 @@ func TestQueue(t *testing.T) {
 	})
 }
 
+// Run works the queue of its task, and Drain works all that there are, also those that come meanwhile.
+func TestQueues(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		task, err := half.Task(omniq.MakeArgs1(1), omniq.Queue("halves"))
+		require.NoError(t, err)
+		_, err = omniqtest.Run(t, half, task)
+		require.NoError(t, err)
+
+		q := omniqtest.New(t)
+		next := omniq.DefineArgs("next", func(ctx context.Context, a omniq.Args1[int]) (int, error) {
+			_, err := half.Enqueue(ctx, q.Client, omniq.MakeArgs1(1), omniq.Queue(fmt.Sprint("of-", a.V1)), omniq.Delay(time.Hour))
+			return 0, err
+		})
+		for i, queue := range []string{"one", "two", omniq.DefaultQueue} {
+			_, err := next.Enqueue(t.Context(), q.Client, omniq.MakeArgs1(i), omniq.Queue(queue), omniq.ResultTTL(48*time.Hour))
+			require.NoError(t, err)
+		}
+		q.Drain(omniq.Handlers(next, half))
+		stats, err := q.Client.Stats(t.Context())
+		require.NoError(t, err)
+		assert.Len(t, stats, 6)
+		for _, s := range stats {
+			assert.Equal(t, 1, s.Succeeded, s.Queue)
+		}
+	})
+}
+
+// On is for any backend, and leaves it open.
+func TestOn(t *testing.T) {
+	b := memory.New()
+	defer func() { require.NoError(t, b.Close()) }()
+	t.Run("inner", func(t *testing.T) {
+		q := omniqtest.On(t, b)
+		_, err := half.Enqueue(t.Context(), q.Client, omniq.MakeArgs1(1), omniq.Queue("q"))
+		require.NoError(t, err)
+		assert.Len(t, omniqtest.Enqueued(q, half), 1)
+		q.Drain(omniq.Handlers(half))
+	})
+	stats, err := b.Stats(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, []omniq.QueueStats{{Queue: "q", Succeeded: 1}}, stats)
+}
+
+// What can never end is said, and fails the test.
+func TestDrainOfWhatNeverEnds(t *testing.T) {
+	tests := []struct {
+		name string
+		do   func(context.Context, *omniqtest.Queue) error
+		work []omniq.WorkerOption
+		want string
+	}{
+		{"a paused queue", func(ctx context.Context, q *omniqtest.Queue) error {
+			_, err := half.Enqueue(ctx, q.Client, omniq.MakeArgs1(1), omniq.Queue("stopped"))
+			return errors.Join(err, q.Client.Pause(ctx, "stopped"))
+		}, []omniq.WorkerOption{omniq.Handlers(half)}, `queue "stopped" is paused and has 1 tasks`},
+		{"a worker that cannot be", func(ctx context.Context, q *omniqtest.Queue) error {
+			_, err := half.Enqueue(ctx, q.Client, omniq.MakeArgs1(1))
+			return err
+		}, []omniq.WorkerOption{omniq.Handlers(half), omniq.Concurrency(-1)}, "Concurrency"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				inner := &recorder{TB: t}
+				q := omniqtest.New(inner)
+				require.NoError(t, tt.do(t.Context(), q))
+				inner.drain(q, tt.work...)
+				assert.Contains(t, inner.fatal, tt.want)
+			})
+		})
+	}
+}
+
+// While nothing happens Drain says what it waits for, and before the test's time is over it fails.
+func TestDrainSaysWhatItWaitsFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner := &recorder{TB: t, deadline: time.Now().Add(time.Hour)}
+		q := omniqtest.New(inner)
+		_, err := half.Enqueue(t.Context(), q.Client, omniq.MakeArgs1(1), omniq.Queue("later"), omniq.Delay(24*time.Hour))
+		require.NoError(t, err)
+		began := time.Now()
+		inner.drain(q, omniq.Handlers(half))
+		assert.Less(t, time.Since(began), time.Hour)
+		assert.Contains(t, inner.fatal, `function "half" in queue "later", which is due at`)
+		require.Len(t, inner.logs, 9, "after 10 s, 20 s and so on")
+		assert.Contains(t, inner.logs[0], `function "half" in queue "later", which is due at`)
+	})
+}
+
 // recorder is a test that fails without anybody minding.
 type recorder struct {
 	testing.TB
-	fatal string
+	fatal    string
+	logs     []string
+	deadline time.Time
+}
+
+func (r *recorder) Deadline() (time.Time, bool) { return r.deadline, !r.deadline.IsZero() }
+
+func (r *recorder) Logf(format string, args ...any) {
+	r.logs = append(r.logs, fmt.Sprintf(format, args...))
+}
+
+// drain drains a queue, which Fatalf may end.
+func (r *recorder) drain(q *omniqtest.Queue, opts ...omniq.WorkerOption) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		q.Drain(opts...)
+	}()
+	<-done
 }
 
 func (r *recorder) Fatalf(format string, args ...any) {

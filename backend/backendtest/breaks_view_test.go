@@ -86,7 +86,7 @@ var brokenViews = []breakage{
 			}
 			return all[from:], "", nil
 		}
-	}, []string{"a task that stays in a state is in one page, whatever comes and goes meanwhile"}},
+	}, []string{"a task that stays in a state is in one page, whatever comes and goes meanwhile", others}},
 	{"lists what cannot be", lists(func(r *omniq.ListRequest) { r.Max = max(r.Max, 1) }), []string{
 		"a list that cannot be is refused",
 	}},

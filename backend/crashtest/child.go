@@ -40,7 +40,7 @@ var step = omniq.ReferArgs[omniq.Args2[int, time.Duration], uint64]("crashtest.s
 // answer is what step returns for a task.
 func answer(id uuid.UUID) uint64 { return binary.BigEndian.Uint64(id[8:]) * 31 }
 
-// Child is for TestMain, before anything else: in a process that [Run] has started it does that process's work and does
+// Child is for TestMain, before anything else: in a process that [Run] or [Pill] has started it does that process's work and does
 // not return.
 func Child(open Open) {
 	role := os.Getenv(roleVariable)
@@ -56,9 +56,12 @@ func Child(open Open) {
 	say(wordReady + "\n")
 	b, err := open(os.Getenv(placeVariable))
 	if err == nil {
-		if role == producer {
+		switch role {
+		case producer:
 			err = produce(ctx, b)
-		} else {
+		case pillWorker:
+			err = takePills(ctx, b)
+		default:
 			err = work(ctx, b)
 		}
 		err = errors.Join(err, b.Close())

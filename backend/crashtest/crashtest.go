@@ -8,6 +8,8 @@
 //   - there is no result of a task that nobody tried to enqueue;
 //   - a task was started no more often than its own failures and the kills allow;
 //   - after stops that were asked for with SIGTERM nothing was started twice, and no attempt was lost.
+//
+// [Pill] is about one task that ends its process, and those that run beside it.
 package crashtest
 
 import (

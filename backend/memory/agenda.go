@@ -42,7 +42,7 @@ func (a agenda) next(now time.Time) (*entry, bool) {
 // atOnce is how many things happen by themselves at the most while the backend is locked once. What is left of many that
 // are due at one moment happens soon after, so that calls do not wait for all of them; and to a task that is asked for,
 // before the answer.
-const atOnce = 1000
+const atOnce = 500
 
 // advance does what was to happen until now, or a part of it.
 func (b *Backend) advance(now time.Time) {

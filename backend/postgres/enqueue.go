@@ -121,13 +121,13 @@ func (e *enqueuing) begin() {
 
 // run stores tasks in waves: in each there is no ID and no unique key twice, so that what comes later in the call sees
 // what became of what comes before it. There is a second wave only for what the first leaves open: the one before, with
-// the same ID or key, was refused for its other one. If that fails, it is what these tasks have for an error.
+// the same ID or key, was refused for its other one, or who held a key has gone meanwhile. If that fails, it is what these tasks have for an error.
 func (e *enqueuing) run(write func(stmts func() []stmt) error) error {
 	e.begin()
 	known, held := make(map[uuid.UUID]bool), make(map[uniqueKey]uuid.UUID)
+	first := true
 	for left := e.tasks; len(left) > 0; {
 		var wave []newTask
-		first := len(left) == len(e.tasks)
 		wave, left = e.wave(left, known, held)
 		if len(wave) == 0 {
 			continue
@@ -142,9 +142,15 @@ func (e *enqueuing) run(write func(stmts func() []stmt) error) error {
 			}
 			return nil
 		}
+		first = false
 		for i := range wave {
 			n := &wave[i]
 			holder, refused := e.holders[n.id]
+			if refused && holder == uuid.Nil {
+				e.errs[n.place] = nil
+				left = append(left, *n)
+				continue
+			}
 			if !refused {
 				known[n.id] = true
 				holder = n.id

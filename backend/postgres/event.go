@@ -13,9 +13,6 @@ import (
 	"github.com/omniq-go/omniq/internal/engine"
 )
 
-// placeBatch is how many events get their places in one transaction.
-const placeBatch = 1000
-
 const (
 	appendEvents = `INSERT INTO {s}.events (until, at, task_id, type, attempt, queue, worker, error)
 		SELECT {until}, at, task_id, type, attempt, queue, worker, error
@@ -137,18 +134,21 @@ func (b *Backend) Events(ctx context.Context, r omniq.EventsRequest) ([]omniq.St
 
 // place gives places to the events that have none. Who reads needs them; nobody else does.
 func (b *Backend) place(ctx context.Context) error {
+	var p pace
 	for {
 		found := false
 		err := b.read(ctx, stmt{sql: b.sql.of(newEvents), row: func(row scanner) error { return row.Scan(&found) }})
 		if err != nil || !found {
 			return err
 		}
+		limit, began := p.rows(), time.Now()
 		err = b.write(ctx, func() []stmt {
-			return []stmt{{sql: b.sql.of(lockPlaces)}, {sql: b.sql.of(placeEvents), args: []any{placeBatch}}}
+			return []stmt{{sql: b.sql.of(lockPlaces)}, {sql: b.sql.of(placeEvents), args: []any{limit}}}
 		})
 		if err != nil {
 			return err
 		}
+		p.done(limit, time.Since(began))
 	}
 }
 
@@ -201,16 +201,21 @@ func scanEvent(row scanner) (omniq.StoredEvent, error) {
 // sweepEvents removes the first events whose time is over.
 func (b *Backend) sweepEvents(ctx context.Context) error {
 	err := b.place(ctx)
-	for n := sweepBatch; err == nil && n == sweepBatch; {
+	var p pace
+	for more := true; err == nil && more; {
+		n := 0
+		limit, began := p.rows(), time.Now()
 		bound, cancel := bounded(ctx)
 		err = b.write(bound, func() []stmt {
 			n = 0
 			return []stmt{
-				{sql: b.sql.of(lockPlaces)},
-				{sql: b.sql.of(removeEvents), args: []any{sweepBatch}, row: func(row scanner) error { return row.Scan(&n) }},
+				{sql: unflushed}, {sql: b.sql.of(lockPlaces)},
+				{sql: b.sql.of(removeEvents), args: []any{limit}, row: func(row scanner) error { return row.Scan(&n) }},
 			}
 		})
 		cancel()
+		more = n == limit
+		p.done(limit, time.Since(began))
 	}
 	if errors.Is(err, context.Canceled) {
 		return nil

@@ -5,9 +5,10 @@ import (
 	"time"
 )
 
-// Awaits reports whether somebody waits for a result.
+// Awaits reports whether somebody waits for a result, and has seen that there is none yet.
 func (b *Backend) Awaits() bool {
-	return b.awaited.Any()
+	ids, _ := b.awaited.Looked()
+	return len(ids) > 0
 }
 
 // Listens reports whether somebody in this process waits for a worker's lost leases, events or tasks of a queue.
@@ -26,5 +27,23 @@ func WithSkew(d time.Duration) Option { return func(c *config) { c.skew = d } }
 // Correct corrects the statistics.
 func (b *Backend) Correct(ctx context.Context) error { return b.correct(ctx) }
 
-// Looked is how many tasks a call of List looks at.
-const Looked = looked
+// Planning is what a transaction begins with.
+const Planning = planning
+
+// Statements are those that look for single tasks, results and keys, as they are sent.
+func (b *Backend) Statements() map[string]string {
+	all := map[string]string{
+		"insertTasks": insertTasks, "insertKeyed": insertKeyed, "insertTasksPlain": insertTasksPlain,
+		"insertKeyedPlain": insertKeyedPlain, "claimOnly": claimOnly, "findHolders": findHolders,
+		"findHoldersOfNew": findHoldersOfNew, "leaseTasks": leaseTasks, "advanceTasks": advanceTasks, "wakeOne": wakeOne,
+		"extendLeases": extendLeases, "startLeases": startLeases, "finishTasks": finishTasks, "giveBack": giveBack,
+		"replaceResults": replaceResults, "dropResults": dropResults, "dropOverResults": dropOverResults,
+		"insertResults": insertResults, "lookUpTasks": lookUpTasks, "lockTasksOf": lockTasksOf, "lockResults": lockResults,
+		"knownTasks": knownTasks, "forgetResults": forgetResults, "inspectTask": inspectTask, "findWaited": findWaited,
+		"sweepResults": sweepResults, "sweepKeys": sweepKeys, "findRubbish": findRubbish, "lockHeld": lockHeld,
+	}
+	for name, template := range all {
+		all[name] = b.sql.of(template)
+	}
+	return all
+}

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -98,10 +99,14 @@ func TestSmallPool(t *testing.T) {
 }
 
 // While somebody else holds all connections of the pool, each call ends with its context; and goes on when one is free.
+// Whoever has a task keeps and ends it.
 func TestPoolIsHeld(t *testing.T) {
 	t.Parallel()
 	name := schema(t)
 	b := openAt(t, with(t, url(t), "pool_max_conns=2"), name, postgres.WithEvents(time.Hour))
+	running := newTask(t)
+	enqueue(t, b, running)
+	l := lease(t, b)
 	var held []*pgxpool.Conn
 	for range 2 {
 		c, err := b.Pool().Acquire(t.Context())
@@ -116,20 +121,9 @@ func TestPoolIsHeld(t *testing.T) {
 	t.Cleanup(release)
 	task := newTask(t)
 	id := []uuid.UUID{task.ID}
-	lost := omniq.LeaseID{TaskID: task.ID, Token: "a"}
 	for call, do := range map[string]func(context.Context) error{
 		"Enqueue": func(ctx context.Context) error { _, err := b.Enqueue(ctx, []*omniq.RawTask{task}); return err },
-		"Lease":   func(ctx context.Context) error { _, err := b.Lease(ctx, anyTask); return err },
-		"Extend": func(ctx context.Context) error {
-			_, err := b.Extend(ctx, []omniq.LeaseID{lost}, time.Second)
-			return err
-		},
-		"Settle": func(ctx context.Context) error {
-			_, err := b.Settle(ctx, []omniq.Settlement{{LeaseID: lost, Action: omniq.ActionRetry}})
-			return err
-		},
 		"Cancel":  func(ctx context.Context) error { _, err := b.Cancel(ctx, id); return err },
-		"Revoked": func(ctx context.Context) error { _, err := b.Revoked(ctx, "w"); return err },
 		"Requeue": func(ctx context.Context) error { _, err := b.Requeue(ctx, id); return err },
 		"Forget":  func(ctx context.Context) error { _, err := b.Forget(ctx, id); return err },
 		"Inspect": func(ctx context.Context) error { _, err := b.Inspect(ctx, task.ID); return err },
@@ -155,6 +149,10 @@ func TestPoolIsHeld(t *testing.T) {
 			assert.Less(t, time.Since(began), 10*time.Second)
 		})
 	}
+	errs, err := b.Extend(t.Context(), []omniq.LeaseID{l.LeaseID}, time.Hour)
+	require.NoError(t, err)
+	require.Nil(t, errs)
+	finish(t, b, l, "1", time.Hour)
 	leases := later(t, func(ctx context.Context) ([]omniq.Lease, error) { return b.Lease(ctx, anyTask) })
 	stored := later(t, func(ctx context.Context) ([]error, error) { return b.Enqueue(ctx, []*omniq.RawTask{task}) })
 	require.Eventually(t, b.Listens, time.Minute, time.Millisecond)
@@ -484,6 +482,20 @@ type proxy struct {
 	url    string
 	mu     sync.Mutex
 	silent chan struct{} // closed when the connections that there are fall silent
+	cut    atomic.Bool   // the next answer is not passed on, and ends the connection
+}
+
+// cutter is where answers go.
+type cutter struct {
+	net.Conn
+	p *proxy
+}
+
+func (c cutter) Write(b []byte) (int, error) {
+	if c.p.cut.CompareAndSwap(true, false) {
+		return 0, c.Close()
+	}
+	return c.Conn.Write(b)
 }
 
 func startProxy(t *testing.T, to string) *proxy {
@@ -515,7 +527,7 @@ func startProxy(t *testing.T, to string) *proxy {
 				}
 				both, ended := context.WithCancel(ctx)
 				context.AfterFunc(both, func() { _, _ = client.Close(), conn.Close() })
-				all.Go(func() { defer ended(); pass(client, conn, silent) })
+				all.Go(func() { defer ended(); pass(cutter{client, p}, conn, silent) })
 				defer ended()
 				pass(conn, client, silent)
 			})
@@ -523,6 +535,9 @@ func startProxy(t *testing.T, to string) *proxy {
 	})
 	return p
 }
+
+// cutAnswers cuts the connections as soon as the server answers anything.
+func (p *proxy) cutAnswers() { p.cut.Store(true) }
 
 // silence lets the connections that there are fall silent.
 func (p *proxy) silence() {

@@ -226,6 +226,43 @@ func TestFunctionTwice(t *testing.T) {
 	}
 }
 
+// An ID is kept as long as it was said, whoever enqueued it and whoever asks for it.
+func TestFunctionKeepsID(t *testing.T) {
+	name := schema(t)
+	b := open(t, postgres.WithSchema(name))
+	mine, theirs := newTask(t, omniq.KeepID(time.Hour)), newTask(t, omniq.KeepID(time.Hour))
+	function := func(id uuid.UUID, arguments string) {
+		got, err := sqlEnqueue(t, b, name, "'f', id => '"+id.String()+"'"+arguments)
+		require.NoError(t, err)
+		require.Equal(t, id, got)
+	}
+	gone := func(id uuid.UUID) {
+		l := lease(t, b)
+		require.Equal(t, id, l.TaskID)
+		finish(t, b, l, "1", 0)
+	}
+	none := func() {
+		stats, err := b.Stats(t.Context())
+		require.NoError(t, err)
+		for _, s := range stats {
+			require.Zero(t, s.Ready)
+		}
+	}
+	enqueue(t, b, mine)
+	gone(mine.ID)
+	function(mine.ID, ", id_for => '1 h'")
+	none()
+	function(theirs.ID, ", id_for => '1 h', unique_key => 'k'")
+	gone(theirs.ID)
+	errs, err := b.Enqueue(t.Context(), []*omniq.RawTask{theirs})
+	require.NoError(t, err)
+	require.Equal(t, omniq.Duplicate{ID: theirs.ID, Holder: theirs.ID}, errs[0])
+	none()
+	function(theirs.ID, ", unique_key => 'k'") // who keeps none does not ask for it
+	gone(theirs.ID)
+	enqueue(t, b, newTask(t, omniq.Unique("k"))) // the key is free
+}
+
 // A trigger enqueues in the transaction of its statement, which wakes who waits when it commits.
 func TestFunctionInTrigger(t *testing.T) {
 	name := schema(t)

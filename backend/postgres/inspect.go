@@ -26,16 +26,16 @@ const (
 func scanInfo(row scanner) (info *omniq.TaskInfo, over bool, err error) {
 	info = new(omniq.TaskInfo)
 	var state int16
-	var due *time.Time
+	var since, due pgtype.Timestamptz // in a row that was written by hand they may be infinite
 	var worker, failure, task, result *string
-	err = row.Scan((*[16]byte)(&info.ID), &state, &info.FuncName, &info.Queue, &info.Since, &due, &worker, &over,
+	err = row.Scan((*[16]byte)(&info.ID), &state, &info.FuncName, &info.Queue, &since, &due, &worker, &over,
 		&info.Attempts, &info.Lost, &failure, &task, &result)
 	if err != nil {
 		return nil, false, err
 	}
-	info.Since, info.WorkerID = info.Since.UTC(), text(worker)
-	if due != nil {
-		info.Due = due.UTC()
+	info.Since, info.WorkerID = since.Time.UTC(), text(worker)
+	if due.Valid {
+		info.Due = due.Time.UTC()
 	}
 	if result != nil {
 		r := new(omniq.RawResult)
@@ -86,7 +86,7 @@ func (b *Backend) Inspect(ctx context.Context, id uuid.UUID) (*omniq.TaskInfo, e
 }
 
 // looked is how many tasks a call of List looks at: some milliseconds.
-const looked = 4000
+const looked = 2000
 
 // Pages are in the order of the IDs: the one thing of a task that stays what it is. Each of these is in two parts: what is
 // looked at, in that order and from the ID on, and what of it is listed.
@@ -195,7 +195,7 @@ const (
 				SELECT n.rank, n.due FROM step CROSS JOIN LATERAL (
 					SELECT t.rank, t.due FROM {s}.tasks t WHERE state = 1 AND queue = q.queue AND t.rank > step.rank
 					ORDER BY t.rank, t.due LIMIT 1) n
-			) SELECT min(due) FROM (SELECT due FROM step LIMIT 1000) s)) * 1000000)::bigint
+			) SELECT min(due) FROM (SELECT due FROM step LIMIT 1000) s WHERE due > '-infinity')) * 1000000)::bigint
 		FROM (SELECT queue FROM {s}.counts WHERE state = 1 GROUP BY queue HAVING sum(n) > 0) q`
 
 	pausedQueues = "SELECT queue FROM {s}.paused"

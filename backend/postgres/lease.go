@@ -60,7 +60,7 @@ const leaseTasks = `WITH
 		INSERT INTO {s}.events (until, at, task_id, type, attempt, queue, worker)
 		SELECT {until}, {now}, id, 2, attempt, queue, nullif($4, '') FROM leased WHERE started):events}
 	SELECT id, queue, rank, greatest(due, '0001-01-01Z'::timestamptz), seq, attempt, started, lost,
-		coalesce(extract(epoch FROM {now} - shunned) * 1000000, 0)::bigint, wake, task,
+		CASE WHEN isfinite(shunned) THEN (extract(epoch FROM {now} - shunned) * 1000000)::bigint ELSE 0 END, wake, task,
 		(extract(epoch FROM {clock} - {now}) * 1000000)::bigint
 	FROM leased`
 
@@ -127,7 +127,7 @@ func (b *Backend) lease(ctx context.Context, r *omniq.LeaseRequest) (leases []om
 		got = nil
 		return []stmt{
 			{sql: unflushed},
-			moved.advance(b.maintainer.horizon(), min(max(r.Max, leaseAdvance), advanceBatch)),
+			moved.advance(b.maintainer.horizon(), leaseAdvance),
 			{
 				sql: b.sql.of(leaseTasks),
 				args: []any{

@@ -6,9 +6,9 @@ import "time"
 // are lost. It is for what no other process has told of.
 const findWaited = `SELECT 'q', q FROM unnest($1::text[]) AS q
 		WHERE NOT EXISTS (SELECT FROM {s}.paused p WHERE p.queue = q)
-			AND EXISTS (SELECT FROM {s}.tasks t WHERE t.queue = q AND t.state = 1 AND coalesce(t.deadline > {now}, true))
+			AND (SELECT true FROM {s}.tasks t WHERE t.queue = q AND t.state = 1 AND coalesce(t.deadline > {now}, true) LIMIT 1)
 	UNION ALL
-	SELECT 'w', w FROM unnest($2::text[]) AS w WHERE EXISTS (SELECT FROM {s}.revoked r WHERE r.worker = w)`
+	SELECT 'w', w FROM unnest($2::text[]) AS w WHERE (SELECT true FROM {s}.revoked r WHERE r.worker = w LIMIT 1)`
 
 // look returns the statement that wakes those who wait, if it is time to ask: all who wait share one, so that a process
 // that has nothing to do makes one transaction in the poll interval.

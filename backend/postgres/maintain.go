@@ -10,22 +10,18 @@ import (
 	"github.com/omniq-go/omniq"
 )
 
-const (
-	// advanceBatch is how many tasks a transaction advances or ends at the most, and leaseAdvance how many a lease does on
-	// its way unless it hands out more.
-	advanceBatch = 500
-	leaseAdvance = 100
-)
+// leaseAdvance is how many tasks a lease advances on its way at the most. The others are the maintainer's.
+const leaseAdvance = 100
 
 // What becomes of a task whose wake has come. One that is due becomes ready. One whose lease ran out is due again after a
 // pause, see [engine.Pause]: up to a second at first, and after each further loss half of 2, 4, 8 … s and some of the other.
-const advanced = `token = NULL, started = false, lost = t.lost + t.started::integer,
+const advanced = `token = NULL, started = false, lost = least(t.lost, 2147483646) + t.started::integer,
 			since = CASE WHEN t.state = 2 THEN {now} ELSE t.since END,
 			(due, state, wake) = (
 				SELECT d.due, CASE WHEN d.due <= {now} AND NOT coalesce(t.deadline <= {now}, false) THEN 1 ELSE 0 END,
 					CASE WHEN d.due > {now} THEN d.due END
 				FROM (SELECT CASE WHEN t.state <> 2 THEN t.due
-					WHEN t.lost + t.started::integer < 2 THEN {now} + random() * interval '1 second'
+					WHEN least(t.lost, 6) + t.started::integer < 2 THEN {now} + random() * interval '1 second'
 					ELSE {now} + (1 + random()) / 2 * least(power(2, least(t.lost, 6) + t.started::integer - 1), 60) * interval '1 second'
 				END AS due) d)`
 
@@ -130,8 +126,8 @@ const (
 
 // expire ends tasks whose TTL is over, and reports how many: some of those that nobody else is about to, or the one with
 // the ID.
-func (b *Backend) expire(ctx context.Context, id uuid.UUID) (n int, err error) {
-	list := stmt{sql: b.sql.of(expireTasks), args: []any{advanceBatch}}
+func (b *Backend) expire(ctx context.Context, id uuid.UUID, limit int) (n int, err error) {
+	list := stmt{sql: b.sql.of(expireTasks), args: []any{limit}}
 	if id != uuid.Nil {
 		list = stmt{sql: b.sql.of(expireTask), args: []any{uuidOf(id)}}
 	}
@@ -168,7 +164,7 @@ func (b *Backend) expire(ctx context.Context, id uuid.UUID) (n int, err error) {
 
 // wake does what was to happen to one task by itself, and waits for those who are doing it.
 func (b *Backend) wake(ctx context.Context, id uuid.UUID) error {
-	if _, err := b.expire(ctx, id); err != nil {
+	if _, err := b.expire(ctx, id, 1); err != nil {
 		return err
 	}
 	a := advancing{b: b}
@@ -180,16 +176,25 @@ func (b *Backend) wake(ctx context.Context, id uuid.UUID) error {
 	return err
 }
 
-// wakeSome does what was to happen to some tasks by themselves until now, as far as nobody else is doing it, in two
-// transactions of advanceBatch tasks at the most. It reports whether there may be more.
+// wakeSome does what was to happen to some tasks by themselves until now, as far as nobody else is doing it, in two short
+// transactions. It reports whether there may be more.
 func (b *Backend) wakeSome(ctx context.Context) (more bool, err error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	a := advancing{b: b}
-	if err := b.write(ctx, func() []stmt { return []stmt{a.advance(always, advanceBatch)} }); err != nil {
+	limit, began := b.advances.rows(), time.Now()
+	if err := b.write(ctx, func() []stmt { return []stmt{a.advance(always, limit)} }); err != nil {
 		return false, err
 	}
 	a.announce()
-	expired, err := b.expire(ctx, uuid.Nil)
-	return a.n == advanceBatch || expired == advanceBatch, err
+	if more = a.n == limit; more {
+		b.advances.done(limit, time.Since(began))
+	}
+	limit, began = b.expiries.rows(), time.Now()
+	n, err := b.expire(ctx, uuid.Nil, limit)
+	if n == limit {
+		b.expiries.done(limit, time.Since(began))
+		more = true
+	}
+	return more, err
 }

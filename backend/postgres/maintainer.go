@@ -96,8 +96,8 @@ func (m *maintainer) run() {
 // What there is to do: a process that is idle asks for nothing else.
 const findWork = `SELECT {now},
 	EXISTS (SELECT FROM {s}.tasks WHERE wake <= {now}) OR EXISTS (SELECT FROM {s}.tasks WHERE state < 2 AND deadline <= {now}),
-	(extract(epoch FROM least((SELECT min(wake) FROM {s}.tasks WHERE wake > {now}),
-		(SELECT min(deadline) FROM {s}.tasks WHERE state < 2 AND deadline > {now})) - {now}) * 1000000)::bigint`
+	(extract(epoch FROM least((SELECT min(wake) FROM {s}.tasks WHERE wake > {now} AND wake < 'infinity'),
+		(SELECT min(deadline) FROM {s}.tasks WHERE state < 2 AND deadline > {now} AND deadline < 'infinity')) - {now}) * 1000000)::bigint`
 
 // pass does what is to be done now, and returns how long there is nothing more.
 func (m *maintainer) pass() (time.Duration, error) {

@@ -68,6 +68,36 @@ func TestMigrateOlder(t *testing.T) {
 	open(t, postgres.WithSchema(name), postgres.WithoutMigration())
 }
 
+// What is being worked on, and who may enqueue by SQL, stay what they are when the schema is migrated.
+func TestMigrateInUse(t *testing.T) {
+	name := schema(t)
+	exec(t, "CREATE ROLE "+name)
+	t.Cleanup(func() { exec(t, "DROP OWNED BY "+name+"; DROP ROLE "+name) })
+	task := newTask(t)
+	envelope, err := task.MarshalJSON()
+	require.NoError(t, err)
+	sql := "CREATE SCHEMA {schema};"
+	for _, file := range []string{"0001_tables", "0002_enqueue"} {
+		script, err := os.ReadFile("migrations/" + file + ".sql")
+		require.NoError(t, err)
+		sql += string(script) + ";"
+	}
+	exec(t, strings.ReplaceAll(sql+`
+		CREATE TABLE {schema}.migrations (version integer PRIMARY KEY, at timestamptz NOT NULL DEFAULT now());
+		INSERT INTO {schema}.migrations (version) VALUES (1), (2);
+		GRANT USAGE ON SCHEMA {schema} TO {schema}; GRANT EXECUTE ON FUNCTION {schema}.enqueue TO {schema} WITH GRANT OPTION;
+		INSERT INTO {schema}.counts VALUES ('default', 2, 1);
+		INSERT INTO {schema}.tasks (id, seq, rank, due, since, state, attempt, wake, token, worker, name, queue, task)
+		VALUES ('`+task.ID.String()+`', 0, -1, now(), now(), 2, 1, now() + interval '100 ms', 7, 'w', 'f', 'default', '`+string(envelope)+`')`,
+		"{schema}", name))
+	b := open(t, postgres.WithSchema(name))
+	l := lease(t, b)
+	assert.Equal(t, 2, l.Attempt)
+	assert.Equal(t, 1, l.Lost, "it had started, and its lease ran out")
+	exec(t, "SET ROLE "+name+"; SELECT "+name+".enqueue('f'); SELECT "+name+".enqueue('f', delay => '1 s')")
+	exec(t, "SET ROLE "+name+"; GRANT EXECUTE ON FUNCTION "+name+".enqueue TO PUBLIC")
+}
+
 // What cannot be migrated is left as it is.
 func TestMigrateErrors(t *testing.T) {
 	pool := newPool(t)

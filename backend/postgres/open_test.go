@@ -59,6 +59,55 @@ func TestOpenErrors(t *testing.T) {
 	}
 }
 
+// Nothing that is told shows a password, in whatever form it was given.
+func TestPasswords(t *testing.T) {
+	const secret = "s3cr3t"
+	t.Setenv("PGPASSWORD", "")
+	for _, url := range []string{
+		"postgres://u:s3cr3t@127.0.0.1:1/x",
+		"postgres://u:s3cr3t@[::1/x",
+		"postgres://u:s3cr3t@h:port/x",
+		"postgres://u:%zzs3cr3t@h/x",
+		"postgres://u:a@s3cr3t@127.0.0.1:1/x",
+		"postgres://u:1/s3cr3t@127.0.0.1:1/x",
+		"postgres://u:a#s3cr3t@127.0.0.1:1/x",
+		"postgres://u:a?s3cr3t@127.0.0.1:1/x",
+		"postgres://127.0.0.1:1/x?password=s3cr3t",
+		"postgres://127.0.0.1:1/x?password=s3cr3t&pool_max_conns=no",
+		"postgres://127.0.0.1:1/x?pass%77ord=s3cr3t&pool_max_conns=0",
+		"postgres://127.0.0.1:1/x?sslpassword=s3cr3t&connect_timeout=no",
+		"postgres://127.0.0.1:1/x?password=s3cr3t&sslmode=no",
+		"host=127.0.0.1 port=1 user=u password=s3cr3t",
+		"host=127.0.0.1 port=1 user=u password = 's3cr3t' pool_max_conns=no",
+		"host=127.0.0.1 port=no user=u password='it\\'s s3cr3t'",
+		"host=127.0.0.1 port=1 password='s3cr3t",
+		"host=127.0.0.1 port=1 sslpassword=s3cr3t sslmode=no",
+		"s3cr3t",
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		_, err := postgres.Open(ctx, url)
+		cancel()
+		require.Error(t, err)
+		assert.NotContains(t, err.Error(), secret, url)
+		assert.NotContains(t, fmt.Sprintf("%+v", err), secret, url)
+		assert.Contains(t, err.Error(), "postgres: ")
+	}
+
+	u, err := neturl.Parse(url(t))
+	require.NoError(t, err)
+	u.User = neturl.UserPassword("postgres", secret)
+	var log strings.Builder
+	p := startProxy(t, u.String())
+	b, err := postgres.Open(t.Context(), p.url, place(t), postgres.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+	require.NoError(t, err)
+	assert.NotContains(t, fmt.Sprintf("%v %+v %#v", b, b, b), secret)
+	p.cutAnswers()
+	_, err = b.Enqueue(t.Context(), []*omniq.RawTask{newTask(t)})
+	assert.NotContains(t, fmt.Sprint(err), secret)
+	require.NoError(t, b.Close())
+	assert.NotContains(t, log.String(), secret)
+}
+
 // A pool of the caller's serves the backend, and stays open when that is closed.
 func TestNew(t *testing.T) {
 	pool := newPool(t)

@@ -13,10 +13,10 @@
 //	SELECT omniq.enqueue('images.resize', '["a.png", 640]', '{"quality": 80}', queue => 'images', ttl => '1 hour');
 //
 // The function's parameters are name, args, kwargs, queue, priority, run_at, ttl, max_attempts, timeout, result_ttl,
-// metadata, unique_key, unique_for and id, as the fields of [omniq.Task]; all but the name may be left out. It returns the
-// task's ID or, if there is a task with that id or unique_key, that one's, and enqueues nothing. Where events are kept,
-// keep_event says for how long this one is; with notify => false nobody is woken. What cannot be a task is an error
-// of class 22. Who may call it needs no right on the tables:
+// metadata, unique_key, unique_for, id, delay, failure_ttl and id_for, as the fields of [omniq.Task]; all but the name may
+// be left out. It returns the task's ID or, if there is a task with that id or unique_key, that one's, and enqueues
+// nothing. Where events are kept, keep_event says for how long this one is; with notify => false nobody is woken. It checks
+// what a client checks: what a worker could not read is an error of class 22. Who may call it needs no right on the tables:
 //
 //	GRANT USAGE ON SCHEMA omniq TO shop; GRANT EXECUTE ON FUNCTION omniq.enqueue TO shop;
 //
@@ -28,6 +28,25 @@
 // while the connection is down, or a process dies between a commit and its message. A task that is enqueued in a caller's
 // transaction is announced by it when it commits. The connection says something every 10 s: an idle_session_timeout of
 // the database is to be longer.
+//
+// # Locks
+//
+// A transaction of this package locks rows in one order, so that none waits for another in a circle:
+//
+//  1. tasks that are there, by ID
+//  2. results, by ID
+//  3. unique keys, by name and key; in each statement those first whose time is over
+//  4. tasks that are new, by ID, and then the IDs that are kept
+//
+// Settle, Start, Extend, Cancel, and Requeue before it begins new lives, lock the tasks; Forget, Record and Requeue lock
+// results; who ends a task deletes its key, and Enqueue and Requeue take keys. Rows of other tables are added, or changed
+// one at a time. What leases, advances, expires or sweeps skips rows that are locked, and waits for none.
+//
+// What is there is locked by nobody who enqueues, but for results and keys whose time is over: a caller's transaction that
+// stays open has locked the IDs and the keys that are new by it, and delays those alone who bring the same ones. They look
+// whether it has ended, a few milliseconds at a time, until their context ends, and others go on meanwhile.
+// Where somebody has locked tasks or keys by SQL of his own, Settle, Start and Extend wait for a second and leave these out,
+// with an error for each; all other calls look again as long as their context does not end.
 //
 // # Under an old snapshot
 //
@@ -73,7 +92,10 @@ var ErrSchema = errors.New("postgres: schema")
 // Backend is an [omniq.Backend] in a PostgreSQL database. Beside the calls that are going on it has one goroutine that
 // does what happens to tasks by itself, and unless [WithoutNotify] was given two for push.
 type Backend struct {
-	config  config
+	config config
+
+	survival omniq.Survival
+
 	pool    *pgxpool.Pool
 	own     *pgxpool.Pool // connections that nobody else can take, see vital
 	looking chan struct{} // has one element while a call looks whether it is still locked out
@@ -87,6 +109,8 @@ type Backend struct {
 	hub        *hub
 	notifier   *notifier // nil without push
 	maintainer *maintainer
+	advances   pace // of tasks that are due, and of leases that ran out
+	expiries   pace // of tasks whose TTL is over
 	floors     floors
 	awaited    engine.Awaited // what ends elsewhere the hub and the polls tell of
 	lookUps    *batch.Group[*lookUp]
@@ -217,8 +241,13 @@ func open(ctx context.Context, pool *pgxpool.Pool, c config, release func()) (*B
 		own.Close()
 		return nil, wrap(ctx, err)
 	}
+	survival, err := survives(ctx, own)
+	if err != nil {
+		own.Close()
+		return nil, wrap(ctx, err)
+	}
 	b := &Backend{
-		config: c, pool: pool, own: own, looking: make(chan struct{}, 1), sql: newTemplates(&c),
+		survival: survival, config: c, pool: pool, own: own, looking: make(chan struct{}, 1), sql: newTemplates(&c),
 		closing: make(chan struct{}), hub: newHub(),
 	}
 	b.closed = sync.OnceValue(func() error { b.close(); own.Close(); release(); return nil })
@@ -234,12 +263,14 @@ func open(ctx context.Context, pool *pgxpool.Pool, c config, release func()) (*B
 	return b, nil
 }
 
-// Capabilities says that processes of many machines share the database, and push to each other unless [WithoutNotify]
+// Capabilities says what acknowledged work survives by the settings that a session had when the backend was opened (leases
+// aside, see the package): the process where synchronous_commit is off, a crash of the server where fsync or
+// full_page_writes is, the loss of the machine where synchronous_standby_names has others. It says that processes of many machines share the database, and push to each other unless [WithoutNotify]
 // was given.
 func (b *Backend) Capabilities() omniq.Capabilities {
 	push := !b.config.silent
 	return omniq.Capabilities{
-		Name: "postgres", Durable: true, Shared: true, Fencing: true, AtomicFinish: true, Priorities: true,
+		Name: "postgres", Durable: true, Survives: b.survival, Shared: true, Fencing: true, AtomicFinish: true, Priorities: true,
 		PushLease: push, PushResult: push, PushCancel: push, Transactions: true, Events: b.config.retention > 0,
 		AtomicEvents: true,
 	}

@@ -25,18 +25,26 @@ func TestPush(t *testing.T) {
 		return waiting
 	}
 
-	waiting := wait()
+	var waiting <-chan []omniq.Lease
+	got := func(task *omniq.RawTask) []omniq.Lease {
+		leases := <-waiting
+		require.Len(t, leases, 1)
+		require.Equal(t, task.ID, leases[0].TaskID)
+		return leases
+	}
+
+	waiting = wait()
 	task := newTask(t)
 	enqueue(t, a, task)
-	leases := <-waiting
-	require.Len(t, leases, 1)
-	require.Equal(t, task.ID, leases[0].TaskID)
+	leases := got(task)
 
 	for _, keep := range []time.Duration{time.Hour, 0} {
 		result := later(t, func(ctx context.Context) (*omniq.RawResult, error) { return a.Await(ctx, task.ID) })
 		require.Eventually(t, a.Awaits, 10*time.Second, time.Millisecond)
 		finish(t, b, leases[0], "42", keep)
-		require.Equal(t, "42", string((<-result).ResultData))
+		r := <-result
+		require.NotNil(t, r)
+		require.Equal(t, "42", string(r.ResultData))
 		if keep == 0 {
 			_, err := a.Result(t.Context(), task.ID)
 			require.ErrorIs(t, err, omniq.ErrNotFound)
@@ -62,7 +70,7 @@ func TestPush(t *testing.T) {
 	enqueue(t, b, task)
 	waiting = wait()
 	require.NoError(t, a.Resume(t.Context(), omniq.DefaultQueue))
-	require.Equal(t, task.ID, (<-waiting)[0].TaskID)
+	got(task)
 
 	_, last, err := b.Events(t.Context(), omniq.EventsRequest{After: omniq.CursorLatest, Max: 1})
 	require.NoError(t, err)
@@ -73,14 +81,16 @@ func TestPush(t *testing.T) {
 	require.Eventually(t, b.Listens, 10*time.Second, time.Millisecond)
 	task = newTask(t)
 	enqueue(t, a, task)
-	require.Equal(t, task.ID, (<-events)[0].TaskID)
+	appended := <-events
+	require.NotEmpty(t, appended)
+	require.Equal(t, task.ID, appended[0].TaskID)
 
 	// A task that is due later is started by whoever is there at its time.
 	lease(t, b) // the one before
 	waiting = wait()
 	task = newTask(t, omniq.Delay(50*time.Millisecond))
 	enqueue(t, a, task)
-	require.Equal(t, task.ID, (<-waiting)[0].TaskID)
+	got(task)
 }
 
 // A channel is one of its schema: what happens in another one wakes nobody.

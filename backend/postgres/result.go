@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -31,7 +30,7 @@ func (b *Backend) lookUpAll(ctx context.Context, list []*lookUp) ([]error, error
 	type row struct {
 		state    int16
 		attempt  int
-		since    time.Time
+		since    pgtype.Timestamptz
 		ends     bool
 		envelope *string
 	}
@@ -62,7 +61,7 @@ func (b *Backend) lookUpAll(ctx context.Context, list []*lookUp) ([]error, error
 		case task != nil: // which is not what it was in an earlier life
 			l.overdue = task.ends
 			l.result = &omniq.RawResult{
-				TaskID: l.id, Status: statusOf(task.state), Timestamp: task.since.UTC(), Attempts: task.attempt,
+				TaskID: l.id, Status: statusOf(task.state), Timestamp: task.since.Time.UTC(), Attempts: task.attempt,
 			}
 		case result != nil && (!result.ends || l.waited):
 			l.result = new(omniq.RawResult)

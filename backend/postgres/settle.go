@@ -144,7 +144,7 @@ const giveBack = `WITH
 	{events:, noted AS (
 		INSERT INTO {s}.events (until, at, task_id, type, attempt, queue, worker, error)
 		SELECT {until}, {now}, id, 5, attempt, queue, worker, error FROM given WHERE retry):events}
-	SELECT id, token, queue, rank, due, state, {soon} FROM given`
+	SELECT id, token, queue, rank, greatest(due, '0001-01-01Z'::timestamptz), state, {soon} FROM given`
 
 // back is a lease that is given back.
 type back struct {
@@ -417,6 +417,9 @@ func endingOf(h hold, envelope string, status omniq.Status, now time.Time, attem
 		raw = &omniq.RawTask{ID: h.id, TTL: new(time.Duration)}
 	}
 	raw.ID = h.id // whoever wrote the row by hand
+	if raw.TTL == nil && status == omniq.StatusExpired {
+		raw.TTL = new(time.Duration)
+	}
 	result := omniq.CancelledResult(raw, now, attempts)
 	if status == omniq.StatusExpired {
 		result = omniq.ExpiredResult(raw, now, attempts)

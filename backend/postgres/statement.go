@@ -56,7 +56,7 @@ func newTemplates(c *config) *templates {
 	overdue := "(coalesce(wake <= " + now + ", false) OR state < 2 AND coalesce(deadline <= " + now + ", false))"
 	return &templates{
 		replacer: strings.NewReplacer("{s}", c.schema, "{now}", now, "{clock}", clock, "{overdue}", overdue,
-			"{soon}", "(extract(epoch FROM least(wake, deadline) - "+now+") * 1000000)::bigint",
+			"{soon}", "CASE WHEN isfinite(least(wake, deadline)) THEN (extract(epoch FROM least(wake, deadline) - "+now+") * 1000000)::bigint END",
 			"{until}", now+" + "+span(c.retention)),
 		events: c.retention > 0,
 	}
@@ -242,16 +242,24 @@ func (b *Backend) persist(ctx context.Context, err error, do func(wait time.Dura
 		}
 		select {
 		case b.looking <- struct{}{}:
+			last := err
 			err = do(wait)
 			<-b.looking
+			if err != nil && ctx.Err() != nil && !errors.Is(err, omniq.ErrUncertain) {
+				return lockedOut(ctx, last)
+			}
 		case <-ctx.Done():
-			return &known{fmt.Errorf("%w, locked out by another transaction: %w", contextError(ctx), err)}
+			return lockedOut(ctx, err)
 		case <-b.closing:
 			return &known{omniq.ErrClosed}
 		}
 		wait = min(2*wait, lockWait)
 	}
 	return err
+}
+
+func lockedOut(ctx context.Context, err error) error {
+	return &known{fmt.Errorf("%w, locked out by another transaction: %w", contextError(ctx), err)}
 }
 
 type vitalKey struct{}

@@ -6,10 +6,7 @@ import (
 )
 
 const (
-	sweepBatch = 1000 // rows that a transaction removes at the most
-	manyCounts = 200  // rows of counts that are worth gathering
-	// gatherBatch is how many of them a transaction gathers at the most.
-	gatherBatch = 5000
+	manyCounts = 200 // rows of counts that are worth gathering
 
 	// grace is how long a result is there that is not to be kept, for those who wait for it in other processes.
 	grace = 5 * time.Second
@@ -67,21 +64,22 @@ func (b *Backend) sweep(ctx context.Context, r rubbish) error {
 	kinds := []struct {
 		some     bool
 		template string
-		limit    int
 		args     []any
 	}{
-		{r.results, sweepResults, sweepBatch, []any{grace.Microseconds()}},
-		{r.keys, sweepKeys, sweepBatch, nil},
-		{r.revoked, sweepRevoked, sweepBatch, nil},
-		{r.counts, gatherCounts, gatherBatch, nil},
+		{r.results, sweepResults, []any{grace.Microseconds()}},
+		{r.keys, sweepKeys, nil},
+		{r.revoked, sweepRevoked, nil},
+		{r.counts, gatherCounts, nil},
 	}
 	for _, k := range kinds {
+		var p pace
 		for more := k.some; more; {
 			var n int
+			limit, began := p.rows(), time.Now()
 			bound, cancel := bounded(ctx)
 			err := b.write(bound, func() []stmt {
 				return []stmt{{sql: unflushed}, {
-					sql: b.sql.of(k.template), args: append([]any{k.limit}, k.args...),
+					sql: b.sql.of(k.template), args: append([]any{limit}, k.args...),
 					row: func(row scanner) error { return row.Scan(&n) },
 				}}
 			})
@@ -89,7 +87,8 @@ func (b *Backend) sweep(ctx context.Context, r rubbish) error {
 			if err != nil {
 				return err
 			}
-			more = n >= k.limit/2
+			more = n >= limit/2 && n > 0
+			p.done(limit, time.Since(began))
 		}
 	}
 	if r.events {

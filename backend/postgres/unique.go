@@ -48,12 +48,13 @@ const (
 	` + claimKeys + `
 	SELECT id::text FROM mine`
 
-	// Who holds the keys, in the second of those who are not there. Where nobody does, the holder has gone meanwhile: a
-	// division by zero undoes all, and it is done again.
-	findHolders = `SELECT i.id::text, u.id::text, 1 / CASE WHEN u.id IS NULL THEN 0 ELSE 1 END FROM ` + claims + `
+	// Who holds the keys, in the second of those who are not there. Where nobody does, the holder has gone meanwhile: in the
+	// first, a division by zero undoes all, and it is done again.
+	findHolders = "SELECT i.id::text, u.id::text, 1 / CASE WHEN u.id IS NULL THEN 0 ELSE 1 END FROM " + claims + joinHolders
+	joinHolders = `
 		LEFT JOIN LATERAL (SELECT u.id FROM {s}.unique_keys u WHERE u.name = i.name AND u.key = i.key OFFSET 0) u ON true`
 
-	findHoldersOfNew = findHolders + `
+	findHoldersOfNew = "SELECT i.id::text, u.id::text, 1 FROM " + claims + joinHolders + `
 		WHERE (SELECT true FROM {s}.tasks t WHERE t.id = i.id) IS NULL
 			AND (SELECT true FROM {s}.results r WHERE r.id = i.id AND (r.expires IS NULL OR r.expires > {now})) IS NULL`
 )
@@ -72,15 +73,19 @@ func (e *enqueuing) findHolders(tasks []newTask) []stmt {
 	return []stmt{holders(e.b.sql.of(findHoldersOfNew), keyed, e.holders)}
 }
 
-// holders collects who holds keys, by the IDs of those who want them.
+// holders collects who holds keys, by the IDs of those who want them; nobody is [uuid.Nil].
 func holders(sql string, list []claim, into map[uuid.UUID]uuid.UUID) stmt {
 	return stmt{sql: sql, args: []any{jsonText(list)}, row: func(row scanner) error {
-		var id, holder string
+		var id string
+		var holder *string
 		var one int
 		if err := row.Scan(&id, &holder, &one); err != nil {
 			return err
 		}
-		into[uuid.MustParse(id)] = uuid.MustParse(holder)
+		into[uuid.MustParse(id)] = uuid.Nil
+		if holder != nil {
+			into[uuid.MustParse(id)] = uuid.MustParse(*holder)
+		}
 		return nil
 	}}
 }

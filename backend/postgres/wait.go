@@ -37,6 +37,7 @@ func (b *Backend) Await(ctx context.Context, id uuid.UUID) (*omniq.RawResult, er
 		case err != nil:
 			return nil, err
 		}
+		b.awaited.Look(w)
 		select {
 		case <-w.Done:
 			return w.Result, w.Err

@@ -120,3 +120,35 @@ func BenchmarkResult(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkStart is the time of a call that starts an attempt that was taken ahead.
+func BenchmarkStart(b *testing.B) {
+	backend := open(b, place(b))
+	enqueue(b, backend, newTasks(b.N)...)
+	leases, err := backend.Lease(b.Context(), omniq.LeaseRequest{
+		Queues: []string{omniq.DefaultQueue}, Max: b.N, Ahead: b.N, Duration: time.Hour, WorkerID: "w",
+	})
+	if err != nil || len(leases) != b.N {
+		b.Fatal(len(leases), err)
+	}
+	b.ResetTimer()
+	for _, l := range leases {
+		if errs, err := backend.Start(b.Context(), []omniq.LeaseID{l.LeaseID}); err != nil || errs != nil {
+			b.Fatal(errs, err)
+		}
+	}
+}
+
+// BenchmarkCancel is the time of a task of b.N that are cancelled, a thousand in a call.
+func BenchmarkCancel(b *testing.B) {
+	backend := open(b, place(b))
+	tasks := newTasks(b.N)
+	enqueue(b, backend, tasks...)
+	b.ResetTimer()
+	for n := 0; n < b.N; n += 1000 {
+		if errs, err := backend.Cancel(b.Context(), ids(tasks[n:min(n+1000, b.N)]...)); err != nil || errs != nil {
+			b.Fatal(errs, err)
+		}
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "tasks/s")
+}

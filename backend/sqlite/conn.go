@@ -164,3 +164,10 @@ func one(q querier, query string, args ...driver.Value) (n int64, err error) {
 	}, args...)
 	return n, err
 }
+
+// synchronous sets whether a transaction that commits waits for the disk, FULL, or not, NORMAL. SQLite does it when it
+// prepares the statement. A connection that refuses is not used again.
+func (c *conn) synchronous(level string) {
+	_, err := c.raw.(driver.ExecerContext).ExecContext(c.ctx, "PRAGMA synchronous = "+level, nil)
+	_ = c.check(err)
+}

@@ -74,8 +74,13 @@ func (b *Backend) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error,
 
 // each does one write of n items. The second error of do is one of the database.
 func (b *Backend) each(ctx context.Context, n int, do func(t *tx, i int) (error, error)) ([]error, error) {
+	return b.eachOf(ctx, &op{}, n, do)
+}
+
+// eachOf is each with an op that has no work yet.
+func (b *Backend) eachOf(ctx context.Context, o *op, n int, do func(t *tx, i int) (error, error)) ([]error, error) {
 	var errs []error
-	err := b.write(ctx, func(t *tx) error {
+	o.do = func(t *tx) error {
 		errs = nil
 		for i := range n {
 			refused, err := do(t, i)
@@ -87,8 +92,8 @@ func (b *Backend) each(ctx context.Context, n int, do func(t *tx, i int) (error,
 			}
 		}
 		return nil
-	})
-	if err != nil {
+	}
+	if err := b.end(ctx, o); err != nil {
 		return nil, err
 	}
 	return errs, nil

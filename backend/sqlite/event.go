@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql/driver"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -33,25 +32,10 @@ func (t *tx) note(what omniq.EventType, id uuid.UUID, queue string, worker drive
 		e.WorkerID = &name
 	}
 	envelope, err := e.AppendJSON(nil)
-	if err != nil && why != nil { // the result has all of it
-		const most = 64 << 10
-		e.Error = &omniq.TaskError{
-			Type: cut(why.Type, most), Message: cut(why.Message, most), Retryable: why.Retryable,
-		}
-		envelope, err = e.AppendJSON(nil)
-	}
 	if err != nil {
 		return fmt.Errorf("sqlite: an event of task %v: %w", id, err)
 	}
 	return t.noteEnvelope(string(envelope))
-}
-
-// cut returns the first n bytes of s at the most, without half a character.
-func cut(s string, n int) string {
-	if len(s) > n {
-		s = strings.ToValidUTF8(s[:n], "")
-	}
-	return s
 }
 
 func (t *tx) noteEnvelope(envelope string) error {
@@ -60,11 +44,6 @@ func (t *tx) noteEnvelope(envelope string) error {
 		t.us+microseconds(t.config.retention), envelope)
 	return err
 }
-
-// sweepEvents removes the first events whose time is over. None goes before an older one.
-const sweepEvents = `DELETE FROM omniq_events WHERE seq <= (SELECT max(seq) FROM
-	(SELECT seq, max(until) OVER (ORDER BY seq) AS latest FROM
-		(SELECT seq, until FROM omniq_events ORDER BY seq LIMIT ?2)) WHERE latest <= ?1) RETURNING NULL`
 
 // Append implements [omniq.EventStore].
 func (b *Backend) Append(ctx context.Context, events []*omniq.TaskEvent) error {

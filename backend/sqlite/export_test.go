@@ -1,6 +1,8 @@
 package sqlite
 
 import (
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -16,6 +18,13 @@ func (b *Backend) Awaiting() int {
 	return len(ids)
 }
 
+// Parked is how many calls wait in the writer.
+func (b *Backend) Parked(tb testing.TB) (n int) {
+	tb.Helper()
+	require.NoError(tb, b.write(tb.Context(), func(*tx) error { n = len(b.w.parked); return nil }))
+	return n
+}
+
 // Recount compares the counts with what there is.
 func (b *Backend) Recount(tb testing.TB) {
 	tb.Helper()
@@ -24,6 +33,24 @@ func (b *Backend) Recount(tb testing.TB) {
 
 // Path is that of the file.
 func (b *Backend) Path() string { return b.path }
+
+// Statements are those that the backend has prepared so far.
+func (b *Backend) Statements(tb testing.TB) []string {
+	tb.Helper()
+	all := make(map[string]bool)
+	add := func(c *conn) {
+		for q := range c.stmts {
+			all[q] = true
+		}
+	}
+	require.NoError(tb, b.write(tb.Context(), func(*tx) error { add(b.w.c); return nil }))
+	b.readers.mu.Lock()
+	defer b.readers.mu.Unlock()
+	for _, c := range b.readers.free {
+		add(c)
+	}
+	return slices.Sorted(maps.Keys(all))
+}
 
 // WithClock sets the clock.
 func WithClock(now func() time.Time) Option { return func(c *config) { c.now = now } }

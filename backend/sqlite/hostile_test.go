@@ -151,23 +151,6 @@ func TestSettleRefuses(t *testing.T) {
 	}
 }
 
-// An error that a result can hold does not make the event of it too large.
-func TestEventOfLargeError(t *testing.T) {
-	b := open(t, place(t), sqlite.WithEvents(time.Hour))
-	enqueue(t, b, newTasks(1)...)
-	l := lease(t, b, time.Minute)
-	s := finish(l, "", time.Hour)
-	s.Result.Status, s.Result.ResultData = omniq.StatusFailure, nil
-	s.Result.Error = &omniq.TaskError{Type: "large", Message: strings.Repeat("ä", 8<<20-130)}
-	require.NoError(t, settle(t, b, s))
-	events, _, err := b.Events(t.Context(), omniq.EventsRequest{Max: 10})
-	require.NoError(t, err)
-	e := events[len(events)-1]
-	require.NotNil(t, e.Error)
-	assert.Equal(t, "large", e.Error.Type)
-	assert.Greater(t, len(e.Error.Message), 1000)
-}
-
 // What would be stored and not come back as it was is refused at the call.
 func TestHostileTexts(t *testing.T) {
 	b := open(t, place(t), sqlite.WithEvents(time.Hour))

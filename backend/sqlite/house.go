@@ -3,6 +3,7 @@ package sqlite
 import (
 	"database/sql/driver"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/omniq-go/omniq"
@@ -134,36 +135,41 @@ func (t *tx) raise(queue string, n int) (done bool, err error) {
 	})
 }
 
-// sweep removes some of what is gone, and reports whether there may be more. It keeps results for a moment, for those in
-// other processes who have waited for them.
+// garbage is what is gone at some time: how it is found, with the time ?1 and the number ?2 of rows, and how one of these
+// is removed. What is found is what removes it, and then, for a result, where it was counted.
+type garbage struct {
+	find, remove string
+	keys         int
+	kept         bool // for a moment, for those in other processes who have waited for it
+}
+
+var garbages = []garbage{
+	{
+		"SELECT seq, queue, status FROM omniq_results INDEXED BY omniq_results_expires WHERE expires <= ?1 ORDER BY expires LIMIT ?2",
+		"DELETE FROM omniq_results WHERE seq = ?", 1, true,
+	},
+	{
+		"SELECT name, key FROM omniq_unique INDEXED BY omniq_unique_until WHERE until <= ?1 ORDER BY until LIMIT ?2",
+		"DELETE FROM omniq_unique WHERE name = ? AND key = ?", 2, false,
+	},
+	{
+		`SELECT worker, id, token FROM omniq_revoked INDEXED BY omniq_revoked_until WHERE until <= ?1 ORDER BY until LIMIT ?2`,
+		"DELETE FROM omniq_revoked WHERE worker = ? AND id = ? AND token = ?", 3, false,
+	},
+	// No event goes before an older one.
+	{
+		`SELECT seq FROM (SELECT seq, max(until) OVER (ORDER BY seq) AS latest FROM
+			(SELECT seq, until FROM omniq_events ORDER BY seq LIMIT ?2)) WHERE latest <= ?1`,
+		"DELETE FROM omniq_events WHERE seq = ?", 1, false,
+	},
+}
+
+// sweep removes some of what is gone, and reports whether there may be more.
 func (t *tx) sweep() (more bool, err error) {
-	grace := max(4*t.config.poll, time.Second)
 	left := t.config.allowance
-	for _, s := range []struct {
-		q     string
-		until int64
-	}{
-		{`DELETE FROM omniq_results WHERE seq IN
-			(SELECT seq FROM omniq_results WHERE expires <= ? ORDER BY expires LIMIT ?) RETURNING queue, status`,
-			t.us - grace.Microseconds()},
-		{`DELETE FROM omniq_unique WHERE (name, key) IN
-			(SELECT name, key FROM omniq_unique WHERE until <= ? ORDER BY until LIMIT ?) RETURNING NULL`, t.us},
-		{`DELETE FROM omniq_revoked WHERE (worker, id, token) IN
-			(SELECT worker, id, token FROM omniq_revoked WHERE until <= ? ORDER BY until LIMIT ?) RETURNING NULL`, t.us},
-		{sweepEvents, t.us},
-	} {
+	for i := range garbages {
 		left = max(left, 1) // a step at least
-		done, err := within(&left, func() (bool, error) {
-			n := 0
-			err := t.q.query(s.q, func(v []driver.Value) error {
-				n++
-				if v[0] != nil {
-					t.add(text(v[0]), v[1].(int64), -1)
-				}
-				return nil
-			}, s.until, int64(stride))
-			return n == stride, err
-		})
+		done, err := within(&left, func() (bool, error) { return t.collect(&garbages[i]) })
 		if err != nil {
 			return false, err
 		}
@@ -174,4 +180,26 @@ func (t *tx) sweep() (more bool, err error) {
 	}
 	_, err = t.q.exec("DELETE FROM omniq_counts WHERE n = 0")
 	return more, err
+}
+
+// collect removes some garbage, and reports whether there may be more.
+func (t *tx) collect(g *garbage) (more bool, err error) {
+	until := t.us
+	if g.kept {
+		until -= max(4*t.config.poll, time.Second).Microseconds()
+	}
+	var found [][]driver.Value
+	err = t.q.query(g.find, func(v []driver.Value) error { found = append(found, slices.Clone(v)); return nil }, until, int64(stride))
+	if err != nil {
+		return false, err
+	}
+	for _, v := range found {
+		if _, err := t.q.exec(g.remove, v[:g.keys]...); err != nil {
+			return false, err
+		}
+		if g.kept {
+			t.add(text(v[1]), v[2].(int64), -1)
+		}
+	}
+	return len(found) == stride, nil
 }

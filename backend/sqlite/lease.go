@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -22,12 +23,12 @@ const others = 100
 
 // leased is a task that was handed out.
 type leased struct {
-	id                          uuid.UUID
-	seq, priority, due, attempt int64
-	lost                        int64
-	shunned                     driver.Value
-	started                     bool
-	envelope                    string
+	seq           int64
+	id            uuid.UUID
+	attempt, lost int64
+	shunned       driver.Value
+	started       bool
+	envelope      string
 }
 
 // leasing is what a request needs in the transaction.
@@ -178,67 +179,72 @@ func (t *tx) lease(w *writer, l *leasing) error {
 
 // leaseOf hands out what is ready in a queue. All but the last ones of the request start.
 func (t *tx) leaseOf(queue string, l *leasing, names driver.Value) error {
-	from := len(l.got)
-	for _, start := range []bool{true, false} {
-		n := l.Max - len(l.got)
-		if start {
-			n -= l.Ahead
-		}
-		if n <= 0 {
-			continue
-		}
-		first := len(l.got)
-		if err := t.hand(queue, l, names, start, n); err != nil {
+	first := len(l.got)
+	if err := t.choose(queue, l, names); err != nil {
+		return err
+	}
+	for i := first; i < len(l.got); i++ {
+		g := &l.got[i]
+		g.started = i < l.Max-l.Ahead
+		if err := t.hand(g, l); err != nil {
 			return err
 		}
-		got := l.got[first:]
-		slices.SortFunc(got, func(a, b leased) int { // RETURNING has no order
-			return cmp.Or(cmp.Compare(b.priority, a.priority), cmp.Compare(a.due, b.due), cmp.Compare(a.seq, b.seq))
-		})
-		for i := range got {
-			if !start {
-				break
-			}
-			if err := t.note(omniq.EventStarted, got[i].id, queue, l.WorkerID, int(got[i].attempt), nil); err != nil {
-				return err
-			}
+		if !g.started {
+			continue
 		}
-		if len(got) < n { // there are no more
-			break
+		if err := t.note(omniq.EventStarted, g.id, queue, l.WorkerID, int(g.attempt), nil); err != nil {
+			return err
 		}
 	}
-	if n := int64(len(l.got) - from); n > 0 {
+	if n := int64(len(l.got) - first); n > 0 {
 		t.add(queue, stateReady, -n)
 		t.add(queue, stateRunning, n)
 	}
 	return nil
 }
 
-// hand hands out n tasks of a queue at the most.
-func (t *tx) hand(queue string, l *leasing, names driver.Value, start bool, n int) error {
-	const (
-		update = `UPDATE omniq_tasks SET state = 2, attempt = attempt + ?1, started = ?1, token = ?2, since = ?3, worker = ?4, wake = ?5
-			WHERE seq IN (SELECT seq FROM (SELECT seq, name, deadline FROM omniq_tasks WHERE state = 1 AND queue = ?6
-				ORDER BY priority DESC, due, seq LIMIT ?8)
-			WHERE (deadline IS NULL OR deadline > ?3)`
-		returning = ` LIMIT ?7) RETURNING id, seq, priority, due, attempt, lost, shunned, task`
-		all       = update + returning
-		named     = update + " AND name IN (SELECT value FROM json_each(?9))" + returning
-	)
-	started := int64(0)
-	if start {
-		started = 1
-	}
-	q, args := all, []driver.Value{started, l.token, t.us, l.WorkerID, l.expires, queue, int64(n), int64(n + others)}
-	if names != nil {
-		q, args = named, append(args, names)
-	}
-	return t.q.query(q, func(v []driver.Value) error {
+// errEnough ends a query of which no more rows are wanted.
+var errEnough = errors.New("enough")
+
+// choose finds the first tasks of a queue that can be handed out, and looks at few others.
+func (t *tx) choose(queue string, l *leasing, names driver.Value) error {
+	const q = `SELECT seq, id, attempt, lost, shunned, CASE WHEN (?3 IS NULL OR name IN (SELECT value FROM json_each(?3)))
+			AND (deadline IS NULL OR deadline > ?4) THEN task END
+		FROM omniq_tasks INDEXED BY omniq_tasks_ready WHERE state = 1 AND queue = ?1 ORDER BY priority DESC, due, seq LIMIT ?2`
+	err := t.q.query(q, func(v []driver.Value) error {
+		envelope, chosen := v[5].(string)
+		if !chosen {
+			return nil
+		}
 		l.got = append(l.got, leased{
-			idOf(v[0]), v[1].(int64), v[2].(int64), v[3].(int64), v[4].(int64), v[5].(int64), v[6], start, text(v[7]),
+			seq: v[0].(int64), id: idOf(v[1]), attempt: v[2].(int64), lost: v[3].(int64), shunned: v[4], envelope: envelope,
 		})
+		if len(l.got) == l.Max {
+			return errEnough
+		}
 		return nil
-	}, args...)
+	}, queue, int64(l.Max-len(l.got)+others), names, t.us)
+	if errors.Is(err, errEnough) {
+		return nil
+	}
+	return err
+}
+
+// hand hands out a task.
+func (t *tx) hand(g *leased, l *leasing) error {
+	if g.started {
+		g.attempt++
+	}
+	_, err := t.q.exec(`UPDATE omniq_tasks SET state = 2, attempt = ?, started = ?, token = ?, since = ?, worker = ?, wake = ?
+		WHERE seq = ?`, g.attempt, integer(g.started), l.token, t.us, l.WorkerID, l.expires, g.seq)
+	return err
+}
+
+func integer(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // pausedQueues are those that are paused now, as far as others can have changed it.
@@ -258,7 +264,7 @@ func (w *writer) pausedQueues() (map[string]bool, error) {
 // Start implements [omniq.TaskQueue].
 func (b *Backend) Start(ctx context.Context, leases []omniq.LeaseID) ([]error, error) {
 	leases = slices.Clone(leases)
-	return b.each(ctx, len(leases), func(t *tx, i int) (refused, err error) { return t.start(leases[i]) })
+	return b.eachOf(ctx, &op{light: true}, len(leases), func(t *tx, i int) (error, error) { return t.start(leases[i]) })
 }
 
 // start counts the attempt of a lease that was taken ahead.
@@ -308,7 +314,7 @@ func (b *Backend) Extend(ctx context.Context, leases []omniq.LeaseID, by time.Du
 		return nil, invalid("extension of %d leases by %v, want a positive time", len(leases), by)
 	}
 	leases = slices.Clone(leases)
-	return b.each(ctx, len(leases), func(t *tx, i int) (refused, err error) {
+	return b.eachOf(ctx, &op{light: true}, len(leases), func(t *tx, i int) (refused, err error) {
 		l := leases[i]
 		if token, ok := parseToken(l.Token); ok {
 			n, err := t.q.exec("UPDATE omniq_tasks SET wake = max(wake, ?1) WHERE id = ?2 AND token = ?3 AND wake > ?4",

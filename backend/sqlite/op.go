@@ -3,9 +3,12 @@ package sqlite
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/omniq-go/omniq"
 )
 
 // errPark is what an operation returns that has found nothing, and is to be tried again when there may be something.
@@ -17,6 +20,7 @@ type op struct {
 	do    func(*tx) error
 	done  chan error
 	state atomic.Uint32
+	light bool // the crash of the machine may undo it, whose workers are gone then, too
 
 	// Of those that wait: for tasks in one of the queues, or for what is revoked of a worker.
 	queues []string
@@ -60,9 +64,19 @@ func (o *op) empty(t *tx) {
 
 func (o *op) gone() bool { return o.state.Load()&opGone != 0 }
 
-// write does one write, and returns when it is committed or ctx has ended.
+// outcomeWait is for how long a call whose context has ended waits to know what has become of its work, which is being
+// done.
+const outcomeWait = time.Second
+
+// write does one write, and returns when it is committed or ctx has ended. It fails with [omniq.ErrUncertain] if ctx has
+// ended and it cannot be known in time whether it is committed.
 func (b *Backend) write(ctx context.Context, do func(*tx) error) error {
-	o := &op{do: do, done: make(chan error, 1)}
+	return b.end(ctx, &op{do: do})
+}
+
+// end does one write, as write does.
+func (b *Backend) end(ctx context.Context, o *op) error {
+	o.done = make(chan error, 1)
 	if err := b.w.submit(ctx, o); err != nil {
 		return err
 	}
@@ -70,8 +84,15 @@ func (b *Backend) write(ctx context.Context, do func(*tx) error) error {
 	case err := <-o.done:
 		return b.wrap(err)
 	case <-ctx.Done():
-		o.leave()
+	}
+	if o.leave() {
 		return contextError(ctx)
+	}
+	select {
+	case err := <-o.done:
+		return b.wrap(err)
+	case <-time.After(outcomeWait):
+		return fmt.Errorf("%w: %w", omniq.ErrUncertain, contextError(ctx))
 	}
 }
 

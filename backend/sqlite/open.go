@@ -16,6 +16,8 @@ import (
 	"unicode"
 
 	"modernc.org/sqlite"
+
+	"github.com/omniq-go/omniq"
 )
 
 // maxReaders is how many calls of a process read at once; others wait.
@@ -113,6 +115,10 @@ func openFile(path string, config config) (_ *Backend, err error) {
 		_ = c.close() // the error before it says more
 		return nil, err
 	}
+	if b.survives, err = survival(c); err != nil {
+		_ = c.close() // the error before it says more
+		return nil, err
+	}
 	b.life, b.die = context.WithCancelCause(context.Background())
 	b.db = sql.OpenDB(pool{connector, b})
 	b.closed = sync.OnceValue(b.close)
@@ -151,4 +157,14 @@ func (b *Backend) connect(open bool) (_ *conn, err error) {
 
 func (c *config) busyTimeout() string {
 	return fmt.Sprintf("busy_timeout(%d)", c.lockWait.Milliseconds())
+}
+
+// survival is what a commit on the connection survives: SQLite waits for the disk with synchronous FULL and above.
+func survival(c *conn) (omniq.Survival, error) {
+	const full = 2
+	synchronous, err := one(c, "PRAGMA synchronous")
+	if synchronous >= full {
+		return omniq.SurvivesPower, err
+	}
+	return omniq.SurvivesProcess, err
 }

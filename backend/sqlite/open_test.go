@@ -20,7 +20,7 @@ import (
 // run makes a database file with the statements.
 func run(t *testing.T, path string, statements ...string) {
 	t.Helper()
-	db, err := sql.Open("sqlite", path)
+	db, err := sql.Open("sqlite", path+"?_pragma=busy_timeout(10000)")
 	require.NoError(t, err)
 	defer func() { assert.NoError(t, db.Close()) }()
 	for _, s := range statements {
@@ -127,6 +127,12 @@ func pragma(t *testing.T, db *sql.DB, name string) (n int) {
 	t.Helper()
 	require.NoError(t, db.QueryRow("PRAGMA "+name).Scan(&n))
 	return n
+}
+
+// What acknowledged work survives is told by the settings of the file.
+func TestSurvives(t *testing.T) {
+	assert.Equal(t, omniq.SurvivesPower, open(t, place(t)).Capabilities().Survives)
+	assert.Equal(t, omniq.SurvivesProcess, open(t, place(t), sqlite.WithSynchronousNormal()).Capabilities().Survives)
 }
 
 // The numbers by which other programs know their files are theirs.

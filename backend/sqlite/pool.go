@@ -73,6 +73,7 @@ func (c *pooled) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx,
 		return nil, c.b.wrap(err)
 	}
 	c.writing = true
+	c.b.turns.begun()
 	return &pooledTx{t, c}, nil
 }
 

@@ -63,6 +63,8 @@ type Backend struct {
 	awaited awaited
 	events  broadcast
 
+	survives omniq.Survival
+
 	recounting  atomic.Bool
 	recountNext atomic.Int64 // not before, in nanoseconds since 1970
 }
@@ -103,7 +105,7 @@ func WithLogger(l *slog.Logger) Option { return func(c *config) { c.logger = l }
 // Capabilities says that processes of one machine share the file, and poll for each other's changes.
 func (b *Backend) Capabilities() omniq.Capabilities {
 	return omniq.Capabilities{
-		Name: "sqlite", Durable: true, Shared: true, Fencing: true, AtomicFinish: true, Priorities: true,
+		Name: "sqlite", Durable: true, Survives: b.survives, Shared: true, Fencing: true, AtomicFinish: true, Priorities: true,
 		Transactions: true, Events: b.config.retention > 0, AtomicEvents: true,
 	}
 }
@@ -146,8 +148,8 @@ func (b *Backend) alive(ctx context.Context) error {
 // wrap makes an error of the driver one that names the file, and in which the package's own errors are found.
 func (b *Backend) wrap(err error) error {
 	var e *sqlite.Error
-	if errors.As(err, &e) && b.life.Err() == nil {
-		if gone := b.intact(true); gone != nil {
+	if errors.As(err, &e) {
+		if gone := b.intact(true); gone != nil && !errors.Is(gone, omniq.ErrClosed) {
 			return gone // which is why
 		}
 	}

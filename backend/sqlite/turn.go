@@ -30,7 +30,7 @@ type turns struct {
 	mu      sync.Mutex
 	busy    bool
 	callers bool      // it is a caller's
-	since   time.Time // it was taken
+	since   time.Time // when its transaction has begun; zero before
 	writer  chan struct{}
 	queue   []chan struct{} // of callers
 	passed  time.Time       // when the last turn ended
@@ -70,7 +70,14 @@ func (t *turns) take(ctx context.Context, caller bool) error {
 	return ctx.Err()
 }
 
-func (t *turns) begin(caller bool) { t.busy, t.callers, t.since = true, caller, time.Now() }
+func (t *turns) begin(caller bool) { t.busy, t.callers, t.since = true, caller, time.Time{} }
+
+// begun notes that who has the turn has got the lock.
+func (t *turns) begun() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.since = time.Now()
+}
 
 // pass ends a turn.
 func (t *turns) pass() {
@@ -115,7 +122,7 @@ func (t *turns) rest() time.Duration {
 func (t *turns) holder() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.busy || !t.callers {
+	if !t.busy || !t.callers || t.since.IsZero() {
 		return unknown
 	}
 	return fmt.Sprintf("a transaction of Backend.DB in this process keeps it, which has been open for %v, since %s",

@@ -92,8 +92,8 @@ func TestCallersTurn(t *testing.T) {
 
 // An error of who waits for the lock tells whose transaction it is, if that is known.
 func TestWhoLocks(t *testing.T) {
-	b := opened(t, lockWait(50*time.Millisecond))
-	other, err := Open(b.path, lockWait(50*time.Millisecond))
+	b := opened(t, lockWait(time.Second))
+	other, err := Open(b.path, lockWait(time.Second))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, other.Close()) })
 	calls := func(b *Backend) map[string]func() error {
@@ -116,16 +116,22 @@ func TestWhoLocks(t *testing.T) {
 		}
 	}
 	release := held(t, b)
+	var all sync.WaitGroup
 	for name, call := range calls(b) {
-		err := call()
-		assert.ErrorIs(t, err, ErrLocked, name)
-		assert.ErrorContains(t, err, "a transaction of Backend.DB in this process keeps it, which has been open for", name)
+		all.Go(func() {
+			err := call()
+			assert.ErrorIs(t, err, ErrLocked, name)
+			assert.ErrorContains(t, err, "a transaction of Backend.DB in this process keeps it, which has been open for", name)
+		})
 	}
 	for name, call := range calls(other) {
-		err := call()
-		assert.ErrorIs(t, err, ErrLocked, name)
-		assert.ErrorContains(t, err, unknown, name)
+		all.Go(func() {
+			err := call()
+			assert.ErrorIs(t, err, ErrLocked, name)
+			assert.ErrorContains(t, err, unknown, name)
+		})
 	}
+	all.Wait()
 	_, err = b.Stats(t.Context())
 	assert.NoError(t, err, "who reads does not wait")
 	var n int

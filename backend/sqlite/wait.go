@@ -96,7 +96,7 @@ func final(c *conn, ids []uuid.UUID) (found []ended, lost []uuid.UUID, err error
 	for _, id := range ids {
 		left[id] = true
 	}
-	err = chunks(c, "SELECT id FROM omniq_tasks WHERE id IN ", ids, func(v []driver.Value) error {
+	err = chunks(c, "SELECT t.id FROM list CROSS JOIN omniq_tasks t ON t.id = list.id", ids, func(v []driver.Value) error {
 		delete(left, idOf(v[0]))
 		return nil
 	})
@@ -107,7 +107,7 @@ func final(c *conn, ids []uuid.UUID) (found []ended, lost []uuid.UUID, err error
 	for id := range left {
 		ids = append(ids, id)
 	}
-	err = chunks(c, "SELECT id, result FROM omniq_results WHERE id IN ", ids, func(v []driver.Value) error {
+	err = chunks(c, "SELECT t.id, t.result FROM list CROSS JOIN omniq_results t ON t.id = list.id", ids, func(v []driver.Value) error {
 		id, r := idOf(v[0]), new(omniq.RawResult)
 		delete(left, id)
 		if err := decodeResult(id, text(v[1]), r); err != nil {
@@ -125,17 +125,20 @@ func final(c *conn, ids []uuid.UUID) (found []ended, lost []uuid.UUID, err error
 
 const chunk = 64
 
-var places = "(" + strings.Repeat("?, ", chunk-1) + "?)"
+// places is a list of IDs. A query begins with it and names it first in a CROSS JOIN: SQLite follows that order, even if
+// what it knows of the sizes of tables is old.
+var places = "WITH list (id) AS (VALUES " + strings.Repeat("(?), ", chunk-1) + "(?)) "
 
 // chunks does a query for many IDs, some at a time.
 func chunks(c *conn, query string, ids []uuid.UUID, row func([]driver.Value) error) error {
 	var args [chunk]driver.Value
 	for len(ids) > 0 {
 		n := min(len(ids), chunk)
-		for i := range args {
-			args[i] = ids[min(i, n-1)][:]
+		clear(args[n:])
+		for i := range n {
+			args[i] = ids[i][:]
 		}
-		if err := c.query(query+places, row, args[:]...); err != nil {
+		if err := c.query(places+query, row, args[:]...); err != nil {
 			return err
 		}
 		ids = ids[n:]

@@ -21,15 +21,18 @@ func aTask() *omniq.RawTask {
 // together lets the calls come to the writer in this order, while the file is locked, so that one transaction does all.
 func together(t *testing.T, b *Backend, calls ...func()) {
 	t.Helper()
+	waiting := func() int {
+		b.w.mu.Lock()
+		defer b.w.mu.Unlock()
+		return len(b.w.ops)
+	}
+	require.NoError(t, b.write(t.Context(), func(*tx) error { return nil })) // after what the backend does when it is opened
 	release := held(t, b)
 	var all sync.WaitGroup
-	for i, call := range calls {
+	for _, call := range calls {
+		before := waiting()
 		all.Go(call)
-		require.Eventually(t, func() bool {
-			b.w.mu.Lock()
-			defer b.w.mu.Unlock()
-			return len(b.w.ops) == i+1
-		}, 10*time.Second, 100*time.Microsecond)
+		require.Eventually(t, func() bool { return waiting() > before }, 10*time.Second, 100*time.Microsecond)
 	}
 	release()
 	done := make(chan struct{})

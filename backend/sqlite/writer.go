@@ -76,11 +76,14 @@ func (w *writer) waits() bool {
 	return len(w.ops) > 0
 }
 
-// next takes what has gathered, and reports whether there is more.
-func (w *writer) next() (ops []*op, more bool) {
+// next takes what has gathered, or only what was light before others came, and reports whether there is more.
+func (w *writer) next(light bool) (ops []*op, more bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	n := min(len(w.ops), groupSize)
+	if i := slices.IndexFunc(w.ops, func(o *op) bool { return !o.light }); light && i >= 0 {
+		n = min(n, i)
+	}
 	ops = w.ops[:n:n]
 	w.ops = w.ops[n:]
 	if len(w.ops) == 0 {
@@ -231,8 +234,21 @@ func (w *writer) stirs() bool {
 	return false
 }
 
-// transact does what has gathered, in a transaction.
+// light reports whether all that has gathered need not be on the disk when it is done.
+func (w *writer) light() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.ops) > 0 && !w.b.config.normal && !slices.ContainsFunc(w.ops, func(o *op) bool { return !o.light })
+}
+
+// transact does what has gathered, in a transaction. It does not wait for the disk if nothing in it needs that: the next
+// one that does brings all to the disk that was written before.
 func (w *writer) transact() {
+	light := w.light()
+	if light {
+		w.c.synchronous("NORMAL")
+		defer func() { w.c.synchronous("FULL") }()
+	}
 	if err := w.begin(); err != nil {
 		for _, o := range w.all() {
 			o.done <- err
@@ -240,7 +256,7 @@ func (w *writer) transact() {
 		w.failed()
 		return
 	}
-	ops, more := w.next()
+	ops, more := w.next(light)
 	if more {
 		w.poke()
 	}

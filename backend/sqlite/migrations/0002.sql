@@ -17,4 +17,4 @@ CREATE INDEX omniq_results_queue ON omniq_results (queue, status);
 CREATE TABLE omniq_counted (
 	at INTEGER NOT NULL
 ) STRICT;
-INSERT INTO omniq_counted (at) VALUES (0);
+INSERT INTO omniq_counted (at) VALUES (unixepoch() * 1000000);

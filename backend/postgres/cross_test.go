@@ -1,0 +1,206 @@
+package postgres_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/backend/postgres"
+)
+
+// crossing is a backend on which calls cross each other: on the same tasks, which have unique keys, each in an order of
+// its own. The database looks for deadlocks long before anybody is tired of waiting.
+type crossing struct {
+	*postgres.Backend
+	database string
+	tasks    []*omniq.RawTask
+	leases   []omniq.Lease
+}
+
+func (c *crossing) ids() []uuid.UUID {
+	list := ids(c.tasks...)
+	rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+	return list
+}
+
+func (c *crossing) held() []omniq.LeaseID {
+	var list []omniq.LeaseID
+	for _, i := range rand.Perm(len(c.leases)) {
+		list = append(list, c.leases[i].LeaseID)
+	}
+	return list
+}
+
+var crossingCalls = map[string]func(context.Context, *crossing) error{
+	"Enqueue": func(ctx context.Context, c *crossing) error {
+		list := slices.Clone(c.tasks)
+		rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+		_, err := c.Backend.Enqueue(ctx, list)
+		return err
+	},
+	"Enqueue of others with the keys": func(ctx context.Context, c *crossing) error {
+		var list []*omniq.RawTask
+		for _, i := range rand.Perm(len(c.tasks)) {
+			t := *c.tasks[i]
+			t.ID = uuid.New()
+			list = append(list, &t)
+		}
+		_, err := c.Backend.Enqueue(ctx, list)
+		return err
+	},
+	"Lease": func(ctx context.Context, c *crossing) error {
+		_, err := c.Backend.Lease(ctx, omniq.LeaseRequest{Queues: anyTask.Queues, Max: 20, Duration: time.Minute, WorkerID: "w"})
+		return err
+	},
+	"Extend": func(ctx context.Context, c *crossing) error {
+		_, err := c.Backend.Extend(ctx, c.held(), time.Hour)
+		return err
+	},
+	"Settle": func(ctx context.Context, c *crossing) error {
+		var list []omniq.Settlement
+		for i, l := range c.held() {
+			s := omniq.Settlement{LeaseID: l, Action: omniq.ActionRetry}
+			if i%2 == 0 {
+				s.Action, s.Result = omniq.ActionFinish, &omniq.RawResult{
+					TaskID: l.TaskID, Status: omniq.StatusFailure, Timestamp: time.Now().UTC(), Attempts: 1,
+					Error: &omniq.TaskError{Message: "no"},
+				}
+			}
+			list = append(list, s)
+		}
+		_, err := c.Backend.Settle(ctx, list)
+		return err
+	},
+	"Cancel":  func(ctx context.Context, c *crossing) error { _, err := c.Backend.Cancel(ctx, c.ids()); return err },
+	"Requeue": func(ctx context.Context, c *crossing) error { _, err := c.Backend.Requeue(ctx, c.ids()); return err },
+	"Forget":  func(ctx context.Context, c *crossing) error { _, err := c.Backend.Forget(ctx, c.ids()); return err },
+	"Record": func(ctx context.Context, c *crossing) error {
+		var list []*omniq.RawResult
+		for _, id := range c.ids() {
+			list = append(list, &omniq.RawResult{TaskID: id, Status: omniq.StatusCancelled, Timestamp: time.Now().UTC()})
+		}
+		_, err := c.Backend.Record(ctx, list)
+		return err
+	},
+	"SQL function": func(ctx context.Context, c *crossing) error {
+		t := c.tasks[rand.IntN(len(c.tasks))]
+		_, err := c.Pool().Exec(ctx, "SELECT omniq.enqueue('f', unique_key => $1)", t.UniqueKey)
+		return err
+	},
+}
+
+func newCrossing(tb testing.TB, at, database string) *crossing {
+	b, err := postgres.Open(tb.Context(), at)
+	require.NoError(tb, err)
+	c := &crossing{Backend: b, database: database}
+	for i := range 40 {
+		task, err := omniq.NewTask("f", omniq.Raw("[]"), omniq.Raw("{}"), omniq.Unique(strconv.Itoa(i)))
+		require.NoError(tb, err)
+		c.tasks = append(c.tasks, &task)
+	}
+	return c
+}
+
+// refill makes half of the tasks running and the others pending.
+func (c *crossing) refill(ctx context.Context, tb testing.TB) {
+	_, err := c.Pool().Exec(ctx, "TRUNCATE omniq.tasks, omniq.results, omniq.unique_keys, omniq.revoked")
+	require.NoError(tb, err)
+	_, err = c.Backend.Enqueue(ctx, c.tasks)
+	require.NoError(tb, err)
+	c.leases, err = c.Backend.Lease(ctx, omniq.LeaseRequest{Queues: anyTask.Queues, Max: 20, Duration: time.Minute, WorkerID: "w"})
+	require.NoError(tb, err)
+}
+
+// deadlocks ends the backend, and returns how many the database has had.
+func (c *crossing) deadlocks(tb testing.TB) (n int) {
+	at, err := start()
+	require.NoError(tb, err)
+	require.NoError(tb, c.Close()) // sessions that end tell their statistics
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, at)
+	require.NoError(tb, err)
+	const sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = $1"
+	require.Eventually(tb, func() bool { return conn.QueryRow(ctx, sessions, c.database).Scan(&n) == nil && n == 0 },
+		30*time.Second, 10*time.Millisecond)
+	const q = "SELECT deadlocks FROM pg_stat_database WHERE datname = $1"
+	require.NoError(tb, conn.QueryRow(ctx, q, c.database).Scan(&n))
+	require.NoError(tb, conn.Close(ctx))
+	return n
+}
+
+// Calls that touch the same rows never wait for each other in a circle, in whatever order they name them.
+func TestCallsCross(t *testing.T) {
+	t.Parallel()
+	at, name := ownDatabase(t)
+	c := newCrossing(t, with(t, at, "deadlock_timeout=1ms", "pool_max_conns=8"), name)
+	names := make([]string, 0, len(crossingCalls))
+	for call := range crossingCalls {
+		names = append(names, call)
+	}
+	slices.Sort(names)
+	for i, one := range names {
+		for _, other := range names[i:] {
+			c.refill(t.Context(), t)
+			var calls sync.WaitGroup
+			for n := range 6 {
+				calls.Go(func() {
+					call := []string{one, other}[n%2]
+					for range 3 {
+						assert.NoError(t, crossingCalls[call](t.Context(), c), "%s beside %s", one, other)
+					}
+				})
+			}
+			calls.Wait()
+		}
+	}
+	require.Zero(t, c.deadlocks(t))
+}
+
+// BenchmarkCross is all calls at once on the same tasks and keys.
+func BenchmarkCross(b *testing.B) {
+	at, err := start()
+	require.NoError(b, err)
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, at)
+	require.NoError(b, err)
+	name := fmt.Sprintf("test_cross_%d", server.last.Add(1))
+	_, err = conn.Exec(ctx, "CREATE DATABASE "+name)
+	require.NoError(b, err)
+	pc := conn.Config()
+	c := newCrossing(b, fmt.Sprintf("postgres://%s@%s:%d/%s?sslmode=disable&pool_max_conns=8&deadlock_timeout=1ms", pc.User, pc.Host, pc.Port, name), name)
+	c.refill(ctx, b)
+	var mu sync.Mutex
+	slowest := time.Duration(0)
+	b.SetParallelism(4)
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			for call, do := range crossingCalls { // one by chance
+				began := time.Now()
+				if err := do(ctx, c); err != nil {
+					b.Error(call, err)
+				}
+				mu.Lock()
+				slowest = max(slowest, time.Since(began))
+				mu.Unlock()
+				break
+			}
+		}
+	})
+	b.StopTimer()
+	b.ReportMetric(slowest.Seconds()*1e3, "ms-slowest")
+	b.ReportMetric(float64(c.deadlocks(b)), "deadlocks")
+	_, err = conn.Exec(ctx, "DROP DATABASE "+name+" WITH (FORCE)")
+	require.NoError(b, err)
+	require.NoError(b, conn.Close(ctx))
+}

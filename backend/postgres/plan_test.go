@@ -1,0 +1,116 @@
+package postgres_test
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/omniq-go/omniq/backend/postgres"
+)
+
+var planRows = flag.Int("plan-rows", 100_000, "how many rows the tables of TestPlans have")
+
+// No statement reads a table from its beginning, whatever the statistics say: the plans are the same for ten rows and for
+// very many, with statistics of now and of before.
+func TestPlans(t *testing.T) {
+	t.Parallel()
+	name := schema(t)
+	b := open(t, postgres.WithSchema(name), postgres.WithEvents(1<<40))
+	c := connect(t, url(t))
+	fill := func(n int) {
+		for _, q := range []string{
+			`INSERT INTO {s}.tasks (id, seq, rank, due, wake, since, token, state, attempt, name, queue, worker, unique_key, task)
+				SELECT gen_random_uuid(), i, -1, now(), CASE i % 3 WHEN 2 THEN now() + interval '1 h' WHEN 0 THEN now() + interval '1 day' END,
+				now(), CASE i % 3 WHEN 2 THEN i END, i % 3, 0, 'f', 'default', 'w', 'k' || i, '{}' FROM generate_series(1, $1::int) i`,
+			`INSERT INTO {s}.unique_keys SELECT 'f', 'k' || i, gen_random_uuid(), CASE WHEN i % 2 = 0 THEN now() + interval '1 day' END
+				FROM generate_series(1, $1::int) i ON CONFLICT DO NOTHING`,
+			`INSERT INTO {s}.results (id, since, expires, status, name, queue, result)
+				SELECT gen_random_uuid(), now(), now() + interval '1 day', 3 + i % 4, 'f', 'default', '{}' FROM generate_series(1, $1::int) i`,
+		} {
+			_, err := c.Exec(t.Context(), strings.ReplaceAll(q, "{s}", name), n)
+			require.NoError(t, err)
+		}
+	}
+	analyze := func() {
+		_, err := c.Exec(t.Context(), fmt.Sprintf("ANALYZE %[1]s.tasks, %[1]s.results, %[1]s.unique_keys", name))
+		require.NoError(t, err)
+	}
+	_, err := c.Exec(t.Context(), fmt.Sprintf(`ALTER TABLE %[1]s.tasks SET (autovacuum_enabled = off);
+		ALTER TABLE %[1]s.results SET (autovacuum_enabled = off); ALTER TABLE %[1]s.unique_keys SET (autovacuum_enabled = off)`, name))
+	require.NoError(t, err)
+	check := func(when string) {
+		for what, sql := range b.Statements() {
+			for _, node := range planOf(t, c, sql) {
+				table, index := node["Relation Name"], node["Index Name"]
+				switch table {
+				case "tasks", "results", "unique_keys":
+				default:
+					continue // small, or never asked for single rows
+				}
+				assert.NotEqual(t, "Seq Scan", node["Node Type"], "%s reads all of %v %s", what, table, when)
+				if index != nil {
+					assert.NotEmpty(t, node["Index Cond"], "%s reads all of %v %s", what, index, when)
+				}
+				if cond, _ := node["Index Cond"].(string); index == "tasks_wake" || index == "unique_keys_until" {
+					assert.NotContains(t, fmt.Sprint(node["Filter"]), "id = ", "%s looks for an ID by %v: %s %s", what, index, cond, when)
+				}
+			}
+		}
+	}
+	check("when it is empty")
+	fill(10)
+	analyze()
+	check("with 10 rows")
+	fill(*planRows)
+	check("with many rows and old statistics")
+	analyze()
+	check("with many rows")
+}
+
+// planOf returns all nodes of the generic plan of a statement.
+func planOf(t *testing.T, c *pgx.Conn, sql string) (nodes []map[string]any) {
+	t.Helper()
+	err := pgx.BeginFunc(t.Context(), c, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(t.Context(), postgres.Planning, nil); err != nil {
+			return err
+		}
+		d, err := tx.Prepare(t.Context(), "", sql)
+		require.NoError(t, err, sql)
+		if _, err := tx.Exec(t.Context(), "PREPARE explained AS "+sql); err != nil {
+			return err
+		}
+		parameters := ""
+		if n := len(d.ParamOIDs); n > 0 {
+			parameters = "(" + strings.Repeat("NULL, ", n-1) + "NULL)"
+		}
+		var plan []byte
+		err = tx.QueryRow(t.Context(), "EXPLAIN (FORMAT JSON) EXECUTE explained"+parameters, pgx.QueryExecModeExec).Scan(&plan)
+		if err != nil {
+			return err
+		}
+		var all []struct{ Plan map[string]any }
+		require.NoError(t, json.Unmarshal(plan, &all))
+		for _, one := range all {
+			nodes = append(nodes, nodesOf(one.Plan)...)
+		}
+		_, err = tx.Exec(t.Context(), "DEALLOCATE explained")
+		return err
+	})
+	require.NoError(t, err, sql)
+	return nodes
+}
+
+func nodesOf(node map[string]any) []map[string]any {
+	all := []map[string]any{node}
+	children, _ := node["Plans"].([]any)
+	for _, c := range children {
+		all = append(all, nodesOf(c.(map[string]any))...)
+	}
+	return all
+}

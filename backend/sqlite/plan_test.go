@@ -1,0 +1,255 @@
+package sqlite_test
+
+import (
+	"context"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/backend/sqlite"
+)
+
+// exercise makes a backend prepare all its statements.
+func exercise(t *testing.T, b *sqlite.Backend, clock *clock) {
+	t.Helper()
+	ctx := t.Context()
+	hour, none := time.Hour, time.Duration(0)
+	special := func(t *omniq.RawTask) {
+		t.UniqueKey, t.UniqueFor, t.IDFor, t.TTL, t.ResultTTL, t.FailureTTL = uuid.NewString(), time.Minute, hour, &hour, &none, &none
+	}
+	lasting := func(n, ahead int, names ...string) []omniq.Lease {
+		leases, err := b.Lease(ctx, omniq.LeaseRequest{
+			Queues: []string{"q"}, Max: n, Ahead: ahead, Names: names, Duration: time.Minute, WorkerID: "w",
+		})
+		require.NoError(t, err)
+		require.Len(t, leases, n)
+		return leases
+	}
+	settled := func(l omniq.Lease, action omniq.Action, status omniq.Status) {
+		s := finish(l, "1", hour)
+		s.Action, s.Result.Status = action, status
+		_, err := b.Settle(ctx, []omniq.Settlement{s})
+		require.NoError(t, err)
+	}
+	plain := func(*omniq.RawTask) {}
+	enqueue(t, b, tasksIn("q", 40, special)...)
+	enqueue(t, b, tasksIn("q", 40, plain)...)
+	enqueue(t, b, tasksIn("q", 40, func(t *omniq.RawTask) { t.Delay = hour })...)
+	leases := lasting(6, 3, "f")
+	var held []omniq.LeaseID
+	for _, l := range leases {
+		held = append(held, l.LeaseID)
+	}
+	_, err := b.Start(ctx, held)
+	require.NoError(t, err)
+	_, err = b.Extend(ctx, append(held, omniq.LeaseID{TaskID: uuid.New(), Token: "1"}), time.Hour)
+	require.NoError(t, err)
+	settled(leases[0], omniq.ActionFinish, omniq.StatusSuccess)
+	settled(leases[1], omniq.ActionFinish, omniq.StatusFailure)
+	settled(leases[2], omniq.ActionRetry, 0)
+	settled(leases[3], omniq.ActionDefer, 0)
+	failed := lasting(1, 0)[0]
+	settled(failed, omniq.ActionFinish, omniq.StatusFailure)
+	for range 2 {
+		_, err = b.Cancel(ctx, []uuid.UUID{leases[4].TaskID, failed.TaskID, uuid.New()})
+		require.NoError(t, err)
+	}
+	_, err = b.Revoked(ctx, "w")
+	require.NoError(t, err)
+	_, err = b.Cancel(ctx, []uuid.UUID{leases[5].TaskID}) // nobody asks
+	require.NoError(t, err)
+	keyed := tasksIn("q", 1, func(t *omniq.RawTask) { t.UniqueKey, t.IDFor = "key", hour })[0]
+	enqueue(t, b, keyed)
+	_, err = b.Cancel(ctx, ids(keyed))
+	require.NoError(t, err)
+	_, err = b.Requeue(ctx, ids(keyed))
+	require.NoError(t, err)
+	_, err = b.Free(ctx, []omniq.UniqueKey{{FuncName: "f", Key: "key"}})
+	require.NoError(t, err)
+	_, err = b.Record(ctx, []*omniq.RawResult{{TaskID: uuid.New(), Status: omniq.StatusSuccess, Timestamp: time.Now(), ResultData: omniq.Raw("1")}})
+	require.NoError(t, err)
+	_, err = b.Forget(ctx, []uuid.UUID{leases[1].TaskID, failed.TaskID})
+	require.NoError(t, err)
+	for _, f := range []func() error{
+		func() error { return b.Pause(ctx, "p") },
+		func() error { _, err := b.Stats(ctx); return err },
+		func() error { return b.Resume(ctx, "p") },
+		func() error { _, err := b.Result(ctx, keyed.ID); return err },
+		func() error { _, err := b.Inspect(ctx, keyed.ID); return err },
+		func() error { _, _, err := b.Events(ctx, omniq.EventsRequest{Max: 1}); return err },
+	} {
+		require.NoError(t, f())
+	}
+	for _, status := range omniq.Statuses() {
+		for _, queue := range []string{"", "q"} {
+			_, _, err := b.List(ctx, omniq.ListRequest{Status: status, Queue: queue, Max: 1})
+			require.NoError(t, err)
+		}
+	}
+	b.Recount(t)
+
+	// Others have changed something while calls wait here.
+	other := open(t, b.Path())
+	waiting := tasksIn("waited-for", 1, plain)[0]
+	enqueue(t, b, waiting)
+	l := leaseOf(t, b, "waited-for", 1)
+	awaited := later(t, func(ctx context.Context) (*omniq.RawResult, error) { return b.Await(ctx, waiting.ID) })
+	require.Eventually(t, func() bool { return b.Awaiting() == 1 }, 10*time.Second, time.Millisecond)
+	require.NoError(t, settle(t, other, finish(l[0], "1", hour)))
+	<-awaited
+	parked := later(t, func(ctx context.Context) ([]omniq.Lease, error) {
+		return b.Lease(ctx, omniq.LeaseRequest{Queues: []string{"parked"}, Max: 1, Duration: hour, Wait: time.Minute, WorkerID: "w"})
+	})
+	revoked := later(t, func(ctx context.Context) ([]omniq.LeaseID, error) { return b.Revoked(ctx, "w2") })
+	require.Eventually(t, func() bool { return b.Parked(t) == 2 }, 10*time.Second, time.Millisecond)
+	enqueue(t, other, tasksIn("parked", 1, plain)...)
+	<-parked
+	tasks := tasksIn("revoked", 1, plain)
+	enqueue(t, other, tasks...)
+	_, err = other.Lease(ctx, omniq.LeaseRequest{Queues: []string{"revoked"}, Max: 1, Duration: time.Minute, WorkerID: "w2"})
+	require.NoError(t, err)
+	_, err = other.Cancel(ctx, ids(tasks...))
+	require.NoError(t, err)
+	<-revoked
+
+	clock.advance(2 * hour) // much happens by itself
+	lasting(1, 0)
+	require.Eventually(t, func() bool {
+		return number(t, b, "SELECT count(*) FROM omniq_unique") == 0
+	}, 20*time.Second, 10*time.Millisecond)
+}
+
+var statement = regexp.MustCompile(`^(SELECT|INSERT|UPDATE|DELETE|WITH)\s\S+\s`)
+
+// literals are the statements in the package's source, or the first parts of those that are put together.
+func literals(t *testing.T) (found []string) {
+	t.Helper()
+	files, err := os.ReadDir(".")
+	require.NoError(t, err)
+	for _, f := range files {
+		name := f.Name()
+		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") || name == "schema.go" {
+			continue
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+		require.NoError(t, err)
+		ast.Inspect(parsed, func(n ast.Node) bool {
+			if lit, ok := n.(*ast.BasicLit); ok && lit.Kind == token.STRING {
+				text, err := strconv.Unquote(lit.Value)
+				require.NoError(t, err)
+				if statement.MatchString(text) {
+					found = append(found, text)
+				}
+			}
+			return true
+		})
+	}
+	return found
+}
+
+// planOf is how SQLite does a statement.
+func planOf(t *testing.T, b *sqlite.Backend, query string) []string {
+	t.Helper()
+	rows, err := b.DB().QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+query, make([]any, 64)...)
+	require.NoError(t, err, query)
+	defer func() { require.NoError(t, rows.Close()) }()
+	var plan []string
+	for rows.Next() {
+		var id, parent, unused int
+		var detail string
+		require.NoError(t, rows.Scan(&id, &parent, &unused, &detail))
+		plan = append(plan, detail)
+	}
+	require.NoError(t, rows.Err())
+	return plan
+}
+
+// What a statement does to find its rows does not depend on how many there are, nor on what SQLite knows about that, and
+// none reads a whole table or sorts it.
+func TestPlans(t *testing.T) {
+	b, clock := slow(t, sqlite.WithEvents(time.Hour))
+	exercise(t, b, clock)
+	var statements []string
+	for _, q := range b.Statements(t) {
+		if statement.MatchString(q) && !strings.Contains(q, "omniq_schema") {
+			statements = append(statements, q)
+		}
+	}
+	for _, text := range literals(t) {
+		assert.True(t, slices.ContainsFunc(statements, func(q string) bool { return strings.Contains(q, text) }),
+			"a statement that the test does not know:\n%s", text)
+	}
+
+	size := 50_000
+	if testing.Short() {
+		size = 10_000
+	}
+	small, large := open(t, place(t)), open(t, place(t))
+	mix(t, small, 40)
+	mix(t, large, size)
+	analyze := func(b *sqlite.Backend) {
+		_, err := b.DB().ExecContext(t.Context(), "ANALYZE")
+		require.NoError(t, err)
+	}
+	plans := make(map[string][]string)
+	check := func(name string, b *sqlite.Backend) {
+		for _, q := range statements {
+			plan := planOf(t, b, q)
+			if plans[q] == nil {
+				plans[q] = plan
+				checkPlan(t, q, plan)
+			}
+			assert.Equal(t, plans[q], plan, "%s: another plan of\n%s", name, q)
+		}
+	}
+	check("few", small)
+	check("many", large)
+	analyze(small)
+	analyze(large)
+	check("few that are known", small)
+	check("many that are known", large)
+	fill(t, small, "scheduled", 1_000_000, size/2, time.Now().Add(time.Hour))
+	fill(t, small, "ready", 2_000_000, size/2, time.Now().Add(time.Hour))
+	fill(t, small, "results", 3_000_000, size/2, time.Now().Add(time.Hour))
+	check("many, of which few are known", small)
+	for _, table := range []string{"omniq_tasks", "omniq_results", "omniq_unique", "omniq_events"} {
+		_, err := large.DB().ExecContext(t.Context(), "DELETE FROM "+table)
+		require.NoError(t, err)
+	}
+	check("none, of which many are known", large)
+}
+
+// sorts are the statements that may sort or group what they have found: the running tasks, or a bounded number.
+var sorts = regexp.MustCompile(`INDEXED BY omniq_tasks_running WHERE state = 2 GROUP BY|-count\(\*\) FROM`)
+
+// walks are the statements that may go through an index: to its first row, or to count.
+var walks = regexp.MustCompile(`ORDER BY wake LIMIT 1$|GROUP BY queue|ORDER BY seq LIMIT (1|\?2)|WHERE latest`)
+
+func checkPlan(t *testing.T, q string, plan []string) {
+	t.Helper()
+	all := strings.Join(plan, "\n")
+	for _, line := range plan {
+		if strings.Contains(line, "TEMP B-TREE") {
+			assert.Regexp(t, sorts, q, all)
+		}
+		table, ok := strings.CutPrefix(line, "SCAN ")
+		if ok && strings.HasPrefix(table, "omniq_") && !regexp.MustCompile(`^omniq_(counts|paused|counted)\b`).MatchString(table) {
+			assert.Regexp(t, walks, q, all)
+		}
+	}
+	if regexp.MustCompile(`\bid = \?`).MatchString(q) {
+		assert.Regexp(t, `_id \(id=\?\)|omniq_unique|omniq_revoked`, all, q)
+	}
+}
