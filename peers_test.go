@@ -234,8 +234,6 @@ func TestPoisonMessageDoesNotStopTheWorker(t *testing.T) {
 			{FuncName: "double", Args: omniq.Raw(`[1]`), Kwargs: omniq.Raw(`{"unknown":1}`)},
 			{FuncName: "double", Args: omniq.Raw(`["AAAA","AAAA"]`), Codec: "of-nobody"},
 			{FuncName: "of nobody", Args: omniq.Raw(`[1]`)},
-			{FuncName: "double", Args: omniq.Raw(`not JSON, past the client`)},
-			{FuncName: "double", Args: omniq.Raw(`[1`), Kwargs: omniq.Raw(`{`)},
 		}
 		var raw []*omniq.RawTask
 		for i := range poisons {

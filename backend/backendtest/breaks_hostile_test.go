@@ -39,6 +39,7 @@ var brokenDoors = []breakage{
 	}, []string{
 		"a result that nobody could read is refused, and the others of its call are settled",
 		"an error that nobody could read is refused, and the others of its call are settled",
+		"a settlement that cannot be stored is refused in its place, and keeps no other from being done",
 	}},
 	{"cuts data", func(b *broken) {
 		b.settle = func(ctx context.Context, settlements []omniq.Settlement) ([]error, error) {
