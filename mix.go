@@ -65,7 +65,7 @@ func (m *mixed) Settle(ctx context.Context, settlements []Settlement) ([]error, 
 			continue
 		}
 		if all[i] = settlements[i].Result.Validate(); all[i] != nil {
-			continue
+			continue // by itself: it is not to keep the others from being recorded
 		}
 		records = append(records, settlements[i].Result)
 		places = append(places, i)
