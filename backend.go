@@ -294,6 +294,7 @@ type Capabilities struct {
 // Survival is what the work survives that a backend has acknowledged. Each includes those before it.
 type Survival uint8
 
+// What work can survive, in the order of how much that is.
 const (
 	SurvivesNothing Survival = iota // it ends with the process
 	SurvivesProcess                 // the end of the process, by a crash too

@@ -39,8 +39,9 @@ func redacted(url string) string {
 // String is the configuration for people to read, without what may be a password in BackendURL.
 func (c Config) String() string {
 	type plain Config
-	c.BackendURL = redacted(c.BackendURL)
-	return fmt.Sprintf("%+v", plain(c))
+	shown := plain(c)
+	shown.BackendURL = redacted(c.BackendURL)
+	return fmt.Sprintf("%+v", shown)
 }
 
 // GoString is String.

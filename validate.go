@@ -141,7 +141,7 @@ func (r *TaskResult[R]) check() error {
 		return err
 	}
 	if r.Attempts < 0 || r.Attempts > math.MaxInt32 {
-		return fmt.Errorf("Attempts is %d, want 0 to %d", r.Attempts, math.MaxInt32)
+		return fmt.Errorf("attempts is %d, want 0 to %d", r.Attempts, math.MaxInt32)
 	}
 	if r.Codec != "" {
 		if err := codec.CheckName(r.Codec); err != nil {
@@ -198,7 +198,7 @@ func (e *TaskEvent) check() error {
 		}
 	}
 	if e.Attempt < 0 || e.Attempt > math.MaxInt32 {
-		return fmt.Errorf("Attempt is %d, want 0 to %d", e.Attempt, math.MaxInt32)
+		return fmt.Errorf("attempt is %d, want 0 to %d", e.Attempt, math.MaxInt32)
 	}
 	if e.Queue != "" {
 		if err := checkQueue(e.Queue); err != nil {

@@ -22,11 +22,11 @@ type files struct {
 
 // identify finds the files of a database that is open. The path may be a symbolic link, beside which the others are not.
 func identify(path string) (*files, error) {
-	real, err := filepath.EvalSymlinks(path)
+	target, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return nil, fmt.Errorf("sqlite: %w", err)
 	}
-	f := &files{paths: [...]string{path, real + "-wal", real + "-shm"}, began: time.Now()}
+	f := &files{paths: [...]string{path, target + "-wal", target + "-shm"}, began: time.Now()}
 	for i, path := range f.paths {
 		if f.opened[i], err = os.Stat(path); err != nil {
 			return nil, fmt.Errorf("sqlite: %w", err)

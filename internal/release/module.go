@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -72,7 +73,7 @@ func inOrder(all []*module) ([]*module, error) {
 			}
 		}
 		if len(sorted) == n {
-			return nil, fmt.Errorf("modules require each other in a circle")
+			return nil, errors.New("modules require each other in a circle")
 		}
 		for _, m := range sorted[n:] {
 			placed[m.path] = true
