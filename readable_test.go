@@ -54,7 +54,7 @@ func (marshalsOnly) MarshalJSON() ([]byte, error)  { return []byte("1"), nil }
 func (textOnly) MarshalText() ([]byte, error)      { return []byte("x"), nil }
 func (*readsOnly) UnmarshalJSON(_ []byte) error    { return nil }
 func (*readsChannel) UnmarshalJSON(_ []byte) error { return nil }
-func (both) MarshalJSON() ([]byte, error)         { return []byte("1"), nil }
+func (both) MarshalJSON() ([]byte, error)          { return []byte("1"), nil }
 func (*both) UnmarshalJSON(_ []byte) error         { return nil }
 
 // A type that can be written and not be read back is refused when its task is made, wherever it stands.

@@ -76,13 +76,14 @@ func TestMigrateInUse(t *testing.T) {
 	task := newTask(t)
 	envelope, err := task.MarshalJSON()
 	require.NoError(t, err)
-	sql := "CREATE SCHEMA {schema};"
+	var sql strings.Builder
+	sql.WriteString("CREATE SCHEMA {schema};")
 	for _, file := range []string{"0001_tables", "0002_enqueue"} {
 		script, err := os.ReadFile("migrations/" + file + ".sql")
 		require.NoError(t, err)
-		sql += string(script) + ";"
+		sql.WriteString(string(script) + ";")
 	}
-	exec(t, strings.ReplaceAll(sql+`
+	exec(t, strings.ReplaceAll(sql.String()+`
 		CREATE TABLE {schema}.migrations (version integer PRIMARY KEY, at timestamptz NOT NULL DEFAULT now());
 		INSERT INTO {schema}.migrations (version) VALUES (1), (2);
 		GRANT USAGE ON SCHEMA {schema} TO {schema}; GRANT EXECUTE ON FUNCTION {schema}.enqueue TO {schema} WITH GRANT OPTION;

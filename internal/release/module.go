@@ -38,7 +38,7 @@ func modules(root string) ([]*module, error) {
 	}
 	var all []*module
 	files := make(map[*module]*modfile.File)
-	for _, name := range strings.Fields(list) {
+	for name := range strings.FieldsSeq(list) {
 		m := &module{dir: path.Dir(name)}
 		f, err := parse(m.file(root, "go.mod"))
 		if err != nil {

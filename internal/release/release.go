@@ -71,7 +71,7 @@ func mayRelease(root, version string) error {
 	if err != nil {
 		return err
 	}
-	for _, tag := range strings.Fields(list) {
+	for tag := range strings.FieldsSeq(list) {
 		if semver.Compare(version, tag) <= 0 {
 			return fmt.Errorf("%s is not after %s, which is tagged", version, tag)
 		}
