@@ -17,6 +17,9 @@ func tasks(change func(*omniq.RawTask)) func(*broken) {
 		b.enqueue = func(ctx context.Context, tasks []*omniq.RawTask) ([]error, error) {
 			tasks = slices.Clone(tasks)
 			for i, t := range tasks {
+				if t == nil {
+					continue
+				}
 				c := *t
 				change(&c)
 				tasks[i] = &c

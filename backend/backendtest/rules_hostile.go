@@ -1,6 +1,7 @@
 package backendtest
 
 import (
+	"context"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -125,7 +126,9 @@ var hostileRules = []rule{
 				Queues: []string{omniq.DefaultQueue}, Max: 1, Duration: long, WorkerID: bad.Value,
 			})
 			assert.ErrorIs(c, err, omniq.ErrInvalid, bad.Name)
-			_, err = c.b.Revoked(c.Context(), bad.Value)
+			ctx, cancel := context.WithTimeout(c.Context(), short)
+			_, err = c.b.Revoked(ctx, bad.Value)
+			cancel()
 			assert.ErrorIs(c, err, omniq.ErrInvalid, bad.Name)
 		}
 	}},
