@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -22,7 +23,8 @@ type sender struct {
 // sending is a task on its way.
 type sending struct {
 	task  *RawTask
-	maybe bool // a call that may have stored it has failed
+	maybe atomic.Bool // a call that may have stored it has failed
+	first *sending    // the item before it in such a call that has the same ID, nil for none
 }
 
 func newSender(b Backend) *sender {
@@ -101,8 +103,13 @@ func (s *sender) send(ctx context.Context, items []*sending) ([]error, error) {
 	if isUncertain(err) {
 		doubt(items)
 	}
+	for i, item := range items {
+		if item.first != nil && err == nil && (errs == nil || errs[i] == nil) {
+			item.first.maybe.Store(false) // it was not the one that is stored
+		}
+	}
 	for i, err := range errs {
-		if d, ok := errors.AsType[Duplicate](err); ok && d.Holder == d.ID && items[i].maybe {
+		if d, ok := errors.AsType[Duplicate](err); ok && d.Holder == d.ID && items[i].maybe.Load() {
 			errs[i] = nil // it is in its own way
 		}
 	}
@@ -111,15 +118,17 @@ func (s *sender) send(ctx context.Context, items []*sending) ([]error, error) {
 
 // doubt notes that the items may have been stored: of those with one ID only the first, the others are duplicates.
 func doubt(items []*sending) {
-	if len(items) == 1 {
-		items[0].maybe = true
-		return
-	}
-	seen := make(map[uuid.UUID]struct{}, len(items))
+	seen := make(map[uuid.UUID]*sending, len(items))
 	for _, item := range items {
-		if _, ok := seen[item.task.ID]; !ok {
-			seen[item.task.ID] = struct{}{}
-			item.maybe = true
+		first, twice := seen[item.task.ID]
+		switch {
+		case !twice && item.first == nil:
+			item.maybe.Store(true)
+			seen[item.task.ID] = item
+		case !twice:
+			seen[item.task.ID] = item.first
+		case item.first == nil && !item.maybe.Load():
+			item.first = first
 		}
 	}
 }
@@ -128,5 +137,5 @@ func isUncertain(err error) bool { return errors.Is(err, ErrUncertain) }
 
 // inDoubt reports whether some of the items may have been stored although the call failed.
 func inDoubt(items []*sending, err error) bool {
-	return isUncertain(err) || slices.ContainsFunc(items, func(i *sending) bool { return i.maybe })
+	return isUncertain(err) || slices.ContainsFunc(items, func(i *sending) bool { return i.maybe.Load() })
 }

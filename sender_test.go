@@ -147,6 +147,9 @@ func TestLostAnswerToASharedCall(t *testing.T) {
 						}
 						errs[i] = client.Enqueue(context.Background(), task)
 					})
+					if i == 0 {
+						synctest.Wait() // the others gather for the second call
+					}
 				}
 				wg.Wait()
 				for i, err := range errs {
