@@ -29,13 +29,11 @@ func release(root, version string, p proxy) (tags []string, err error) {
 		return nil, err
 	}
 	for _, m := range all {
-		if len(m.requires) > 0 {
-			if err := tidy(root, m, p); err != nil {
-				return nil, err
-			}
-			if err := commit(root, fmt.Sprintf("release: what %s needs of %s", m.dir, version)); err != nil {
-				return nil, err
-			}
+		if err := tidy(root, m, p); err != nil {
+			return nil, err
+		}
+		if err := commit(root, fmt.Sprintf("release: what %s needs of %s", m.dir, version)); err != nil {
+			return nil, err
 		}
 		if !m.released() {
 			continue
