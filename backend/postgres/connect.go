@@ -38,11 +38,16 @@ func parse(url string) (*pgxpool.Config, error) {
 	return pc, nil
 }
 
-// newOwn makes connections as a pool makes them, for nobody but the backend itself.
+// newOwn makes connections as a pool makes them, for nobody but the backend itself. The one that the maintainer uses at each
+// pass stays, and is not asked before whether it is alive: a process that is idle would make its transactions twice.
 func newOwn(ctx context.Context, pool *pgxpool.Pool) (*pgxpool.Pool, error) {
 	pc := pool.Config()
 	pc.MaxConns, pc.MinConns, pc.MinIdleConns = int32(OwnConnections()), 0, 0
-	pc.MaxConnIdleTime = min(pc.MaxConnIdleTime, idleTime)
+	const between = 3 * sweepEvery // more than between two passes
+	pc.MaxConnIdleTime = max(min(pc.MaxConnIdleTime, idleTime), between)
+	if pc.ShouldPing == nil {
+		pc.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool { return p.IdleDuration > between }
+	}
 	pc.HealthCheckPeriod = min(pc.HealthCheckPeriod, idleTime/4)
 	return pgxpool.NewWithConfig(ctx, pc)
 }

@@ -191,6 +191,12 @@ func TestOtherEncoding(t *testing.T) {
 			assert.NoError(t, err, i)
 		}
 	}
+	r = two
+	r.WorkerID = "🎉"
+	_, err = b.Lease(t.Context(), r)
+	require.ErrorIs(t, err, omniq.ErrInvalid)
+	_, err = b.Enqueue(t.Context(), []*omniq.RawTask{newTask(t, omniq.Unique("🎉"))})
+	require.ErrorIs(t, err, omniq.ErrInvalid)
 	for i, arguments := range []string{`'f', unique_key => E'\u00a0k'`, `'f', unique_key => repeat(E'\u00e9', 128)`} {
 		_, err := sqlEnqueue(t, b, postgres.DefaultSchema, arguments)
 		require.ErrorContains(t, err, []string{"no white space at an end", "want 1 to 255 bytes"}[i])

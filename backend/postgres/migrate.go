@@ -63,7 +63,7 @@ func prepare(ctx context.Context, pool *pgxpool.Pool, c *config) error {
 		return &known{fmt.Errorf("%w %q has version %d, want %d: call Migrate with a user who may create tables",
 			ErrSchema, c.schema, found, len(steps))}
 	}
-	return pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite}, func(tx pgx.Tx) error {
+	return pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, plainly); err != nil {
 			return err
 		}

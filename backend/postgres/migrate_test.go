@@ -133,6 +133,18 @@ func TestMigrateErrors(t *testing.T) {
 	assert.ErrorIs(t, postgres.Migrate(t.Context(), pool, postgres.WithSchema("No")), omniq.ErrInvalid)
 }
 
+// Where transactions are not to write by default, nothing writes, and the error says why.
+func TestMigrateReadOnly(t *testing.T) {
+	at, name := ownDatabase(t)
+	exec(t, "ALTER DATABASE "+name+" SET default_transaction_read_only = on")
+	_, err := postgres.Open(t.Context(), at)
+	require.ErrorContains(t, err, "the database can only be read, want a primary without default_transaction_read_only")
+	exec(t, "ALTER DATABASE "+name+" RESET default_transaction_read_only")
+	b, err := postgres.Open(t.Context(), at)
+	require.NoError(t, err)
+	require.NoError(t, b.Close())
+}
+
 // Whoever may not create a schema can be given one, and whoever may create nothing can use one that was migrated.
 func TestMigrateWithFewRights(t *testing.T) {
 	name := schema(t)

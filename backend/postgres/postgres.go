@@ -74,7 +74,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/omniq-go/omniq"
@@ -329,9 +328,11 @@ func wrap(ctx context.Context, err error) error {
 	case ctx.Err() != nil:
 		return contextError(ctx)
 	}
-	var theirs *pgconn.PgError
-	if errors.As(err, &theirs) && theirs.Code == "22021" { // a NUL, or what is not UTF-8, say in a worker's ID
+	switch {
+	case refusal(err): // of a text in the parameters, say of a worker's ID
 		return fmt.Errorf("%w: postgres: %w", omniq.ErrInvalid, err)
+	case code(err) == readOnly:
+		return fmt.Errorf("postgres: the database can only be read, want a primary without default_transaction_read_only: %w", err)
 	}
 	return fmt.Errorf("postgres: %w", err)
 }

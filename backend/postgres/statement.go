@@ -90,7 +90,7 @@ func (t *templates) of(template string) string {
 }
 
 const (
-	begin    = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+	begin    = "BEGIN ISOLATION LEVEL READ COMMITTED" // not READ WRITE: who forbids it by default is to be obeyed
 	commit   = "COMMIT"
 	rollback = "ROLLBACK"
 
@@ -153,7 +153,8 @@ func (b *Backend) read(ctx context.Context, stmts ...stmt) error {
 }
 
 // with lends a connection: of those that nobody else can take to a call that is vital, see there, else one of the pool.
-func (b *Backend) with(ctx context.Context, do func(*pgx.Conn) error) error {
+// One that can only read does not stay: a new one may be allowed more, or reach another server.
+func (b *Backend) with(ctx context.Context, do func(*pgx.Conn) error) (err error) {
 	pool := b.pool
 	if isVital(ctx) {
 		pool = b.own
@@ -163,7 +164,7 @@ func (b *Backend) with(ctx context.Context, do func(*pgx.Conn) error) error {
 		return err
 	}
 	defer func() {
-		if c.Conn().PgConn().TxStatus() != 'I' && !c.Conn().IsClosed() { // or the pool would close it
+		if c.Conn().PgConn().TxStatus() != 'I' && !c.Conn().IsClosed() && code(err) != readOnly { // or the pool would close it
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 			_, _ = c.Exec(ctx, rollback)
 			cancel()
@@ -187,6 +188,7 @@ const (
 	serializationFailure = "40001"
 	divisionByZero       = "22012" // how statements of this package undo a transaction that has to begin again
 	lockNotAvailable     = "55P03"
+	readOnly             = "25006"
 )
 
 // tries is how often a transaction is begun that the database undoes.
