@@ -29,6 +29,7 @@ const page = "../docs/engines.md"
 // words say what the fields of [omniq.Capabilities] mean to who chooses an engine.
 var words = map[string]string{
 	"Durable":      "tasks and results survive the end of the process",
+	"Survives":     "the most that acknowledged work survives: the end of the process, of the server, of power, of the machine",
 	"Shared":       "several processes can use it at once",
 	"Fencing":      "who has lost a lease cannot settle the task",
 	"AtomicFinish": "the result is recorded and the task removed in one step",

