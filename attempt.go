@@ -1,6 +1,7 @@
 package omniq
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -21,12 +22,18 @@ type attempt struct {
 	over     bool     // it is settled or lost, and held only because its handler runs
 	older    *attempt // in held
 
-	info infoContext // the handler's context
+	inTx bool // its result is in a transaction of the handler's, which may have been committed
+
+	// The handler's place sets these before the attempt is settled.
+	info    infoContext   // the handler's context
+	took    time.Duration // the handler's
+	snoozed bool
 
 	// The settler's.
 	settlement Settlement
-	uncertain  bool // a call that may have settled it has failed
-	refused    bool // the engine has refused its outcome, and the settlement says so
+	uncertain  bool  // a call that may have settled it has failed
+	refused    bool  // the engine has refused its outcome, and the settlement says so
+	dropped    error // why the outcome was dropped
 }
 
 // phase is how far the handler of an attempt is.
@@ -60,7 +67,7 @@ func (w *Worker) attend(ctx context.Context, a *attempt, s *settler) {
 	defer func() {
 		w.leave(a)
 		s.settle(a, settlement)
-		w.unreserve(1)
+		w.vacate(a)
 	}()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -89,7 +96,7 @@ func (w *Worker) enter(a *attempt, cancel context.CancelCauseFunc, s *Settlement
 	}
 	if lost >= max(limit, minLosses) {
 		w.mu.Unlock()
-		*s = w.fail(a, a.lease.Attempt-1, limit, lostTooOften(lost))
+		*s = failure(a, a.lease.Attempt-1, lostTooOften(lost))
 		return false
 	}
 	suspect := lost >= maxTogether
@@ -144,19 +151,14 @@ func (w *Worker) run(ctx context.Context, a *attempt, s *Settlement) {
 		ctx, stop = context.WithTimeoutCause(ctx, timeout, ErrTimeout)
 		defer stop()
 	}
-	queue := t.Queue
-	if queue == "" {
-		queue = DefaultQueue
-	}
-	a.info = infoContext{ctx, Info{
-		ID: t.ID, FuncName: t.FuncName, Queue: queue, Attempt: a.lease.Attempt, MaxAttempts: w.limit(a), Lost: a.lease.Lost,
-		CreatedAt: t.CreatedAt, Metadata: t.Metadata, WorkerID: w.id,
-	}}
+	a.info = infoContext{ctx, w.infoOf(a), execution{w, a}}
 	ctx = &a.info
 	var result RawResult
 	var err error
 	ended := false
+	began := time.Now()
 	defer func() {
+		a.took = time.Since(began)
 		if !ended {
 			err = &TaskError{Type: typePanic, Message: "the handler ended its goroutine", Stack: stack(), Retryable: true}
 		}
@@ -164,6 +166,15 @@ func (w *Worker) run(ctx context.Context, a *attempt, s *Settlement) {
 	}()
 	result, err = w.call(ctx, t)
 	ended = true
+}
+
+// infoOf is what is known of an attempt.
+func (w *Worker) infoOf(a *attempt) Info {
+	t := a.lease.Task
+	return Info{
+		ID: t.ID, FuncName: t.FuncName, Queue: cmp.Or(t.Queue, DefaultQueue), Attempt: a.lease.Attempt, MaxAttempts: w.limit(a),
+		Lost: a.lease.Lost, CreatedAt: t.CreatedAt, Metadata: t.Metadata, WorkerID: w.id,
+	}
 }
 
 // call runs the handler and turns a panic into an error.

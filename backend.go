@@ -35,7 +35,7 @@ const (
 //   - An error in which errors.Is finds [ErrUncertain] says that the work may have been done: the answer was lost.
 //     Any other error of a whole call says that nothing was done.
 //
-// A backend may also have a method that makes an [Enqueuer] of a database transaction; see [Client.Through].
+// A backend whose engine has transactions is a [Transactor], too.
 type Backend interface {
 	TaskQueue
 	ResultStore
@@ -47,6 +47,14 @@ type Backend interface {
 	// Close releases what the backend holds and ends the calls that block in it. It may be called again.
 	Close() error
 }
+
+// EngineIsForContract1 is named by each engine that fulfils this contract:
+//
+//	const _ = omniq.EngineIsForContract1 // undefined: this engine and omniq are of different releases, upgrade both
+//
+// A release that changes what a [Backend] has to do replaces the constant by one with the next number, so that an engine of
+// another release does not compile, and the message names it.
+const EngineIsForContract1 = true
 
 // Enqueuer is what takes tasks: a [TaskQueue], or one inside of a caller's database transaction.
 type Enqueuer interface {
@@ -117,6 +125,17 @@ type TaskQueue interface {
 	// it were enqueued for the first time: for its UniqueFor from now on. Requeue reports [ErrNotFound], [ErrState] for a
 	// task in another state, and a [Duplicate] for one whose UniqueKey is held by another by now.
 	Requeue(ctx context.Context, ids []uuid.UUID) ([]error, error)
+
+	// RunNow makes each task that is pending due now, whether it waits for its time or for a retry. One that is due
+	// already stays as it is. It reports [ErrNotFound], and [ErrState] for a task that is not pending. The queue's order and
+	// a pause hold as for every task that is due.
+	RunNow(ctx context.Context, ids []uuid.UUID) ([]error, error)
+
+	// Update gives each task another payload, if it is in the state that the update expects and has its name, and
+	// changes nothing else of it. It reports [ErrNotFound], [ErrState] for a task in another state or of another name, and
+	// is [ErrInvalid] as a whole for an update that [Update.Validate] refuses. Once it has returned, whoever leases the task gets the new
+	// payload.
+	Update(ctx context.Context, updates []Update) ([]error, error)
 
 	// Free takes each unique key from the task that holds it, which goes on without it. It reports [ErrNotFound] for a
 	// key that nobody holds.
@@ -204,7 +223,7 @@ type EventsRequest struct {
 
 // LeaseRequest is what a worker asks [TaskQueue].Lease for.
 type LeaseRequest struct {
-	Queues   []string      // where to look, the first first; at least one
+	Queues   []string      // where to look, the first first; at least one, and none twice
 	Max      int           // how many tasks at the most; at least 1
 	Duration time.Duration // how long the leases last unless extended; positive
 	Wait     time.Duration // how long to wait for a first task; zero returns at once
@@ -213,6 +232,9 @@ type LeaseRequest struct {
 	// Ahead is how many of Max the worker takes ahead of their turn: the last ones. The others start with their lease,
 	// all of them where it is zero. It is 0 to Max.
 	Ahead int
+
+	// Limits are how many tasks of each of Queues at the most, in their order and at least 1 each; nil for no limits but Max.
+	Limits []int
 
 	// Names are the functions that the worker has, nil for all. An engine may prefer tasks of these, as far as it finds
 	// them by looking at a small number of others; where it finds none, it hands out what there is.

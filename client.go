@@ -24,6 +24,9 @@ type Client struct {
 	keep    *time.Duration // the result TTL of tasks without one
 	failed  *time.Duration // the failure TTL of tasks without one
 	enqueue func(ctx context.Context, tasks []*RawTask) ([]error, error)
+
+	middleware []EnqueueMiddleware
+	store      EnqueueFunc // put inside of the middleware
 }
 
 // ClientOption sets something of a client.
@@ -40,7 +43,45 @@ func NewClient(b Backend, opts ...ClientOption) (*Client, error) {
 			return nil, err
 		}
 	}
+	if c.store = c.wrapped(); c.store == nil {
+		return nil, invalid("a middleware around enqueues has returned nil")
+	}
 	return c, nil
+}
+
+// EnqueueFunc stores tasks: what [EnqueueMiddleware] wraps. It fails as [Client.Enqueue] does. The tasks are valid and belong
+// to it until it returns.
+type EnqueueFunc func(ctx context.Context, tasks []*RawTask) error
+
+// EnqueueMiddleware puts something around every enqueue of a client: traces, metrics, tenants, checks. It sees the tasks before the
+// client's [Defaults] are set, and may change anything of them in place but their IDs: what it has made of them is
+// validated. It may keep tasks from being stored by an error of its own. It is called once when the client is made and once for
+// each [Client.Through] and [Client.Tx], and what it returns once for each enqueue; a lost answer that makes the client ask again is inside.
+type EnqueueMiddleware func(next EnqueueFunc) EnqueueFunc
+
+// UseEnqueue puts middleware around the enqueues of a client: the first is the outermost, and those of a later UseEnqueue
+// are inside.
+func UseEnqueue(middleware ...EnqueueMiddleware) ClientOption {
+	return enqueueMiddleware(middleware)
+}
+
+type enqueueMiddleware []EnqueueMiddleware
+
+func (m enqueueMiddleware) applyClient(c *Client) error {
+	if slices.ContainsFunc(m, func(m EnqueueMiddleware) bool { return m == nil }) {
+		return invalid("a nil middleware around enqueues")
+	}
+	c.middleware = append(c.middleware, m...)
+	return nil
+}
+
+// wrapped is put inside of the middleware, nil if one has returned nil.
+func (c *Client) wrapped() EnqueueFunc {
+	next := EnqueueFunc(c.put)
+	for i := len(c.middleware) - 1; i >= 0 && next != nil; i-- {
+		next = c.middleware[i](next)
+	}
+	return next
 }
 
 // check is the error of a method of a client that NewClient has not made.
@@ -157,8 +198,8 @@ func checkedPayload(t RawTask) (RawTask, error) {
 	return t, checkPayload(&t)
 }
 
-// store enqueues tasks that are known to be valid.
-func (c *Client) store(ctx context.Context, tasks []*RawTask) error {
+// put enqueues tasks that are known to be valid, unless a middleware has changed them.
+func (c *Client) put(ctx context.Context, tasks []*RawTask) error {
 	if len(tasks) == 0 {
 		return nil
 	}
@@ -166,6 +207,11 @@ func (c *Client) store(ctx context.Context, tasks []*RawTask) error {
 		return fmt.Errorf("omniq: enqueue: %w", err)
 	}
 	for _, t := range tasks {
+		if c.middleware != nil {
+			if err := t.Validate(); err != nil {
+				return err
+			}
+		}
 		if t.ResultTTL == nil {
 			t.ResultTTL = c.keep
 		}
@@ -204,8 +250,8 @@ func (c *Client) store(ctx context.Context, tasks []*RawTask) error {
 }
 
 // Through returns a client that enqueues by e instead of the backend, and is otherwise the same: e is what an engine
-// makes of a database transaction, and the tasks exist if and only if that commits. Each enqueue is a call of e's at
-// once, so it may be used where e may. To wait for a result before the transaction has ended waits for nothing.
+// makes of a database transaction, see [Client.Tx] for the usual way, or one of your own that passes tasks on elsewhere. Each
+// enqueue is a call of e's at once, so the client may be used where e may.
 func (c *Client) Through(e Enqueuer) *Client {
 	if c.check() != nil {
 		return c // whose methods say so
@@ -216,6 +262,11 @@ func (c *Client) Through(e Enqueuer) *Client {
 			return nil, invalid("the client is one Through nil, want what an engine makes of a transaction")
 		}
 		return e.Enqueue(ctx, tasks)
+	}
+	if through.store = through.wrapped(); through.store == nil {
+		through.store = func(context.Context, []*RawTask) error {
+			return invalid("a middleware around enqueues has returned nil")
+		}
 	}
 	return &through
 }

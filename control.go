@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/google/uuid"
 )
@@ -12,36 +13,100 @@ import (
 // The methods of a client here are for people and tools that look after tasks. They pass on the errors of the backend's
 // contract, see [TaskQueue], with what was asked.
 
-// Cancel ends the task unless it is final. A pending one never starts; of a running one the handler's context ends, with
+// Cancel ends each task unless it is final. A pending one never starts; of a running one the handler's context ends, with
 // the cause [ErrCancelled], and what it returns is dropped. Those who wait get a [TaskError] that is [ErrCancelled].
-// To cancel a cancelled task is no error; one that ended otherwise is [ErrState], an unknown one [ErrNotFound].
-func (c *Client) Cancel(ctx context.Context, id uuid.UUID) error {
-	return c.one(ctx, "cancel", id, Backend.Cancel)
+// To cancel a cancelled task is no error; one that ended otherwise is [ErrState], an unknown one [ErrNotFound]. Of several
+// tasks, those that were refused are in a [BulkError].
+func (c *Client) Cancel(ctx context.Context, ids ...uuid.UUID) error {
+	return c.each(ctx, "cancel", ids, Backend.Cancel)
 }
 
-// Requeue enqueues a task again that failed for good, was cancelled or has expired: with the same ID, due now, all its
+// Requeue enqueues each task again that failed for good, was cancelled or has expired: with the same ID, due now, all its
 // attempts and its TTL before it. [ErrState] says that it is in another state, [ErrNotFound] that nothing is kept of it
-// any more, and [ErrDuplicate] that another task holds its unique key by now.
-func (c *Client) Requeue(ctx context.Context, id uuid.UUID) error {
-	return c.one(ctx, "requeue", id, Backend.Requeue)
+// any more, and [ErrDuplicate] that another task holds its unique key by now. Of several tasks, those that were refused
+// are in a [BulkError].
+func (c *Client) Requeue(ctx context.Context, ids ...uuid.UUID) error {
+	return c.each(ctx, "requeue", ids, Backend.Requeue)
 }
 
-// Forget removes a final task's result, and all that is known of the task, before the result's TTL is over. [ErrState]
-// says that it is not final.
-func (c *Client) Forget(ctx context.Context, id uuid.UUID) error {
-	return c.one(ctx, "forget", id, Backend.Forget)
+// RunNow makes each task due now that waits for its time or for a retry. It does not pass over others: the queue's order and
+// a pause hold. One that is due already stays as it is. [ErrState] says that a task is not pending, [ErrNotFound] that it is
+// unknown. Of several tasks, those that were refused are in a [BulkError].
+func (c *Client) RunNow(ctx context.Context, ids ...uuid.UUID) error {
+	return c.each(ctx, "run now", ids, Backend.RunNow)
 }
 
-func (c *Client) one(ctx context.Context, what string, id uuid.UUID, do func(Backend, context.Context, []uuid.UUID) ([]error, error)) error {
+// Forget removes each final task's result, and all that is known of the task, before the result's TTL is over. [ErrState]
+// says that it is not final. Of several tasks, those that were refused are in a [BulkError].
+func (c *Client) Forget(ctx context.Context, ids ...uuid.UUID) error {
+	return c.each(ctx, "forget", ids, Backend.Forget)
+}
+
+// BulkError says which tasks of a call about several were refused, and why. The others are done. errors.Is and errors.As
+// look into each.
+type BulkError struct {
+	Op      string        // what was asked: "cancel", "requeue", "run now", "forget" or "update"
+	Refused []RefusedTask // in the order of the call, at least one
+}
+
+// RefusedTask is a task of a [BulkError].
+type RefusedTask struct {
+	ID  uuid.UUID
+	Err error
+}
+
+func (e *BulkError) Error() string {
+	first := e.Refused[0]
+	s := fmt.Sprintf("omniq: %s task %v: %v", e.Op, first.ID, first.Err)
+	if n := len(e.Refused) - 1; n > 0 {
+		s += fmt.Sprintf(", and %d more", n)
+	}
+	return s
+}
+
+// Unwrap returns the errors of all tasks.
+func (e *BulkError) Unwrap() []error {
+	errs := make([]error, len(e.Refused))
+	for i, r := range e.Refused {
+		errs[i] = r.Err
+	}
+	return errs
+}
+
+// maxBulk is how many tasks a call of the backend is about at the most.
+const maxBulk = 1000
+
+// each asks the backend for something about each of the tasks.
+func (c *Client) each(ctx context.Context, op string, ids []uuid.UUID, do func(Backend, context.Context, []uuid.UUID) ([]error, error)) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	errs, err := do(c.backend, ctx, []uuid.UUID{id})
-	if err == nil && errs != nil {
-		err = errs[0]
+	return bulk(op, ids, func(id uuid.UUID) uuid.UUID { return id }, func(ids []uuid.UUID) ([]error, error) {
+		return do(c.backend, ctx, ids)
+	})
+}
+
+// bulk does something about each of the items, some of them at once.
+func bulk[T any](op string, items []T, id func(T) uuid.UUID, do func([]T) ([]error, error)) error {
+	var refused []RefusedTask
+	done := 0
+	for part := range slices.Chunk(items, maxBulk) {
+		errs, err := do(part)
+		if err != nil && len(items) == 1 {
+			return fmt.Errorf("omniq: %s task %v: %w", op, id(items[0]), err)
+		}
+		if err != nil {
+			return fmt.Errorf("omniq: %s %d tasks, after %d of them: %w", op, len(items), done, err)
+		}
+		for i, err := range errs {
+			if err != nil {
+				refused = append(refused, RefusedTask{id(part[i]), err})
+			}
+		}
+		done += len(part)
 	}
-	if err != nil {
-		return fmt.Errorf("omniq: %s task %v: %w", what, id, err)
+	if refused != nil {
+		return &BulkError{Op: op, Refused: refused}
 	}
 	return nil
 }

@@ -163,8 +163,9 @@ type Handler interface{ spec() handlerSpec }
 
 // handlerSpec is a definition without its types.
 type handlerSpec struct {
-	name string
-	run  func(ctx context.Context, t *RawTask, c codecs) (RawResult, error)
+	name   string
+	result reflect.Type
+	run    func(ctx context.Context, t *RawTask, c codecs) (RawResult, error)
 }
 
 func (s handlerSpec) spec() handlerSpec { return s }
@@ -208,7 +209,7 @@ func newSpec[A, K, R any](name string, fn func(context.Context, A, K) (R, error)
 	if fn == nil {
 		panic(fmt.Sprintf("omniq: task %q: its function is nil", name))
 	}
-	return handlerSpec{name, func(ctx context.Context, t *RawTask, c codecs) (RawResult, error) {
+	return handlerSpec{name, reflect.TypeFor[R](), func(ctx context.Context, t *RawTask, c codecs) (RawResult, error) {
 		var args A
 		var kwargs K
 		if err := decodePayload(t, false, c, &args, &kwargs); err != nil {

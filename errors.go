@@ -107,6 +107,8 @@ const (
 	typeDecode    = "omniq.Decode"
 	typeEncode    = "omniq.Encode"
 	typeRefused   = "omniq.Refused"
+
+	typeNotCommitted = "omniq.NotCommitted"
 )
 
 var sentinels = map[string]error{
@@ -239,6 +241,16 @@ func Snooze(delay time.Duration) error {
 const minSnooze = 100 * time.Millisecond
 
 type snoozeError struct{ delay time.Duration }
+
+// Snoozed reports whether err, which a handler has returned, is a [Snooze], and for how long: for middleware, and for tests
+// of handlers.
+func Snoozed(err error) (delay time.Duration, ok bool) {
+	s, ok := errors.AsType[*snoozeError](err)
+	if !ok {
+		return 0, false
+	}
+	return s.delay, true
+}
 
 func (e *snoozeError) Error() string { return "snoozed for " + e.delay.String() }
 

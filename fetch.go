@@ -14,14 +14,19 @@ func (w *Worker) fetch(ctx context.Context, attempts chan<- *attempt) error {
 	const maxStrange = time.Second
 	pause, strange := minPause, minPause
 	for ctx.Err() == nil {
-		n, ahead, ok := w.reserve(ctx)
+		call, r, ok := w.reserve(ctx)
 		if !ok {
 			return nil
 		}
-		leases, err := w.backend.Lease(ctx, LeaseRequest{
-			Queues: w.queues, Max: n, Ahead: ahead, Duration: w.lease, Wait: time.Minute, WorkerID: w.id, Names: w.names,
-		})
-		w.unreserve(n - len(leases))
+		leases, err := w.backend.Lease(call, r)
+		if w.limits != nil {
+			renewed := call.Err() != nil && ctx.Err() == nil
+			w.asked(leases)
+			if renewed && errors.Is(err, context.Canceled) {
+				err = nil
+			}
+		}
+		w.unreserve(r.Max - len(leases))
 		w.hold(leases, attempts, ctx.Err() != nil)
 		switch {
 		case err == nil && w.allStrange(leases):
@@ -86,25 +91,32 @@ func (w *Worker) hold(leases []Lease, attempts chan<- *attempt, stopping bool) {
 	}
 }
 
-// reserve takes all the places that are free, and waits until one is. Of these n places, those that are ahead have no
-// handler that is free. Attempts that cannot be settled count like those that run: a backend in trouble is not asked for
-// ever more tasks.
-func (w *Worker) reserve(ctx context.Context) (n, ahead int, ok bool) {
+// reserve takes all the places that are free, waits until there is one that a queue may fill, and returns what to ask for. Of
+// the places, those that are ahead have no handler that is free. Attempts that cannot be settled count like those that run: a
+// backend in trouble is not asked for ever more tasks. The call may end before ctx does, when more queues may be asked.
+func (w *Worker) reserve(ctx context.Context) (call context.Context, r LeaseRequest, ok bool) {
 	all := w.concurrency + w.prefetch
+	r = LeaseRequest{Duration: w.lease, Wait: time.Minute, WorkerID: w.id, Names: w.names}
 	for {
 		runtime.Gosched() // handlers that are about to return do so first, and one lease serves them all
 		w.mu.Lock()
 		idle := max(w.concurrency-(all-w.free), 0) // handlers
-		n = max(min(w.free, all-w.troubled), 0)
-		w.free -= n
-		w.mu.Unlock()
-		if n > 0 {
-			return n, max(n-idle, 0), true
+		r.Max = max(min(w.free, all-w.troubled), 0)
+		r.Ahead = max(r.Max-idle, 0)
+		call, r.Queues, r.Limits = ctx, w.order(), nil
+		if w.limits != nil && r.Max > 0 {
+			call = w.boundQueues(ctx, &r)
 		}
+		if r.Max > 0 && len(r.Queues) > 0 {
+			w.free -= r.Max
+			w.mu.Unlock()
+			return call, r, true
+		}
+		w.mu.Unlock()
 		select {
 		case <-w.freed:
 		case <-ctx.Done():
-			return 0, 0, false
+			return nil, r, false
 		}
 	}
 }
@@ -117,6 +129,16 @@ func (w *Worker) unreserve(n int) {
 	w.free += n
 	w.mu.Unlock()
 	w.wakeReserve()
+}
+
+// vacate gives back the place of an attempt.
+func (w *Worker) vacate(a *attempt) {
+	if w.limits != nil {
+		w.mu.Lock()
+		w.leaveQueue(a.lease.Task.Queue)
+		w.mu.Unlock()
+	}
+	w.unreserve(1)
 }
 
 func (w *Worker) addTroubled(n int) {

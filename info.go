@@ -34,18 +34,24 @@ func InfoFrom(ctx context.Context) (info Info, ok bool) {
 
 // ContextWithInfo returns a context in which [InfoFrom] finds info, for tests of handlers.
 func ContextWithInfo(ctx context.Context, info Info) context.Context {
-	return &infoContext{ctx, info}
+	return &infoContext{Context: ctx, info: info}
 }
 
-// infoContext is a context.WithValue in one piece.
+// infoContext is context.WithValue for both of its values.
 type infoContext struct {
 	context.Context
-	info Info
+	info      Info
+	execution execution
 }
 
 func (c *infoContext) Value(key any) any {
-	if key == (infoKey{}) {
+	switch key {
+	case infoKey{}:
 		return &c.info
+	case executionKey{}:
+		if c.execution.worker != nil {
+			return &c.execution
+		}
 	}
 	return c.Context.Value(key)
 }

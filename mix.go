@@ -97,6 +97,21 @@ func (m *mixed) Settle(ctx context.Context, settlements []Settlement) ([]error, 
 	return merge(all, at, errs), nil
 }
 
+// Transaction is that of the queue's engine, which can enqueue. The data of results are elsewhere.
+func (m *mixed) Transaction(tx any) (Transaction, error) {
+	t, err := transaction(m.Backend, tx)
+	if err != nil {
+		return nil, err
+	}
+	return mixedTransaction{t}, nil
+}
+
+type mixedTransaction struct{ Enqueuer }
+
+func (mixedTransaction) Settle(context.Context, []Settlement) ([]error, error) {
+	return nil, invalid("a task cannot be settled in a transaction where results are kept in another engine than the queue")
+}
+
 func (m *mixed) Result(ctx context.Context, id uuid.UUID) (*RawResult, error) {
 	r, err := m.Backend.Result(ctx, id)
 	return m.whole(ctx, id, r, err)

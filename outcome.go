@@ -15,13 +15,20 @@ func (w *Worker) outcome(ctx context.Context, a *attempt, timeout time.Duration,
 			s = w.retry(a, DefaultRetryDelay, panicError(v))
 		}
 	}()
+	w.mu.Lock()
+	lost, inTx := a.lost != nil, a.inTx
+	w.mu.Unlock()
+	if err == nil && inTx {
+		err = errNotCommitted // the engine knows better if it was
+	}
 	if err == nil {
 		r := finalResult(a.lease.Task, StatusSuccess, time.Now(), a.lease.Attempt)
 		r.ResultData, r.Codec = result.ResultData, result.Codec
 		return Settlement{Action: ActionFinish, Result: r}
 	}
-	if snooze, ok := errors.AsType[*snoozeError](err); ok {
-		return Settlement{Action: ActionRelease, Delay: snooze.delay}
+	if delay, ok := Snoozed(err); ok {
+		a.snoozed = true
+		return Settlement{Action: ActionRelease, Delay: delay}
 	}
 	if name, ok := w.unknownCodec(a.lease.Task, err); ok {
 		return w.shun(a, "codec", name)
@@ -30,9 +37,6 @@ func (w *Worker) outcome(ctx context.Context, a *attempt, timeout time.Duration,
 	if errors.Is(cause, ErrShutdown) {
 		return Settlement{Action: ActionRelease}
 	}
-	w.mu.Lock()
-	lost := a.lost != nil
-	w.mu.Unlock()
 	if lost { // whatever it is, it is dropped; nothing is to say that it will be tried again
 		return Settlement{Action: ActionRelease, Error: NewTaskError(err)}
 	}
@@ -49,7 +53,10 @@ func (w *Worker) outcome(ctx context.Context, a *attempt, timeout time.Duration,
 	case ok:
 		delay = after.delay
 	default:
-		delay = max(spread(w.backoff(n), w.jitter), 0)
+		if delay = w.backoff(Failure{a.info.info, n, err}); delay < 0 {
+			return failure(a, a.lease.Attempt, e)
+		}
+		delay = max(spread(delay, w.jitter), 0)
 	}
 	return w.retry(a, delay, e)
 }
@@ -59,19 +66,23 @@ func (a *attempt) failures() int { return a.lease.Attempt - a.lease.Lost }
 
 // retry is how an attempt ends that failed, for good if it must.
 func (w *Worker) retry(a *attempt, delay time.Duration, e *TaskError) Settlement {
-	limit := w.limit(a)
-	if !e.Retryable || a.failures() >= limit {
-		return w.fail(a, a.lease.Attempt, limit, e)
+	if !e.Retryable || a.failures() >= w.limit(a) {
+		return failure(a, a.lease.Attempt, e)
 	}
-	w.log.Warn("attempt failed", a.attrs("of", limit, "lost", a.lease.Lost, "retry_in", delay, "error", e)...)
 	return Settlement{Action: ActionRetry, Delay: delay, Error: e}
 }
 
-func (w *Worker) fail(a *attempt, attempts, limit int, e *TaskError) Settlement {
-	w.log.Error("task failed", a.attrs("of", limit, "lost", a.lease.Lost, "error", e)...)
+// failure is how a task ends for good after so many attempts.
+func failure(a *attempt, attempts int, e *TaskError) Settlement {
 	r := finalResult(a.lease.Task, StatusFailure, time.Now(), attempts)
 	r.Error = e
 	return Settlement{Action: ActionFinish, Result: r}
+}
+
+var errNotCommitted = &TaskError{
+	Type:      typeNotCommitted,
+	Message:   "the handler returned without an error, and did not commit the transaction in which CompleteTx has recorded its result",
+	Retryable: true,
 }
 
 func panicError(v any) *TaskError {

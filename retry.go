@@ -15,16 +15,24 @@ const (
 	DefaultLease      = 30 * time.Second // how long a worker that died keeps its tasks
 )
 
-// Backoff is how long to wait after the n-th failure of a task, counted from 1, before its next attempt. Attempts that were
-// lost are no failures. It is a pure function, called from many goroutines; the worker spreads what it returns by its jitter. A result that is not
-// positive means at once.
-type Backoff func(n int) time.Duration
+// Failure is an attempt that failed, as a [Backoff] sees it.
+type Failure struct {
+	Info
+	Failures int   // how many attempts of the task have failed with this one; those that were lost are no failures
+	Err      error // what the handler returned; a [TaskError] for a panic
+}
 
-// Exponential returns a [Backoff] of initial, doubled for each further attempt, and at most limit.
+// Backoff is how long to wait after a failure before the task's next attempt. It may go by the task and by the error. Zero
+// means at once, and a negative result that there is no further attempt: the task has failed for good. It is not asked
+// when no attempt is left, nor for an error that is [Permanent] or from [RetryAfter]. It is called from many goroutines; the worker
+// spreads what it returns by its jitter.
+type Backoff func(f Failure) time.Duration
+
+// Exponential returns a [Backoff] of initial after the first failure, doubled for each further one, and at most limit.
 func Exponential(initial, limit time.Duration) Backoff {
-	return func(attempt int) time.Duration {
+	return func(f Failure) time.Duration {
 		d := initial
-		for range attempt - 1 {
+		for range f.Failures - 1 {
 			if d >= limit/2 {
 				return limit
 			}
@@ -36,7 +44,7 @@ func Exponential(initial, limit time.Duration) Backoff {
 
 // Constant returns a [Backoff] that is always d.
 func Constant(d time.Duration) Backoff {
-	return func(int) time.Duration { return d }
+	return func(Failure) time.Duration { return d }
 }
 
 // spread changes d by at most its part jitter, up or down, by chance.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"runtime"
 	"slices"
 	"strings"
@@ -54,7 +53,7 @@ func (s *settler) settle(a *attempt, settlement Settlement) {
 		w.letGo(a)
 		w.mu.Unlock()
 		a.settlement = settlement
-		w.logDropped(a, a.lost)
+		w.settled(a, a.lost)
 		return
 	}
 	a.settling = true
@@ -162,11 +161,10 @@ func (s *settler) persist(a *attempt, why error) {
 
 // giveUp lets an attempt go that cannot be settled.
 func (s *settler) giveUp(a *attempt, why error) {
-	s.w.log.Error("cannot settle the attempt; the task will run again",
-		a.attrs("action", a.settlement.Action, "error", why)...)
 	s.w.mu.Lock()
 	s.w.letGo(a)
 	s.w.mu.Unlock()
+	s.w.settled(a, fmt.Errorf("given up: %v", why)) // whatever it is, whether the lease is lost is not known
 }
 
 // try settles the attempts whose leases are not lost, and returns those to try again, and why. It appends to settlements.
@@ -185,7 +183,7 @@ func (s *settler) try(batch []*attempt, settlements []Settlement) (again []*atte
 	})
 	w.mu.Unlock()
 	for _, a := range lost {
-		w.logDropped(a, a.lost)
+		w.settled(a, a.lost)
 	}
 	if len(batch) == 0 {
 		return nil, nil
@@ -196,37 +194,35 @@ func (s *settler) try(batch []*attempt, settlements []Settlement) (again []*atte
 	cancel()
 
 	var refused []*attempt
-	settled := batch[:0]
+	done := batch[:0]
 	for i, a := range batch {
 		e := err
 		if e == nil && errs != nil {
 			e = errs[i]
 		}
 		switch {
-		case e == nil:
-			if w.log.Enabled(noContext, slog.LevelDebug) {
-				w.log.Debug("attempt settled", a.attrs("action", a.settlement.Action)...)
-			}
-		case errors.Is(e, ErrLeaseLost):
-			w.logDropped(a, ErrLeaseLost)
+		case e == nil, errors.Is(e, ErrLeaseLost):
 		case errors.Is(e, ErrInvalid) && !a.refused && (err == nil || len(batch) == 1):
-			a.settlement, a.refused = w.refuse(a, e), true
+			a.settlement, a.refused = refuse(a, e), true
 			refused = append(refused, a)
 			continue
 		case errors.Is(e, ErrClosed), errors.Is(e, ErrInvalid) && (err == nil || len(batch) == 1):
-			w.log.Error("cannot settle the attempt; the task will run again", a.attrs("action", a.settlement.Action, "error", e)...)
 		default:
 			a.uncertain = a.uncertain || uncertain
 			again, why = append(again, a), e
 			continue
 		}
-		settled = append(settled, a)
+		a.dropped = e
+		done = append(done, a)
 	}
 	w.mu.Lock()
-	for _, a := range settled {
+	for _, a := range done {
 		w.letGo(a)
 	}
 	w.mu.Unlock()
+	for _, a := range done {
+		w.settled(a, a.dropped)
+	}
 	if refused != nil {
 		more, err := s.try(refused, nil)
 		if again = append(again, more...); err != nil {
@@ -238,7 +234,7 @@ func (s *settler) try(batch []*attempt, settlements []Settlement) (again []*atte
 
 // refuse is how an attempt ends whose outcome the engine does not take. It says so in plain letters: what is refused may
 // be a letter.
-func (w *Worker) refuse(a *attempt, why error) Settlement {
+func refuse(a *attempt, why error) Settlement {
 	what := "the end"
 	switch r := a.settlement.Result; {
 	case r != nil && r.Status == StatusSuccess:
@@ -255,36 +251,7 @@ func (w *Worker) refuse(a *attempt, why error) Settlement {
 		}
 		return r
 	}, fmt.Sprintf("the engine refused %s: %.1000s", what, why.Error()))
-	s := w.fail(a, a.lease.Attempt, w.limit(a), &TaskError{Type: typeRefused, Message: message})
+	s := failure(a, a.lease.Attempt, &TaskError{Type: typeRefused, Message: message})
 	s.LeaseID = a.lease.LeaseID
 	return s
 }
-
-// logDropped says that the outcome of an attempt is dropped, and why.
-func (w *Worker) logDropped(a *attempt, why error) {
-	switch {
-	case errors.Is(why, ErrCancelled):
-		w.log.Info("the task was cancelled; the attempt's outcome is dropped", a.attrs(a.told()...)...)
-	case errors.Is(why, ErrExpired):
-		w.log.Warn("the task has expired before it could start", a.attrs()...)
-	case a.uncertain:
-		w.log.Warn("the attempt is settled, or its lease lost: the answer was lost", a.attrs(a.told()...)...)
-	default:
-		w.log.Warn("the lease is lost; the attempt's outcome is dropped", a.attrs(a.told()...)...)
-	}
-}
-
-// told is what the attempt's handler had to say, for the log.
-func (a *attempt) told() []any {
-	e := a.settlement.Error
-	if e == nil && a.settlement.Result != nil {
-		e = a.settlement.Result.Error
-	}
-	if e == nil {
-		return nil
-	}
-	return []any{"error", e}
-}
-
-// noContext is for the log: that of an attempt is not what is settled with.
-var noContext = context.Background()

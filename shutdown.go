@@ -30,7 +30,7 @@ func (w *Worker) giveBack(attempts <-chan *attempt, s *settler) {
 	w.mu.Unlock()
 	for a := range attempts {
 		s.settle(a, Settlement{Action: ActionRelease})
-		w.unreserve(1)
+		w.vacate(a)
 	}
 }
 

@@ -30,7 +30,7 @@ func (w *Worker) unknownCodec(t *RawTask, err error) (name string, ok bool) {
 func (w *Worker) shun(a *attempt, thing, name string) Settlement {
 	t, since := a.lease.Task, a.lease.Deferred
 	if t.TTL == nil && since >= MaxUnknown {
-		return w.fail(a, a.lease.Attempt-1, w.limit(a), &TaskError{
+		return failure(a, a.lease.Attempt-1, &TaskError{
 			Type: typeUnknown,
 			Message: fmt.Sprintf("for %v there was no worker of this queue with a %s named %q; the last one that looked was %s",
 				since.Round(time.Second), thing, name, w.id),

@@ -59,6 +59,9 @@ type Worker struct {
 	concurrency     int
 	prefetch        int
 	queues          []string
+	weights         []int          // of queues, nil for the strict order
+	limits          map[string]int // of queues: tasks at once
+	onSettle        []func(Settled)
 	lease           time.Duration
 	shutdownTimeout time.Duration
 	backoff         Backoff
@@ -74,15 +77,17 @@ type Worker struct {
 
 	mu       sync.Mutex
 	running  bool
-	stopping bool          // nothing is started any more
-	ending   bool          // handlers have no more time
-	free     int           // places for leases
-	troubled int           // attempts that the backend has failed to settle, and that are tried again
-	held     held          // attempts from their lease until they are settled and their handlers have returned
-	early    revoked       // leases that were revoked before they were held
-	suspect  *attempt      // the one that runs of those that were lost too often to run with another such one
-	strange  strangers     // names and codecs that the log has
-	freed    chan struct{} // holds a token after there may be more to reserve
+	stopping bool               // nothing is started any more
+	ending   bool               // handlers have no more time
+	free     int                // places for leases
+	inQueue  map[string]int     // places that are taken, of queues with limits
+	renew    context.CancelFunc // ends the call that asks for leases, if it leaves out a queue that is full; nil for none
+	troubled int                // attempts that the backend has failed to settle, and that are tried again
+	held     held               // attempts from their lease until they are settled and their handlers have returned
+	early    revoked            // leases that were revoked before they were held
+	suspect  *attempt           // the one that runs of those that were lost too often to run with another such one
+	strange  strangers          // names and codecs that the log has
+	freed    chan struct{}      // holds a token after there may be more to reserve
 }
 
 // NewWorker returns a worker on the backend, which does nothing until Run. It fails with [ErrInvalid] if an option's
@@ -106,7 +111,13 @@ func NewWorker(b Backend, opts ...WorkerOption) (*Worker, error) {
 	if len(w.specs) == 0 {
 		return nil, invalid("a worker without handlers: give it some with Handlers")
 	}
+	for name := range w.limits {
+		if !slices.Contains(w.queues, name) {
+			return nil, invalid("QueueLimit is of queue %q, and the worker takes tasks from %q only", name, w.queues)
+		}
+	}
 	w.free = w.concurrency + w.prefetch
+	w.inQueue = make(map[string]int, len(w.limits))
 	w.log = w.log.With("worker", w.id)
 	w.handlers = make(map[string]HandlerFunc, len(w.specs))
 	for name, s := range w.specs {

@@ -3,6 +3,7 @@ package omniq
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -104,7 +105,46 @@ func Queues(names ...string) WorkerOption {
 				return invalid("queue %q stands twice", name)
 			}
 		}
-		w.queues = slices.Clone(names)
+		w.queues, w.weights = slices.Clone(names), nil
+		return nil
+	})
+}
+
+// QueueWeights sets which queues the worker takes tasks from, and how often each is looked at first: of queues of weights 6, 3
+// and 1 that always have tasks, the first provides six tasks of ten. A queue without tasks costs the others nothing, and none
+// is left waiting for ever. Weights are 1 to 1,000,000. It stands instead of [Queues], which has a strict order; the last of
+// them holds.
+func QueueWeights(weights map[string]int) WorkerOption {
+	return workerOption(func(w *Worker) error {
+		if len(weights) == 0 {
+			return invalid("no queues, want at least one")
+		}
+		w.queues, w.weights = slices.Sorted(maps.Keys(weights)), nil
+		for _, name := range w.queues {
+			if err := checkQueue(name); err != nil {
+				return err
+			}
+			if n := weights[name]; n < 1 || n > 1_000_000 {
+				return invalid("the weight of queue %q is %d, want 1 to 1000000", name, n)
+			}
+			w.weights = append(w.weights, weights[name])
+		}
+		return nil
+	})
+}
+
+// QueueLimit sets how many tasks of a queue the worker holds at once, so that one queue cannot take all the handlers: at
+// least 1. Those taken ahead, see [Prefetch], are among them. The queue must be one of the worker's. What other workers do
+// is their own business.
+func QueueLimit(queue string, n int) WorkerOption {
+	return workerOption(func(w *Worker) error {
+		if n < 1 {
+			return invalid("the limit of queue %q is %d, want at least 1", queue, n)
+		}
+		if w.limits == nil {
+			w.limits = make(map[string]int)
+		}
+		w.limits[queue] = n
 		return nil
 	})
 }
@@ -219,6 +259,7 @@ func (d timeoutOption) applyWorker(w *Worker) error {
 	return d.check()
 }
 
-// Timeout bounds how long one attempt may take: its handler's context ends then. At least a microsecond. A task that
-// does not say leaves it to the worker, which sets no bound by default.
+// Timeout bounds how long one attempt may take: its handler's context ends then, with the cause [ErrTimeout]. At least a
+// microsecond. A task that does not say leaves it to the worker. There is no default timeout: where neither says, a handler
+// may run for as long as its worker lives.
 func Timeout(d time.Duration) LimitOption { return timeoutOption(d) }

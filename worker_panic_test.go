@@ -81,7 +81,7 @@ func TestPanickingBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		f := newFailer(failUntil(2, errOops))
-		run(t, b, omniq.Handlers(f), omniq.RetryDelays(func(int) time.Duration { panic("backoff") }, 0))
+		run(t, b, omniq.Handlers(f), omniq.RetryDelays(func(omniq.Failure) time.Duration { panic("backoff") }, 0))
 		h, err := f.Enqueue(t.Context(), client)
 		require.NoError(t, err)
 		attempt, err := h.Wait(t.Context())

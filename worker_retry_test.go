@@ -65,7 +65,7 @@ func TestRetryDelays(t *testing.T) {
 			errs:   oops, starts: seconds(0, 0, 0, 0), fails: true,
 		},
 		"by attempt": {
-			worker: []omniq.WorkerOption{omniq.RetryDelays(func(n int) time.Duration { return time.Duration(n) * time.Second }, 0)},
+			worker: []omniq.WorkerOption{omniq.RetryDelays(func(f omniq.Failure) time.Duration { return time.Duration(f.Failures) * time.Second }, 0)},
 			errs:   oops, starts: seconds(0, 1, 3, 6), fails: true,
 		},
 		"no retries":          {task: []omniq.TaskOption{omniq.Retries(0)}, errs: oops, starts: seconds(0), fails: true},
@@ -201,7 +201,7 @@ func TestExponential(t *testing.T) {
 		{"attempt 0 is as the first", time.Second, time.Hour, 0, time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			assert.Equal(t, c.want, omniq.Exponential(c.initial, c.limit)(c.attempt))
+			assert.Equal(t, c.want, omniq.Exponential(c.initial, c.limit)(omniq.Failure{Failures: c.attempt}))
 		})
 	}
 }

@@ -2,6 +2,7 @@ package memory
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -45,6 +46,52 @@ func (b *Backend) Requeue(ctx context.Context, ids []uuid.UUID) ([]error, error)
 		b.begins(e, &t, now)
 		return nil
 	})
+}
+
+// RunNow implements [omniq.TaskQueue]. It never blocks.
+func (b *Backend) RunNow(ctx context.Context, ids []uuid.UUID) ([]error, error) {
+	return b.each(ctx, ids, func(e *entry, now time.Time) error {
+		if e.status != omniq.StatusPending {
+			return state(e, "a pending one")
+		}
+		if e.due.After(now) {
+			e.due = now
+			b.pend(e, now)
+		}
+		return nil
+	})
+}
+
+// Update implements [omniq.TaskQueue]. It never blocks.
+func (b *Backend) Update(ctx context.Context, updates []omniq.Update) ([]error, error) {
+	if err := engine.CheckUpdates(updates); err != nil {
+		return nil, err
+	}
+	now, err := b.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer b.end()
+	var errs []error
+	for i := range updates {
+		u := &updates[i]
+		e := b.task(u.ID, now)
+		switch {
+		case e == nil:
+			errs = engine.Report(errs, len(updates), i, omniq.ErrNotFound)
+		case e.status != u.Status:
+			errs = engine.Report(errs, len(updates), i, state(e, "one that is "+u.Status.String()))
+		case e.name != u.FuncName:
+			errs = engine.Report(errs, len(updates), i, fmt.Errorf("%w: it is named %q, want %q", omniq.ErrState, e.name, u.FuncName))
+		case e.task == nil: // a result that was recorded for another engine
+			errs = engine.Report(errs, len(updates), i, state(e, "one that was queued here"))
+		default:
+			t := *e.task // the one that was leased before is somebody else's
+			t.Args, t.Kwargs, t.Codec = u.Args, u.Kwargs, u.Codec
+			e.task = &t
+		}
+	}
+	return errs, nil
 }
 
 // Free implements [omniq.TaskQueue]. It never blocks.

@@ -74,16 +74,9 @@ func (b *Backend) Start(ctx context.Context, leases []omniq.LeaseID) ([]error, e
 
 // Settle implements [omniq.TaskQueue]. It never blocks.
 func (b *Backend) Settle(ctx context.Context, settlements []omniq.Settlement) ([]error, error) {
-	for i := range settlements {
-		if err := engine.CheckSettlement(&settlements[i]); err != nil {
-			return nil, err
-		}
-	}
-	var refused []error
-	for i := range settlements { // not while the backend is locked
-		if err := engine.CheckOutcome(&settlements[i]); err != nil {
-			refused = engine.Report(refused, len(settlements), i, err)
-		}
+	refused, err := check(settlements)
+	if err != nil {
+		return nil, err
 	}
 	now, err := b.begin(ctx)
 	if err != nil {
@@ -102,13 +95,33 @@ func (b *Backend) Settle(ctx context.Context, settlements []omniq.Settlement) ([
 			errs = engine.Report(errs, len(settlements), i, refused[i])
 			continue
 		}
-		if s.Action == omniq.ActionFinish {
-			b.finish(e, s.Result, now)
-			continue
-		}
-		b.giveBack(e, s, now)
+		b.settle(e, s, now)
 	}
 	return errs, nil
+}
+
+// check reports what is wrong with settlements, and with the outcome of each. It is not called while the backend is locked.
+func check(settlements []omniq.Settlement) (refused []error, err error) {
+	for i := range settlements {
+		if err := engine.CheckSettlement(&settlements[i]); err != nil {
+			return nil, err
+		}
+	}
+	for i := range settlements {
+		if err := engine.CheckOutcome(&settlements[i]); err != nil {
+			refused = engine.Report(refused, len(settlements), i, err)
+		}
+	}
+	return refused, nil
+}
+
+// settle ends a lease.
+func (b *Backend) settle(e *entry, s *omniq.Settlement, now time.Time) {
+	if s.Action == omniq.ActionFinish {
+		b.finish(e, s.Result, now)
+		return
+	}
+	b.giveBack(e, s, now)
 }
 
 // giveBack ends a lease without ending its task.

@@ -99,7 +99,7 @@ func New(opts ...Option) *Backend {
 func (b *Backend) Capabilities() omniq.Capabilities {
 	return omniq.Capabilities{
 		Name: "memory", Fencing: true, AtomicFinish: true, Priorities: true, PushLease: true, PushResult: true,
-		PushCancel: true, Events: b.events.on(), AtomicEvents: true,
+		PushCancel: true, Transactions: true, Events: b.events.on(), AtomicEvents: true,
 	}
 }
 
@@ -168,23 +168,37 @@ func (b *Backend) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error,
 	defer b.end()
 	var errs []error
 	for i, t := range tasks {
-		holder := t.ID
-		taken := b.task(t.ID, now) != nil
-		if !taken && t.IDFor > 0 {
-			_, taken = b.holder(idKey(t.ID), now)
-		}
-		if !taken && t.UniqueKey != "" {
-			holder, taken = b.holder(keyOf(t), now)
-		}
-		if taken {
-			errs = engine.Report(errs, len(tasks), i, omniq.Duplicate{ID: t.ID, Holder: holder})
+		if err := b.conflict(t, now, nil); err != nil {
+			errs = engine.Report(errs, len(tasks), i, err)
 			continue
 		}
-		e := &entry{id: t.ID, name: t.FuncName, queue: b.queue(t.Queue), place: -1, index: -1}
-		b.tasks[t.ID] = e
-		b.begins(e, t, now)
+		b.add(t, now)
 	}
 	return errs, nil
+}
+
+// conflict is that something has the task's ID or unique key, but for a task that is about to end.
+func (b *Backend) conflict(t *omniq.RawTask, now time.Time, ending map[uuid.UUID]bool) error {
+	holder := t.ID
+	taken := b.task(t.ID, now) != nil
+	if !taken && t.IDFor > 0 {
+		_, taken = b.holder(idKey(t.ID), now)
+	}
+	if !taken && t.UniqueKey != "" {
+		holder, taken = b.holder(keyOf(t), now)
+		taken = taken && (!ending[holder] || !b.holds.keys[keyOf(t)].until.IsZero())
+	}
+	if taken {
+		return omniq.Duplicate{ID: t.ID, Holder: holder}
+	}
+	return nil
+}
+
+// add stores a task.
+func (b *Backend) add(t *omniq.RawTask, now time.Time) {
+	e := &entry{id: t.ID, name: t.FuncName, queue: b.queue(t.Queue), place: -1, index: -1}
+	b.tasks[t.ID] = e
+	b.begins(e, t, now)
 }
 
 // begins begins a life of a task.

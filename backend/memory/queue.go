@@ -181,18 +181,25 @@ func (b *Backend) stopWaiting(w *waiter) {
 	}
 }
 
+// stranger is a task of a name that was not asked for, and the number of its queue in the request.
+type stranger struct {
+	*entry
+	queue int
+}
+
 // take leases what is ready, and reports whether there may be more than it has looked at. Each task that becomes ready has
 // woken one who waits for it. That one may take a task of another of its queues, so who takes wakes another for what is
 // left.
 func (b *Backend) take(r *omniq.LeaseRequest, now time.Time) (leases []omniq.Lease, more bool) {
-	var strange []*entry // tasks of names that were not asked for, with the first place
+	var strange []stranger // tasks of names that were not asked for, with the first place
 	looks := atOnce
-	for _, name := range r.Queues {
+	for i, name := range r.Queues {
 		q, ok := b.queues[cmp.Or(name, omniq.DefaultQueue)]
 		if !ok || q.paused {
 			continue
 		}
-		for q.ready.n > 0 && len(leases) < r.Max && len(strange) < maxStrange {
+		most := engine.Most(r, i, len(leases))
+		for q.ready.n > 0 && len(leases) < most && len(strange) < maxStrange {
 			e := q.ready.pop()
 			switch {
 			case e.expired(now):
@@ -201,7 +208,7 @@ func (b *Backend) take(r *omniq.LeaseRequest, now time.Time) (leases []omniq.Lea
 					return leases, true
 				}
 			case r.Names != nil && !slices.Contains(r.Names, e.name):
-				strange = append(strange, e)
+				strange = append(strange, stranger{e, i})
 			default:
 				if leases == nil {
 					leases = make([]omniq.Lease, 0, min(r.Max, q.ready.n+1))
@@ -211,11 +218,15 @@ func (b *Backend) take(r *omniq.LeaseRequest, now time.Time) (leases []omniq.Lea
 		}
 	}
 	none := len(leases) == 0
-	for _, e := range strange {
-		if none && len(leases) < r.Max {
-			leases = append(leases, b.hand(e, r, len(leases) < r.Max-r.Ahead, now))
+	first := 0 // of those of a queue among leases
+	for k, s := range strange {
+		if k > 0 && s.queue != strange[k-1].queue {
+			first = len(leases)
+		}
+		if none && len(leases) < engine.Most(r, s.queue, first) {
+			leases = append(leases, b.hand(s.entry, r, len(leases) < r.Max-r.Ahead, now))
 		} else {
-			e.queue.ready.push(e)
+			s.entry.queue.ready.push(s.entry)
 		}
 	}
 	b.wakeNext(r.Queues)

@@ -71,7 +71,7 @@ func work(tb testing.TB, backends []*sqlite.Backend, places int, handlers ...omn
 	var all sync.WaitGroup
 	for _, b := range backends {
 		w, err := omniq.NewWorker(b, omniq.Handlers(handlers...), omniq.Concurrency(places),
-			omniq.RetryDelays(func(int) time.Duration { return 0 }, 0), omniq.Logger(slog.New(slog.DiscardHandler)))
+			omniq.RetryDelays(func(omniq.Failure) time.Duration { return 0 }, 0), omniq.Logger(slog.New(slog.DiscardHandler)))
 		require.NoError(tb, err)
 		all.Go(func() { assert.NoError(tb, w.Run(ctx)) })
 	}

@@ -58,9 +58,15 @@ func CheckLease(r *omniq.LeaseRequest) error {
 	case r.Ahead < 0 || r.Ahead > r.Max:
 		return fmt.Errorf("%w: lease of at most %d tasks, %d of them ahead, want 0 to %d ahead", omniq.ErrInvalid, r.Max, r.Ahead, r.Max)
 	}
-	for _, q := range r.Queues {
+	if r.Limits != nil && len(r.Limits) != len(r.Queues) {
+		return fmt.Errorf("%w: lease with %d limits for %d queues, want one for each", omniq.ErrInvalid, len(r.Limits), len(r.Queues))
+	}
+	for i, q := range r.Queues {
 		if err := CheckQueue(q); err != nil {
 			return err
+		}
+		if r.Limits != nil && r.Limits[i] < 1 {
+			return fmt.Errorf("%w: lease of at most %d tasks of queue %q, want at least 1", omniq.ErrInvalid, r.Limits[i], q)
 		}
 	}
 	for _, name := range r.Names {
@@ -69,6 +75,16 @@ func CheckLease(r *omniq.LeaseRequest) error {
 		}
 	}
 	return CheckWorker(r.WorkerID)
+}
+
+// CheckUpdates reports what is wrong with the first of the updates that cannot be stored: it is [omniq.ErrInvalid].
+func CheckUpdates(updates []omniq.Update) error {
+	for i := range updates {
+		if err := updates[i].Validate(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // isText reports whether each engine can be asked for s.

@@ -45,6 +45,15 @@ func Count(s *omniq.QueueStats, status omniq.Status, n int) {
 	}
 }
 
+// Most is how many tasks there may be in the answer to a request when its i-th queue has been looked at, of which there are n
+// before.
+func Most(r *omniq.LeaseRequest, i, n int) int {
+	if r.Limits == nil {
+		return r.Max
+	}
+	return min(r.Max, n+r.Limits[i])
+}
+
 // EventOf is the event of a task that becomes final with a status.
 var EventOf = map[omniq.Status]omniq.EventType{
 	omniq.StatusSuccess:   omniq.EventCompleted,

@@ -1,0 +1,11 @@
+package memory
+
+import "github.com/omniq-go/omniq"
+
+// If it is undefined, this engine and omniq are of different releases: upgrade both to the same one.
+const _ = omniq.EngineIsForContract1
+
+var (
+	_ omniq.Backend    = (*Backend)(nil)
+	_ omniq.Transactor = (*Backend)(nil)
+)

@@ -1,0 +1,197 @@
+package memory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/engine"
+)
+
+// ErrTxDone is returned by each use of a transaction that has ended.
+var ErrTxDone = errors.New("memory: the transaction has ended")
+
+// ErrConflict is returned by [Tx.Commit] where others have meanwhile done what the transaction cannot go with: enqueued one of
+// its tasks, or held one of its unique keys, or ended one of its leases. It is in the way of all that the transaction has done.
+var ErrConflict = errors.New("memory: the transaction conflicts with another")
+
+// Tx is a transaction of a backend in memory: what a program's tests use in place of its database's. It takes what is
+// enqueued and settled in it, for [omniq.Client.Tx] and [omniq.CompleteTx], and does all of it when it commits, or nothing.
+// Nobody waits for a transaction: of two that conflict, the second one to commit fails. It is safe for concurrent use, and
+// one that is dropped without an end holds nothing up.
+type Tx struct {
+	b *Backend
+
+	mu     sync.Mutex
+	done   bool
+	steps  []step
+	ids    map[uuid.UUID]bool // tasks that are enqueued in it
+	keys   map[uniqueKey]uuid.UUID
+	ending map[uuid.UUID]bool     // tasks that end in it
+	leases map[omniq.LeaseID]bool // those that are settled in it
+}
+
+// step is a task to enqueue or a lease to settle.
+type step struct {
+	task       *omniq.RawTask
+	settlement omniq.Settlement
+}
+
+// Begin begins a transaction.
+func (b *Backend) Begin() *Tx {
+	return &Tx{
+		b: b, ids: make(map[uuid.UUID]bool), keys: make(map[uniqueKey]uuid.UUID), ending: make(map[uuid.UUID]bool),
+		leases: make(map[omniq.LeaseID]bool),
+	}
+}
+
+// Transaction implements [omniq.Transactor], for a *[Tx] of this backend.
+func (b *Backend) Transaction(tx any) (omniq.Transaction, error) {
+	t, ok := tx.(*Tx)
+	if !ok {
+		return nil, invalid("a transaction of type %T, want what Begin has returned", tx)
+	}
+	if t.b != b {
+		return nil, invalid("a transaction of another backend")
+	}
+	return t, nil
+}
+
+// begin locks the transaction unless it has ended.
+func (t *Tx) begin() error {
+	t.mu.Lock()
+	if t.done {
+		t.mu.Unlock()
+		return ErrTxDone
+	}
+	return nil
+}
+
+// Enqueue implements [omniq.Enqueuer]. What is a [omniq.Duplicate] now is told now.
+func (t *Tx) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error, error) {
+	if err := engine.CheckTasks(tasks); err != nil {
+		return nil, err
+	}
+	if err := t.begin(); err != nil {
+		return nil, err
+	}
+	defer t.mu.Unlock()
+	now, err := t.b.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer t.b.end()
+	var errs []error
+	for i, task := range tasks {
+		err := t.b.conflict(task, now, t.ending)
+		if err == nil {
+			err = t.conflict(task)
+		}
+		if err != nil {
+			errs = engine.Report(errs, len(tasks), i, err)
+			continue
+		}
+		t.ids[task.ID] = true
+		if task.UniqueKey != "" {
+			t.keys[keyOf(task)] = task.ID
+		}
+		t.steps = append(t.steps, step{task: task})
+	}
+	return errs, nil
+}
+
+// conflict is that an earlier task of the transaction has the task's ID or unique key.
+func (t *Tx) conflict(task *omniq.RawTask) error {
+	if t.ids[task.ID] {
+		return omniq.Duplicate{ID: task.ID, Holder: task.ID}
+	}
+	if holder, taken := t.keys[keyOf(task)]; taken && task.UniqueKey != "" {
+		return omniq.Duplicate{ID: task.ID, Holder: holder}
+	}
+	return nil
+}
+
+// Settle implements [omniq.Transaction].
+func (t *Tx) Settle(ctx context.Context, settlements []omniq.Settlement) ([]error, error) {
+	refused, err := check(settlements)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.begin(); err != nil {
+		return nil, err
+	}
+	defer t.mu.Unlock()
+	now, err := t.b.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer t.b.end()
+	var errs []error
+	for i, s := range settlements {
+		switch {
+		case t.leases[s.LeaseID] || t.b.leased(s.LeaseID, now) == nil:
+			errs = engine.Report(errs, len(settlements), i, omniq.ErrLeaseLost)
+		case refused != nil && refused[i] != nil:
+			errs = engine.Report(errs, len(settlements), i, refused[i])
+		default:
+			t.leases[s.LeaseID] = true
+			t.ending[s.TaskID] = s.Action == omniq.ActionFinish
+			t.steps = append(t.steps, step{settlement: s})
+		}
+	}
+	return errs, nil
+}
+
+// Commit does all that was done in the transaction, in its order, or nothing: with [ErrConflict], in whose chain stands what
+// is in the way, with [ErrTxDone], or with [omniq.ErrClosed]. The transaction has ended then.
+func (t *Tx) Commit() error {
+	if err := t.begin(); err != nil {
+		return err
+	}
+	defer t.mu.Unlock()
+	t.done = true
+	now, err := t.b.begin(context.Background())
+	if err != nil {
+		return err
+	}
+	defer t.b.end()
+	for i := range t.steps {
+		if err := t.b.obstacle(&t.steps[i], now, t.ending); err != nil {
+			return fmt.Errorf("%w: %w", ErrConflict, err)
+		}
+	}
+	for i := range t.steps {
+		if s := &t.steps[i]; s.task != nil {
+			t.b.add(s.task, now)
+		} else {
+			t.b.settle(t.b.leased(s.settlement.LeaseID, now), &s.settlement, now)
+		}
+	}
+	return nil
+}
+
+// obstacle is what is in the way of a step.
+func (b *Backend) obstacle(s *step, now time.Time, ending map[uuid.UUID]bool) error {
+	if s.task != nil {
+		return b.conflict(s.task, now, ending)
+	}
+	if b.leased(s.settlement.LeaseID, now) == nil {
+		return fmt.Errorf("%w: of task %v", omniq.ErrLeaseLost, s.settlement.TaskID)
+	}
+	return nil
+}
+
+// Rollback ends the transaction without anything done. After an end it is [ErrTxDone], and changes nothing.
+func (t *Tx) Rollback() error {
+	if err := t.begin(); err != nil {
+		return err
+	}
+	t.done = true
+	t.mu.Unlock()
+	return nil
+}

@@ -1,0 +1,162 @@
+package omniq
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+)
+
+// Settled is how an attempt ended in a worker, as [OnSettle] tells it.
+type Settled struct {
+	Info    Info
+	Outcome Outcome
+	Took    time.Duration // how long the handler ran, 0 if it did not begin
+	Delay   time.Duration // from now to when the task is due again, if it is
+	Error   *TaskError    // why it failed, or what its handler said; nil for nothing
+}
+
+// Outcome is what became of an attempt in a worker. The zero value is none.
+type Outcome uint8
+
+// What can become of an attempt.
+const (
+	OutcomeSuccess   Outcome = iota + 1 // the task has succeeded
+	OutcomeRetry                        // the attempt failed; another one follows
+	OutcomeSnooze                       // the handler returned [Snooze]
+	OutcomeFailure                      // the task has failed for good
+	OutcomeExpired                      // the task's TTL passed before the handler could begin
+	OutcomeCancelled                    // the task was cancelled; what the handler returned is dropped
+	OutcomeLost                         // the lease is lost, or the engine did not take the outcome: the task may run again
+	OutcomeReturned                     // the task is given back without an attempt: the worker stops, or cannot run it
+)
+
+var outcomeNames = [...]string{
+	OutcomeSuccess:   "success",
+	OutcomeRetry:     "retry",
+	OutcomeSnooze:    "snooze",
+	OutcomeFailure:   "failure",
+	OutcomeExpired:   "expired",
+	OutcomeCancelled: "cancelled",
+	OutcomeLost:      "lost",
+	OutcomeReturned:  "returned",
+}
+
+// String returns the outcome in one word, as for the label of a metric.
+func (o Outcome) String() string { return enumString(o, outcomeNames[:], "Outcome") }
+
+// OnSettle has f called each time that the worker is done with an attempt: after the engine has stored its outcome, or when
+// the outcome is dropped. What f is told is true then, where a [Middleware] knows only what the handler has returned. An
+// attempt whose process dies is told to nobody.
+//
+// f is called from several goroutines, and holds up the worker while it runs: it is for metrics and notes, not for calls
+// that take long. A panic in it is logged. Several are called in their order.
+func OnSettle(f func(Settled)) WorkerOption {
+	return workerOption(func(w *Worker) error {
+		if f == nil {
+			return invalid("OnSettle has a nil function")
+		}
+		w.onSettle = append(w.onSettle, f)
+		return nil
+	})
+}
+
+// settled is told how the worker is done with an attempt: because the engine has taken its settlement or, with an error,
+// because that was dropped. It must not be called while the worker is locked.
+func (w *Worker) settled(a *attempt, dropped error) {
+	outcome := a.outcome(dropped)
+	w.logSettled(a, outcome, dropped)
+	if w.onSettle == nil {
+		return
+	}
+	s := Settled{Info: w.infoOf(a), Outcome: outcome, Took: a.took, Error: a.told()}
+	if outcome == OutcomeSuccess {
+		s.Error = nil
+	}
+	if dropped == nil && a.settlement.Action != ActionFinish {
+		s.Delay = a.settlement.Delay
+	}
+	for _, f := range w.onSettle {
+		w.tell(f, s)
+	}
+}
+
+func (w *Worker) tell(f func(Settled), s Settled) {
+	defer func() {
+		if v := recover(); v != nil {
+			w.log.Error("the function of OnSettle panicked", "task", s.Info.ID, "panic", v, "stack", stack())
+		}
+	}()
+	f(s)
+}
+
+// outcome is what became of the attempt.
+func (a *attempt) outcome(dropped error) Outcome {
+	switch {
+	case errors.Is(dropped, ErrCancelled):
+		return OutcomeCancelled
+	case errors.Is(dropped, ErrExpired):
+		return OutcomeExpired
+	case a.inTx && errors.Is(dropped, ErrLeaseLost):
+		return OutcomeSuccess // in the handler's own transaction
+	case dropped != nil:
+		return OutcomeLost
+	}
+	switch s := &a.settlement; s.Action {
+	case ActionFinish:
+		if s.Result.Status == StatusSuccess {
+			return OutcomeSuccess
+		}
+		return OutcomeFailure
+	case ActionRetry:
+		return OutcomeRetry
+	}
+	if a.snoozed {
+		return OutcomeSnooze
+	}
+	return OutcomeReturned
+}
+
+func (w *Worker) logSettled(a *attempt, outcome Outcome, dropped error) {
+	limits := []any{"of", w.limit(a), "lost", a.lease.Lost}
+	switch {
+	case outcome == OutcomeCancelled:
+		w.log.Info("the task was cancelled; the attempt's outcome is dropped", a.attrs(a.words()...)...)
+	case outcome == OutcomeExpired:
+		w.log.Warn("the task has expired before it could start", a.attrs()...)
+	case outcome == OutcomeFailure:
+		w.log.Error("task failed", a.attrs(append(limits, a.words()...)...)...)
+	case outcome == OutcomeRetry:
+		w.log.Warn("attempt failed", a.attrs(append(append(limits, "retry_in", a.settlement.Delay), a.words()...)...)...)
+	case outcome != OutcomeLost:
+		if w.log.Enabled(noContext, slog.LevelDebug) {
+			w.log.Debug("attempt settled", a.attrs("outcome", outcome)...)
+		}
+	case errors.Is(dropped, ErrLeaseLost) && a.uncertain:
+		w.log.Warn("the attempt is settled, or its lease lost: the answer was lost", a.attrs(a.words()...)...)
+	case errors.Is(dropped, ErrLeaseLost):
+		w.log.Warn("the lease is lost; the attempt's outcome is dropped", a.attrs(a.words()...)...)
+	default:
+		w.log.Error("cannot settle the attempt; the task will run again",
+			a.attrs(append([]any{"action", a.settlement.Action, "why", dropped}, a.words()...)...)...)
+	}
+}
+
+// told is what the attempt's handler had to say, nil for nothing.
+func (a *attempt) told() *TaskError {
+	if e := a.settlement.Error; e != nil || a.settlement.Result == nil {
+		return e
+	}
+	return a.settlement.Result.Error
+}
+
+// words are told for the log.
+func (a *attempt) words() []any {
+	if e := a.told(); e != nil {
+		return []any{"error", e}
+	}
+	return nil
+}
+
+// noContext is for the log: that of an attempt is not what is settled with.
+var noContext = context.Background()

@@ -1,0 +1,114 @@
+package omniq
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"time"
+)
+
+// Transactor is a [Backend] whose engine has transactions of callers.
+type Transactor interface {
+	// Transaction returns what works inside of a transaction of the caller's. Which types tx may have the engine says;
+	// [ErrInvalid] is for any other, and for nil.
+	Transaction(tx any) (Transaction, error)
+}
+
+// Transaction does part of a [Backend]'s work inside of a transaction of the caller's: it counts if, and only if, that
+// commits. It is used where the transaction may be used, and not after it has ended.
+type Transaction interface {
+	Enqueuer
+
+	// Settle is that of [TaskQueue]. A lease that it has ended is lost for everybody else once the transaction commits, and
+	// goes on as it was if that is rolled back. Until then, calls about this lease may wait a stated, short time, and fail.
+	// All settlements are done or, with an error of the whole call, none.
+	Settle(ctx context.Context, settlements []Settlement) ([]error, error)
+}
+
+// Tx returns a client that enqueues in the transaction tx, and is otherwise the same: the tasks exist if, and only if, tx
+// commits. Each engine says which types tx may have: *sql.Tx, pgx.Tx, or a transaction of the engine's own. A type that it
+// cannot use, and a backend without transactions, is [ErrInvalid] from each enqueue. The client may be used where tx may
+// be, and not after tx has ended. To wait for a result before tx has ended waits for nothing.
+func (c *Client) Tx(tx any) *Client {
+	if c.check() != nil {
+		return c // whose methods say so
+	}
+	t, err := transaction(c.backend, tx)
+	if err != nil {
+		t = noTransaction{err}
+	}
+	return c.Through(t)
+}
+
+// transaction is what the backend makes of tx.
+func transaction(b Backend, tx any) (Transaction, error) {
+	t, ok := b.(Transactor)
+	if !ok {
+		return nil, invalid("the backend %q has no transactions", b.Capabilities().Name)
+	}
+	if v := reflect.ValueOf(tx); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+		return nil, invalid("the transaction is nil (%T)", tx)
+	}
+	return t.Transaction(tx)
+}
+
+// noTransaction is that of a client whose transaction cannot be used.
+type noTransaction struct{ err error }
+
+func (t noTransaction) Enqueue(context.Context, []*RawTask) ([]error, error)  { return nil, t.err }
+func (t noTransaction) Settle(context.Context, []Settlement) ([]error, error) { return nil, t.err }
+
+// CompleteTx records result as the result of the task whose handler calls it, inside of the transaction tx: what the handler
+// has written in tx and the end of the task are one, both or neither. ctx is the handler's or derived from it, and R the
+// type of the handler's result, [Void] for none. For tx see [Client.Tx].
+//
+// The handler commits tx after that, soon, and returns the same result. Until it has returned, the lease is extended as
+// before. If the handler returns and tx was not committed, the attempt has failed and another one may follow; if tx was
+// committed, the task has succeeded, whatever the handler returns.
+//
+// An error says that nothing was recorded, and tx should be rolled back: [ErrLeaseLost], also for a task that was cancelled,
+// says that another attempt may be running; [ErrInvalid] that ctx is not a handler's, R is another type, the backend
+// cannot use tx, or the result cannot be stored.
+func CompleteTx[R any](ctx context.Context, tx any, result R) error {
+	h, ok := ctx.Value(executionKey{}).(*execution)
+	if !ok {
+		return invalid("CompleteTx: the context is not that of a handler in a worker")
+	}
+	if err := h.completeTx(ctx, tx, reflect.TypeFor[R](), &result); err != nil {
+		return fmt.Errorf("omniq: complete task %v in a transaction: %w", h.attempt.lease.Task.ID, err)
+	}
+	return nil
+}
+
+type executionKey struct{}
+
+// execution is an attempt whose handler runs.
+type execution struct {
+	worker  *Worker
+	attempt *attempt
+}
+
+func (h *execution) completeTx(ctx context.Context, tx any, typ reflect.Type, result any) error {
+	w, a := h.worker, h.attempt
+	if want := w.specs[a.lease.Task.FuncName].result; typ != want {
+		return invalid("the result is of type %v, and that of the handler of %q is %v", typ, a.lease.Task.FuncName, want)
+	}
+	t, err := transaction(w.backend, tx)
+	if err != nil {
+		return err
+	}
+	r := finalResult(a.lease.Task, StatusSuccess, time.Now(), a.lease.Attempt)
+	if r.ResultData, r.Codec, err = encodeResult(w.codecs.writer(), result); err != nil {
+		return err
+	}
+	errs, err := t.Settle(ctx, []Settlement{{LeaseID: a.lease.LeaseID, Action: ActionFinish, Result: r}})
+	if err == nil && errs != nil {
+		err = errs[0]
+	}
+	if err == nil {
+		w.mu.Lock()
+		a.inTx = true
+		w.mu.Unlock()
+	}
+	return err
+}
