@@ -64,6 +64,10 @@ const leaseTasks = `WITH
 		(extract(epoch FROM {clock} - {now}) * 1000000)::bigint
 	FROM leased`
 
+// leaseLimited is leaseTasks with a limit for each queue.
+var leaseLimited = strings.NewReplacer("$8::bigint[])", "$8::bigint[], $10::integer[])", "due, seq, n)", "due, seq, most, n)",
+	"LIMIT $2 FOR", "LIMIT least($2, q.most) FOR").Replace(leaseTasks)
+
 // Lease implements [omniq.TaskQueue].
 func (b *Backend) Lease(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Lease, error) {
 	if err := engine.CheckLease(&r); err != nil {
@@ -72,13 +76,17 @@ func (b *Backend) Lease(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Leas
 	if err := b.alive(ctx); err != nil {
 		return nil, err
 	}
-	queues := make([]string, 0, len(r.Queues))
-	for _, q := range r.Queues {
-		if q = cmp.Or(q, omniq.DefaultQueue); !slices.Contains(queues, q) {
-			queues = append(queues, q)
+	queues, limits := make([]string, 0, len(r.Queues)), make([]int, 0, len(r.Limits))
+	for i, q := range r.Queues {
+		if q = cmp.Or(q, omniq.DefaultQueue); slices.Contains(queues, q) {
+			continue
+		}
+		queues = append(queues, q)
+		if r.Limits != nil {
+			limits = append(limits, min(r.Limits[i], r.Max))
 		}
 	}
-	r.Queues = queues
+	r.Queues, r.Limits = queues, limits
 	var timeout <-chan time.Time
 	if r.Wait > 0 {
 		timer := time.NewTimer(r.Wait)
@@ -123,16 +131,21 @@ func (b *Backend) lease(ctx context.Context, r *omniq.LeaseRequest) (leases []om
 	bound, cancel := bounded(lingering)
 	defer cancel()
 	var took int64 // microseconds of the statement
+	template := leaseTasks
+	args := []any{
+		list[string](r.Queues), r.Max, token, r.WorkerID, microseconds(r.Duration), ranks, dues, seqs, r.Max - r.Ahead,
+	}
+	if len(r.Limits) > 0 {
+		template, args = leaseLimited, append(args, r.Limits)
+	}
 	err = b.write(bound, func() []stmt {
 		got = nil
 		return []stmt{
 			{sql: unflushed},
 			moved.advance(b.maintainer.horizon(), leaseAdvance),
 			{
-				sql: b.sql.of(leaseTasks),
-				args: []any{
-					list[string](r.Queues), r.Max, token, r.WorkerID, microseconds(r.Duration), ranks, dues, seqs, r.Max - r.Ahead,
-				},
+				sql:  b.sql.of(template),
+				args: args,
 				row: func(row scanner) error {
 					got = append(got, leased{})
 					l := &got[len(got)-1]

@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/binary"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -53,20 +55,23 @@ func (n *notifier) add(topics []topic) {
 func (n *notifier) take() (notes []string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	var buf []byte
-	for t := range n.pending {
-		if buf == nil {
-			buf = append(buf, n.sender[:]...)
+	notes = notesOf(n.sender, slices.Collect(maps.Keys(n.pending)))
+	clear(n.pending)
+	return notes
+}
+
+// nobody is the sender of what everybody is to hear.
+var nobody [8]byte
+
+// notesOf are notifications of topics.
+func notesOf(sender [8]byte, topics []topic) (notes []string) {
+	for part := range slices.Chunk(topics, maxTopics) {
+		buf := append(make([]byte, 0, 8*(len(part)+1)), sender[:]...)
+		for _, t := range part {
+			buf = binary.BigEndian.AppendUint64(buf, uint64(t))
 		}
-		buf = binary.BigEndian.AppendUint64(buf, uint64(t))
-		if len(buf) >= 8*maxTopics {
-			notes, buf = append(notes, base64.RawStdEncoding.EncodeToString(buf)), nil
-		}
-	}
-	if buf != nil {
 		notes = append(notes, base64.RawStdEncoding.EncodeToString(buf))
 	}
-	clear(n.pending)
 	return notes
 }
 

@@ -119,7 +119,7 @@ func (b *Backend) Result(ctx context.Context, id uuid.UUID) (*omniq.RawResult, e
 // Results that go, some or all of those with the IDs.
 const (
 	dropFirst = `WITH gone AS (DELETE FROM {s}.results WHERE ctid = ANY (ARRAY (
-		SELECT ctid FROM {s}.results r WHERE id = ANY ($1) `
+		SELECT ctid FROM {s}.results r WHERE id = ANY ($1::uuid[]) `
 	dropThen = ` ORDER BY id FOR UPDATE)) RETURNING queue, status)
 		INSERT INTO {s}.counts SELECT queue, status, -count(*) FROM gone GROUP BY queue, status`
 

@@ -172,16 +172,11 @@ type settling struct {
 // Settle implements [omniq.TaskQueue]. It waits for those who have locked a task's row or its unique key for a second at the
 // most: that task is not settled then, and has an error of its own.
 func (b *Backend) Settle(ctx context.Context, settlements []omniq.Settlement) ([]error, error) {
-	for i := range settlements {
-		if err := engine.CheckSettlement(&settlements[i]); err != nil {
-			return nil, err
-		}
+	s, err := b.newSettling(settlements)
+	if err != nil {
+		return nil, err
 	}
-	s := settling{b: b, done: make(map[hold]bool), locked: make(map[hold]bool), refused: make(map[hold]error)}
-	for i := range settlements {
-		s.add(&settlements[i])
-	}
-	err := s.write(ctx)
+	err = s.write(ctx)
 	if refusal(err) {
 		if err = s.refuse(ctx); err == nil {
 			err = s.write(ctx)
@@ -192,6 +187,19 @@ func (b *Backend) Settle(ctx context.Context, settlements []omniq.Settlement) ([
 	}
 	s.announce()
 	return s.report(settlements), nil
+}
+
+func (b *Backend) newSettling(settlements []omniq.Settlement) (*settling, error) {
+	for i := range settlements {
+		if err := engine.CheckSettlement(&settlements[i]); err != nil {
+			return nil, err
+		}
+	}
+	s := &settling{b: b, done: make(map[hold]bool), locked: make(map[hold]bool), refused: make(map[hold]error)}
+	for i := range settlements {
+		s.add(&settlements[i])
+	}
+	return s, nil
 }
 
 // report returns the errors of the settlements.
@@ -276,14 +284,7 @@ func (s *settling) refuse(ctx context.Context) error {
 
 // write settles all in one transaction.
 func (s *settling) write(ctx context.Context) error {
-	held := make([]hold, 0, len(s.endings)+len(s.backs))
-	for i := range s.endings {
-		held = append(held, s.endings[i].hold)
-	}
-	for i := range s.backs {
-		held = append(held, s.backs[i].hold)
-	}
-	slices.SortFunc(held, hold.compare)
+	held := s.held()
 	locked, err := s.b.writeHeld(ctx, held, s.statements)
 	if crossed(err) {
 		s.replaces = true
@@ -295,11 +296,24 @@ func (s *settling) write(ctx context.Context) error {
 	return err
 }
 
+// held are the leases, in the order of the IDs.
+func (s *settling) held() []hold {
+	held := make([]hold, 0, len(s.endings)+len(s.backs))
+	for i := range s.endings {
+		held = append(held, s.endings[i].hold)
+	}
+	for i := range s.backs {
+		held = append(held, s.backs[i].hold)
+	}
+	slices.SortFunc(held, hold.compare)
+	return held
+}
+
 // maxSize is how many bytes of results a statement has at the most, or one of them.
 const maxSize = 64 << 20
 
 // lockHeld is for a call that does several statements: all lock in the order of the IDs.
-const lockHeld = "SELECT FROM {s}.tasks WHERE id = ANY ($1) ORDER BY id FOR UPDATE"
+const lockHeld = "SELECT FROM {s}.tasks WHERE id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE"
 
 // statements are those for some of the leases.
 func (s *settling) statements(held []hold) (stmts []stmt) {

@@ -26,16 +26,10 @@ func (b *Backend) Cancel(ctx context.Context, ids []uuid.UUID) ([]error, error) 
 			return nil, err
 		}
 		if r == nil {
-			status, err := t.status(ids[i])
-			switch {
-			case err != nil:
+			if status, err := t.status(ids[i]); status == omniq.StatusCancelled {
 				return nil, err
-			case status == 0:
-				return omniq.ErrNotFound, nil
-			case status == omniq.StatusCancelled:
-				return nil, nil
 			}
-			return stateError(status, "one that is not final"), nil
+			return t.not("one that is not final", nil, ids[i])
 		}
 		if r.state == stateRunning {
 			_, err := t.q.exec("INSERT OR REPLACE INTO omniq_revoked (worker, id, token, until) VALUES (?, ?, ?, ?)",
@@ -142,6 +136,79 @@ func (t *tx) requeue(id uuid.UUID) (refused, err error) {
 		remaining = *n.ttl
 	}
 	return t.insert(&n, remaining)
+}
+
+// RunNow implements [omniq.TaskQueue].
+func (b *Backend) RunNow(ctx context.Context, ids []uuid.UUID) ([]error, error) {
+	ids = slices.Clone(ids)
+	return b.each(ctx, len(ids), func(t *tx, i int) (refused, err error) {
+		r, err := t.find(ids[i])
+		if err != nil {
+			return nil, err
+		}
+		if r == nil || r.state == stateRunning {
+			return t.not("a pending one", r, ids[i])
+		}
+		if r.state == stateReady {
+			return nil, nil
+		}
+		state, wake := t.place(t.us, r.deadline)
+		_, err = t.q.exec("UPDATE omniq_tasks SET state = ?, due = ?, wake = ? WHERE seq = ?", state, t.us, wake, r.seq)
+		t.move(r.queue, r.state, state)
+		return nil, err
+	})
+}
+
+// not says that a task is not in the state that was wanted: it has the row or, if that is nil, a result or nothing.
+func (t *tx) not(want string, r *task, id uuid.UUID) (refused, err error) {
+	if r != nil {
+		return stateError(statusOf[r.state], want), nil
+	}
+	status, err := t.status(id)
+	switch {
+	case err != nil:
+		return nil, err
+	case status == 0:
+		return omniq.ErrNotFound, nil
+	}
+	return stateError(status, want), nil
+}
+
+// Update implements [omniq.TaskQueue].
+func (b *Backend) Update(ctx context.Context, updates []omniq.Update) ([]error, error) {
+	updates = slices.Clone(updates)
+	if err := engine.CheckUpdates(updates); err != nil {
+		return nil, err
+	}
+	return b.each(ctx, len(updates), func(t *tx, i int) (refused, err error) { return t.update(&updates[i]) })
+}
+
+func (t *tx) update(u *omniq.Update) (refused, err error) {
+	r, err := t.find(u.ID)
+	if err != nil {
+		return nil, err
+	}
+	statement, envelope := "UPDATE omniq_tasks SET task = ? WHERE id = ?", ""
+	switch {
+	case r == nil && u.Status.Final():
+		statement = "UPDATE omniq_results SET task = ? WHERE id = ?"
+		err = t.q.query("SELECT task FROM omniq_results WHERE id = ? AND status = ? AND task IS NOT NULL AND (expires IS NULL OR expires > ?)",
+			func(v []driver.Value) error { envelope = text(v[0]); return nil }, u.ID[:], int64(u.Status), t.us)
+		if err != nil {
+			return nil, err
+		}
+	case r != nil && statusOf[r.state] == u.Status:
+		envelope = r.envelope
+	}
+	if envelope == "" {
+		return t.not("one that is "+u.Status.String(), r, u.ID)
+	}
+	updated, refused := engine.Updated([]byte(envelope), u)
+	if refused != nil {
+		return refused, nil
+	}
+	_, err = t.q.exec(statement, string(updated), u.ID[:])
+	return nil, err
 }
 
 // Free implements [omniq.TaskQueue].

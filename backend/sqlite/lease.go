@@ -37,6 +37,7 @@ type leasing struct {
 	names          driver.Value // of functions, as JSON; nil for all
 	token, expires int64
 	got            []leased
+	most           int  // as many as there may be when the queue has been looked at that is the next
 	again          bool // there may be more in a queue, once more is written down of what has happened by itself
 }
 
@@ -152,15 +153,16 @@ func (t *tx) lease(w *writer, l *leasing) error {
 	}
 	known := l.names
 	for {
-		for _, queue := range l.Queues {
+		for i, queue := range l.Queues {
 			if len(l.got) == l.Max {
 				return nil
 			}
 			if paused[queue] {
 				continue
 			}
+			l.most = engine.Most(l.LeaseRequest, i, len(l.got))
 			if t.behind {
-				done, err := t.catchUp(queue, l.Max-len(l.got))
+				done, err := t.catchUp(queue, l.most-len(l.got))
 				if err != nil {
 					return err
 				}
@@ -219,11 +221,11 @@ func (t *tx) choose(queue string, l *leasing, names driver.Value) error {
 		l.got = append(l.got, leased{
 			seq: v[0].(int64), id: idOf(v[1]), attempt: v[2].(int64), lost: v[3].(int64), shunned: v[4], envelope: envelope,
 		})
-		if len(l.got) == l.Max {
+		if len(l.got) == l.most {
 			return errEnough
 		}
 		return nil
-	}, queue, int64(l.Max-len(l.got)+others), names, t.us)
+	}, queue, int64(l.most-len(l.got)+others), names, t.us)
 	if errors.Is(err, errEnough) {
 		return nil
 	}

@@ -22,6 +22,14 @@ type settlement struct {
 
 // Settle implements [omniq.TaskQueue].
 func (b *Backend) Settle(ctx context.Context, settlements []omniq.Settlement) ([]error, error) {
+	list, err := newSettlements(settlements)
+	if err != nil {
+		return nil, err
+	}
+	return b.each(ctx, len(list), func(t *tx, i int) (error, error) { return t.endLease(&list[i]) })
+}
+
+func newSettlements(settlements []omniq.Settlement) ([]settlement, error) {
 	for i := range settlements {
 		if err := engine.CheckSettlement(&settlements[i]); err != nil {
 			return nil, err
@@ -34,18 +42,20 @@ func (b *Backend) Settle(ctx context.Context, settlements []omniq.Settlement) ([
 		s.token, s.ok = parseToken(s.Token)
 		s.refused = s.encode()
 	}
-	return b.each(ctx, len(list), func(t *tx, i int) (error, error) {
-		s := &list[i]
-		switch {
-		case s.refused != nil:
-			return s.refused, nil
-		case !s.ok:
-			return omniq.ErrLeaseLost, nil
-		case s.Action == omniq.ActionFinish:
-			return t.settle(s)
-		}
-		return t.giveBack(s)
-	})
+	return list, nil
+}
+
+// endLease does what a settlement says.
+func (t *tx) endLease(s *settlement) (refused, err error) {
+	switch {
+	case s.refused != nil:
+		return s.refused, nil
+	case !s.ok:
+		return omniq.ErrLeaseLost, nil
+	case s.Action == omniq.ActionFinish:
+		return t.settle(s)
+	}
+	return t.giveBack(s)
 }
 
 func (s *settlement) encode() (err error) {

@@ -14,50 +14,76 @@ import (
 	"github.com/omniq-go/omniq/internal/engine"
 )
 
-// Tx returns what enqueues tasks inside of a transaction of the caller's: one of [Backend.DB], or of any pool of the
-// driver modernc.org/sqlite on the same file. A task exists if, and only if, the transaction commits; workers see it
-// within the poll interval then.
+// Transaction implements [omniq.Transactor], for a *sql.Tx as [Backend.Tx] takes it.
+func (b *Backend) Transaction(tx any) (omniq.Transaction, error) {
+	t, ok := tx.(*sql.Tx)
+	if !ok {
+		return nil, invalid("a transaction of type %T, want *sql.Tx", tx)
+	}
+	return b.Tx(t), nil
+}
+
+// Tx returns what enqueues and settles tasks inside of a transaction of the caller's: one of [Backend.DB], or of any pool of
+// the driver modernc.org/sqlite on the same file. All of it counts if, and only if, the transaction commits; workers, and
+// those who wait for results, see it within the poll interval then.
 //
 // The context is looked at between statements, none of which takes long: only the first write of a transaction that has
-// begun without the lock waits for it, as long as its pool's busy_timeout says. With an error, nothing was enqueued and
+// begun without the lock waits for it, as long as its pool's busy_timeout says. With an error, nothing was done and
 // the transaction can go on, unless the error is the end of the transaction itself. As such SQLite sees a full disk, for
 // example; the transaction is rolled back then, and all that follows in it fails with [sql.ErrTxDone]. So it is for a
 // transaction that SQLite has rolled back before, because the context of another statement of it has ended.
-func (b *Backend) Tx(transaction *sql.Tx) omniq.Enqueuer { return enqueuer{b, transaction} }
+func (b *Backend) Tx(tx *sql.Tx) omniq.Transaction { return callers{b, tx} }
 
-type enqueuer struct {
-	b           *Backend
-	transaction *sql.Tx
+// callers is a transaction of the caller's.
+type callers struct {
+	b  *Backend
+	tx *sql.Tx
 }
 
-func (e enqueuer) Enqueue(ctx context.Context, tasks []*omniq.RawTask) (errs []error, err error) {
-	if err := e.b.alive(ctx); err != nil {
+func (c callers) Enqueue(ctx context.Context, tasks []*omniq.RawTask) (errs []error, err error) {
+	if err := c.b.alive(ctx); err != nil {
 		return nil, err
 	}
 	list, err := encodeAll(tasks)
 	if err != nil {
 		return nil, err
 	}
+	return c.each(ctx, len(list), func(t *tx, i int) (error, error) { return t.enqueue(&list[i]) })
+}
+
+func (c callers) Settle(ctx context.Context, settlements []omniq.Settlement) (errs []error, err error) {
+	if err := c.b.alive(ctx); err != nil {
+		return nil, err
+	}
+	list, err := newSettlements(settlements)
+	if err != nil {
+		return nil, err
+	}
+	return c.each(ctx, len(list), func(t *tx, i int) (error, error) { return t.endLease(&list[i]) })
+}
+
+// each does something with each of n items, or with none.
+func (c callers) each(ctx context.Context, n int, do func(t *tx, i int) (refused, err error)) (errs []error, err error) {
 	// An interrupted write would make SQLite roll back the whole transaction, and what follows would commit by itself.
-	q := caller{context.WithoutCancel(ctx), e.transaction}
-	if err := e.begun(q); err != nil {
-		return nil, e.fail(err)
+	q := caller{context.WithoutCancel(ctx), c.tx}
+	if err := c.begun(q); err != nil {
+		return nil, c.fail(err)
 	}
-	if _, err := q.exec("SAVEPOINT omniq_enqueue"); err != nil {
-		return nil, e.fail(err)
+	if _, err := q.exec("SAVEPOINT omniq"); err != nil {
+		return nil, c.fail(err)
 	}
-	errs, err = e.enqueue(ctx, newTx(q, &e.b.config), list)
+	errs, err = c.inside(ctx, newTx(q, &c.b.config), n, do)
 	if err == nil {
-		_, err = q.exec("RELEASE omniq_enqueue")
+		_, err = q.exec("RELEASE omniq")
 	}
 	if err != nil {
-		return nil, e.undo(q, err)
+		return nil, c.undo(q, err)
 	}
 	return errs, nil
 }
 
 // begun fails if SQLite has rolled the transaction back, so that statements in it would be transactions of their own.
-func (e enqueuer) begun(q caller) error {
+func (c callers) begun(q caller) error {
 	if _, err := q.exec("BEGIN"); err != nil {
 		var inside *sqlite.Error
 		if errors.As(err, &inside) && inside.Code()&0xff == sqlite3.SQLITE_ERROR {
@@ -65,49 +91,49 @@ func (e enqueuer) begun(q caller) error {
 		}
 		return err
 	}
-	return e.over(errors.New("a statement in it was interrupted or has failed"))
+	return c.over(errors.New("a statement in it was interrupted or has failed"))
 }
 
 // over ends a transaction that SQLite does not have any more.
-func (e enqueuer) over(why error) error {
-	_ = e.transaction.Rollback() // there may be nothing to roll back
+func (c callers) over(why error) error {
+	_ = c.tx.Rollback() // there may be nothing to roll back
 	return fmt.Errorf("%w: SQLite has rolled it back: %w", sql.ErrTxDone, why)
 }
 
-func (e enqueuer) enqueue(ctx context.Context, t *tx, list []newTask) (errs []error, err error) {
-	if err := compatible(t.q, e.b.path); err != nil {
+func (c callers) inside(ctx context.Context, t *tx, n int, do func(t *tx, i int) (refused, err error)) (errs []error, err error) {
+	if err := compatible(t.q, c.b.path); err != nil {
 		return nil, err
 	}
-	for i := range list {
+	for i := range n {
 		if ctx.Err() != nil {
 			return nil, contextError(ctx)
 		}
-		refused, err := t.enqueue(&list[i])
+		refused, err := do(t, i)
 		if err != nil {
 			return nil, err
 		}
 		if refused != nil {
-			errs = engine.Report(errs, len(list), i, refused)
+			errs = engine.Report(errs, n, i, refused)
 		}
 	}
 	return errs, t.count()
 }
 
 // undo takes back what was done so far.
-func (e enqueuer) undo(q caller, err error) error {
-	for _, s := range []string{"ROLLBACK TO omniq_enqueue", "RELEASE omniq_enqueue"} {
+func (c callers) undo(q caller, err error) error {
+	for _, s := range []string{"ROLLBACK TO omniq", "RELEASE omniq"} {
 		if _, undoErr := q.exec(s); undoErr != nil {
-			return e.fail(e.over(err))
+			return c.fail(c.over(err))
 		}
 	}
-	return e.fail(err)
+	return c.fail(err)
 }
 
-func (e enqueuer) fail(err error) error {
-	return fmt.Errorf("in the caller's transaction: %w", e.b.wrap(err))
+func (c callers) fail(err error) error {
+	return fmt.Errorf("in the caller's transaction: %w", c.b.wrap(err))
 }
 
-// caller is a transaction of the caller's.
+// caller is the statements of a transaction of the caller's.
 type caller struct {
 	ctx context.Context
 	tx  *sql.Tx

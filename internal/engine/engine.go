@@ -83,3 +83,21 @@ func After(cursor omniq.Cursor, last, gone int64) (int64, error) {
 	}
 	return n, nil
 }
+
+// Updated is the envelope of a task with the payload of an update. It is not for a task of another name, which is
+// [omniq.ErrState]. The error is about this task alone.
+func Updated(envelope []byte, u *omniq.Update) ([]byte, error) {
+	var t omniq.RawTask
+	if err := t.UnmarshalJSON(envelope); err != nil {
+		return nil, fmt.Errorf("%w: it cannot be read: %w", omniq.ErrState, err)
+	}
+	if t.FuncName != u.FuncName {
+		return nil, fmt.Errorf("%w: it is named %q, want %q", omniq.ErrState, t.FuncName, u.FuncName)
+	}
+	t.Args, t.Kwargs, t.Codec = u.Args, u.Kwargs, u.Codec
+	updated, err := t.AppendJSON(make([]byte, 0, len(envelope)+len(u.Args)+len(u.Kwargs)))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", omniq.ErrInvalid, err)
+	}
+	return updated, nil
+}
