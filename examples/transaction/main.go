@@ -57,7 +57,7 @@ func run(ctx context.Context, stdout io.Writer) (err error) {
 		if err != nil {
 			return nil, err
 		}
-		h, err := place(ctx, tx, client.Through(backend.Tx(tx)), item)
+		h, err := place(ctx, tx, client.Tx(tx), item)
 		if err != nil || !sure {
 			return nil, errors.Join(err, tx.Rollback())
 		}
