@@ -20,7 +20,8 @@ import (
 )
 
 // Writer appends an envelope to Buf. It keeps the first error. A key is given as the text that stands before the value, with
-// what begins or divides the object, as in `,"ttl":`.
+// what begins or divides the object, as in `,"ttl":`. The methods are inlined as far as they write the key: a key whose length is
+// known is copied in few instructions.
 type Writer struct {
 	Buf []byte
 	err error
@@ -38,8 +39,12 @@ func (w *Writer) Fail(key string, err error) {
 
 // ID appends a key and an ID.
 func (w *Writer) ID(key string, id *uuid.UUID) {
-	const form = `"00000000-0000-0000-0000-000000000000"`
 	w.Lit(key)
+	w.id(id)
+}
+
+func (w *Writer) id(id *uuid.UUID) {
+	const form = `"00000000-0000-0000-0000-000000000000"`
 	w.Lit(form)
 	text := (*[len(form)]byte)(w.Buf[len(w.Buf)-len(form):])
 	a, b := hexDigits([4]byte(id[0:])), hexDigits([4]byte(id[4:]))
@@ -82,6 +87,10 @@ func (w *Writer) text(key, s string) {
 // Time appends a key and a time.
 func (w *Writer) Time(key string, t time.Time) {
 	w.Lit(key)
+	w.time(key, t)
+}
+
+func (w *Writer) time(key string, t time.Time) {
 	var err error
 	w.Buf = append(w.Buf, '"')
 	if w.Buf, err = iso8601.AppendTime(w.Buf, t); err != nil {
@@ -92,10 +101,14 @@ func (w *Writer) Time(key string, t time.Time) {
 
 // Duration appends a key and a duration, which is none or at least a microsecond.
 func (w *Writer) Duration(key string, d time.Duration) {
+	w.Lit(key)
+	w.duration(key, d)
+}
+
+func (w *Writer) duration(key string, d time.Duration) {
 	if d != 0 && -time.Microsecond < d && d < time.Microsecond {
 		w.Fail(key, fmt.Errorf("%v is shorter than a microsecond", d))
 	}
-	w.Lit(key)
 	w.Buf = append(w.Buf, '"')
 	w.Buf = iso8601.AppendDuration(w.Buf, d)
 	w.Buf = append(w.Buf, '"')
@@ -103,12 +116,12 @@ func (w *Writer) Duration(key string, d time.Duration) {
 
 // DurationOrNull appends a key and a duration, or null for nil.
 func (w *Writer) DurationOrNull(key string, d *time.Duration) {
+	w.Lit(key)
 	if d == nil {
-		w.Lit(key)
 		w.Lit("null")
 		return
 	}
-	w.Duration(key, *d)
+	w.duration(key, *d)
 }
 
 // Int appends a key and a number.
