@@ -2,6 +2,7 @@ package backendtest
 
 import (
 	"context"
+
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
