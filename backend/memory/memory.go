@@ -201,7 +201,7 @@ func (b *Backend) begins(e *entry, t *omniq.RawTask, now time.Time) {
 		e.due = now.Add(t.Delay)
 	}
 	if left, ok := t.Remaining(); ok {
-		e.ends = now.Add(left)
+		e.ends = b.clock.now().Add(left) // now may be a little ago
 	}
 	b.note(e, omniq.EventEnqueued, 0, "", nil, now)
 	b.pend(e, now)
