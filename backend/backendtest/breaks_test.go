@@ -149,11 +149,11 @@ var brokenLeases = []breakage{
 		return l
 	}), []string{
 		"workers at once never get the same task",
-		"ten thousand tasks wait in their order",
+		"thousands of tasks wait in their order",
 		others,
 	}},
 	{"leases backwards", leases(func(l []omniq.Lease) []omniq.Lease { slices.Reverse(l); return l }), []string{
-		"ten thousand tasks wait in their order",
+		"thousands of tasks wait in their order",
 		"the last tasks of a Lease are taken ahead and have not started",
 	}},
 	{"leases more than Max", requests(func(r *omniq.LeaseRequest) { r.Max = max(r.Max, 3) }), []string{

@@ -135,7 +135,7 @@ var costly = []string{
 	"a result that is just allowed is kept as it was",
 	"a result that nobody could read is not recorded",
 	"an event that nobody could read is refused, and nothing of its call is kept",
-	"ten thousand tasks wait in their order",
+	"thousands of tasks wait in their order",
 	"workers at once never get the same task",
 	"payloads of all sizes pass",
 	"a few tasks among many that a list does not want are each in one page",
