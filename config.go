@@ -173,8 +173,8 @@ func (c Config) Open(ctx context.Context, engines ...Engine) (Backend, error) {
 	return nil, invalid("BackendURL has the scheme %q, and this program can open the schemes %q only", scheme, known)
 }
 
-// Client is the options that the configuration has for [NewClient].
-func (c Config) Client() ClientOption {
+// ClientOptions returns what the configuration says of a client, for [NewClient].
+func (c Config) ClientOptions() ClientOption {
 	defaults := []TaskOption{ResultTTL(c.ResultTTL)}
 	if c.TaskTTL != 0 {
 		defaults = append(defaults, TTL(c.TaskTTL))
@@ -182,9 +182,9 @@ func (c Config) Client() ClientOption {
 	return Defaults(defaults...)
 }
 
-// Worker is the options that the configuration has for [NewWorker]. The worker logs to the standard error output from
+// WorkerOptions returns what the configuration says of a worker, for [NewWorker]. The worker logs to the standard error output from
 // LogLevel on, unless a [Logger] follows.
-func (c Config) Worker() WorkerOption {
+func (c Config) WorkerOptions() WorkerOption {
 	return workerOption(func(w *Worker) error {
 		options := []WorkerOption{
 			Queues(c.Queues...), Concurrency(c.Concurrency), Retries(c.RetryAttempts), ShutdownTimeout(c.ShutdownTimeout),

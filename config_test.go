@@ -103,7 +103,7 @@ func TestConfigReachesClientAndWorker(t *testing.T) {
 	b, err := c.Open(t.Context(), memory.Engine)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, b.Close()) })
-	client, err := omniq.NewClient(b, c.Client())
+	client, err := omniq.NewClient(b, c.ClientOptions())
 	require.NoError(t, err)
 	seen := make(chan time.Duration, 2)
 	d := omniq.DefineNoArgs("when", func(ctx context.Context) (bool, error) {
@@ -124,7 +124,7 @@ func TestConfigReachesClientAndWorker(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, new(time.Minute), info.Task.TTL)
 	assert.Equal(t, new(time.Duration), info.Task.ResultTTL)
-	run(t, b, c.Worker(), omniq.Handlers(d))
+	run(t, b, c.WorkerOptions(), omniq.Handlers(d))
 	_, err = h.Wait(t.Context())
 	require.NoError(t, err)
 	assert.InDelta(t, time.Minute, <-seen, float64(10*time.Second))
@@ -132,7 +132,7 @@ func TestConfigReachesClientAndWorker(t *testing.T) {
 	_, err = d.Enqueue(t.Context(), client, omniq.Delay(2*time.Hour))
 	require.ErrorIs(t, err, omniq.ErrInvalid, "its TTL by default ends before it is due")
 	c.Concurrency = 0
-	_, err = omniq.NewWorker(b, c.Worker(), omniq.Handlers(d))
+	_, err = omniq.NewWorker(b, c.WorkerOptions(), omniq.Handlers(d))
 	require.ErrorIs(t, err, omniq.ErrInvalid)
 }
 

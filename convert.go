@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/omniq-go/omniq/codec"
+	"github.com/omniq-go/omniq/internal/payload"
 )
 
 // Encode returns the task in its raw form with a payload of codec c, [codec.JSON] if c is nil. It shares nothing with
@@ -33,18 +34,18 @@ func (t *Task[A, K]) Encode(c codec.Codec) (RawTask, error) {
 
 // encodePayload sets the payload of raw, and its codec.
 func encodePayload[A, K any](raw *RawTask, c codec.Codec, a *A, k *K) error {
-	shape := shapeOf[A, K]()
-	args, err := appendArgs(make([]byte, 0, 64), c, shape.args, a)
+	shape := payload.ShapeOf[A, K]()
+	args, err := shape.Args.Append(make([]byte, 0, 64), c, a)
 	if err != nil {
-		return err
+		return payloadFault("args", err)
 	}
 	n := len(args)
-	both, err := appendKwargs(args, c, shape.kwargs, k)
+	both, err := shape.Kwargs.Append(args, c, k)
 	if err != nil {
-		return err
+		return payloadFault("kwargs", err)
 	}
 	if len(both) > codec.MaxSize {
-		return invalid("the payload has %w", sizeError(len(both)))
+		return invalid("the payload has %w", payload.SizeError(len(both)))
 	}
 	raw.Codec = wireName(c)
 	if raw.Codec == "" {
@@ -52,8 +53,8 @@ func encodePayload[A, K any](raw *RawTask, c codec.Codec, a *A, k *K) error {
 		return nil
 	}
 	raw.Args = append(raw.Args[:0:0], '[')
-	raw.Args = append(appendBase64(raw.Args, both[:n]), ',')
-	raw.Args = append(appendBase64(raw.Args, both[n:]), ']')
+	raw.Args = append(payload.AppendBase64(raw.Args, both[:n]), ',')
+	raw.Args = append(payload.AppendBase64(raw.Args, both[n:]), ']')
 	raw.Kwargs = Raw("{}")
 	return nil
 }
@@ -76,7 +77,7 @@ func decodePayload[A, K any](raw *RawTask, valid bool, codecs []codec.Codec, arg
 	}
 	a, k := []byte(raw.Args), []byte(raw.Kwargs)
 	if len(a)+len(k) > codec.MaxSize {
-		return fmt.Errorf("omniq: task: the payload has %w", sizeError(len(a)+len(k)))
+		return fmt.Errorf("omniq: task: the payload has %w", payload.SizeError(len(a)+len(k)))
 	}
 	if len(a) == 0 {
 		a = []byte("[]")
@@ -86,15 +87,15 @@ func decodePayload[A, K any](raw *RawTask, valid bool, codecs []codec.Codec, arg
 	}
 	if raw.Codec != "" && raw.Codec != codec.NameJSON {
 		valid = false
-		if a, k, err = openOpaque(a, k); err != nil {
+		if a, k, err = payload.OpenOpaque(a, k); err != nil {
 			return fmt.Errorf("omniq: task: %w", err)
 		}
 	}
-	shape := shapeOf[A, K]()
-	if err := decodeArgs(a, valid, c, shape.args, args); err != nil {
-		return err
+	shape := payload.ShapeOf[A, K]()
+	if err := shape.Args.Decode(a, valid, c, args); err != nil {
+		return payloadFault("args", err)
 	}
-	return decodeKwargs(k, valid, c, shape.kwargs, kwargs)
+	return payloadFault("kwargs", shape.Kwargs.Decode(k, valid, c, kwargs))
 }
 
 // Encode returns the result in its raw form with a payload of codec c, [codec.JSON] if c is nil. It shares nothing
@@ -125,13 +126,13 @@ func encodeResult(c codec.Codec, data any) (Raw, string, error) {
 	if isNothing(data) {
 		return nil, "", nil
 	}
-	b, err := appendResult(make([]byte, 0, 32), c, data)
+	b, err := payload.AppendResult(make([]byte, 0, 32), c, data)
 	if err != nil {
-		return nil, "", err
+		return nil, "", payloadFault("result_data", err)
 	}
 	name := wireName(c)
 	if name != "" {
-		b = appendBase64(nil, b)
+		b = payload.AppendBase64(nil, b)
 	}
 	if n := len(b); n > codec.MaxSize-envelopeRoom {
 		return nil, "", invalid("result_data has %d bytes, want at most %d: with what stands around it, it is to fit into %d",
@@ -164,16 +165,19 @@ func resultOf[R any](raw *RawResult, valid bool, codecs []codec.Codec) (TaskResu
 	}
 	data := []byte(raw.ResultData)
 	if len(data) > codec.MaxSize {
-		return r, fmt.Errorf("omniq: result_data has %w", sizeError(len(data)))
+		return r, fmt.Errorf("omniq: result_data has %w", payload.SizeError(len(data)))
 	}
 	switch {
 	case len(data) == 0:
 		data = []byte("null")
 	case raw.Codec != "" && raw.Codec != codec.NameJSON:
 		valid = false
-		if data, err = decodeBase64(data); err != nil {
+		if data, err = payload.DecodeBase64(data); err != nil {
 			return r, &payloadError{"result_data", err}
 		}
 	}
-	return r, decodeResult(data, valid, c, &r.ResultData, raw.Status == StatusSuccess)
+	if _, ok := any(&r.ResultData).(*Void); ok {
+		return r, nil
+	}
+	return r, payloadFault("result_data", payload.DecodeResult(data, valid, c, &r.ResultData, raw.Status == StatusSuccess))
 }

@@ -7,6 +7,8 @@ import (
 	"reflect"
 
 	"github.com/google/uuid"
+
+	"github.com/omniq-go/omniq/internal/payload"
 )
 
 // Reference is a task by its name and its types, without its function: what programs need that enqueue it. It is an
@@ -35,7 +37,8 @@ func Refer[A, K, R any](name string, defaults ...TaskOption) Reference[A, K, R] 
 
 // with returns r with further defaults, and panics if something is wrong with it.
 func (r Reference[A, K, R]) with(defaults []TaskOption) Reference[A, K, R] {
-	err := errors.Join(checkName(r.name), checkShapes[A, K](), checkResult(reflect.TypeFor[R]()), r.defaults.apply(defaults))
+	err := errors.Join(checkName(r.name), payloadFault("", payload.ShapeOf[A, K]().Err()),
+		payloadFault("", payload.CheckResult(reflect.TypeFor[R]())), r.defaults.apply(defaults))
 	if err == nil && r.defaults.id != uuid.Nil {
 		err = invalid("ID is of one task, and no default")
 	}

@@ -163,8 +163,8 @@ func ExampleConfigFromEnv() {
 		panic(err)
 	}
 	noop := omniq.DefineNoArgs("noop", func(context.Context) (int, error) { return 1, nil })
-	client, clientErr := omniq.NewClient(backend, config.Client())
-	worker, workerErr := omniq.NewWorker(backend, config.Worker(), omniq.Handlers(noop))
+	client, clientErr := omniq.NewClient(backend, config.ClientOptions())
+	worker, workerErr := omniq.NewWorker(backend, config.WorkerOptions(), omniq.Handlers(noop))
 	fmt.Println(client != nil, worker != nil, errors.Join(clientErr, workerErr))
 	fmt.Println(config.Queues, config.Concurrency, backend.Close())
 	// Output:

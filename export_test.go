@@ -1,9 +1,13 @@
 package omniq
 
-import "reflect"
+import (
+	"reflect"
+
+	"github.com/omniq-go/omniq/internal/payload"
+)
 
 // What Refer and Define say of types, without an instance of theirs for each.
 
-func CheckArgs(t reflect.Type) error   { return newArgsShape(t).err }
-func CheckKwargs(t reflect.Type) error { return newKwargsShape(t).err }
-func CheckResult(t reflect.Type) error { return checkResult(t) }
+func CheckArgs(t reflect.Type) error   { return payloadFault("", payload.CheckArgs(t)) }
+func CheckKwargs(t reflect.Type) error { return payloadFault("", payload.CheckKwargs(t)) }
+func CheckResult(t reflect.Type) error { return payloadFault("", payload.CheckResult(t)) }

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/omniq-go/omniq/codec"
+	"github.com/omniq-go/omniq/internal/payload"
 )
 
 // Bounds of what a task may carry.
@@ -70,7 +71,7 @@ type Task[A, K any] struct {
 // NewTask returns a task of the named function with a new ID, created now. It fails, with an error in which errors.Is
 // finds [ErrInvalid], if A or K has the wrong shape or an option's value cannot be.
 func NewTask[A, K any](name string, args A, kwargs K, opts ...TaskOption) (Task[A, K], error) {
-	if err := checkShapes[A, K](); err != nil {
+	if err := payloadFault("", payload.ShapeOf[A, K]().Err()); err != nil {
 		return Task[A, K]{}, err
 	}
 	if err := checkName(name); err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/omniq-go/omniq/codec"
 	"github.com/omniq-go/omniq/internal/jsontext"
+	"github.com/omniq-go/omniq/internal/payload"
 )
 
 // Whatever can put something into an engine asks here whether a worker or a reader could read it back.
@@ -26,10 +27,6 @@ func CheckQueue(name string) error { return checkQueue(name) }
 // text without control characters, and no white space at an end. errors.Is finds [ErrInvalid] in what it returns.
 func CheckWorkerID(id string) error { return checkText("WorkerID", id, MaxWorkerIDLen) }
 
-// maxPayloadDepth is how many arrays and objects may stand inside each other in args, kwargs or result_data: the envelope
-// is one more.
-const maxPayloadDepth = codec.MaxDepth - 1
-
 // envelopeRoom is more than what an envelope has beside its payload and its texts: keys, times, numbers.
 const envelopeRoom = 2 << 10
 
@@ -44,7 +41,7 @@ func checkRaw(t *RawTask) error {
 
 func checkPayload(t *RawTask) error {
 	if n := len(t.Args) + len(t.Kwargs); n > codec.MaxSize {
-		return fmt.Errorf("args and kwargs have %w", sizeError(n))
+		return fmt.Errorf("args and kwargs have %w", payload.SizeError(n))
 	}
 	if err := checkDocument("args", t.Args, '['); err != nil {
 		return err
@@ -53,7 +50,7 @@ func checkPayload(t *RawTask) error {
 		return err
 	}
 	if isOpaque(t.Codec) {
-		_, _, err := openOpaque(t.Args, t.Kwargs)
+		_, _, err := payload.OpenOpaque(t.Args, t.Kwargs)
 		return err
 	}
 	return nil
@@ -69,7 +66,7 @@ func checkTaskSize(t *RawTask) error {
 		return nil
 	}
 	if n-len(t.Args)-len(t.Kwargs) > codec.MaxSize { // the payload may have white space
-		return invalid("task %v has %w", t.ID, sizeError(n))
+		return invalid("task %v has %w", t.ID, payload.SizeError(n))
 	}
 	if _, err := t.AppendJSON(make([]byte, 0, n+envelopeRoom)); err != nil {
 		return invalid("task %v: %w", t.ID, err)
@@ -102,7 +99,7 @@ func checkDocument(part string, doc Raw, open byte) error {
 	if first := doc[jsontext.SkipSpace(doc, 0):]; open != 0 && len(first) > 0 && first[0] != open {
 		return fmt.Errorf("%s: found %s, want %s", part, jsontext.Kind(first[0]), jsontext.Kind(open))
 	}
-	if err := jsontext.Valid(doc, maxPayloadDepth); err != nil {
+	if err := jsontext.Valid(doc, payload.MaxDepth); err != nil {
 		return fmt.Errorf("%s: %w", part, err)
 	}
 	return nil
@@ -153,13 +150,13 @@ func (r *TaskResult[R]) check() error {
 
 func checkRawResult(r *RawResult) error {
 	if n := len(r.ResultData); n > codec.MaxSize {
-		return fmt.Errorf("result_data has %w", sizeError(n))
+		return fmt.Errorf("result_data has %w", payload.SizeError(n))
 	}
 	if err := checkDocument("result_data", r.ResultData, 0); err != nil {
 		return err
 	}
 	if isOpaque(r.Codec) && len(r.ResultData) > 0 {
-		if _, err := decodeBase64(r.ResultData); err != nil {
+		if _, err := payload.DecodeBase64(r.ResultData); err != nil {
 			return fmt.Errorf("result_data: %w", err)
 		}
 	}
@@ -228,7 +225,7 @@ func (e *TaskError) check() error {
 		}
 	}
 	if n := e.size() + envelopeRoom; n > codec.MaxSize {
-		return fmt.Errorf("the error has %w", sizeError(n))
+		return fmt.Errorf("the error has %w", payload.SizeError(n))
 	}
 	return nil
 }

@@ -2,26 +2,17 @@ package memory
 
 import (
 	"context"
-	"strconv"
 	"time"
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/internal/engine"
 )
 
-// finalEvents are what happened to tasks of these statuses.
-var finalEvents = [...]omniq.EventType{
-	omniq.StatusSuccess:   omniq.EventCompleted,
-	omniq.StatusFailure:   omniq.EventFailed,
-	omniq.StatusCancelled: omniq.EventCancelled,
-	omniq.StatusExpired:   omniq.EventExpired,
-}
-
 // events are kept in their order. Their numbers have no gap: those up to gone have been removed.
 type events struct {
 	retention time.Duration // 0 keeps none
 	kept      []keptEvent
-	gone      uint64
+	gone      int64
 	more      chan struct{} // closed when there is another one; nil if nobody waits
 }
 
@@ -40,7 +31,7 @@ func (v *events) add(e *omniq.TaskEvent, now time.Time) {
 	}
 }
 
-func (v *events) last() uint64 { return v.gone + uint64(len(v.kept)) }
+func (v *events) last() int64 { return v.gone + int64(len(v.kept)) }
 
 func (v *events) advance(now time.Time) {
 	n := 0
@@ -50,7 +41,7 @@ func (v *events) advance(now time.Time) {
 	if n > 0 {
 		clear(v.kept[:n])
 		v.kept = v.kept[n:]
-		v.gone += uint64(n)
+		v.gone += int64(n)
 		if len(v.kept) == 0 {
 			v.kept = nil // else its array stayed
 		}
@@ -105,19 +96,16 @@ func (b *Backend) Events(ctx context.Context, r omniq.EventsRequest) ([]omniq.St
 	if _, err := b.begin(ctx); err != nil {
 		return nil, r.After, err
 	}
-	after, err := b.events.place(r.After)
+	if !b.events.on() {
+		b.end()
+		return nil, r.After, omniq.ErrNoEvents
+	}
 	var timeout <-chan time.Time
 	for {
+		after, err := engine.After(r.After, b.events.last(), b.events.gone)
 		if err != nil {
 			b.end()
 			return nil, r.After, err
-		}
-		if after < b.events.gone {
-			if r.After != omniq.CursorOldest {
-				b.end()
-				return nil, r.After, omniq.ErrEventsGone
-			}
-			after = b.events.gone
 		}
 		if after < b.events.last() || r.Wait <= 0 {
 			defer b.end()
@@ -143,7 +131,7 @@ func (b *Backend) Events(ctx context.Context, r omniq.EventsRequest) ([]omniq.St
 			return nil, r.After, omniq.ErrClosed
 		}
 		if r.After != omniq.CursorOldest {
-			r.After = cursor(after)
+			r.After = engine.Cursor(after)
 		}
 		_, err = b.begin(context.WithoutCancel(ctx))
 		if err != nil { // closed: nothing is locked
@@ -152,38 +140,19 @@ func (b *Backend) Events(ctx context.Context, r omniq.EventsRequest) ([]omniq.St
 	}
 }
 
-// place is the number of the event that a cursor is behind.
-func (v *events) place(c omniq.Cursor) (uint64, error) {
-	switch {
-	case !v.on():
-		return 0, omniq.ErrNoEvents
-	case c == omniq.CursorOldest:
-		return v.gone, nil
-	case c == omniq.CursorLatest:
-		return v.last(), nil
-	}
-	n, err := strconv.ParseUint(string(c), 10, 64)
-	if err != nil || n > v.last() {
-		return 0, invalid("%.40q is no cursor of these events", c)
-	}
-	return n, nil
-}
-
-// read returns the events behind the one with the number after, which the cursor from stands for.
-func (v *events) read(from omniq.Cursor, after uint64, limit int) ([]omniq.StoredEvent, omniq.Cursor, error) {
+// read returns the events after the one with the number after, which the cursor from stands for.
+func (v *events) read(from omniq.Cursor, after int64, limit int) ([]omniq.StoredEvent, omniq.Cursor, error) {
 	first := int(after - v.gone)
 	n := min(limit, len(v.kept)-first)
 	if n == 0 {
 		if from == omniq.CursorLatest {
-			from = cursor(after)
+			from = engine.Cursor(after)
 		}
 		return nil, from, nil
 	}
 	list := make([]omniq.StoredEvent, n)
 	for i := range list {
-		list[i] = omniq.StoredEvent{Cursor: cursor(after + uint64(i) + 1), TaskEvent: v.kept[first+i].TaskEvent}
+		list[i] = omniq.StoredEvent{Cursor: engine.Cursor(after + int64(i) + 1), TaskEvent: v.kept[first+i].TaskEvent}
 	}
 	return list, list[n-1].Cursor, nil
 }
-
-func cursor(n uint64) omniq.Cursor { return omniq.Cursor(strconv.FormatUint(n, 10)) }

@@ -272,7 +272,7 @@ func (b *Backend) finish(e *entry, r *omniq.RawResult, now time.Time) {
 	if r.Status == omniq.StatusSuccess {
 		e.task = nil
 	}
-	b.note(e, finalEvents[r.Status], e.attempt, worker, r.Error, now)
+	b.note(e, engine.EventOf[r.Status], e.attempt, worker, r.Error, now)
 	if e.outcome != nil {
 		e.outcome.result = r
 		close(e.outcome.done)

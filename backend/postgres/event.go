@@ -169,7 +169,7 @@ func (b *Backend) readEvents(ctx context.Context, r omniq.EventsRequest) (events
 		if err != nil {
 			return err
 		}
-		after, err := engine.Behind(r.After, last, gone)
+		after, err := engine.After(r.After, last, gone)
 		if err != nil {
 			return &known{err}
 		}

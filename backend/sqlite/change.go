@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/engine"
 )
 
 // The states of tasks that are not final, as they are stored and counted. Results are counted by their status.
@@ -217,7 +218,7 @@ func (t *tx) finish(r *task, result *omniq.RawResult, envelope string) error {
 	if r.token == 0 { // it ends on none
 		worker = nil
 	}
-	return t.note(eventOf[result.Status], r.id, r.queue, worker, result.Attempts, result.Error)
+	return t.note(engine.EventOf[result.Status], r.id, r.queue, worker, result.Attempts, result.Error)
 }
 
 // keep stores a result.

@@ -12,14 +12,6 @@ import (
 	"github.com/omniq-go/omniq/internal/engine"
 )
 
-// eventOf is what happened to a task that has this final status.
-var eventOf = map[omniq.Status]omniq.EventType{
-	omniq.StatusSuccess:   omniq.EventCompleted,
-	omniq.StatusFailure:   omniq.EventFailed,
-	omniq.StatusCancelled: omniq.EventCancelled,
-	omniq.StatusExpired:   omniq.EventExpired,
-}
-
 // note keeps an event of a task, if events are kept.
 func (t *tx) note(what omniq.EventType, id uuid.UUID, queue string, worker driver.Value, attempt int, why *omniq.TaskError) error {
 	if t.config.retention <= 0 {
@@ -140,7 +132,7 @@ func (b *Backend) readEvents(ctx context.Context, r omniq.EventsRequest) (events
 	return events, next, err
 }
 
-// place is the number of the event that a cursor is behind.
+// place is the number of the event that a cursor comes after.
 func (b *Backend) place(c *conn, after omniq.Cursor) (int64, error) {
 	last, err := one(c, "SELECT seq FROM sqlite_sequence WHERE name = 'omniq_events'")
 	if err != nil {
@@ -157,5 +149,5 @@ func (b *Backend) place(c *conn, after omniq.Cursor) (int64, error) {
 	if first != 0 {
 		gone = first - 1
 	}
-	return engine.Behind(after, last, gone)
+	return engine.After(after, last, gone)
 }

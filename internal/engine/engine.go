@@ -45,22 +45,30 @@ func Count(s *omniq.QueueStats, status omniq.Status, n int) {
 	}
 }
 
-// Cursor is the cursor behind the n-th event.
+// EventOf is the event of a task that becomes final with a status.
+var EventOf = map[omniq.Status]omniq.EventType{
+	omniq.StatusSuccess:   omniq.EventCompleted,
+	omniq.StatusFailure:   omniq.EventFailed,
+	omniq.StatusCancelled: omniq.EventCancelled,
+	omniq.StatusExpired:   omniq.EventExpired,
+}
+
+// Cursor is the cursor after the n-th event.
 func Cursor(n int64) omniq.Cursor { return omniq.Cursor(strconv.FormatInt(n, 10)) }
 
-// Behind is how many events a cursor of [Cursor], or one of those with names, is behind, where the last one is known and
-// the last of those that are gone. It fails with [omniq.ErrEventsGone], and with [omniq.ErrInvalid] for what is no cursor.
-func Behind(after omniq.Cursor, last, gone int64) (int64, error) {
-	switch after {
+// After is the number of the event that a cursor of [Cursor], or one of those with names, comes after. The numbers of the
+// last event, and of the last of those that are gone, are known. It fails with [omniq.ErrEventsGone], and with [omniq.ErrInvalid] for what is no cursor.
+func After(cursor omniq.Cursor, last, gone int64) (int64, error) {
+	switch cursor {
 	case omniq.CursorLatest:
 		return last, nil
 	case omniq.CursorOldest:
 		return gone, nil
 	}
-	n, err := strconv.ParseInt(string(after), 10, 64)
+	n, err := strconv.ParseInt(string(cursor), 10, 64)
 	switch {
 	case err != nil || n < 0 || n > last:
-		return 0, fmt.Errorf("%w: %.40q is no cursor of these events", omniq.ErrInvalid, after)
+		return 0, fmt.Errorf("%w: %.40q is no cursor of these events", omniq.ErrInvalid, cursor)
 	case n < gone:
 		return 0, omniq.ErrEventsGone
 	}

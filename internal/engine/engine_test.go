@@ -12,7 +12,7 @@ import (
 	"github.com/omniq-go/omniq/internal/engine"
 )
 
-func TestBehind(t *testing.T) {
+func TestAfter(t *testing.T) {
 	const last, gone = 9, 3
 	tests := []struct {
 		cursor omniq.Cursor
@@ -31,7 +31,7 @@ func TestBehind(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(string(tt.cursor), func(t *testing.T) {
-			got, err := engine.Behind(tt.cursor, last, gone)
+			got, err := engine.After(tt.cursor, last, gone)
 			assert.ErrorIs(t, err, tt.err)
 			assert.Equal(t, tt.want, got)
 		})

@@ -46,7 +46,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, backend.Close()) }()
-	client, err := omniq.NewClient(backend, config.Client())
+	client, err := omniq.NewClient(backend, config.ClientOptions())
 	if err != nil {
 		return err
 	}

@@ -40,7 +40,7 @@ func run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, backend.Close()) }()
-	worker, err := omniq.NewWorker(backend, config.Worker(), omniq.Handlers(ship))
+	worker, err := omniq.NewWorker(backend, config.WorkerOptions(), omniq.Handlers(ship))
 	if err != nil {
 		return err
 	}

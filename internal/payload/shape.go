@@ -1,8 +1,11 @@
-package omniq
+// Package payload writes and reads arguments and results: as JSON text, or as the bytes of another codec in base64. What the
+// types of a task look like on the wire is worked out once for each of them.
+package payload
 
 import (
 	"encoding"
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -11,10 +14,19 @@ import (
 	"unicode"
 )
 
-// A shape is how an args or a kwargs type stands on the wire, worked out once for each type.
+// Raw is JSON text that has not been decoded.
+type Raw = json.RawMessage
 
-// argsShape is the shape of a positional type.
-type argsShape struct {
+// TypeError says why a type cannot hold arguments or results.
+type TypeError struct{ err error }
+
+func (e *TypeError) Error() string { return e.err.Error() }
+func (e *TypeError) Unwrap() error { return e.err }
+
+func typeError(format string, args ...any) error { return &TypeError{fmt.Errorf(format, args...)} }
+
+// Args is how a positional type stands on the wire.
+type Args struct {
 	typ    reflect.Type
 	kind   shapeKind
 	fields []argsField // of a struct
@@ -29,8 +41,8 @@ type argsField struct {
 	null  bool // may be null
 }
 
-// kwargsShape is the shape of a named type.
-type kwargsShape struct {
+// Kwargs is how a named type stands on the wire.
+type Kwargs struct {
 	typ  reflect.Type
 	kind shapeKind
 	keys map[string]kwargsField // of a struct
@@ -61,49 +73,60 @@ var (
 	typeTextUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
 )
 
-// taskShape is the shape of a type of tasks.
-type taskShape struct {
+// Shape is how the arguments of a task stand on the wire.
+type Shape struct {
 	typ    reflect.Type
-	args   *argsShape
-	kwargs *kwargsShape
+	Args   *Args
+	Kwargs *Kwargs
+}
+
+// Err reports that the args type is not positional or the kwargs type not named, as a [*TypeError].
+func (s *Shape) Err() error {
+	if s.Args.err != nil {
+		return s.Args.err
+	}
+	return s.Kwargs.err
+}
+
+// pair is a type for each two types of arguments.
+type pair[A, K any] struct {
+	_ A
+	_ K
 }
 
 var (
-	taskShapes sync.Map // reflect.Type -> *taskShape
+	shapes sync.Map // reflect.Type of a pair -> *Shape
 
 	// latestShapes has those of the latest types, where they are found faster.
-	latestShapes [64]atomic.Pointer[taskShape]
+	latestShapes [64]atomic.Pointer[Shape]
 )
 
-// shapeOf returns the shape of [Task] with these payloads.
-func shapeOf[A, K any]() *taskShape {
-	t := reflect.TypeFor[Task[A, K]]()
+// ShapeOf returns the shape of arguments of these types.
+func ShapeOf[A, K any]() *Shape {
+	t := reflect.TypeFor[pair[A, K]]()
 	id := reflect.ValueOf(t).Pointer() // of the type's description: any number will do
 	latest := &latestShapes[(id>>5^id>>11)%uintptr(len(latestShapes))]
 	if s := latest.Load(); s != nil && s.typ == t {
 		return s
 	}
-	s, ok := taskShapes.Load(t)
+	s, ok := shapes.Load(t)
 	if !ok {
-		s, _ = taskShapes.LoadOrStore(t, &taskShape{t, newArgsShape(reflect.TypeFor[A]()), newKwargsShape(reflect.TypeFor[K]())})
+		s, _ = shapes.LoadOrStore(t, &Shape{t, newArgs(reflect.TypeFor[A]()), newKwargs(reflect.TypeFor[K]())})
 	}
-	latest.Store(s.(*taskShape))
-	return s.(*taskShape)
+	latest.Store(s.(*Shape))
+	return s.(*Shape)
 }
 
-// checkShapes reports whether A is positional and K named.
-func checkShapes[A, K any]() error {
-	s := shapeOf[A, K]()
-	if s.args.err != nil {
-		return s.args.err
-	}
-	return s.kwargs.err
-}
+// CheckArgs reports that t is not positional, as a [*TypeError].
+func CheckArgs(t reflect.Type) error { return newArgs(t).err }
 
-func newArgsShape(t reflect.Type) *argsShape {
-	s := &argsShape{typ: t}
-	refuse := func(format string, args ...any) *argsShape {
-		s.err = invalid("args type %v "+format+": want a struct, a slice or an array, which is positional",
+// CheckKwargs reports that t is not named, as a [*TypeError].
+func CheckKwargs(t reflect.Type) error { return newKwargs(t).err }
+
+func newArgs(t reflect.Type) *Args {
+	s := &Args{typ: t}
+	refuse := func(format string, args ...any) *Args {
+		s.err = typeError("args type %v "+format+": want a struct, a slice or an array, which is positional",
 			append([]any{t}, args...)...)
 		return s
 	}
@@ -178,10 +201,10 @@ func positionalFields(t reflect.Type, parent []int) (fields []argsField, problem
 	return fields, ""
 }
 
-func newKwargsShape(t reflect.Type) *kwargsShape {
-	s := &kwargsShape{typ: t}
-	refuse := func(format string, args ...any) *kwargsShape {
-		s.err = invalid("kwargs type %v "+format+": want a struct or a map with string keys, which is named",
+func newKwargs(t reflect.Type) *Kwargs {
+	s := &Kwargs{typ: t}
+	refuse := func(format string, args ...any) *Kwargs {
+		s.err = typeError("kwargs type %v "+format+": want a struct or a map with string keys, which is named",
 			append([]any{t}, args...)...)
 		return s
 	}

@@ -1,4 +1,4 @@
-package omniq
+package payload
 
 import (
 	"fmt"
@@ -15,7 +15,7 @@ import (
 func checkReadable(role string, t reflect.Type) error {
 	r := readability{seen: make(map[visit]bool)}
 	if problem := r.whole(t); problem != nil {
-		return invalid("%s type %v: %w", role, t, problem)
+		return typeError("%s type %v: %w", role, t, problem)
 	}
 	return nil
 }
@@ -24,8 +24,8 @@ var resultProblems sync.Map // reflect.Type -> error, or noProblem
 
 var noProblem = struct{ error }{}
 
-// checkResult is checkReadable for a type of results.
-func checkResult(t reflect.Type) error {
+// CheckResult reports that results of type t could be written and not read back, as a [*TypeError].
+func CheckResult(t reflect.Type) error {
 	known, ok := resultProblems.Load(t)
 	if !ok {
 		if known = checkReadable("result", t); known == nil {
