@@ -95,13 +95,13 @@ var startRules = []rule{
 			t, begun := task(queue(q), ttl(d)), task(queue(q), ttl(d))
 			until := t.CreatedAt.Add(d)
 			c.enqueue(t, begun)
-			over := time.Now().Add(d) // it was stored by now
+			passed := time.Now().Add(d) // it was stored by now
 			leases := append(c.lease(1, 0, from(q), aheadOfTurn), c.lease(1, 0, from(q))...)
 			if !time.Now().Before(until) {
 				return false
 			}
 			require.Len(c, leases, 2)
-			c.eventually("its TTL passes", func() bool { return time.Since(over) > time.Millisecond })
+			c.eventually("its TTL passes", func() bool { return time.Since(passed) > time.Millisecond })
 			errs, err := c.b.Start(c.Context(), []omniq.LeaseID{leases[0].LeaseID, leases[1].LeaseID})
 			c.places(errs, err, omniq.ErrExpired, nil)
 			r := c.result(t.ID)
