@@ -188,7 +188,10 @@ var startRules = []rule{
 			info := c.inspect(t.ID)
 			got := info.Due.Sub(info.Since)
 			assert.True(c, least-time.Millisecond <= got && got <= most+time.Millisecond, "it is due after %v, want %v to %v", got, least, most)
-			c.noneUntil(info.Due, info.Queue)
+			for _, l := range c.lease(1, 0, from(info.Queue)) {
+				assert.False(c, time.Now().Before(info.Due), "it was leased too early")
+				require.NoError(c, c.settle(omniq.Settlement{LeaseID: l.LeaseID, Action: omniq.ActionRelease})) // as if it never was
+			}
 		}
 		pause(0, time.Second)
 		pause(time.Second, 2*time.Second)
