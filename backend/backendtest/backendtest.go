@@ -16,6 +16,7 @@ package backendtest
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -138,7 +139,7 @@ const (
 	short = 150 * time.Millisecond // a lease or a TTL that is to run out
 	long  = time.Minute            // one that is not
 	while = 50 * time.Millisecond  // how long a call is watched that is to block
-	worst = 10 * time.Second       // how long to wait for what must happen
+	worst = 30 * time.Second       // how long to wait for what must happen
 )
 
 // task returns a task with a new ID, changed by the functions.
@@ -225,7 +226,7 @@ func (c *checker) inTime(check func(d time.Duration, queue string) bool) {
 			return
 		}
 	}
-	require.Fail(c, "the backend is too slow to tell")
+	require.Fail(c, "it was never so in time, or the backend is too slow to tell")
 }
 
 // soon is in d, in the milliseconds that each engine can hold.
@@ -314,13 +315,19 @@ func (c *checker) pause() {
 	}
 }
 
-// blocks checks that a call goes on for a while. It has begun by then, which cannot be seen in another way.
+// blocks checks that a call goes on for a while. It has begun by then, which cannot be seen in another way: where a rule
+// needs that, it asks again with a longer while if it was not so.
 func (c *checker) blocks(done <-chan error, what string) {
+	c.Helper()
+	c.blocksFor(while, done, what)
+}
+
+func (c *checker) blocksFor(d time.Duration, done <-chan error, what string) {
 	c.Helper()
 	select {
 	case err := <-done:
 		require.Fail(c, what+" does not block", "it returned %v", err)
-	case <-time.After(while):
+	case <-time.After(d):
 	}
 }
 
@@ -380,6 +387,18 @@ func (c *checker) leased(w *waiter) omniq.Lease {
 	require.NoError(c, c.ended(w.done, w.what))
 	require.Len(c, w.leases, 1)
 	return w.leases[0]
+}
+
+// gone waits until w has the result, which is not kept. It is false if w began too late for that.
+func (c *checker) gone(w *waiter) bool {
+	c.Helper()
+	err := c.ended(w.done, w.what)
+	if errors.Is(err, omniq.ErrNotFound) {
+		return false
+	}
+	require.NoError(c, err)
+	require.NotNil(c, w.result)
+	return true
 }
 
 // got waits until w has the result.

@@ -180,6 +180,7 @@ var brokenCalls = []breakage{
 	}, []string{
 		"a lease that was settled cannot be settled again",
 		"each settlement of a call counts for itself",
+		"a settlement that cannot be stored is refused in its place, and keeps no other from being done",
 		"calls at once for the same tasks in opposite orders do not stop each other, and do each once",
 	}},
 	{"hides lost leases", func(b *broken) {

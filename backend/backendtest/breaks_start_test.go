@@ -224,7 +224,7 @@ var brokenHolds = []breakage{
 	}, []string{"an ID that is kept stands in the way of tasks with an IDFor only"}},
 	{"ends a list with its first empty page", func(b *broken) {
 		b.list = func(ctx context.Context, r omniq.ListRequest) ([]*omniq.TaskInfo, string, error) {
-			if r.Queue == "" || r.Max < 1 {
+			if omniq.CheckQueue(r.Queue) != nil || r.Max < 1 {
 				return b.m.List(ctx, r)
 			}
 			all := r

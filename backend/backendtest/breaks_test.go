@@ -64,6 +64,7 @@ var brokenTasks = []breakage{
 	{"forgets TTLs of results", tasks(func(t *omniq.RawTask) { t.ResultTTL, t.FailureTTL = nil, nil }), []string{
 		"a task is leased as it was enqueued",
 		"an expired task's result goes when its own TTL is over",
+		"what a cancelled task leaves is kept as long as the task says",
 		others,
 	}},
 	{"cuts payloads", tasks(func(t *omniq.RawTask) { t.Args = t.Args[:min(len(t.Args), 64<<10)] }), []string{"payloads of all sizes pass"}},
@@ -148,11 +149,11 @@ var brokenLeases = []breakage{
 		return l
 	}), []string{
 		"workers at once never get the same task",
-		"ten thousand tasks wait in their order",
+		"thousands of tasks wait in their order",
 		others,
 	}},
 	{"leases backwards", leases(func(l []omniq.Lease) []omniq.Lease { slices.Reverse(l); return l }), []string{
-		"ten thousand tasks wait in their order",
+		"thousands of tasks wait in their order",
 		"the last tasks of a Lease are taken ahead and have not started",
 	}},
 	{"leases more than Max", requests(func(r *omniq.LeaseRequest) { r.Max = max(r.Max, 3) }), []string{
@@ -245,6 +246,7 @@ var brokenLeases = []breakage{
 		"a waiting Lease gets a task that is released",
 		"a waiting Lease gets a task that is retried",
 		"a waiting Lease gets a task whose lease runs out",
+		"a waiting Lease gets a task that is requeued",
 		others,
 	}},
 	{"never takes a lease back", requests(func(r *omniq.LeaseRequest) { r.Duration = time.Hour }), []string{
@@ -268,6 +270,7 @@ var brokenLeases = []breakage{
 	}, []string{
 		"a lease that another one has followed settles and extends nothing",
 		"a lease that never was settles and extends nothing",
+		"a lease of the old life is lost in the new one",
 		others,
 	}},
 	{"hides it when a lease was lost to nobody", func(b *broken) {

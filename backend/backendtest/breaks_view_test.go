@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/engine"
 )
 
 // brokenViews show something wrong.
@@ -43,7 +44,11 @@ var brokenViews = []breakage{
 			return info, err
 		}
 	}, []string{"Inspect knows nothing of a task that is unknown or whose result's TTL is over", others}},
-	{"lists all queues", lists(func(r *omniq.ListRequest) { r.Queue = "" }), []string{
+	{"lists all queues", lists(func(r *omniq.ListRequest) {
+		if engine.CheckQueue(r.Queue) == nil {
+			r.Queue = ""
+		}
+	}), []string{
 		"List shows the tasks in a state, of one queue or of all",
 		"a few tasks among many that a list does not want are each in one page",
 	}},

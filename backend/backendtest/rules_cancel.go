@@ -1,6 +1,8 @@
 package backendtest
 
 import (
+	"time"
+
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -26,14 +28,21 @@ var cancelRules = []rule{
 		assert.Empty(c, c.lease(3, 3*short, from("due", "delayed", "retried")))
 	}},
 	{name: "a running task that is cancelled is final, and stays so when its lease would run out", check: func(c *checker) {
-		c.enqueue(task())
-		l := c.leaseOne(lasting(2 * short))
-		w := c.awaiting(l.TaskID)
-		c.blocks(w.done, "Await")
-		require.NoError(c, c.cancel(l.TaskID))
-		c.cancelled(c.got(w), 1)
-		assert.Empty(c, c.lease(1, 3*short), "it was cancelled")
-		c.cancelled(c.result(l.TaskID), 1)
+		c.inTime(func(d time.Duration, q string) bool {
+			c.enqueue(task(queue(q)))
+			until := soon(2 * d)
+			l := c.leaseOne(from(q), lasting(2*d))
+			w := c.awaiting(l.TaskID)
+			c.blocks(w.done, "Await")
+			require.NoError(c, c.cancel(l.TaskID))
+			if !time.Now().Before(until) {
+				return false
+			}
+			c.cancelled(c.got(w), 1)
+			assert.Empty(c, c.lease(1, 3*d, from(q)), "it was cancelled")
+			c.cancelled(c.result(l.TaskID), 1)
+			return true
+		})
 	}},
 	{name: "the lease of a cancelled task settles nothing", needs: fences, check: func(c *checker) {
 		c.enqueue(task())
@@ -73,17 +82,27 @@ var cancelRules = []rule{
 		c.cancelled(c.result(running), 1)
 	}},
 	{name: "what a cancelled task leaves is kept as long as the task says", check: func(c *checker) {
-		brief, none := task(resultTTL(short)), task(resultTTL(0))
-		c.enqueue(brief, none)
-		w := c.awaiting(none.ID)
-		c.blocks(w.done, "Await")
-		require.NoError(c, c.cancel(brief.ID))
-		require.NoError(c, c.cancel(none.ID))
-		assert.Equal(c, omniq.StatusCancelled, c.got(w).Status)
-		c.unknown(none.ID)
-		c.notFound(brief.ID)
-		c.enqueue(brief, none)
-		assert.Equal(c, brief.ID, c.leaseOne().TaskID)
+		c.inTime(func(d time.Duration, q string) bool {
+			brief, none := task(queue(q), resultTTL(d)), task(queue(q), resultTTL(0))
+			c.enqueue(brief, none)
+			w := c.awaiting(none.ID)
+			c.blocksFor(d, w.done, "Await")
+			until := soon(d)
+			require.NoError(c, c.cancel(brief.ID))
+			require.NoError(c, c.cancel(none.ID))
+			_, err := c.b.Result(c.Context(), brief.ID)
+			if !c.gone(w) || !time.Now().Before(until) {
+				return false
+			}
+			assert.NoError(c, err, "its TTL is not over")
+			assert.Equal(c, omniq.StatusCancelled, w.result.Status)
+			c.unknown(none.ID)
+			c.notFound(brief.ID)
+			assert.False(c, time.Now().Before(until), "it went too early")
+			c.enqueue(brief, none)
+			assert.Equal(c, brief.ID, c.leaseOne(from(q)).TaskID)
+			return true
+		})
 	}},
 	{name: "of a cancel and a settlement at once one wins", needs: fences, check: func(c *checker) {
 		for i := range 30 {

@@ -2,6 +2,7 @@ package backendtest
 
 import (
 	"context"
+
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -126,7 +127,7 @@ var hostileRules = []rule{
 				Queues: []string{omniq.DefaultQueue}, Max: 1, Duration: long, WorkerID: bad.Value,
 			})
 			assert.ErrorIs(c, err, omniq.ErrInvalid, bad.Name)
-			ctx, cancel := context.WithTimeout(c.Context(), short)
+			ctx, cancel := context.WithTimeout(c.Context(), worst)
 			_, err = c.b.Revoked(ctx, bad.Value)
 			cancel()
 			assert.ErrorIs(c, err, omniq.ErrInvalid, bad.Name)

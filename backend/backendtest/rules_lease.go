@@ -270,7 +270,7 @@ var leaseRules = []rule{
 		}
 	}},
 	{name: "workers at once never get the same task", check: func(c *checker) {
-		const tasks, workers = 2000, 8
+		const tasks, workers = 700, 8
 		var all []*omniq.RawTask
 		for range tasks {
 			all = append(all, task())
@@ -315,8 +315,8 @@ var leaseRules = []rule{
 		}
 		require.Len(c, times, tasks, "each task is leased")
 	}},
-	{name: "ten thousand tasks wait in their order", check: func(c *checker) {
-		const n = 10_000
+	{name: "thousands of tasks wait in their order", check: func(c *checker) {
+		const n = 3000
 		var all []*omniq.RawTask
 		for range n {
 			all = append(all, task())
@@ -329,7 +329,7 @@ var leaseRules = []rule{
 			require.NotEmpty(c, leases)
 			require.LessOrEqual(c, len(leases), len(rest))
 			for _, l := range leases {
-				if l.TaskID != rest[0].ID { // to ask testify ten thousand times takes long
+				if l.TaskID != rest[0].ID { // to ask testify thousands of times takes long
 					require.Equal(c, rest[0].ID, l.TaskID, "%d tasks from the end", len(rest))
 				}
 				rest = rest[1:]

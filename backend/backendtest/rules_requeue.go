@@ -77,18 +77,27 @@ var requeueRules = []rule{
 		})
 	}},
 	{name: "those who wait for a requeued task get its new result", check: func(c *checker) {
-		t := task()
-		c.enqueue(t)
-		old := c.awaiting(t.ID)
-		c.blocks(old.done, "Await")
-		l := c.leaseOne()
-		require.NoError(c, c.settle(failure(l, long)))
-		require.NoError(c, c.requeue(t.ID))
-		assert.Equal(c, omniq.StatusFailure, c.got(old).Status, "who waited before")
-		w := c.awaiting(t.ID)
-		c.blocks(w.done, "Await of a requeued task")
-		require.NoError(c, c.settle(success(c.leaseOne(), `"new"`, long)))
-		assert.JSONEq(c, `"new"`, string(c.got(w).ResultData))
+		c.inTime(func(d time.Duration, q string) bool {
+			t := task(queue(q))
+			c.enqueue(t)
+			old := c.awaiting(t.ID)
+			c.blocksFor(d, old.done, "Await")
+			require.NoError(c, c.settle(failure(c.leaseOne(from(q)), long)))
+			require.NoError(c, c.requeue(t.ID))
+			l := c.leaseOne(from(q))
+			select {
+			case err := <-old.done:
+				require.NoError(c, err)
+				assert.Equal(c, omniq.StatusFailure, old.result.Status, "who waited before")
+			case <-time.After(2 * d):
+				return false // it may have begun when the task was requeued
+			}
+			w := c.awaiting(t.ID)
+			c.blocks(w.done, "Await of a requeued task")
+			require.NoError(c, c.settle(success(l, `"new"`, long)))
+			assert.JSONEq(c, `"new"`, string(c.got(w).ResultData))
+			return true
+		})
 	}},
 	{name: "a lease of the old life is lost in the new one", needs: fences, check: func(c *checker) {
 		c.enqueue(task())

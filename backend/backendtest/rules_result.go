@@ -90,17 +90,23 @@ var resultRules = []rule{
 		assert.ErrorIs(c, c.ended(c.awaiting(uuid.New()).done, "Await"), omniq.ErrNotFound)
 	}},
 	{name: "a result without a TTL to live reaches those who wait", check: func(c *checker) {
-		t := task()
-		c.enqueue(t)
-		l := c.leaseOne()
-		w := c.awaiting(t.ID)
-		c.blocks(w.done, "Await")
-		require.NoError(c, c.settle(success(l, "1", 0)))
-		assert.JSONEq(c, "1", string(c.got(w).ResultData))
-		c.notFound(t.ID)
-		assert.ErrorIs(c, c.ended(c.awaiting(t.ID).done, "Await"), omniq.ErrNotFound)
-		c.enqueue(t)
-		assert.Equal(c, t.ID, c.leaseOne().TaskID)
+		c.inTime(func(d time.Duration, q string) bool {
+			t := task(queue(q))
+			c.enqueue(t)
+			l := c.leaseOne(from(q))
+			w := c.awaiting(t.ID)
+			c.blocksFor(d, w.done, "Await")
+			require.NoError(c, c.settle(success(l, "1", 0)))
+			if !c.gone(w) {
+				return false
+			}
+			assert.JSONEq(c, "1", string(w.result.ResultData))
+			c.notFound(t.ID)
+			assert.ErrorIs(c, c.ended(c.awaiting(t.ID).done, "Await"), omniq.ErrNotFound)
+			c.enqueue(t)
+			assert.Equal(c, t.ID, c.leaseOne(from(q)).TaskID)
+			return true
+		})
 	}},
 	{name: "a result goes when its TTL is over, and its ID can be used again", check: func(c *checker) {
 		c.inTime(func(d time.Duration, q string) bool {

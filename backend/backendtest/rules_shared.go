@@ -64,27 +64,41 @@ var sharedRules = []sharedRule{
 		}
 	}, needs: fences},
 	{name: "a lease of one that runs out is leased by the other", check: func(one, other *checker) {
-		t := task()
-		one.enqueue(t)
-		one.leaseOne(lasting(2 * short))
-		other.none()
-		l := other.leased(other.leasing())
-		assert.Equal(other, t.ID, l.TaskID)
-		assert.Equal(other, []int{2, 1}, []int{l.Attempt, l.Lost})
+		one.inTime(func(d time.Duration, q string) bool {
+			t := task(queue(q))
+			one.enqueue(t)
+			until := soon(d)
+			one.leaseOne(from(q), lasting(d))
+			if !other.noneUntil(until, q) {
+				return false
+			}
+			l := other.leased(other.leasing(from(q)))
+			assert.Equal(other, t.ID, l.TaskID)
+			assert.Equal(other, []int{2, 1}, []int{l.Attempt, l.Lost})
+			return true
+		})
 	}},
 	{name: "who waits at one gets the result that the other settles, cancels or expires", check: func(one, other *checker) {
-		for i, keep := range []time.Duration{long, 0} {
-			q := fmt.Sprint("q", i)
-			done, cancelled := task(queue(q)), task(queue("cancelled"), resultTTL(keep))
-			expired := task(queue("expired"), resultTTL(keep), ttl(2*short))
-			one.enqueue(done, cancelled, expired)
-			waiting := []*waiter{one.awaiting(done.ID), one.awaiting(cancelled.ID), one.awaiting(expired.ID)}
-			one.blocks(waiting[0].done, "Await")
-			require.NoError(other, other.settle(success(other.leaseOne(from(q)), `"done"`, keep)))
-			require.NoError(other, other.cancel(cancelled.ID))
-			assert.JSONEq(one, `"done"`, string(one.got(waiting[0]).ResultData))
-			assert.Equal(one, omniq.StatusCancelled, one.got(waiting[1]).Status)
-			assert.Equal(one, omniq.StatusExpired, one.got(waiting[2]).Status)
+		for _, keep := range []time.Duration{long, 0} {
+			one.inTime(func(d time.Duration, q string) bool {
+				q += keep.String()
+				done, cancelled := task(queue(q)), task(queue("cancelled"), resultTTL(keep))
+				expired := task(queue("expired"), resultTTL(keep), ttl(2*d))
+				one.enqueue(done, cancelled, expired)
+				waiting := []*waiter{one.awaiting(done.ID), one.awaiting(cancelled.ID), one.awaiting(expired.ID)}
+				one.blocksFor(d, waiting[0].done, "Await")
+				require.NoError(other, other.settle(success(other.leaseOne(from(q)), `"done"`, keep)))
+				require.NoError(other, other.cancel(cancelled.ID))
+				for _, w := range waiting {
+					if !one.gone(w) {
+						return false
+					}
+				}
+				assert.JSONEq(one, `"done"`, string(waiting[0].result.ResultData))
+				assert.Equal(one, omniq.StatusCancelled, waiting[1].result.Status)
+				assert.Equal(one, omniq.StatusExpired, waiting[2].result.Status)
+				return true
+			})
 		}
 	}},
 	{name: "the worker of one hears of what the other cancels", check: func(one, other *checker) {

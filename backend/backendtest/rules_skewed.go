@@ -77,6 +77,43 @@ var skewedRules = []rule{
 			return true
 		})
 	}},
+	{name: "a task is leased as it was enqueued", check: func(c *checker) {
+		for _, change := range []func(*omniq.RawTask){
+			delay(short), runAt(soon(-time.Hour).Add(c.skew)), ttl(2 * time.Minute), madeAt(-c.skew),
+		} {
+			t := task(change)
+			c.enqueue(t)
+			assert.Equal(c, t, c.leaseOne().Task)
+		}
+	}},
+	{name: "a task is requeued as created now by the backend's clock, and has its whole TTL before it", check: func(c *checker) {
+		for _, change := range []func(*omniq.RawTask){delay(long), runAt(soon(long).Add(c.skew)), ttl(2 * time.Minute)} {
+			t := c.final(omniq.StatusCancelled, change)
+			began := time.Now().Truncate(time.Millisecond)
+			require.NoError(c, c.requeue(t.ID))
+			l := c.leaseOne()
+			c.between(began, l.Task.CreatedAt.Add(-c.skew), "created")
+			want := *t
+			want.CreatedAt, want.Delay, want.RunAt = l.Task.CreatedAt, 0, time.Time{}
+			assert.Equal(c, &want, l.Task)
+			require.NoError(c, c.settle(success(l, "1", long)))
+		}
+		c.inTime(func(d time.Duration, q string) bool {
+			t := task(queue(q), ttl(d), madeAt(-d)) // it has expired
+			c.enqueue(t)
+			require.Equal(c, omniq.StatusExpired, c.await(t.ID).Status)
+			until := soon(d)
+			require.NoError(c, c.requeue(t.ID))
+			was := c.result(t.ID).Status
+			if !time.Now().Before(until) {
+				return false
+			}
+			assert.Equal(c, omniq.StatusPending, was, "its TTL is not over")
+			assert.Equal(c, omniq.StatusExpired, c.await(t.ID).Status)
+			assert.False(c, time.Now().Before(until), "it expired too early")
+			return true
+		})
+	}},
 	{name: "a task that was taken ahead starts within its TTL", check: func(c *checker) {
 		c.enqueue(task(ttl(2 * time.Minute)))
 		assert.NoError(c, c.start(c.leaseOne(aheadOfTurn).LeaseID))

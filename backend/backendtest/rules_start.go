@@ -95,12 +95,13 @@ var startRules = []rule{
 			t, begun := task(queue(q), ttl(d)), task(queue(q), ttl(d))
 			until := t.CreatedAt.Add(d)
 			c.enqueue(t, begun)
+			passed := time.Now().Add(d) // it was stored by now
 			leases := append(c.lease(1, 0, from(q), aheadOfTurn), c.lease(1, 0, from(q))...)
 			if !time.Now().Before(until) {
 				return false
 			}
 			require.Len(c, leases, 2)
-			c.eventually("its TTL passes", func() bool { return time.Since(until) > time.Millisecond })
+			c.eventually("its TTL passes", func() bool { return time.Since(passed) > time.Millisecond })
 			errs, err := c.b.Start(c.Context(), []omniq.LeaseID{leases[0].LeaseID, leases[1].LeaseID})
 			c.places(errs, err, omniq.ErrExpired, nil)
 			r := c.result(t.ID)
@@ -187,7 +188,10 @@ var startRules = []rule{
 			info := c.inspect(t.ID)
 			got := info.Due.Sub(info.Since)
 			assert.True(c, least-time.Millisecond <= got && got <= most+time.Millisecond, "it is due after %v, want %v to %v", got, least, most)
-			c.noneUntil(info.Due, info.Queue)
+			for _, l := range c.lease(1, 0, from(info.Queue)) {
+				assert.False(c, time.Now().Before(info.Due), "it was leased too early")
+				require.NoError(c, c.settle(omniq.Settlement{LeaseID: l.LeaseID, Action: omniq.ActionRelease})) // as if it never was
+			}
 		}
 		pause(0, time.Second)
 		pause(time.Second, 2*time.Second)

@@ -2,10 +2,12 @@ package backendtest
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -21,9 +23,25 @@ func skewed(m *memory.Backend, by time.Duration) *broken {
 			t.RunAt = t.RunAt.Add(-by)
 		}
 	})(b)
+	var given sync.Map // tasks as they came, by ID
+	next := b.enqueue
+	b.enqueue = func(ctx context.Context, tasks []*omniq.RawTask) ([]error, error) {
+		for _, t := range tasks {
+			given.Store(t.ID, t)
+		}
+		return next(ctx, tasks)
+	}
+	requeued(b, func(t *omniq.RawTask) { given.Delete(t.ID) })
 	leases(func(l []omniq.Lease) []omniq.Lease {
 		for i := range l {
 			l[i].Expires = l[i].Expires.Add(by)
+			if t, ok := given.Load(l[i].TaskID); ok {
+				l[i].Task = t.(*omniq.RawTask)
+				continue
+			}
+			t := *l[i].Task // it has a new life, which began by the backend's clock
+			t.CreatedAt = t.CreatedAt.Add(by)
+			l[i].Task = &t
 		}
 		return l
 	})(b)
@@ -54,14 +72,14 @@ var brokenSkews = []struct {
 				t.RunAt = t.RunAt.Add(-by)
 			}
 		})
-	}, []string{"a task with a RunAt is due at that time of the backend's clock"}},
+	}, []string{"a task with a RunAt is due at that time of the backend's clock", "a task is leased as it was enqueued"}},
 	{"makes a time of a Delay", func(by time.Duration) func(*broken) {
 		return tasks(func(t *omniq.RawTask) {
 			if t.Delay > 0 {
 				lengthen(&t.Delay, -by)
 			}
 		})
-	}, []string{"a task with a Delay is due after it"}},
+	}, []string{"a task with a Delay is due after it", "a task is leased as it was enqueued"}},
 	{"makes times of the delays of settlements", func(by time.Duration) func(*broken) {
 		return settlements(func(s *omniq.Settlement) {
 			if s.Delay > 0 {
@@ -84,7 +102,46 @@ var brokenSkews = []struct {
 				t.CreatedAt, t.TTL = t.CreatedAt.Add(-time.Hour), new(*t.TTL+time.Hour-by)
 			}
 		})
-	}, []string{"a task expires when its TTL has passed, and not before", "a task that was taken ahead starts within its TTL"}},
+	}, []string{
+		"a task expires when its TTL has passed, and not before", "a task that was taken ahead starts within its TTL",
+		"a task is leased as it was enqueued",
+		"a task is requeued as created now by the backend's clock, and has its whole TTL before it",
+	}},
+	{"makes a RunAt of a Delay", func(time.Duration) func(*broken) {
+		return leases(func(l []omniq.Lease) []omniq.Lease {
+			for i := range l {
+				t := *l[i].Task
+				t.Delay = 0
+				l[i].Task = &t
+			}
+			return l
+		})
+	}, []string{"a task is leased as it was enqueued"}},
+	{"requeues by the program's clock", func(by time.Duration) func(*broken) {
+		return leases(func(l []omniq.Lease) []omniq.Lease {
+			for i := range l {
+				if t := *l[i].Task; t.CreatedAt.After(time.Now().Add(by - worst)) {
+					t.CreatedAt = t.CreatedAt.Add(-by)
+					l[i].Task = &t
+				}
+			}
+			return l
+		})
+	}, []string{"a task is requeued as created now by the backend's clock, and has its whole TTL before it", others}},
+	{"counts a TTL from when the program requeues", func(by time.Duration) func(*broken) {
+		return func(b *broken) {
+			requeued(b, func(t *omniq.RawTask) {
+				if t.TTL == nil {
+					return
+				}
+				ctx, ids, late := context.Background(), []uuid.UUID{t.ID}, *t
+				late.CreatedAt, late.TTL = t.CreatedAt.Add(-time.Hour), new(*t.TTL+time.Hour-by)
+				_, _ = b.m.Cancel(ctx, ids)
+				_, _ = b.m.Forget(ctx, ids)
+				_, _ = b.m.Enqueue(ctx, []*omniq.RawTask{&late})
+			})
+		}
+	}, []string{"a task is requeued as created now by the backend's clock, and has its whole TTL before it"}},
 	{"counts leases with the program's clock", func(by time.Duration) func(*broken) {
 		return requests(func(r *omniq.LeaseRequest) { lengthen(&r.Duration, -by) })
 	}, []string{"a lease lasts as long as was asked for", others}},

@@ -43,6 +43,9 @@ func (b *Backend) Requeue(ctx context.Context, ids []uuid.UUID) ([]error, error)
 		}
 		b.going.drop(e)
 		e.result, e.attempt, e.lost, e.shunned, e.worker = nil, 0, 0, time.Time{}, ""
+		if t.TTL != nil {
+			e.ends = now.Add(*t.TTL)
+		}
 		b.begins(e, &t, now)
 		return nil
 	})

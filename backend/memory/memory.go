@@ -198,10 +198,13 @@ func (b *Backend) conflict(t *omniq.RawTask, now time.Time, ending map[uuid.UUID
 func (b *Backend) add(t *omniq.RawTask, now time.Time) {
 	e := &entry{id: t.ID, name: t.FuncName, queue: b.queue(t.Queue), place: -1, index: -1}
 	b.tasks[t.ID] = e
+	if left, ok := t.Remaining(); ok {
+		e.ends = b.clock.now().Add(left) // now may be a little ago
+	}
 	b.begins(e, t, now)
 }
 
-// begins begins a life of a task.
+// begins begins a life of a task, with its end set.
 func (b *Backend) begins(e *entry, t *omniq.RawTask, now time.Time) {
 	if t.UniqueKey != "" {
 		b.holds.take(keyOf(t), t.ID, t.UniqueFor, now)
@@ -210,12 +213,9 @@ func (b *Backend) begins(e *entry, t *omniq.RawTask, now time.Time) {
 		b.holds.take(idKey(t.ID), t.ID, t.IDFor, now)
 	}
 	b.seq++
-	e.task, e.seq, e.due, e.ends = t, b.seq, t.RunAt, time.Time{}
+	e.task, e.seq, e.due = t, b.seq, t.RunAt
 	if e.due.IsZero() {
 		e.due = now.Add(t.Delay)
-	}
-	if left, ok := t.Remaining(); ok {
-		e.ends = now.Add(left)
 	}
 	b.note(e, omniq.EventEnqueued, 0, "", nil, now)
 	b.pend(e, now)

@@ -107,7 +107,10 @@ func (t *tx) enqueue(n *newTask) (refused, err error) {
 			return refused, err
 		}
 	}
-	remaining, _ := (&omniq.RawTask{TTL: n.ttl, CreatedAt: n.createdAt}).Remaining()
+	remaining, ok := (&omniq.RawTask{TTL: n.ttl, CreatedAt: n.createdAt}).Remaining()
+	if ok {
+		remaining += t.config.clock().Sub(t.now) // it counts from now, not from when the transaction began
+	}
 	return t.insert(n, remaining)
 }
 
