@@ -26,5 +26,5 @@ var shared = backendtest.Shared(func(t *testing.T, retention time.Duration) (one
 
 // What is true without events is true with them.
 func TestConformanceWithEvents(t *testing.T) {
-	backendtest.Run(t, func(t *testing.T) omniq.Backend { return open(t, place(t), postgres.WithEvents(time.Hour)) }, shared)
+	backendtest.Run(t, func(t *testing.T) omniq.Backend { return open(t, place(t), postgres.WithEvents(time.Hour)) }, backendtest.Quick())
 }

@@ -34,14 +34,19 @@ func parse(url string) (*pgxpool.Config, error) {
 	if pc.ConnConfig.RuntimeParams["application_name"] == "" {
 		pc.ConnConfig.RuntimeParams["application_name"] = "omniq"
 	}
+	utf8(pc)
 	pc.PingTimeout = cmp.Or(pc.PingTimeout, patience/2) // of a connection that was idle
 	return pc, nil
 }
+
+// utf8 has the server take and send texts as UTF-8, whatever encoding its database has: it refuses what that lacks.
+func utf8(pc *pgxpool.Config) { pc.ConnConfig.RuntimeParams["client_encoding"] = "UTF8" }
 
 // newOwn makes connections as a pool makes them, for nobody but the backend itself. The one that the maintainer uses at each
 // pass stays, and is not asked before whether it is alive: a process that is idle would make its transactions twice.
 func newOwn(ctx context.Context, pool *pgxpool.Pool) (*pgxpool.Pool, error) {
 	pc := pool.Config()
+	utf8(pc)
 	pc.MaxConns, pc.MinConns, pc.MinIdleConns = int32(OwnConnections()), 0, 0
 	const between = 3 * sweepEvery // more than between two passes
 	pc.MaxConnIdleTime = max(min(pc.MaxConnIdleTime, idleTime), between)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -59,48 +60,45 @@ type living struct {
 	now      time.Time
 }
 
-// lock locks those of the tasks that are not final, and finds the statuses of those that are.
+// lock locks those of the tasks that are not final, and finds the statuses of those that are. It fails with errMoved.
 func (b *Backend) lock(ctx context.Context, q querier, ids []uuid.UUID) (map[uuid.UUID]*living, map[uuid.UUID]omniq.Status, error) {
-	for {
-		found, final := make(map[uuid.UUID]*living), make(map[uuid.UUID]omniq.Status)
-		err := q.run(ctx, stmt{sql: b.sql.of(lockTasksOf), args: []any{sortedIDs(ids)}, row: func(row scanner) error {
-			l := new(living)
-			var worker, envelope *string
-			err := row.Scan((*[16]byte)(&l.id), &l.token, &l.state, &l.attempt, &l.awake, &l.late, &l.wake, &worker, &envelope, &l.now)
-			if envelope == nil {
-				final[l.id] = omniq.Status(l.state)
-				return err
-			}
-			l.worker, l.envelope = text(worker), *envelope
-			found[l.id] = l
+	found, final := make(map[uuid.UUID]*living), make(map[uuid.UUID]omniq.Status)
+	err := q.run(ctx, stmt{sql: b.sql.of(lockTasksOf), args: []any{sortedIDs(ids)}, row: func(row scanner) error {
+		l := new(living)
+		var worker, envelope *string
+		err := row.Scan((*[16]byte)(&l.id), &l.token, &l.state, &l.attempt, &l.awake, &l.late, &l.wake, &worker, &envelope, &l.now)
+		if envelope == nil {
+			final[l.id] = omniq.Status(l.state)
 			return err
-		}})
-		if err != nil {
-			return nil, nil, err
 		}
-		again, err := b.known(ctx, q, ids, func(id uuid.UUID) bool { return found[id] != nil || final[id] != 0 })
-		if err != nil || !again {
-			return found, final, err
-		}
+		l.worker, l.envelope = text(worker), *envelope
+		found[l.id] = l
+		return err
+	}})
+	if err != nil {
+		return nil, nil, err
 	}
+	return found, final, b.known(ctx, q, ids, func(id uuid.UUID) bool { return found[id] != nil || final[id] != 0 })
 }
 
-// known reports whether there is one of the tasks that was not found: then it was moved while somebody waited for it, and
-// it is to be looked for again.
-func (b *Backend) known(ctx context.Context, q querier, ids []uuid.UUID, found func(uuid.UUID) bool) (again bool, err error) {
-	var missing []uuid.UUID
-	for _, id := range ids {
-		if !found(id) {
-			missing = append(missing, id)
-		}
-	}
+// errMoved says that a task was moved while a transaction waited for it. The transaction begins again: it has locked other
+// tasks, and to lock one more after them could be against the order in which all lock.
+var errMoved = errors.New("a task was moved meanwhile")
+
+// known fails with errMoved if there is one of the tasks that was not found.
+func (b *Backend) known(ctx context.Context, q querier, ids []uuid.UUID, found func(uuid.UUID) bool) error {
+	missing := slices.DeleteFunc(slices.Clone(ids), found)
 	if len(missing) == 0 {
-		return false, nil
+		return nil
 	}
-	err = q.run(ctx, stmt{sql: b.sql.of(knownTasks), args: []any{sortedIDs(missing)}, row: func(row scanner) error {
+	again := false
+	err := q.run(ctx, stmt{sql: b.sql.of(knownTasks), args: []any{sortedIDs(missing)}, row: func(row scanner) error {
 		return row.Scan(&again)
 	}})
-	return again, err
+	if err == nil && again {
+		return errMoved
+	}
+	return err
 }
 
 // Cancel implements [omniq.TaskQueue].
@@ -459,31 +457,26 @@ type dead struct {
 	now      time.Time
 }
 
-// lockFinal locks tasks, those that are final as well.
+// lockFinal locks tasks, those that are final as well. It fails with errMoved.
 func (b *Backend) lockFinal(ctx context.Context, q querier, ids []uuid.UUID) (map[uuid.UUID]*living, map[uuid.UUID]*dead, error) {
-	for {
-		living, _, err := b.lock(ctx, q, ids)
-		if err != nil {
-			return nil, nil, err
-		}
-		found := make(map[uuid.UUID]*dead)
-		err = q.run(ctx, stmt{sql: b.sql.of(lockResults), args: []any{sortedIDs(ids)}, row: func(row scanner) error {
-			var id uuid.UUID
-			var status int16
-			d := new(dead)
-			err := row.Scan((*[16]byte)(&id), &status, &d.envelope, &d.now)
-			d.status = omniq.Status(status)
-			found[id] = d
-			return err
-		}})
-		if err != nil {
-			return nil, nil, err
-		}
-		again, err := b.known(ctx, q, ids, func(id uuid.UUID) bool { return living[id] != nil || found[id] != nil })
-		if err != nil || !again {
-			return living, found, err
-		}
+	living, _, err := b.lock(ctx, q, ids)
+	if err != nil {
+		return nil, nil, err
 	}
+	found := make(map[uuid.UUID]*dead)
+	err = q.run(ctx, stmt{sql: b.sql.of(lockResults), args: []any{sortedIDs(ids)}, row: func(row scanner) error {
+		var id uuid.UUID
+		var status int16
+		d := new(dead)
+		err := row.Scan((*[16]byte)(&id), &status, &d.envelope, &d.now)
+		d.status = omniq.Status(status)
+		found[id] = d
+		return err
+	}})
+	if err != nil {
+		return nil, nil, err
+	}
+	return living, found, b.known(ctx, q, ids, func(id uuid.UUID) bool { return living[id] != nil || found[id] != nil })
 }
 
 // revive enqueues tasks again whose results are locked. Who does not get its unique key stays as it is.

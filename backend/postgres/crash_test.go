@@ -84,7 +84,7 @@ func checkConsistent(t *testing.T, b *postgres.Backend, schema string) {
 }
 
 // checkEvents reads all events, and looks whether those of each task are its life: it was enqueued, each attempt was
-// started, some were retried, and one was the end. There are so many tasks.
+// started, again if that was taken back, some were retried, and one was the end. There are so many tasks.
 func checkEvents(t *testing.T, b omniq.Backend, tasks int) {
 	t.Helper()
 	lives := make(map[uuid.UUID][]*omniq.TaskEvent)
@@ -105,8 +105,8 @@ func checkEvents(t *testing.T, b omniq.Backend, tasks int) {
 		for _, e := range life {
 			types.WriteString(e.EventType.String() + " ")
 			if e.EventType == omniq.EventStarted {
-				started++
-				assert.Equal(t, started, e.Attempt, "each start of task %v is the next attempt", id)
+				assert.Contains(t, []int{max(started, 1), started + 1}, e.Attempt, "each start of task %v is the next attempt, or the same", id)
+				started = e.Attempt
 			}
 		}
 		const want = `^ENQUEUED ((STARTED )+RETRIED )*(STARTED )+COMPLETED $`

@@ -84,7 +84,27 @@ var crossingCalls = map[string]func(context.Context, *crossing) error{
 	},
 	"Cancel":  func(ctx context.Context, c *crossing) error { _, err := c.Backend.Cancel(ctx, c.ids()); return err },
 	"Requeue": func(ctx context.Context, c *crossing) error { _, err := c.Backend.Requeue(ctx, c.ids()); return err },
-	"Forget":  func(ctx context.Context, c *crossing) error { _, err := c.Backend.Forget(ctx, c.ids()); return err },
+	"RunNow":  func(ctx context.Context, c *crossing) error { _, err := c.Backend.RunNow(ctx, c.ids()); return err },
+	"Update": func(ctx context.Context, c *crossing) error {
+		var list []omniq.Update
+		for i, id := range c.ids() {
+			status := []omniq.Status{omniq.StatusPending, omniq.StatusCancelled}[i%2]
+			list = append(list, omniq.Update{ID: id, FuncName: c.tasks[0].FuncName, Status: status, Args: omniq.Raw("[1]")})
+		}
+		_, err := c.Backend.Update(ctx, list)
+		return err
+	},
+	"Settle in a caller's transaction": func(ctx context.Context, c *crossing) error {
+		return pgx.BeginFunc(ctx, c.Pool(), func(tx pgx.Tx) error {
+			var list []omniq.Settlement
+			for _, l := range c.held() {
+				list = append(list, omniq.Settlement{LeaseID: l, Action: omniq.ActionRetry})
+			}
+			_, err := c.Backend.Tx(tx).Settle(ctx, list)
+			return err
+		})
+	},
+	"Forget": func(ctx context.Context, c *crossing) error { _, err := c.Backend.Forget(ctx, c.ids()); return err },
 	"Record": func(ctx context.Context, c *crossing) error {
 		var list []*omniq.RawResult
 		for _, id := range c.ids() {

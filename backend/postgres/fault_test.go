@@ -409,11 +409,15 @@ func (l *load) finish() {
 	ctx, cancel := context.WithTimeout(l.t.Context(), 2*time.Minute)
 	defer cancel()
 	began := time.Now()
-	for _, status := range []omniq.Status{omniq.StatusPending, omniq.StatusRunning} {
-		for info, err := range client.List(ctx, status, "") {
-			require.NoError(l.t, err)
-			_, err := client.Wait(ctx, info.ID)
-			require.NoError(l.t, err, "the worker goes on by itself")
+	for left := -1; left != 0; { // a task may go from one state to the other between two lists
+		left = 0
+		for _, status := range []omniq.Status{omniq.StatusPending, omniq.StatusRunning} {
+			for info, err := range client.List(ctx, status, "") {
+				require.NoError(l.t, err)
+				_, err := client.Wait(ctx, info.ID)
+				require.NoError(l.t, err, "the worker goes on by itself")
+				left++
+			}
 		}
 	}
 	l.pushes(other)

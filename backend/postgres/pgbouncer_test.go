@@ -20,7 +20,7 @@ import (
 	"github.com/omniq-go/omniq/backend/postgres"
 )
 
-// The whole contract is kept behind a pooler that gives each transaction another connection.
+// The contract is kept behind a pooler that gives each transaction another connection.
 func TestConformanceBehindPgBouncer(t *testing.T) {
 	pooled := pgbouncer(t)
 	backendtest.Run(t, func(t *testing.T) omniq.Backend {
@@ -28,7 +28,7 @@ func TestConformanceBehindPgBouncer(t *testing.T) {
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, b.Close()) })
 		return b
-	})
+	}, backendtest.Quick())
 }
 
 // pgbouncer starts one before the server, with few connections and transaction pooling, and returns its URL.

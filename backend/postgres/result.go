@@ -222,26 +222,21 @@ func (b *Backend) Forget(ctx context.Context, ids []uuid.UUID) ([]error, error) 
 	var living map[uuid.UUID]omniq.Status
 	err := b.transact(ctx, func(q querier) error {
 		gone, living = make(map[uuid.UUID]bool), make(map[uuid.UUID]omniq.Status)
-		for {
-			err := q.run(ctx, stmt{sql: b.sql.of(forgetResults), args: []any{sortedIDs(ids)}, row: func(row scanner) error {
-				var id uuid.UUID
-				var state *int16
-				err := row.Scan((*[16]byte)(&id), &state)
-				if state == nil {
-					gone[id] = true
-				} else {
-					living[id] = statusOf(*state)
-				}
-				return err
-			}})
-			if err != nil {
-				return err
+		err := q.run(ctx, stmt{sql: b.sql.of(forgetResults), args: []any{sortedIDs(ids)}, row: func(row scanner) error {
+			var id uuid.UUID
+			var state *int16
+			err := row.Scan((*[16]byte)(&id), &state)
+			if state == nil {
+				gone[id] = true
+			} else {
+				living[id] = statusOf(*state)
 			}
-			again, err := b.known(ctx, q, ids, func(id uuid.UUID) bool { return gone[id] || living[id] != 0 })
-			if err != nil || !again {
-				return err
-			}
+			return err
+		}})
+		if err != nil {
+			return err
 		}
+		return b.known(ctx, q, ids, func(id uuid.UUID) bool { return gone[id] || living[id] != 0 })
 	})
 	if err != nil {
 		return nil, err

@@ -221,6 +221,10 @@ func (b *Backend) again(ctx context.Context, do func(wait time.Duration) error) 
 				return nil
 			}
 		}
+		if errors.Is(err, errMoved) { // however often: somebody else has got on meanwhile
+			n = 0
+			continue
+		}
 		if c := code(err); n == tries || c != deadlockDetected && c != serializationFailure && c != divisionByZero {
 			return err
 		}
