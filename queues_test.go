@@ -278,6 +278,7 @@ func TestFullQueueGetsRoom(t *testing.T) {
 				fill(t, client, d.NoArgsReference, 4, "full")
 				run(t, b, append(opts, omniq.Handlers(d), omniq.Queues("full", "empty"), omniq.QueueLimit("full", 1))...)
 				time.Sleep(time.Minute)
+				synctest.Wait()
 				assert.Equal(t, seconds(0, 10, 20, 30), starts)
 			})
 		})
@@ -296,9 +297,9 @@ func TestFullQueuesAreNotAskedFor(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
-				calls := 0
+				var calls atomic.Int32
 				m := &meddler{Backend: b, lease: func(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Lease, error) {
-					calls++
+					calls.Add(1)
 					return b.Lease(ctx, r)
 				}}
 				block := make(chan struct{})
@@ -311,9 +312,10 @@ func TestFullQueuesAreNotAskedFor(t *testing.T) {
 				require.NoError(t, err)
 				require.Equal(t, 1, stats[0].Running)
 				require.Equal(t, 2, stats[len(stats)-1].Running)
-				calls = 0
+				calls.Store(0)
 				time.Sleep(time.Hour)
-				assert.InDelta(t, c.calls, calls, 1)
+				synctest.Wait()
+				assert.InDelta(t, c.calls, calls.Load(), 1)
 				close(block)
 				synctest.Wait()
 			})
