@@ -17,17 +17,16 @@ type attempt struct {
 	cancel   context.CancelCauseFunc // ends the handler's context, nil before it has one
 	expires  time.Time               // by this process's clock
 	phase    phase
-	lost     error    // ErrLeaseLost, ErrCancelled or ErrExpired: the task is not this worker's any more
+	lost     error    // ErrLeaseLost, ErrCancelled, ErrExpired or errCommitted: the task is not this worker's any more
 	settling bool     // the settler has it
 	over     bool     // it is settled or lost, and held only because its handler runs
 	older    *attempt // in held
 
-	inTx bool // its result is in a transaction of the handler's, which may have been committed
+	began time.Time     // when its handler did, zero before
+	took  time.Duration // the handler's, once it has returned or the attempt is settled without it
+	inTx  bool          // its result is in a transaction of the handler's, which may have been committed
 
-	// The handler's place sets these before the attempt is settled.
-	info    infoContext   // the handler's context
-	took    time.Duration // the handler's
-	snoozed bool
+	info infoContext // the handler's context
 
 	// The settler's.
 	settlement Settlement
@@ -156,9 +155,7 @@ func (w *Worker) run(ctx context.Context, a *attempt, s *Settlement) {
 	var result RawResult
 	var err error
 	ended := false
-	began := time.Now()
 	defer func() {
-		a.took = time.Since(began)
 		if !ended {
 			err = &TaskError{Type: typePanic, Message: "the handler ended its goroutine", Stack: stack(), Retryable: true}
 		}

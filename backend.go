@@ -223,7 +223,7 @@ type EventsRequest struct {
 
 // LeaseRequest is what a worker asks [TaskQueue].Lease for.
 type LeaseRequest struct {
-	Queues   []string      // where to look, the first first; at least one, and none twice
+	Queues   []string      // where to look, the first first; at least one
 	Max      int           // how many tasks at the most; at least 1
 	Duration time.Duration // how long the leases last unless extended; positive
 	Wait     time.Duration // how long to wait for a first task; zero returns at once
@@ -233,7 +233,8 @@ type LeaseRequest struct {
 	// all of them where it is zero. It is 0 to Max.
 	Ahead int
 
-	// Limits are how many tasks of each of Queues at the most, in their order and at least 1 each; nil for no limits but Max.
+	// Limits are how many tasks of each of Queues at the most, in their order and at least 1 each; nil for no limits but
+	// Max. With limits no queue stands twice.
 	Limits []int
 
 	// Names are the functions that the worker has, nil for all. An engine may prefer tasks of these, as far as it finds
@@ -307,7 +308,7 @@ type Capabilities struct {
 	PushLease    bool     // Lease wakes when a task is enqueued, in whatever process; else the engine polls
 	PushResult   bool     // Await wakes when a task is settled, in whatever process; else the engine polls
 	PushCancel   bool     // Revoked wakes when a task is cancelled, in whatever process; else the engine polls
-	Transactions bool     // tasks can be enqueued in a transaction of the caller's database
+	Transactions bool     // tasks can be enqueued and settled in a transaction of the caller's: it is a Transactor
 	Events       bool     // events are kept, as the engine was told when it was opened
 	AtomicEvents bool     // events are written in one step with what they tell of
 	MaxTaskSize  int      // the largest args and kwargs together in bytes, 0 for no bound but memory or disk

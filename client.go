@@ -77,11 +77,46 @@ func (m enqueueMiddleware) applyClient(c *Client) error {
 
 // wrapped is put inside of the middleware, nil if one has returned nil.
 func (c *Client) wrapped() EnqueueFunc {
-	next := EnqueueFunc(c.put)
+	if len(c.middleware) == 0 {
+		return c.put
+	}
+	next := EnqueueFunc(c.putSame)
 	for i := len(c.middleware) - 1; i >= 0 && next != nil; i-- {
 		next = c.middleware[i](next)
 	}
-	return next
+	if next == nil {
+		return nil
+	}
+	return func(ctx context.Context, tasks []*RawTask) error {
+		ids := make([]uuid.UUID, len(tasks))
+		for i, t := range tasks {
+			ids[i] = t.ID
+		}
+		return next(context.WithValue(ctx, enqueuedKey{}, ids), tasks)
+	}
+}
+
+// enqueuedKey is of the IDs of the tasks of an enqueue, as it came to the middleware.
+type enqueuedKey struct{}
+
+// putSame is put for what has come through the middleware, which may have changed the tasks, but not which ones they are.
+func (c *Client) putSame(ctx context.Context, tasks []*RawTask) error {
+	ids, known := ctx.Value(enqueuedKey{}).([]uuid.UUID)
+	if known && len(ids) != len(tasks) {
+		return invalid("a middleware around enqueues was given %d tasks and has passed on %d: it may change tasks, and refuse all with an error", len(ids), len(tasks))
+	}
+	for i, t := range tasks {
+		if t == nil {
+			return invalid("a middleware around enqueues has passed on a nil task")
+		}
+		if known && t.ID != ids[i] {
+			return invalid("a middleware around enqueues has passed on task %v in the place of %v: it may change tasks, but neither their IDs nor their order", t.ID, ids[i])
+		}
+		if err := t.Validate(); err != nil {
+			return err
+		}
+	}
+	return c.put(ctx, tasks)
 }
 
 // check is the error of a method of a client that NewClient has not made.
@@ -198,7 +233,7 @@ func checkedPayload(t RawTask) (RawTask, error) {
 	return t, checkPayload(&t)
 }
 
-// put enqueues tasks that are known to be valid, unless a middleware has changed them.
+// put enqueues tasks that are known to be valid.
 func (c *Client) put(ctx context.Context, tasks []*RawTask) error {
 	if len(tasks) == 0 {
 		return nil
@@ -207,11 +242,6 @@ func (c *Client) put(ctx context.Context, tasks []*RawTask) error {
 		return fmt.Errorf("omniq: enqueue: %w", err)
 	}
 	for _, t := range tasks {
-		if c.middleware != nil {
-			if err := t.Validate(); err != nil {
-				return err
-			}
-		}
 		if t.ResultTTL == nil {
 			t.ResultTTL = c.keep
 		}

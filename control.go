@@ -96,7 +96,8 @@ func bulk[T any](op string, items []T, id func(T) uuid.UUID, do func([]T) ([]err
 			return fmt.Errorf("omniq: %s task %v: %w", op, id(items[0]), err)
 		}
 		if err != nil {
-			return fmt.Errorf("omniq: %s %d tasks, after %d of them: %w", op, len(items), done, err)
+			err = fmt.Errorf("omniq: %s %d tasks, after %d of them: %w", op, len(items), done, err)
+			return errors.Join(err, bulkError(op, refused))
 		}
 		for i, err := range errs {
 			if err != nil {
@@ -105,10 +106,15 @@ func bulk[T any](op string, items []T, id func(T) uuid.UUID, do func([]T) ([]err
 		}
 		done += len(part)
 	}
-	if refused != nil {
-		return &BulkError{Op: op, Refused: refused}
+	return bulkError(op, refused)
+}
+
+// bulkError is nil where nothing was refused.
+func bulkError(op string, refused []RefusedTask) error {
+	if refused == nil {
+		return nil
 	}
-	return nil
+	return &BulkError{Op: op, Refused: refused}
 }
 
 // Inspect returns what is known of a task now: its state, attempts, last error, and the task itself unless it succeeded.

@@ -83,12 +83,12 @@ func (w *Worker) extend(ctx context.Context) (left time.Duration, ok bool) {
 	return left, failed == 0
 }
 
-// lose says that the task is not this worker's any more, and ends its handler's context, unless the handler itself has ended
-// the lease, in a transaction of its own. The worker's mu is locked.
+// lose says that the task is not this worker's any more, and ends its handler's context, unless it may be the handler itself
+// that has ended the lease, in a transaction of its own. The worker's mu is locked.
 func (a *attempt) lose(why error) {
 	if a.lost == nil {
 		a.lost = why
-		if a.cancel != nil && !a.inTx {
+		if a.cancel != nil && !(a.inTx && why == ErrLeaseLost) {
 			a.cancel(why)
 		}
 	}

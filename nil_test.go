@@ -2,6 +2,7 @@ package omniq_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	"github.com/google/uuid"
@@ -18,6 +19,8 @@ func TestNoClient(t *testing.T) {
 	noTask := omniq.RawTask{ID: uuid.New(), FuncName: "f"}
 	ref := omniq.ReferNoArgs[int]("f")
 	full := omniq.Refer[none, omniq.NoKwargs, int]("f")
+	args := omniq.ReferArgs[omniq.Args1[int], int]("f")
+	kwargs := omniq.ReferKwargs[greeting, int]("f")
 	task, err := full.Task(none{}, omniq.NoKwargs{})
 	require.NoError(t, err)
 	second := func(_ any, err error) error { return err }
@@ -35,10 +38,35 @@ func TestNoClient(t *testing.T) {
 		"Cancel":  func(ctx context.Context, c *omniq.Client) error { return c.Cancel(ctx, noTask.ID) },
 		"Requeue": func(ctx context.Context, c *omniq.Client) error { return c.Requeue(ctx, noTask.ID) },
 		"Forget":  func(ctx context.Context, c *omniq.Client) error { return c.Forget(ctx, noTask.ID) },
-		"Inspect": func(ctx context.Context, c *omniq.Client) error { return second(c.Inspect(ctx, noTask.ID)) },
-		"Stats":   func(ctx context.Context, c *omniq.Client) error { return second(c.Stats(ctx)) },
-		"Pause":   func(ctx context.Context, c *omniq.Client) error { return c.Pause(ctx, "q") },
-		"Resume":  func(ctx context.Context, c *omniq.Client) error { return c.Resume(ctx, "q") },
+		"RunNow":  func(ctx context.Context, c *omniq.Client) error { return c.RunNow(ctx, noTask.ID) },
+		"Tx": func(ctx context.Context, c *omniq.Client) error {
+			return c.Tx(memory.New().Begin()).Enqueue(ctx, noTask)
+		},
+		"Tx nil": func(ctx context.Context, c *omniq.Client) error { return c.Tx(nil).Enqueue(ctx, noTask) },
+		"no IDs": func(ctx context.Context, c *omniq.Client) error {
+			return errors.Join(c.Cancel(ctx), c.Requeue(ctx), c.RunNow(ctx), c.Forget(ctx))
+		},
+		"Update": func(ctx context.Context, c *omniq.Client) error {
+			return full.Update(ctx, c, noTask.ID, omniq.StatusPending, none{}, omniq.NoKwargs{})
+		},
+		"UpdateMany": func(ctx context.Context, c *omniq.Client) error {
+			return full.UpdateMany(ctx, c, omniq.StatusPending, []omniq.Task[none, omniq.NoKwargs]{task})
+		},
+		"Update of none": func(ctx context.Context, c *omniq.Client) error {
+			return full.UpdateMany(ctx, c, omniq.StatusPending, nil)
+		},
+		"args' Update": func(ctx context.Context, c *omniq.Client) error {
+			return args.Update(ctx, c, noTask.ID, omniq.StatusPending, omniq.MakeArgs1(1))
+		},
+		"kwargs' Update": func(ctx context.Context, c *omniq.Client) error {
+			return kwargs.Update(ctx, c, noTask.ID, omniq.StatusPending, greeting{})
+		},
+		"FreeKey":     func(ctx context.Context, c *omniq.Client) error { return c.FreeKey(ctx, "f", "k") },
+		"CancelQueue": func(ctx context.Context, c *omniq.Client) error { return second(c.CancelQueue(ctx, "q")) },
+		"Inspect":     func(ctx context.Context, c *omniq.Client) error { return second(c.Inspect(ctx, noTask.ID)) },
+		"Stats":       func(ctx context.Context, c *omniq.Client) error { return second(c.Stats(ctx)) },
+		"Pause":       func(ctx context.Context, c *omniq.Client) error { return c.Pause(ctx, "q") },
+		"Resume":      func(ctx context.Context, c *omniq.Client) error { return c.Resume(ctx, "q") },
 		"List": func(ctx context.Context, c *omniq.Client) (err error) {
 			for _, err = range c.List(ctx, omniq.StatusPending, "") {
 				assert.Error(t, err)

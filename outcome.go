@@ -16,10 +16,18 @@ func (w *Worker) outcome(ctx context.Context, a *attempt, timeout time.Duration,
 		}
 	}()
 	w.mu.Lock()
+	if !a.settling && !a.over {
+		a.took = time.Since(a.began)
+	}
 	lost, inTx := a.lost != nil, a.inTx
 	w.mu.Unlock()
-	if err == nil && inTx {
-		err = errNotCommitted // the engine knows better if it was
+	if inTx {
+		if w.committed(ctx, a) {
+			return Settlement{Action: ActionRelease} // which is dropped
+		}
+		if err == nil {
+			err = errNotCommitted
+		}
 	}
 	if err == nil {
 		r := finalResult(a.lease.Task, StatusSuccess, time.Now(), a.lease.Attempt)
@@ -27,7 +35,6 @@ func (w *Worker) outcome(ctx context.Context, a *attempt, timeout time.Duration,
 		return Settlement{Action: ActionFinish, Result: r}
 	}
 	if delay, ok := Snoozed(err); ok {
-		a.snoozed = true
 		return Settlement{Action: ActionRelease, Delay: delay}
 	}
 	if name, ok := w.unknownCodec(a.lease.Task, err); ok {

@@ -3,7 +3,9 @@ package omniq
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 )
 
@@ -64,6 +66,9 @@ func OnSettle(f func(Settled)) WorkerOption {
 // settled is told how the worker is done with an attempt: because the engine has taken its settlement or, with an error,
 // because that was dropped. It must not be called while the worker is locked.
 func (w *Worker) settled(a *attempt, dropped error) {
+	if errors.Is(dropped, ErrLeaseLost) && w.inTx(a) && w.committed(noContext, a) {
+		dropped = errCommitted
+	}
 	outcome := a.outcome(dropped)
 	w.logSettled(a, outcome, dropped)
 	if w.onSettle == nil {
@@ -77,17 +82,26 @@ func (w *Worker) settled(a *attempt, dropped error) {
 		s.Delay = a.settlement.Delay
 	}
 	for _, f := range w.onSettle {
-		w.tell(f, s)
+		var told sync.WaitGroup
+		told.Go(func() { w.tell(f, s) }) // it may end its goroutine, as a test that fails does
+		told.Wait()
 	}
 }
 
 func (w *Worker) tell(f func(Settled), s Settled) {
+	ended := false
 	defer func() {
-		if v := recover(); v != nil {
-			w.log.Error("the function of OnSettle panicked", "task", s.Info.ID, "panic", v, "stack", stack())
+		if ended {
+			return
 		}
+		what := "ended its goroutine"
+		if v := recover(); v != nil {
+			what = fmt.Sprint("panicked: ", v)
+		}
+		w.log.Error("the function of OnSettle "+what, "task", s.Info.ID, "stack", stack())
 	}()
 	f(s)
+	ended = true
 }
 
 // outcome is what became of the attempt.
@@ -97,8 +111,8 @@ func (a *attempt) outcome(dropped error) Outcome {
 		return OutcomeCancelled
 	case errors.Is(dropped, ErrExpired):
 		return OutcomeExpired
-	case a.inTx && errors.Is(dropped, ErrLeaseLost):
-		return OutcomeSuccess // in the handler's own transaction
+	case errors.Is(dropped, errCommitted):
+		return OutcomeSuccess
 	case dropped != nil:
 		return OutcomeLost
 	}
@@ -111,7 +125,7 @@ func (a *attempt) outcome(dropped error) Outcome {
 	case ActionRetry:
 		return OutcomeRetry
 	}
-	if a.snoozed {
+	if s := &a.settlement; s.Action == ActionRelease && s.Delay > 0 && !a.began.IsZero() {
 		return OutcomeSnooze
 	}
 	return OutcomeReturned

@@ -49,11 +49,14 @@ func (s *settler) settle(a *attempt, settlement Settlement) {
 		w.mu.Unlock()
 		return
 	}
-	if a.lost != nil {
+	if a.took == 0 && !a.began.IsZero() {
+		a.took = time.Since(a.began)
+	}
+	if lost := a.lost; lost != nil {
 		w.letGo(a)
 		w.mu.Unlock()
 		a.settlement = settlement
-		w.settled(a, a.lost)
+		w.settled(a, lost)
 		return
 	}
 	a.settling = true

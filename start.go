@@ -17,7 +17,7 @@ func (w *Worker) start(ctx context.Context, a *attempt) bool {
 	if a.lost != nil || a.settling {
 		return false
 	}
-	a.phase = handling
+	a.phase, a.began = handling, time.Now()
 	return true
 }
 

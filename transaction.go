@@ -2,6 +2,7 @@ package omniq
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"time"
@@ -111,4 +112,30 @@ func (h *execution) completeTx(ctx context.Context, tx any, typ reflect.Type, re
 		w.mu.Unlock()
 	}
 	return err
+}
+
+func (w *Worker) inTx(a *attempt) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return a.inTx
+}
+
+// errCommitted says that the handler has ended its task itself.
+var errCommitted = errors.New("omniq: the task has succeeded in the handler's transaction")
+
+// committed asks the engine whether a transaction was committed in which CompleteTx has recorded the attempt's result, and
+// notes it then. Of a result whose TTL is zero there is nothing to be found.
+func (w *Worker) committed(ctx context.Context, a *attempt) bool {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.lease/4)
+	defer cancel()
+	r, err := w.backend.Result(ctx, a.lease.TaskID)
+	if !errors.Is(err, ErrNotFound) && (err != nil || r.Status != StatusSuccess || r.Attempts != a.lease.Attempt) {
+		return false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !a.settling && !a.over {
+		a.lost = errCommitted
+	}
+	return true
 }

@@ -60,9 +60,41 @@ func TestRetryDelays(t *testing.T) {
 			worker: []omniq.WorkerOption{omniq.RetryDelays(omniq.Constant(time.Minute), 0)},
 			errs:   oops, starts: seconds(0, 60, 120, 180), fails: true,
 		},
-		"negative is at once": {
-			worker: []omniq.WorkerOption{omniq.RetryDelays(omniq.Constant(-time.Minute), 0)},
+		"zero is at once": {
+			worker: []omniq.WorkerOption{omniq.RetryDelays(omniq.Constant(0), 0)},
 			errs:   oops, starts: seconds(0, 0, 0, 0), fails: true,
+		},
+		"negative ends it": {
+			worker: []omniq.WorkerOption{omniq.RetryDelays(omniq.Constant(-1), 1)},
+			errs:   oops, starts: seconds(0), fails: true,
+		},
+		"negative ends it later": {
+			worker: []omniq.WorkerOption{omniq.RetryDelays(func(f omniq.Failure) time.Duration { return time.Duration(2-f.Failures) * time.Second }, 0)},
+			errs:   oops, starts: seconds(0, 1, 1), fails: true,
+		},
+		"by error": {
+			worker: []omniq.WorkerOption{omniq.RetryDelays(byError, 0)},
+			errs: func(n int) error {
+				if n < 3 {
+					return fmt.Errorf("%w: too many calls", errOops)
+				}
+				return errors.New("not oops any more")
+			},
+			starts: seconds(0, 60, 120), fails: true,
+		},
+		"by task": {
+			worker: []omniq.WorkerOption{omniq.RetryDelays(func(f omniq.Failure) time.Duration {
+				return time.Duration(len(f.FuncName)*f.Attempt*f.MaxAttempts) * time.Second
+			}, 0)},
+			errs: oops, starts: seconds(0, 16, 48, 96), fails: true,
+		},
+		"a permanent error is not asked about": {
+			worker: []omniq.WorkerOption{omniq.RetryDelays(func(omniq.Failure) time.Duration { panic("asked") }, 0)},
+			errs:   func(int) error { return omniq.Permanent(errOops) }, starts: seconds(0), fails: true,
+		},
+		"RetryAfter is not asked about": {
+			worker: []omniq.WorkerOption{omniq.RetryDelays(func(omniq.Failure) time.Duration { panic("asked") }, 0)},
+			errs:   func(int) error { return omniq.RetryAfter(time.Second, errOops) }, starts: seconds(0, 1, 2, 3), fails: true,
 		},
 		"by attempt": {
 			worker: []omniq.WorkerOption{omniq.RetryDelays(func(f omniq.Failure) time.Duration { return time.Duration(f.Failures) * time.Second }, 0)},
@@ -100,6 +132,14 @@ func TestRetryDelays(t *testing.T) {
 			})
 		})
 	}
+}
+
+// byError is a policy that goes on with what it knows.
+func byError(f omniq.Failure) time.Duration {
+	if errors.Is(f.Err, errOops) {
+		return time.Minute
+	}
+	return -1
 }
 
 func failUntil(n int, err error) func(int) error {

@@ -126,6 +126,14 @@ type watched struct {
 	unknown chan error
 }
 
+// Transaction is that of the queue's backend, where it has transactions.
+func (w *watched) Transaction(tx any) (omniq.Transaction, error) {
+	if t, ok := w.Backend.(omniq.Transactor); ok {
+		return t.Transaction(tx)
+	}
+	return nil, fmt.Errorf("%w: the backend %q has no transactions", omniq.ErrInvalid, w.Capabilities().Name)
+}
+
 // Settle tells of each task that the worker leaves to others: there are none.
 func (w *watched) Settle(ctx context.Context, settlements []omniq.Settlement) ([]error, error) {
 	for _, s := range settlements {

@@ -205,6 +205,9 @@ func (b *Backend) take(r *omniq.LeaseRequest, now time.Time) (leases []omniq.Lea
 			case e.expired(now):
 				b.pend(e, now)
 				if looks--; looks == 0 {
+					for _, s := range strange {
+						s.entry.queue.ready.push(s.entry)
+					}
 					return leases, true
 				}
 			case r.Names != nil && !slices.Contains(r.Names, e.name):

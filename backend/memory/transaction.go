@@ -56,6 +56,9 @@ func (b *Backend) Transaction(tx any) (omniq.Transaction, error) {
 	if !ok {
 		return nil, invalid("a transaction of type %T, want what Begin has returned", tx)
 	}
+	if t == nil {
+		return nil, invalid("the transaction is nil")
+	}
 	if t.b != b {
 		return nil, invalid("a transaction of another backend")
 	}
@@ -64,6 +67,9 @@ func (b *Backend) Transaction(tx any) (omniq.Transaction, error) {
 
 // begin locks the transaction unless it has ended.
 func (t *Tx) begin() error {
+	if t == nil || t.b == nil {
+		return invalid("a transaction that Begin has not returned")
+	}
 	t.mu.Lock()
 	if t.done {
 		t.mu.Unlock()

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -65,7 +66,15 @@ func CheckLease(r *omniq.LeaseRequest) error {
 		if err := CheckQueue(q); err != nil {
 			return err
 		}
-		if r.Limits != nil && r.Limits[i] < 1 {
+		if r.Limits == nil {
+			continue
+		}
+		for _, other := range r.Queues[:i] {
+			if cmp.Or(other, omniq.DefaultQueue) == cmp.Or(q, omniq.DefaultQueue) {
+				return fmt.Errorf("%w: lease with limits of queue %q twice, want each queue once", omniq.ErrInvalid, q)
+			}
+		}
+		if r.Limits[i] < 1 {
 			return fmt.Errorf("%w: lease of at most %d tasks of queue %q, want at least 1", omniq.ErrInvalid, r.Limits[i], q)
 		}
 	}
