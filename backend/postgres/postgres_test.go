@@ -6,6 +6,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -28,6 +30,10 @@ func TestMain(m *testing.M) {
 	if os.Getenv(pgserver.URLVariable) == "" && pgserver.Check() != nil { // tests skip themselves, which examples cannot
 		skip := flag.Lookup("test.skip")
 		_ = skip.Value.Set(strings.TrimPrefix(skip.Value.String()+"|^Example", "|"))
+	}
+	// Most of what tests do is to wait, for a server or for a time.
+	if parallel := flag.Lookup("test.parallel"); parallel.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
+		_ = parallel.Value.Set("8")
 	}
 	status := m.Run()
 	if server.s != nil {
@@ -78,14 +84,15 @@ func place(t *testing.T) postgres.Option {
 	return postgres.WithSchema(schema(t))
 }
 
-// schema returns the name of a schema that is not there yet, and goes after the test.
+// schema returns the name of a schema that is not there yet, and goes after the test, or with the server that the tests have
+// started.
 func schema(t *testing.T) string {
 	t.Helper()
 	url(t) // or there is nothing to remove
 	name := fmt.Sprintf("test_%d_%d", os.Getpid(), server.last.Add(1))
-	t.Cleanup(func() {
-		exec(t, "DROP SCHEMA IF EXISTS "+name+" CASCADE")
-	})
+	if server.s == nil {
+		t.Cleanup(func() { exec(t, "DROP SCHEMA IF EXISTS "+name+" CASCADE") })
+	}
 	return name
 }
 
