@@ -11,7 +11,8 @@
 //
 //	backendtest.Run(t, open, backendtest.Events(openWithEvents))
 //
-// and one that several processes can use at once how two of them open the same store: see [Shared].
+// and one that several processes can use at once how two of them open the same store: see [Shared]. One that has
+// transactions of callers says how they are begun: see [Transactions].
 package backendtest
 
 import (
@@ -34,6 +35,8 @@ type config struct {
 	events func(*testing.T, time.Duration) omniq.Backend
 	shared func(*testing.T, time.Duration) (one, other omniq.Backend)
 	skewed func(*testing.T, time.Duration) omniq.Backend
+
+	transactions func(*testing.T) (omniq.Backend, func() Tx)
 }
 
 // Events gives Run a way to open new and empty backends that keep events for the given time. The rules about events are
@@ -79,6 +82,7 @@ func Run(t *testing.T, open func(t *testing.T) omniq.Backend, opts ...Option) {
 	}
 	cfg.runShared(t, caps)
 	cfg.runSkewed(t)
+	cfg.runTransactions(t, caps)
 }
 
 // run asks one rule of one backend.
