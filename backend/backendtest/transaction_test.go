@@ -73,7 +73,9 @@ var brokenLedgers = []struct {
 	rules  []string
 }{
 	{"enqueues outside", func(l *ledger) {
-		l.enqueue = func(ctx context.Context, _ *memory.Tx, tasks []*omniq.RawTask) ([]error, error) { return l.m.Enqueue(ctx, tasks) }
+		l.enqueue = func(ctx context.Context, _ *memory.Tx, tasks []*omniq.RawTask) ([]error, error) {
+			return l.m.Enqueue(ctx, tasks)
+		}
 	}, []string{
 		"a task that is enqueued in a transaction is there once it commits",
 		"a task of a transaction that is rolled back was never there",
@@ -83,7 +85,9 @@ var brokenLedgers = []struct {
 		"the events of a transaction are there once it commits",
 	}},
 	{"settles outside", func(l *ledger) {
-		l.settle = func(ctx context.Context, _ *memory.Tx, s []omniq.Settlement) ([]error, error) { return l.m.Settle(ctx, s) }
+		l.settle = func(ctx context.Context, _ *memory.Tx, s []omniq.Settlement) ([]error, error) {
+			return l.m.Settle(ctx, s)
+		}
 	}, []string{
 		"a settlement in a transaction counts once it commits",
 		"a lease goes on when a transaction that has settled it is rolled back",
