@@ -17,7 +17,7 @@ const (
 	DefaultFailureTTL = 7 * 24 * time.Hour // of one that failed or expired, unless its ResultTTL is longer
 )
 
-// Backend stores tasks and results. It is what clients and workers meet in, and what an engine implements.
+// Backend stores tasks and results. Clients and workers meet in it. Each engine is one.
 //
 // This is the contract, which package backend/backendtest checks:
 //
@@ -48,12 +48,12 @@ type Backend interface {
 	Close() error
 }
 
-// EngineIsForContract1 is named by each engine that fulfils this contract:
+// EngineIsForContract1 stands in each engine that fulfils this contract:
 //
 //	const _ = omniq.EngineIsForContract1 // undefined: this engine and omniq are of different releases, upgrade both
 //
-// A release that changes what a [Backend] has to do replaces the constant by one with the next number, so that an engine of
-// another release does not compile, and the message names it.
+// A release that changes what a [Backend] has to do replaces the constant by one with the next number. An engine of another
+// release does not compile with it, and the compiler's message names the constant.
 const EngineIsForContract1 = true
 
 // Enqueuer is what takes tasks: a [TaskQueue], or one inside of a caller's database transaction.
@@ -126,15 +126,15 @@ type TaskQueue interface {
 	// task in another state, and a [Duplicate] for one whose UniqueKey is held by another by now.
 	Requeue(ctx context.Context, ids []uuid.UUID) ([]error, error)
 
-	// RunNow makes each task that is pending due now, whether it waits for its time or for a retry. One that is due
-	// already stays as it is. It reports [ErrNotFound], and [ErrState] for a task that is not pending. The queue's order and
-	// a pause hold as for every task that is due.
+	// RunNow makes each pending task due now, whether it waits for its time or for a retry. One that is due already keeps
+	// its place. It reports [ErrNotFound], and [ErrState] for a task that is not pending. The queue's order and a pause hold
+	// as for every task that is due.
 	RunNow(ctx context.Context, ids []uuid.UUID) ([]error, error)
 
-	// Update gives each task another payload, if it is in the state that the update expects and has its name, and
-	// changes nothing else of it. It reports [ErrNotFound], [ErrState] for a task in another state or of another name, and
-	// is [ErrInvalid] as a whole for an update that [Update.Validate] refuses. Once it has returned, whoever leases the task gets the new
-	// payload.
+	// Update gives each task another payload, if it is in the state that the update expects and has its name. It changes
+	// nothing else. It reports [ErrNotFound], and [ErrState] for a task in another state or of another name. An update that
+	// [Update.Validate] refuses makes the whole call [ErrInvalid]. Who leases the task after Update has returned gets the
+	// new payload.
 	Update(ctx context.Context, updates []Update) ([]error, error)
 
 	// Free takes each unique key from the task that holds it, which goes on without it. It reports [ErrNotFound] for a
@@ -191,27 +191,28 @@ type EventStore interface {
 	// Append keeps events of tasks that this engine does not queue; see [Mix]. All or none are kept.
 	Append(ctx context.Context, events []*TaskEvent) error
 
-	// Events returns events in the order in which they were kept, from the one behind request.After on, and the cursor
-	// to go on from: behind the last of them, or, where there is none, request.After, with [CursorLatest] made a place.
+	// Events returns the events after request.After, in the order in which they were kept, and the cursor to go on from.
+	// That is the place after the last of them. Where there is none it is request.After, with [CursorLatest] made a place.
+	//
 	// Where there is none it waits for one, and returns none and no error once request.Wait is over. Nothing is left out
-	// between two calls, whoever writes meanwhile: where events behind the cursor are gone because their time was over,
+	// between two calls, whoever writes meanwhile: where events after the cursor are gone because their time was over,
 	// it fails with [ErrEventsGone]. A cursor that is none of the engine's is [ErrInvalid].
 	Events(ctx context.Context, request EventsRequest) (events []StoredEvent, next Cursor, err error)
 }
 
-// StoredEvent is an event and the cursor behind it.
+// StoredEvent is an event and the cursor after it.
 type StoredEvent struct {
 	Cursor Cursor
 	*TaskEvent
 }
 
-// Cursor is a place in the events of one backend: behind one of them. It can be stored, and used in another process.
+// Cursor is a place in the events of one backend: after one of them. It can be stored, and used in another process.
 type Cursor string
 
 // Cursors to begin with.
 const (
 	CursorOldest Cursor = ""  // before the oldest event that is kept
-	CursorLatest Cursor = "$" // behind the newest event that there is when the call begins
+	CursorLatest Cursor = "$" // after the newest event that there is when the call begins
 )
 
 // EventsRequest is what [EventStore].Events is asked for.
@@ -233,8 +234,8 @@ type LeaseRequest struct {
 	// all of them where it is zero. It is 0 to Max.
 	Ahead int
 
-	// Limits are how many tasks of each of Queues at the most, in their order and at least 1 each; nil for no limits but
-	// Max. With limits no queue stands twice.
+	// Limits are how many tasks of each of Queues at the most, in the order of Queues and at least 1 each. Nil is for no
+	// limits but Max. With limits no queue stands twice.
 	Limits []int
 
 	// Names are the functions that the worker has, nil for all. An engine may prefer tasks of these, as far as it finds

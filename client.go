@@ -32,7 +32,7 @@ type Client struct {
 // ClientOption sets something of a client.
 type ClientOption interface{ applyClient(*Client) error }
 
-// NewClient returns a client of the backend. It fails with [ErrInvalid] if an option's value cannot be.
+// NewClient returns a client of the backend. It fails with [ErrInvalid] if an option has an invalid value.
 func NewClient(b Backend, opts ...ClientOption) (*Client, error) {
 	if b == nil {
 		return nil, invalid("a client without a backend")
@@ -49,18 +49,22 @@ func NewClient(b Backend, opts ...ClientOption) (*Client, error) {
 	return c, nil
 }
 
-// EnqueueFunc stores tasks: what [EnqueueMiddleware] wraps. It fails as [Client.Enqueue] does. The tasks are valid and belong
-// to it until it returns.
+// EnqueueFunc stores tasks. It is what [EnqueueMiddleware] wraps. It fails as [Client.Enqueue] does. The tasks belong to it
+// until it returns.
 type EnqueueFunc func(ctx context.Context, tasks []*RawTask) error
 
-// EnqueueMiddleware puts something around every enqueue of a client: traces, metrics, tenants, checks. It sees the tasks before the
-// client's [Defaults] are set, and may change anything of them in place but their IDs: what it has made of them is
-// validated. It may keep tasks from being stored by an error of its own. It is called once when the client is made and once for
-// each [Client.Through] and [Client.Tx], and what it returns once for each enqueue; a lost answer that makes the client ask again is inside.
+// EnqueueMiddleware puts something around every enqueue of a client: traces, metrics, tenants, checks.
+//
+// It sees tasks that are valid, before the client's [Defaults] are set. It may change them in place, but not their IDs, and it
+// passes on all of them in their order. What it has made of them is validated: [ErrInvalid] says what is wrong. With an error
+// of its own, instead of a call of next, no task of the call is stored.
+//
+// It is called once when the client is made, and once for each [Client.Through] and [Client.Tx]. What it returns is called
+// once for each enqueue. When the client repeats a call whose answer was lost, it does so inside of next.
 type EnqueueMiddleware func(next EnqueueFunc) EnqueueFunc
 
-// UseEnqueue puts middleware around the enqueues of a client: the first is the outermost, and those of a later UseEnqueue
-// are inside.
+// UseEnqueue puts middleware around the enqueues of a client. The first is the outermost. Those of a later UseEnqueue are
+// inside.
 func UseEnqueue(middleware ...EnqueueMiddleware) ClientOption {
 	return enqueueMiddleware(middleware)
 }
@@ -196,14 +200,15 @@ func (c codecs) writer() codec.Codec {
 	return c[0]
 }
 
-// Enqueue stores tasks in their raw form, all or none. Payloads of JSON are checked and made compact. It fails with
-// [ErrInvalid] for a task that cannot be, and with a [DuplicateError] if the ID of one or more was taken: the others
-// are stored then. It blocks while the backend does; when ctx ends first, whether the tasks were stored is unknown, and
-// enqueuing the same tasks again is safe because of their IDs.
+// Enqueue stores tasks in their raw form, all or none. Payloads of JSON are checked and made compact.
 //
-// When the backend's answer is lost ([ErrUncertain]) the client, in each of its methods, enqueues the same tasks again:
-// five times in about two seconds at the most, and not after ctx has ended. A task that turns out to have been stored by
-// then is no duplicate. In a transaction, see Through, nothing is repeated.
+// It fails with [ErrInvalid] for an invalid task, and nothing is stored. It fails with a [DuplicateError] if the ID or the
+// unique key of one or more was taken: the others are stored then. It blocks while the backend does. When ctx ends first,
+// whether the tasks were stored is unknown. To enqueue the same tasks again is safe because of their IDs.
+//
+// When the backend's answer is lost ([ErrUncertain]), each method of the client that enqueues does so again: five times in
+// about two seconds at the most, and not after ctx has ended. A task that turns out to have been stored by then is no
+// duplicate. With Tx and Through nothing is repeated.
 func (c *Client) Enqueue(ctx context.Context, tasks ...RawTask) error {
 	if err := c.check(); err != nil {
 		return err
@@ -279,9 +284,9 @@ func (c *Client) put(ctx context.Context, tasks []*RawTask) error {
 	return nil
 }
 
-// Through returns a client that enqueues by e instead of the backend, and is otherwise the same: e is what an engine
-// makes of a database transaction, see [Client.Tx] for the usual way, or one of your own that passes tasks on elsewhere. Each
-// enqueue is a call of e's at once, so the client may be used where e may.
+// Through returns a client that enqueues by e instead of the backend, and is otherwise the same. It is for an Enqueuer of
+// your own that passes tasks on elsewhere; for database transactions there is [Client.Tx]. Each enqueue calls e at once, in
+// the caller's goroutine. The client may be used where e may.
 func (c *Client) Through(e Enqueuer) *Client {
 	if c.check() != nil {
 		return c // whose methods say so
@@ -315,6 +320,8 @@ func (c *Client) Result(ctx context.Context, id uuid.UUID) (RawResult, error) {
 
 // Wait returns a task's result once the task is final, whether it succeeded or not, and blocks until then or until ctx
 // ends. [ErrNotFound] says at once that there is no such task. For a typed result use a [Handle].
+//
+// A handler that waits for another task can wait for ever: see [Handle.Wait].
 func (c *Client) Wait(ctx context.Context, id uuid.UUID) (RawResult, error) {
 	if err := c.check(); err != nil {
 		return RawResult{}, err

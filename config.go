@@ -43,8 +43,8 @@ func DefaultConfig() Config {
 }
 
 // ConfigFromEnv is [DefaultConfig] with what the environment says. Durations are written as Go writes them: 90s, 1h30m. A
-// variable that is empty counts as not set. The error, in which errors.Is finds [ErrInvalid], names each variable whose
-// value cannot be, and what would be right.
+// variable that is empty counts as not set. The error, in which errors.Is finds [ErrInvalid], names each variable with
+// an invalid value, and what would be right.
 func ConfigFromEnv() (Config, error) {
 	c := DefaultConfig()
 	var errs []error
@@ -117,8 +117,8 @@ func ConfigFromEnv() (Config, error) {
 	return c, errors.Join(errs...)
 }
 
-// Validate returns an error, in which errors.Is finds [ErrInvalid], that names each field and its variable whose value
-// cannot be. What Open needs of BackendURL behind the scheme only the engine knows.
+// Validate returns an error that names each field with an invalid value, and its variable. errors.Is finds [ErrInvalid] in
+// it. What Open needs of BackendURL after the scheme only the engine knows.
 func (c Config) Validate() error {
 	var errs []error
 	check := func(ok bool, field, variable, format string, args ...any) {
@@ -146,16 +146,16 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Engine is what opens one kind of backend. Each engine's package has one, named Engine.
+// Engine opens one kind of backend. Each engine's package has one, named Engine.
 type Engine struct {
 	Schemes []string // what stands before the colon of the URLs that it opens, in lower case
-	// Open opens the backend of the URL. What the engine can do of the rest of the configuration, as how long to keep
-	// events, it does.
+	// Open opens the backend of the URL. It heeds what the engine can of the rest of the configuration, like how long to
+	// keep events.
 	Open func(ctx context.Context, url string, c Config) (Backend, error)
 }
 
 // Open opens the backend that BackendURL names, by one of the engines that the program brings. It fails with
-// [ErrInvalid] if the configuration cannot be or no engine has its scheme; the message lists the schemes that there are.
+// [ErrInvalid] if the configuration is invalid or no engine has its scheme. The message lists the schemes that there are.
 // Otherwise the errors, and what ctx bounds, are the engine's.
 func (c Config) Open(ctx context.Context, engines ...Engine) (Backend, error) {
 	if err := c.Validate(); err != nil {

@@ -11,39 +11,46 @@ import (
 )
 
 // The methods of a client here are for people and tools that look after tasks. They pass on the errors of the backend's
-// contract, see [TaskQueue], with what was asked.
+// contract with what was asked: see [TaskQueue].
 
-// Cancel ends each task unless it is final. A pending one never starts; of a running one the handler's context ends, with
+// Cancel ends each task unless it is final. A pending one never starts. Of a running one the handler's context ends, with
 // the cause [ErrCancelled], and what it returns is dropped. Those who wait get a [TaskError] that is [ErrCancelled].
-// To cancel a cancelled task is no error; one that ended otherwise is [ErrState], an unknown one [ErrNotFound]. Of several
-// tasks, those that were refused are in a [BulkError].
+//
+// To cancel a cancelled task is no error. One that ended otherwise is [ErrState], an unknown one [ErrNotFound]. The tasks that
+// were refused are in a [BulkError], and the others are done.
 func (c *Client) Cancel(ctx context.Context, ids ...uuid.UUID) error {
 	return c.each(ctx, "cancel", ids, Backend.Cancel)
 }
 
-// Requeue enqueues each task again that failed for good, was cancelled or has expired: with the same ID, due now, all its
-// attempts and its TTL before it. [ErrState] says that it is in another state, [ErrNotFound] that nothing is kept of it
-// any more, and [ErrDuplicate] that another task holds its unique key by now. Of several tasks, those that were refused
-// are in a [BulkError].
+// Requeue enqueues each task again that failed for good, was cancelled or has expired. It has the same ID and is due now. All
+// its attempts and its whole TTL are before it.
+//
+// [ErrState] says that a task is in another state, [ErrNotFound] that nothing is kept of it any more, and [ErrDuplicate] that
+// another task holds its unique key by now. The tasks that were refused are in a [BulkError], and the others are done.
 func (c *Client) Requeue(ctx context.Context, ids ...uuid.UUID) error {
 	return c.each(ctx, "requeue", ids, Backend.Requeue)
 }
 
-// RunNow makes each task due now that waits for its time or for a retry. It does not pass over others: the queue's order and
-// a pause hold. One that is due already stays as it is. [ErrState] says that a task is not pending, [ErrNotFound] that it is
-// unknown. Of several tasks, those that were refused are in a [BulkError].
+// RunNow makes each task due now that waits for its time or for a retry. One that is due already keeps its place. The queue's
+// order, the priorities and a pause hold as for every task.
+//
+// [ErrState] says that a task is not pending, [ErrNotFound] that it is unknown. The tasks that were refused are in a
+// [BulkError], and the others are done.
 func (c *Client) RunNow(ctx context.Context, ids ...uuid.UUID) error {
 	return c.each(ctx, "run now", ids, Backend.RunNow)
 }
 
-// Forget removes each final task's result, and all that is known of the task, before the result's TTL is over. [ErrState]
-// says that it is not final. Of several tasks, those that were refused are in a [BulkError].
+// Forget removes each final task's result, and all that is known of the task, before the result's TTL is over.
+//
+// [ErrState] says that a task is not final, [ErrNotFound] that it is unknown. The tasks that were refused are in a
+// [BulkError], and the others are done.
 func (c *Client) Forget(ctx context.Context, ids ...uuid.UUID) error {
 	return c.each(ctx, "forget", ids, Backend.Forget)
 }
 
-// BulkError says which tasks of a call about several were refused, and why. The others are done. errors.Is and errors.As
-// look into each.
+// BulkError says which tasks of a call were refused, and why. The others are done, unless it stands beside another error,
+// which says how far the call has come: a call about more than a thousand tasks is several of the backend's. errors.Is and
+// errors.As look into the error of each task.
 type BulkError struct {
 	Op      string        // what was asked: "cancel", "requeue", "run now", "forget" or "update"
 	Refused []RefusedTask // in the order of the call, at least one
@@ -185,8 +192,8 @@ func (c *Client) Resume(ctx context.Context, queue string) error {
 
 // CancelQueue cancels every task of a queue that is pending, due or not, and returns how many it has cancelled, also with
 // an error. Running tasks are left alone, but one that starts while CancelQueue works may be cancelled as [Client.Cancel]
-// does it. So may a task that is enqueued meanwhile, or not: to be sure that the queue is empty, stop the producers before.
-// It works in batches of a thousand, each of them all or none, and can be called again after an error.
+// does it. A task that is enqueued meanwhile may be cancelled or not: to be sure that the queue is empty, stop the producers
+// first. It works in batches of a thousand, each of them all or none, and can be called again after an error.
 func (c *Client) CancelQueue(ctx context.Context, queue string) (n int, err error) {
 	const batch = 1000
 	if err := errors.Join(c.check(), checkQueue(queue)); err != nil {
@@ -252,22 +259,22 @@ func (c *Client) FreeKey(ctx context.Context, funcName, key string) error {
 	return nil
 }
 
-// FreeKey is [Client.FreeKey] for a key of this task.
+// FreeKey takes a unique key from the task of this name that holds it. See [Client.FreeKey].
 func (r Reference[A, K, R]) FreeKey(ctx context.Context, c *Client, key string) error {
 	return c.FreeKey(ctx, r.name, key)
 }
 
-// FreeKey is that of [Reference].
+// FreeKey takes a unique key from the task of this name that holds it. See [Client.FreeKey].
 func (r ArgsReference[A, R]) FreeKey(ctx context.Context, c *Client, key string) error {
 	return r.full.FreeKey(ctx, c, key)
 }
 
-// FreeKey is that of [Reference].
+// FreeKey takes a unique key from the task of this name that holds it. See [Client.FreeKey].
 func (r KwargsReference[K, R]) FreeKey(ctx context.Context, c *Client, key string) error {
 	return r.full.FreeKey(ctx, c, key)
 }
 
-// FreeKey is that of [Reference].
+// FreeKey takes a unique key from the task of this name that holds it. See [Client.FreeKey].
 func (r NoArgsReference[R]) FreeKey(ctx context.Context, c *Client, key string) error {
 	return r.full.FreeKey(ctx, c, key)
 }

@@ -29,8 +29,8 @@ type Reference[A, K, R any] struct {
 // the method that reads, a struct whose fields are all unexported. That is so whatever codecs the client and the worker
 // have. What only a codec of your own can hold belongs in a field of type any, or in a type with both methods.
 //
-// It panics if the name, a type or an option cannot be: references are made once, at the start of a program, and the
-// mistake is in its text. The message is that of [NewTask].
+// It panics if the name, a type or the value of an option is invalid: references are made once, at the start of a program,
+// and the mistake is in its text. The message says the same as the error of [NewTask].
 func Refer[A, K, R any](name string, defaults ...TaskOption) Reference[A, K, R] {
 	return Reference[A, K, R]{name: name}.with(defaults)
 }
@@ -80,9 +80,12 @@ func (r *Reference[A, K, R]) newRaw(opts []TaskOption) (*RawTask, error) {
 // the task will be run.
 //
 // If the ID or the unique key was taken, the error is a [DuplicateError] and the handle is that of the task that had it
-// first. With any other error there is no handle: [ErrInvalid] for an option that cannot be, an error that names the argument which the codec
-// cannot encode, or the backend's. It blocks while the backend does; when ctx ends first, whether the task was stored
-// is unknown.
+// first. With any other error there is no handle:
+//
+//   - [ErrInvalid] says which option has an invalid value, or which argument the codec cannot encode;
+//   - any other error is the backend's, or that of an [EnqueueMiddleware].
+//
+// It blocks while the backend does. When ctx ends first, whether the task was stored is unknown.
 func (r Reference[A, K, R]) Enqueue(ctx context.Context, c *Client, args A, kwargs K, opts ...TaskOption) (*Handle[R], error) {
 	if err := c.check(); err != nil {
 		return nil, err
@@ -105,8 +108,8 @@ func (r Reference[A, K, R]) Enqueue(ctx context.Context, c *Client, args A, kwar
 }
 
 // EnqueueMany stores tasks that Task returned, all or none, in one call of the backend. The handles are in the order of
-// the tasks. If IDs or unique keys were taken the error is a [DuplicateError] with just those, the other tasks are stored, and the
-// handles are there, those of duplicates for the tasks that were first; otherwise as for Enqueue.
+// the tasks. If IDs or unique keys were taken, the error is a [DuplicateError] with just those. The other tasks are stored
+// then, and all handles are there: those of duplicates are for the tasks that were first. Any other error is as for Enqueue.
 func (r Reference[A, K, R]) EnqueueMany(ctx context.Context, c *Client, tasks []Task[A, K]) ([]*Handle[R], error) {
 	if err := c.check(); err != nil {
 		return nil, err
@@ -204,7 +207,7 @@ func referenceOf[A, K, R any](target any) Reference[A, K, R] {
 	return Reference[A, K, R]{name: target.(string)}
 }
 
-// newSpec takes the types off fn: it decodes arguments before it and encodes the result behind it.
+// newSpec takes the types off fn: it decodes arguments before it and encodes the result after it.
 func newSpec[A, K, R any](name string, fn func(context.Context, A, K) (R, error)) handlerSpec {
 	if fn == nil {
 		panic(fmt.Sprintf("omniq: task %q: its function is nil", name))

@@ -17,22 +17,22 @@ func ReferArgs[A, R any](name string, defaults ...TaskOption) ArgsReference[A, R
 // Name is the task's name on the wire.
 func (r ArgsReference[A, R]) Name() string { return r.full.Name() }
 
-// Task is that of [Reference].
+// Task returns a task with these args, to be enqueued by EnqueueMany. See [Reference.Task].
 func (r ArgsReference[A, R]) Task(args A, opts ...TaskOption) (Task[A, NoKwargs], error) {
 	return r.full.Task(args, NoKwargs{}, opts...)
 }
 
-// Enqueue is that of [Reference].
+// Enqueue stores a task with these args, and returns its handle. See [Reference.Enqueue].
 func (r ArgsReference[A, R]) Enqueue(ctx context.Context, c *Client, args A, opts ...TaskOption) (*Handle[R], error) {
 	return r.full.Enqueue(ctx, c, args, NoKwargs{}, opts...)
 }
 
-// EnqueueMany is that of [Reference].
+// EnqueueMany stores tasks that Task returned, all or none. See [Reference.EnqueueMany].
 func (r ArgsReference[A, R]) EnqueueMany(ctx context.Context, c *Client, tasks []Task[A, NoKwargs]) ([]*Handle[R], error) {
 	return r.full.EnqueueMany(ctx, c, tasks)
 }
 
-// Attach is that of [Reference].
+// Attach returns the handle of a task that was enqueued before, here or elsewhere. See [Reference.Attach].
 func (r ArgsReference[A, R]) Attach(c *Client, id uuid.UUID) *Handle[R] { return r.full.Attach(c, id) }
 
 // ArgsDefinition is a [Definition] of a task without kwargs.

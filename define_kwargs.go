@@ -17,22 +17,22 @@ func ReferKwargs[K, R any](name string, defaults ...TaskOption) KwargsReference[
 // Name is the task's name on the wire.
 func (r KwargsReference[K, R]) Name() string { return r.full.Name() }
 
-// Task is that of [Reference].
+// Task returns a task with these kwargs, to be enqueued by EnqueueMany. See [Reference.Task].
 func (r KwargsReference[K, R]) Task(kwargs K, opts ...TaskOption) (Task[NoArgs, K], error) {
 	return r.full.Task(NoArgs{}, kwargs, opts...)
 }
 
-// Enqueue is that of [Reference].
+// Enqueue stores a task with these kwargs, and returns its handle. See [Reference.Enqueue].
 func (r KwargsReference[K, R]) Enqueue(ctx context.Context, c *Client, kwargs K, opts ...TaskOption) (*Handle[R], error) {
 	return r.full.Enqueue(ctx, c, NoArgs{}, kwargs, opts...)
 }
 
-// EnqueueMany is that of [Reference].
+// EnqueueMany stores tasks that Task returned, all or none. See [Reference.EnqueueMany].
 func (r KwargsReference[K, R]) EnqueueMany(ctx context.Context, c *Client, tasks []Task[NoArgs, K]) ([]*Handle[R], error) {
 	return r.full.EnqueueMany(ctx, c, tasks)
 }
 
-// Attach is that of [Reference].
+// Attach returns the handle of a task that was enqueued before, here or elsewhere. See [Reference.Attach].
 func (r KwargsReference[K, R]) Attach(c *Client, id uuid.UUID) *Handle[R] {
 	return r.full.Attach(c, id)
 }

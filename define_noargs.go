@@ -19,22 +19,22 @@ func ReferNoArgs[R any](name string, defaults ...TaskOption) NoArgsReference[R] 
 // Name is the task's name on the wire.
 func (r NoArgsReference[R]) Name() string { return r.full.Name() }
 
-// Task is that of [Reference].
+// Task returns a task with no arguments, to be enqueued by EnqueueMany. See [Reference.Task].
 func (r NoArgsReference[R]) Task(opts ...TaskOption) (Task[NoArgs, NoKwargs], error) {
 	return r.full.Task(NoArgs{}, NoKwargs{}, opts...)
 }
 
-// Enqueue is that of [Reference].
+// Enqueue stores a task with no arguments, and returns its handle. See [Reference.Enqueue].
 func (r NoArgsReference[R]) Enqueue(ctx context.Context, c *Client, opts ...TaskOption) (*Handle[R], error) {
 	return r.full.Enqueue(ctx, c, NoArgs{}, NoKwargs{}, opts...)
 }
 
-// EnqueueMany is that of [Reference].
+// EnqueueMany stores tasks that Task returned, all or none. See [Reference.EnqueueMany].
 func (r NoArgsReference[R]) EnqueueMany(ctx context.Context, c *Client, tasks []Task[NoArgs, NoKwargs]) ([]*Handle[R], error) {
 	return r.full.EnqueueMany(ctx, c, tasks)
 }
 
-// Attach is that of [Reference].
+// Attach returns the handle of a task that was enqueued before, here or elsewhere. See [Reference.Attach].
 func (r NoArgsReference[R]) Attach(c *Client, id uuid.UUID) *Handle[R] { return r.full.Attach(c, id) }
 
 // NoArgsDefinition is a [Definition] of a task without arguments of either kind.

@@ -129,7 +129,7 @@ func TestUseEnqueueRefuses(t *testing.T) {
 		},
 		"a bad queue":   {each(func(t *omniq.RawTask) { t.Queue = "a b" }), omniq.ErrInvalid, `queue "a b"`},
 		"a bad payload": {each(func(t *omniq.RawTask) { t.Args = omniq.Raw(`{`) }), omniq.ErrInvalid, "args"},
-		"no attempts":   {each(func(t *omniq.RawTask) { t.MaxAttempts = -1 }), omniq.ErrInvalid, "max_attempts"},
+		"no attempts":   {each(func(t *omniq.RawTask) { t.MaxAttempts = -1 }), omniq.ErrInvalid, "MaxAttempts is -1"},
 		"another ID": {
 			each(func(t *omniq.RawTask) { t.ID = uuid.New() }), omniq.ErrInvalid, "neither their IDs nor their order",
 		},

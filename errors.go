@@ -11,8 +11,8 @@ import (
 
 // Errors to branch on with [errors.Is].
 var (
-	// ErrInvalid is in every error about a task, result, event or option with a value that cannot be: the message
-	// says which, and what would be right. Trying again does not help.
+	// ErrInvalid is in every error about an invalid value of a task, a result, an event or an option. The message says
+	// which value it is, and what would be right. Trying again does not help.
 	ErrInvalid = errors.New("omniq: invalid")
 
 	// ErrDuplicate is in the error of an enqueue whose task's ID or unique key was taken. The task that had it first
@@ -20,7 +20,7 @@ var (
 	ErrDuplicate = errors.New("omniq: duplicate task")
 
 	// ErrState says that a task's state does not allow what was asked: to cancel one that has ended, to enqueue one
-	// again that has not failed, to forget one that has not ended.
+	// again that has not failed, to forget one that has not ended, to run one now that is not pending.
 	ErrState = errors.New("omniq: not possible in the task's state")
 
 	// ErrNotFound says that no task has this ID: it was never enqueued, or its result's TTL is over.
@@ -38,9 +38,9 @@ var (
 	// ErrNoEvents says that the backend keeps no events: it was not told to when it was opened.
 	ErrNoEvents = errors.New("omniq: the backend keeps no events")
 
-	// ErrEventsGone says that events behind a cursor were removed because their time was over: the reader was too slow.
+	// ErrEventsGone says that events after a cursor were removed because their time was over: the reader was too slow.
 	// It can go on from [CursorOldest].
-	ErrEventsGone = errors.New("omniq: events behind the cursor are gone")
+	ErrEventsGone = errors.New("omniq: events after the cursor are gone")
 
 	// ErrClosed is returned by each method of a backend after Close.
 	ErrClosed = errors.New("omniq: backend closed")
@@ -200,7 +200,7 @@ func errorType(err error) string {
 	return "error"
 }
 
-// Permanent marks err, which a handler returns, as one that another attempt cannot mend: the task fails at once.
+// Permanent marks err, which a handler returns, as one that another attempt cannot mend. The task fails at once.
 // Permanent(nil) is nil.
 func Permanent(err error) error {
 	if err == nil {
@@ -242,8 +242,8 @@ const minSnooze = 100 * time.Millisecond
 
 type snoozeError struct{ delay time.Duration }
 
-// Snoozed reports whether err, which a handler has returned, is a [Snooze], and for how long: for middleware, and for tests
-// of handlers.
+// Snoozed reports whether err, which a handler has returned, is a [Snooze], and for how long. It is for middleware and for
+// tests of handlers.
 func Snoozed(err error) (delay time.Duration, ok bool) {
 	s, ok := errors.AsType[*snoozeError](err)
 	if !ok {

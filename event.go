@@ -95,7 +95,7 @@ func OnQueue(name string) EventOption {
 }
 
 // NewEvent returns an event that happens now. It fails with [ErrInvalid] if the ID is all zeros, the type is none, or an
-// option's value cannot be.
+// option has an invalid value.
 func NewEvent(taskID uuid.UUID, eventType EventType, opts ...EventOption) (TaskEvent, error) {
 	e := TaskEvent{TaskID: taskID, EventType: eventType, Timestamp: now()}
 	if taskID == uuid.Nil {

@@ -7,10 +7,11 @@ import (
 	"time"
 )
 
-// Events yields the events that are kept behind the cursor, the oldest first, and ends with the newest. It moves the
-// cursor behind each event before it yields it, so that whoever breaks off can go on there, in another process too.
-// Nothing is left out, however slow the reader is; [ErrEventsGone] says that it was slower than the backend keeps
-// events. After an error it yields no more.
+// Events yields the events that are kept after the cursor, the oldest first, and ends with the newest. It moves the
+// cursor past each event before it yields it. So whoever breaks off can go on there, in another process too.
+//
+// Nothing is left out, however slow the reader is. [ErrEventsGone] says that it was slower than the backend keeps
+// events. After an error Events yields no more.
 func (c *Client) Events(ctx context.Context, cursor *Cursor) iter.Seq2[TaskEvent, error] {
 	return c.events(ctx, cursor, 0)
 }

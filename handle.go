@@ -31,6 +31,10 @@ func (h *Handle[R]) ID() uuid.UUID { return h.id }
 //   - [ErrNotFound] if there is no such task, or its result's TTL is over;
 //   - the context's error if ctx ends first: the task goes on, and Wait can be called again;
 //   - an error that says what does not fit if the result is no R.
+//
+// A handler that waits for another task keeps its place meanwhile. When all the handlers of a queue wait for tasks of that
+// queue, none of these can start: they wait until their contexts end. Put the tasks that are waited for into a queue with
+// workers of its own, or enqueue what is to follow at the end of the handler.
 func (h *Handle[R]) Wait(ctx context.Context) (R, error) {
 	var none R
 	if err := h.check(); err != nil {

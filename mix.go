@@ -17,6 +17,8 @@ import (
 // leaves a result behind, and the task runs again; the first result stays. So does the result of a worker that loses its
 // lease between the two. A result whose TTL is zero goes through the queue.
 //
+// [Client.Tx] works with transactions of the queue's engine, [CompleteTx] does not.
+//
 // Close closes both, if results has a Close.
 func Mix(queue Backend, results ResultStore) Backend {
 	return &mixed{Backend: queue, results: results}
@@ -36,7 +38,7 @@ func (m *mixed) Capabilities() Capabilities {
 		c.Survives = min(c.Survives, r.Survives)
 		c.Shared = c.Shared && r.Shared
 	}
-	c.AtomicFinish = false
+	c.AtomicFinish, c.Transactions = false, false
 	return c
 }
 

@@ -71,13 +71,18 @@ func (o ttlOption) applyResult(c *resultConfig) (err error) {
 	return err
 }
 
-// TTL bounds for how long after its creation a task may start, or for how long after its time a result can be read.
-// At least a microsecond; what is shorter than one is cut off. Without it a task waits for ever.
+// TTL bounds for how long after its creation a task may start, or for how long after its time a result can be read. Without
+// it a task waits for ever. The least is a microsecond; what is shorter than one is cut off.
+//
+// The client tells the backend what is left of a task's TTL when it enqueues; from then on the backend's clock counts.
 func TTL(d time.Duration) TTLOption { return ttlOption(d) }
 
-// ID sets the task's ID. Enqueuing the same ID again is refused with [ErrDuplicate] until the task is final and its
-// result is gone: by default an hour after a success, and seven days after a failure. For that long an ID that is
-// derived from what the task is about makes enqueuing idempotent. [KeepID] makes it longer.
+// ID sets the task's ID. An ID that is derived from what the task is about makes enqueuing idempotent: the same ID again is
+// refused with [ErrDuplicate].
+//
+// That holds until the task is final and its result is gone: by default for an hour after a success, and for seven days
+// after a failure. A short [ResultTTL] makes it short: with 50 ms the same ID is taken again 50 ms after the task has
+// succeeded, and the task runs again. [KeepID] makes it longer.
 func ID(id uuid.UUID) TaskOption {
 	return taskOption(func(c *taskConfig) error {
 		if id == uuid.Nil {
@@ -115,9 +120,10 @@ func RunAt(t time.Time) TaskOption {
 	})
 }
 
-// KeepID refuses another task with the same ID and a KeepID for this long after the enqueue, even if the result is gone
-// by then. It is for what is delivered more than once, a webhook say: keep its ID for as long as it may come again, and
-// its result for as long as you read it. At least a microsecond; what is shorter than one is cut off.
+// KeepID refuses another task with the same [ID] and a KeepID for this long after the enqueue, even if the result is gone
+// by then. It is for what is delivered more than once, like a webhook: keep its ID for as long as it may come again, and
+// its result for as long as you read it. The backend's clock counts. The least is a microsecond; what is shorter than one
+// is cut off.
 func KeepID(d time.Duration) TaskOption {
 	return taskOption(func(c *taskConfig) error {
 		if d < time.Microsecond {
@@ -128,8 +134,8 @@ func KeepID(d time.Duration) TaskOption {
 	})
 }
 
-// Delay makes the task due this long after it is enqueued instead of at once, by the backend's clock. It must not be
-// negative.
+// Delay makes the task due this long after it is enqueued, instead of at once. The backend's clock counts. The delay must not
+// be negative.
 func Delay(d time.Duration) TaskOption {
 	return taskOption(func(c *taskConfig) error {
 		if d < 0 {
@@ -165,12 +171,13 @@ func FailureTTL(d time.Duration) TaskOption {
 	})
 }
 
-// Unique makes the enqueue fail with [ErrDuplicate] while another task of the same name holds the key: until that one is
-// final. What is the same work is the caller's to say, by the key: 1 to [MaxKeyLen] bytes without control characters.
+// Unique makes the enqueue fail with [ErrDuplicate] while another task of the same name holds the key. A task holds its key
+// until it is final. The caller says by the key what is the same work. The key is 1 to [MaxKeyLen] bytes without control
+// characters.
 func Unique(key string) TaskOption { return unique(key, 0) }
 
-// UniqueFor is [Unique] for a time from the enqueue on, whatever becomes of the task meanwhile: not more than one in so
-// long. The time is at least 1µs.
+// UniqueFor is [Unique] for a time from the enqueue on, whatever becomes of the task meanwhile: there is at most one such task
+// in that time. The least is a microsecond.
 func UniqueFor(key string, d time.Duration) TaskOption {
 	if d < time.Microsecond {
 		return taskOption(func(*taskConfig) error { return invalid("UniqueFor is %v, want at least 1µs", d) })
@@ -185,8 +192,8 @@ func unique(key string, d time.Duration) TaskOption {
 	})
 }
 
-// Metadata adds a text that travels with the task beside its arguments, for middleware: a trace id, a tenant. The key
-// is not empty; an earlier value of the same key is replaced.
+// Metadata adds a text that travels with the task beside its arguments, like a trace ID or a tenant, for middleware. The key
+// must not be empty. An earlier value of the same key is replaced.
 func Metadata(key, value string) TaskOption {
 	return taskOption(func(c *taskConfig) error {
 		m := maps.Clone(c.metadata)

@@ -44,8 +44,8 @@ func (c Config) String() string {
 	return fmt.Sprintf("%+v", shown)
 }
 
-// GoString is String.
+// GoString returns the same as String, for the verb %#v: no password is printed.
 func (c Config) GoString() string { return c.String() }
 
-// LogValue is String: what package slog logs of the configuration.
+// LogValue returns the same as String, for package slog: no password is logged.
 func (c Config) LogValue() slog.Value { return slog.StringValue(c.String()) }

@@ -45,7 +45,7 @@ func Attempts(n int) ResultOption {
 }
 
 // NewSuccess returns the result of a task that succeeded just now. It fails with [ErrInvalid] if the ID is all zeros or
-// an option's value cannot be.
+// an option has an invalid value.
 func NewSuccess[R any](taskID uuid.UUID, data R, opts ...ResultOption) (TaskResult[R], error) {
 	return newResult(TaskResult[R]{TaskID: taskID, Status: StatusSuccess, ResultData: data}, opts)
 }

@@ -15,17 +15,18 @@ const (
 	DefaultLease      = 30 * time.Second // how long a worker that died keeps its tasks
 )
 
-// Failure is an attempt that failed, as a [Backoff] sees it.
+// Failure is a failed attempt, as a [Backoff] sees it.
 type Failure struct {
 	Info
-	Failures int   // how many attempts of the task have failed with this one; those that were lost are no failures
+	Failures int   // how many attempts of the task have failed, this one included; those that were lost are no failures
 	Err      error // what the handler returned; a [TaskError] for a panic
 }
 
-// Backoff is how long to wait after a failure before the task's next attempt. It may go by the task and by the error. Zero
-// means at once, and a negative result that there is no further attempt: the task has failed for good. It is not asked
-// when no attempt is left, nor for an error that is [Permanent] or from [RetryAfter]. It is called from many goroutines; the worker
-// spreads what it returns by its jitter.
+// Backoff says how long to wait after a failure before the task's next attempt. It may go by the task and by the error. Zero
+// means at once. A negative result means that there is no further attempt: the task has failed for good.
+//
+// It is not called when no attempt is left, nor for an error that is [Permanent] or from [RetryAfter]. It is called from many
+// goroutines at once. The worker's jitter changes what it returns.
 type Backoff func(f Failure) time.Duration
 
 // Exponential returns a [Backoff] of initial after the first failure, doubled for each further one, and at most limit.

@@ -14,11 +14,11 @@ type Settled struct {
 	Info    Info
 	Outcome Outcome
 	Took    time.Duration // how long the handler ran, 0 if it did not begin
-	Delay   time.Duration // from now to when the task is due again, if it is
-	Error   *TaskError    // why it failed, or what its handler said; nil for nothing
+	Delay   time.Duration // how long from now the task is due again; 0 for at once, and where it is not
+	Error   *TaskError    // why it failed, or the handler's error that was dropped; nil for none
 }
 
-// Outcome is what became of an attempt in a worker. The zero value is none.
+// Outcome is what became of an attempt in a worker. The zero value is no outcome.
 type Outcome uint8
 
 // What can become of an attempt.
@@ -30,7 +30,7 @@ const (
 	OutcomeExpired                      // the task's TTL passed before the handler could begin
 	OutcomeCancelled                    // the task was cancelled; what the handler returned is dropped
 	OutcomeLost                         // the lease is lost, or the engine did not take the outcome: the task may run again
-	OutcomeReturned                     // the task is given back without an attempt: the worker stops, or cannot run it
+	OutcomeReturned                     // the task is given back and no attempt is used: the worker stops, or cannot run it
 )
 
 var outcomeNames = [...]string{
@@ -48,11 +48,11 @@ var outcomeNames = [...]string{
 func (o Outcome) String() string { return enumString(o, outcomeNames[:], "Outcome") }
 
 // OnSettle has f called each time that the worker is done with an attempt: after the engine has stored its outcome, or when
-// the outcome is dropped. What f is told is true then, where a [Middleware] knows only what the handler has returned. An
-// attempt whose process dies is told to nobody.
+// the outcome is dropped. A [Middleware] knows only what the handler has returned; f is told what has become of it. An
+// attempt whose process dies is told to nobody. One whose task was cancelled just before it ended may be told as lost.
 //
-// f is called from several goroutines, and holds up the worker while it runs: it is for metrics and notes, not for calls
-// that take long. A panic in it is logged. Several are called in their order.
+// f is called from several goroutines at once. The worker waits for it: it is for metrics and notes, not for calls that take
+// long. A panic in it is logged, and changes nothing. Of several OnSettle the first is called first.
 func OnSettle(f func(Settled)) WorkerOption {
 	return workerOption(func(w *Worker) error {
 		if f == nil {

@@ -68,8 +68,8 @@ type Task[A, K any] struct {
 	Codec string
 }
 
-// NewTask returns a task of the named function with a new ID, created now. It fails, with an error in which errors.Is
-// finds [ErrInvalid], if A or K has the wrong shape or an option's value cannot be.
+// NewTask returns a task of the named function with a new ID, created now. It fails with [ErrInvalid] if A or K has the wrong
+// shape, or if the name or an option has an invalid value.
 func NewTask[A, K any](name string, args A, kwargs K, opts ...TaskOption) (Task[A, K], error) {
 	if err := payloadFault("", payload.ShapeOf[A, K]().Err()); err != nil {
 		return Task[A, K]{}, err

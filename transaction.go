@@ -8,28 +8,30 @@ import (
 	"time"
 )
 
-// Transactor is a [Backend] whose engine has transactions of callers.
+// Transactor is a [Backend] that can work inside of the caller's transactions.
 type Transactor interface {
-	// Transaction returns what works inside of a transaction of the caller's. Which types tx may have the engine says;
-	// [ErrInvalid] is for any other, and for nil.
+	// Transaction returns what works inside of the caller's transaction tx. The engine says which types tx may have. Any
+	// other, and nil, is [ErrInvalid].
 	Transaction(tx any) (Transaction, error)
 }
 
-// Transaction does part of a [Backend]'s work inside of a transaction of the caller's: it counts if, and only if, that
-// commits. It is used where the transaction may be used, and not after it has ended.
+// Transaction does part of a [Backend]'s work inside of the caller's transaction: the work counts if, and only if, that
+// commits. It may be used where the transaction may be used. After the transaction has ended each call is an error.
 type Transaction interface {
 	Enqueuer
 
-	// Settle is that of [TaskQueue]. A lease that it has ended is lost for everybody else once the transaction commits, and
-	// goes on as it was if that is rolled back. Until then, calls about this lease may wait a stated, short time, and fail.
-	// All settlements are done or, with an error of the whole call, none.
+	// Settle ends leases as [TaskQueue].Settle does. A lease that it has ended is lost for everybody once the transaction
+	// commits, and goes on as it was if that is rolled back. Until then, calls of others about this lease may wait for a
+	// short time that the engine states, and fail. With an error of the whole call no settlement is done.
 	Settle(ctx context.Context, settlements []Settlement) ([]error, error)
 }
 
 // Tx returns a client that enqueues in the transaction tx, and is otherwise the same: the tasks exist if, and only if, tx
-// commits. Each engine says which types tx may have: *sql.Tx, pgx.Tx, or a transaction of the engine's own. A type that it
-// cannot use, and a backend without transactions, is [ErrInvalid] from each enqueue. The client may be used where tx may
-// be, and not after tx has ended. To wait for a result before tx has ended waits for nothing.
+// commits. Each engine says which types tx may have: *sql.Tx, pgx.Tx, or a transaction of the engine's own.
+//
+// Each enqueue is [ErrInvalid] if tx is nil, is of a type that the engine cannot use, or if the backend has no transactions.
+// The client may be used where tx may be used, and not after tx has ended. Before tx has committed, nobody knows its tasks:
+// a Wait for one of them is [ErrNotFound].
 func (c *Client) Tx(tx any) *Client {
 	if c.check() != nil {
 		return c // whose methods say so
@@ -59,17 +61,20 @@ type noTransaction struct{ err error }
 func (t noTransaction) Enqueue(context.Context, []*RawTask) ([]error, error)  { return nil, t.err }
 func (t noTransaction) Settle(context.Context, []Settlement) ([]error, error) { return nil, t.err }
 
-// CompleteTx records result as the result of the task whose handler calls it, inside of the transaction tx: what the handler
-// has written in tx and the end of the task are one, both or neither. ctx is the handler's or derived from it, and R the
+// CompleteTx records the result of the task whose handler calls it, inside of the transaction tx. So what the handler has
+// written in tx and the end of the task are one: both count, or neither. ctx is the handler's or derived from it. R is the
 // type of the handler's result, [Void] for none. For tx see [Client.Tx].
 //
-// The handler commits tx after that, soon, and returns the same result. Until it has returned, the lease is extended as
-// before. If the handler returns and tx was not committed, the attempt has failed and another one may follow; if tx was
-// committed, the task has succeeded, whatever the handler returns.
+// After that the handler commits tx, soon, and returns the same result. If tx was committed, the task has succeeded,
+// whatever the handler returns. If the handler returns and has not committed tx, the attempt has failed, and another one may
+// follow. [Middleware] does not see the result that is recorded.
 //
-// An error says that nothing was recorded, and tx should be rolled back: [ErrLeaseLost], also for a task that was cancelled,
-// says that another attempt may be running; [ErrInvalid] that ctx is not a handler's, R is another type, the backend
-// cannot use tx, or the result cannot be stored.
+// An error says that nothing was recorded. Roll tx back then.
+//
+//   - [ErrLeaseLost] says that the lease is lost or the task was cancelled: another attempt may be running.
+//   - [ErrInvalid] says that ctx is not a handler's, R is not the type of its result, the backend cannot use tx, or the result
+//     cannot be stored.
+//   - Any other error is the backend's, or that of ctx.
 func CompleteTx[R any](ctx context.Context, tx any, result R) error {
 	h, ok := ctx.Value(executionKey{}).(*execution)
 	if !ok {

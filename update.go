@@ -7,7 +7,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// Update is another payload for a task that has not run yet, or has failed.
+// Update is another payload for a task that waits, or that has ended without success. [Reference.Update] makes one of typed
+// arguments.
 type Update struct {
 	ID       uuid.UUID
 	FuncName string // the task's name: an update is for tasks of one name alone
@@ -34,10 +35,14 @@ func (u *Update) Validate() error {
 	return checkRaw(&t)
 }
 
-// Update gives a task of this name other arguments, if it is in the expected state: [StatusPending] for one that waits for
-// its time, a worker or a retry; [StatusFailure], [StatusCancelled] or [StatusExpired] for one that [Client.Requeue] is to
-// run again. Nothing else of it changes. [ErrState] says that it is in another state, so that a worker may have it with the
-// old arguments, or is of another name; [ErrNotFound] that nothing is kept of it. The codec is the client's.
+// Update gives a task of this name other arguments, if it is in the expected state. Nothing else of it changes. The codec is
+// the client's. The state is
+//
+//   - [StatusPending] for a task that waits for its time, a worker or a retry;
+//   - [StatusFailure], [StatusCancelled] or [StatusExpired] for one that [Client.Requeue] is to run again.
+//
+// [ErrState] says that it is in another state, where a worker may have it with the old arguments, or of another name.
+// [ErrNotFound] says that nothing is kept of it. [ErrInvalid] is for any other state, and for arguments that cannot be encoded.
 func (r Reference[A, K, R]) Update(ctx context.Context, c *Client, id uuid.UUID, expected Status, args A, kwargs K) error {
 	if err := c.check(); err != nil {
 		return err
@@ -49,8 +54,9 @@ func (r Reference[A, K, R]) Update(ctx context.Context, c *Client, id uuid.UUID,
 	return c.update(ctx, []Update{u})
 }
 
-// UpdateMany is Update for tasks that Task has made with the IDs of those to change: see [ID]. Their payloads count, and
-// nothing else of them. Those that were refused are in a [BulkError]; the others are done.
+// UpdateMany gives several tasks other arguments, as Update does. The tasks are those that Task has made with the IDs of the
+// tasks to change, see [ID]: only their IDs and their arguments count. The updates that were refused are in a [BulkError], and
+// the others are done.
 func (r Reference[A, K, R]) UpdateMany(ctx context.Context, c *Client, expected Status, tasks []Task[A, K]) error {
 	if err := c.check(); err != nil {
 		return err
@@ -84,22 +90,22 @@ func (c *Client) update(ctx context.Context, updates []Update) error {
 	})
 }
 
-// Update is that of [Reference].
+// Update gives a task other args, if it is in the expected state. See [Reference.Update].
 func (r ArgsReference[A, R]) Update(ctx context.Context, c *Client, id uuid.UUID, expected Status, args A) error {
 	return r.full.Update(ctx, c, id, expected, args, NoKwargs{})
 }
 
-// Update is that of [Reference].
+// Update gives a task other kwargs, if it is in the expected state. See [Reference.Update].
 func (r KwargsReference[K, R]) Update(ctx context.Context, c *Client, id uuid.UUID, expected Status, kwargs K) error {
 	return r.full.Update(ctx, c, id, expected, NoArgs{}, kwargs)
 }
 
-// UpdateMany is that of [Reference].
+// UpdateMany gives several tasks other args. See [Reference.UpdateMany].
 func (r ArgsReference[A, R]) UpdateMany(ctx context.Context, c *Client, expected Status, tasks []Task[A, NoKwargs]) error {
 	return r.full.UpdateMany(ctx, c, expected, tasks)
 }
 
-// UpdateMany is that of [Reference].
+// UpdateMany gives several tasks other kwargs. See [Reference.UpdateMany].
 func (r KwargsReference[K, R]) UpdateMany(ctx context.Context, c *Client, expected Status, tasks []Task[NoArgs, K]) error {
 	return r.full.UpdateMany(ctx, c, expected, tasks)
 }

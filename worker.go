@@ -90,8 +90,8 @@ type Worker struct {
 	freed    chan struct{}      // holds a token after there may be more to reserve
 }
 
-// NewWorker returns a worker on the backend, which does nothing until Run. It fails with [ErrInvalid] if an option's
-// value cannot be, two handlers have one name, or there is none.
+// NewWorker returns a worker on the backend, which does nothing until Run. It fails with [ErrInvalid] if an option
+// has an invalid value, if two handlers have one name, or if there is no handler.
 func NewWorker(b Backend, opts ...WorkerOption) (*Worker, error) {
 	if b == nil {
 		return nil, invalid("a worker without a backend")

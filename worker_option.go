@@ -77,9 +77,11 @@ func Concurrency(n int) WorkerOption {
 }
 
 // Prefetch sets how many tasks the worker leases beyond those that its handlers run: 0 by default, at most
-// [MaxConcurrency]. They are running for everybody else, and begin when a handler is free: only then does the attempt
-// count. When the worker begins to stop they are given back. It pays where handlers take less than a lease does, a millisecond or so: the engine
-// then works in larger batches. Where they take longer it keeps tasks from other workers that are idle.
+// [MaxConcurrency]. For everybody else they are running. They begin when a handler is free: only then does the attempt
+// count. When the worker begins to stop they are given back.
+//
+// It pays where handlers take a millisecond or less: the engine then works in larger batches. Where they take longer it
+// keeps tasks from other workers that are idle.
 func Prefetch(n int) WorkerOption {
 	return workerOption(func(w *Worker) error {
 		if n < 0 || n > MaxConcurrency {
@@ -90,8 +92,8 @@ func Prefetch(n int) WorkerOption {
 	})
 }
 
-// Queues sets which queues the worker takes tasks from: as long as an earlier one has a task that is due, none is taken
-// from a later one. [DefaultQueue] by default.
+// Queues sets which queues the worker takes tasks from, by default [DefaultQueue] alone. As long as an earlier one has a task
+// that is due, none is taken from a later one. See [QueueWeights] for shares instead.
 func Queues(names ...string) WorkerOption {
 	return workerOption(func(w *Worker) error {
 		if len(names) == 0 {
@@ -110,10 +112,11 @@ func Queues(names ...string) WorkerOption {
 	})
 }
 
-// QueueWeights sets which queues the worker takes tasks from, and how often each is looked at first: of queues of weights 6, 3
-// and 1 that always have tasks, the first provides six tasks of ten. A queue without tasks costs the others nothing, and none
-// is left waiting for ever. Weights are 1 to 1,000,000. It stands instead of [Queues], which has a strict order; the last of
-// them holds.
+// QueueWeights sets which queues the worker takes tasks from, and how often each is looked at first. Of queues with the weights
+// 6, 3 and 1 that always have tasks, the first provides about six tasks of ten. A queue without tasks costs the others
+// nothing, and none waits for ever. Weights are 1 to 1,000,000.
+//
+// [Queues] sets a strict order instead. Of several of these options the last one holds.
 func QueueWeights(weights map[string]int) WorkerOption {
 	return workerOption(func(w *Worker) error {
 		if len(weights) == 0 {
@@ -133,9 +136,9 @@ func QueueWeights(weights map[string]int) WorkerOption {
 	})
 }
 
-// QueueLimit sets how many tasks of a queue the worker holds at once, so that one queue cannot take all the handlers: at
-// least 1. Those taken ahead, see [Prefetch], are among them. The queue must be one of the worker's. What other workers do
-// is their own business.
+// QueueLimit sets how many tasks of a queue this worker holds at once, at least 1. So one queue cannot take all the handlers.
+// Tasks that were taken ahead count, see [Prefetch]. The queue must be one of the worker's. Other workers have limits of
+// their own.
 func QueueLimit(queue string, n int) WorkerOption {
 	return workerOption(func(w *Worker) error {
 		if n < 1 {
@@ -173,8 +176,9 @@ func ShutdownTimeout(d time.Duration) WorkerOption {
 	})
 }
 
-// RetryDelays sets how long to wait before a retry: by default [Exponential] from [DefaultRetryDelay] to
-// [MaxRetryDelay], with [DefaultJitter]. The jitter is the part of each delay, from 0 to 1, that chance adds or takes.
+// RetryDelays sets how long to wait before a retry, and for which failures there is one: see [Backoff]. The default is
+// [Exponential] from [DefaultRetryDelay] to [MaxRetryDelay], with [DefaultJitter]. The jitter is the part of each delay, from
+// 0 to 1, that chance adds or takes.
 func RetryDelays(backoff Backoff, jitter float64) WorkerOption {
 	return workerOption(func(w *Worker) error {
 		if backoff == nil {
@@ -259,7 +263,7 @@ func (d timeoutOption) applyWorker(w *Worker) error {
 	return d.check()
 }
 
-// Timeout bounds how long one attempt may take: its handler's context ends then, with the cause [ErrTimeout]. At least a
-// microsecond. A task that does not say leaves it to the worker. There is no default timeout: where neither says, a handler
-// may run for as long as its worker lives.
+// Timeout bounds how long one attempt may take: its handler's context ends then, with the cause [ErrTimeout]. The least is a
+// microsecond. A task that does not say leaves it to the worker. There is no default: where neither says, a handler may run
+// for as long as its worker lives.
 func Timeout(d time.Duration) LimitOption { return timeoutOption(d) }

@@ -216,3 +216,30 @@ func (r *recorder) Fatalf(format string, args ...any) {
 	r.fatal = fmt.Sprintf(format, args...)
 	runtime.Goexit()
 }
+
+// A handler completes in a transaction of the queue's backend, where that has some.
+func TestCompleteTx(t *testing.T) {
+	b := memory.New()
+	t.Cleanup(func() { assert.NoError(t, b.Close()) })
+	pay := omniq.DefineNoArgs("pay", func(ctx context.Context) (int, error) {
+		tx := b.Begin()
+		if err := omniq.CompleteTx(ctx, tx, 7); err != nil {
+			return 0, omniq.Permanent(err)
+		}
+		return 7, tx.Commit()
+	})
+	q := omniqtest.On(t, b)
+	h, err := pay.Enqueue(t.Context(), q.Client)
+	require.NoError(t, err)
+	q.Drain(omniq.Handlers(pay))
+	got, err := h.Wait(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, 7, got)
+
+	q = omniqtest.On(t, struct{ omniq.Backend }{b}) // which hides the transactions
+	h, err = pay.Enqueue(t.Context(), q.Client)
+	require.NoError(t, err)
+	q.Drain(omniq.Handlers(pay))
+	_, err = h.Wait(t.Context())
+	require.ErrorContains(t, err, "has no transactions")
+}

@@ -11,7 +11,8 @@
 //
 //	backendtest.Run(t, open, backendtest.Events(openWithEvents))
 //
-// and one that several processes can use at once how two of them open the same store: see [Shared].
+// and one that several processes can use at once how two of them open the same store: see [Shared]. One that has
+// transactions of callers says how they are begun: see [Transactions].
 package backendtest
 
 import (
@@ -37,6 +38,8 @@ type config struct {
 	shared func(*testing.T, time.Duration) (one, other omniq.Backend)
 	skewed func(*testing.T, time.Duration) omniq.Backend
 	quick  bool
+
+	transactions func(*testing.T) (omniq.Backend, func() Tx)
 }
 
 // Events gives Run a way to open new and empty backends that keep events for the given time. The rules about events are
@@ -59,7 +62,8 @@ func Skewed(open func(t *testing.T, by time.Duration) omniq.Backend) Option {
 	return func(c *config) { c.skewed = open }
 }
 
-// Quick leaves out the few rules that take nearly all the time, and those about sharing. It is for one more run with other
+// Quick leaves out the few rules that take nearly all the time, those about sharing, and those about transactions unless it is said
+// how one is begun. It is for one more run with other
 // settings of an engine that passes the whole suite with its usual ones.
 func Quick() Option { return func(c *config) { c.quick = true } }
 
@@ -103,10 +107,13 @@ func Run(t *testing.T, open func(t *testing.T) omniq.Backend, opts ...Option) {
 		}
 		r.run(t, r.name, openOne)
 	}
-	if !cfg.quick || cfg.shared != nil {
+	cfg.runSkewed(t)
+	if !cfg.quick {
 		cfg.runShared(t, caps)
 	}
-	cfg.runSkewed(t)
+	if !cfg.quick || cfg.transactions != nil {
+		cfg.runTransactions(t, caps)
+	}
 }
 
 // run asks one rule of one backend.

@@ -18,6 +18,7 @@ var brokenClocks = []breakage{
 	}},
 	{"counts the TTL of a recorded result from its Timestamp", records(func(r *omniq.RawResult) { shift(&r.TTL, r.Timestamp) }), []string{
 		"the TTL of a recorded result counts from when it was recorded, not from its Timestamp",
+		others,
 	}},
 	{"shows the Timestamps of results", func(b *broken) {
 		b.inspect = func(ctx context.Context, id uuid.UUID) (*omniq.TaskInfo, error) {
@@ -83,7 +84,7 @@ var brokenClocks = []breakage{
 	}, []string{"a task is requeued as created by the backend's clock, whenever it was created before"}},
 	{"does not keep old events", func(b *broken) {
 		b.append = func(ctx context.Context, events []*omniq.TaskEvent) error {
-			return b.m.Append(ctx, slices.DeleteFunc(slices.Clone(events), func(e *omniq.TaskEvent) bool { return ahead(e.Timestamp) < 0 }))
+			return b.m.Append(ctx, slices.DeleteFunc(slices.Clone(events), func(e *omniq.TaskEvent) bool { return e != nil && ahead(e.Timestamp) < 0 }))
 		}
 	}, []string{
 		"appended events are kept from when they were appended, in that order, whatever their Timestamps are",

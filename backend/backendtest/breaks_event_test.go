@@ -37,7 +37,9 @@ var brokenEvents = []breakage{
 		b.record = func(ctx context.Context, results []*omniq.RawResult) ([]error, error) {
 			errs, err := b.m.Record(ctx, results)
 			for _, r := range results {
-				b.note(r.TaskID, omniq.EventCompleted)
+				if r != nil {
+					b.note(r.TaskID, omniq.EventCompleted)
+				}
 			}
 			return errs, err
 		}

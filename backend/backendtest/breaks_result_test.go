@@ -26,7 +26,7 @@ var brokenResults = []breakage{
 		}
 	}), []string{"a result without a TTL to live reaches those who wait", others}},
 	{"keeps no results", kept(func(r *omniq.RawResult) { r.TTL = new(time.Duration) }), []string{"a result is kept as it was settled", others}},
-	{"cuts results", kept(func(r *omniq.RawResult) { r.ResultData = r.ResultData[:min(len(r.ResultData), 64<<10)] }), []string{"payloads of all sizes pass"}},
+	{"cuts results", kept(func(r *omniq.RawResult) { r.ResultData = r.ResultData[:min(len(r.ResultData), 64<<10)] }), []string{"payloads of all sizes pass", others}},
 	{"does not know what is running", results(func(r *omniq.RawResult) {
 		if r.Status == omniq.StatusRunning {
 			r.Status = omniq.StatusPending
@@ -182,6 +182,7 @@ var brokenCalls = []breakage{
 		"each settlement of a call counts for itself",
 		"a settlement that cannot be stored is refused in its place, and keeps no other from being done",
 		"calls at once for the same tasks in opposite orders do not stop each other, and do each once",
+		others,
 	}},
 	{"hides lost leases", func(b *broken) {
 		b.settle = func(ctx context.Context, settlements []omniq.Settlement) ([]error, error) {

@@ -89,12 +89,12 @@ var brokenStarts = []breakage{
 			}
 			return b.m.Settle(ctx, settlements)
 		}
-	}, []string{"a settlement that cannot be stored is refused in its place, and keeps no other from being done"}},
+	}, []string{"a settlement that cannot be stored is refused in its place, and keeps no other from being done", others}},
 	{"drops a settlement that it cannot store", func(b *broken) {
 		b.settle = func(ctx context.Context, settlements []omniq.Settlement) ([]error, error) {
 			return b.m.Settle(ctx, slices.DeleteFunc(slices.Clone(settlements), odd))
 		}
-	}, []string{"a settlement that cannot be stored is refused in its place, and keeps no other from being done"}},
+	}, []string{"a settlement that cannot be stored is refused in its place, and keeps no other from being done", others}},
 }
 
 // brokenDefers do something wrong with what is given back, with delays and with names.
@@ -125,6 +125,7 @@ var brokenDefers = []breakage{
 	}), []string{"a retry, a release and a new life end it that a task is deferred", others}},
 	{"loses the delay", tasks(func(t *omniq.RawTask) { t.Delay = 0 }), []string{
 		"a task with a Delay is due that long after it was stored",
+		others,
 	}},
 	{"counts a Delay from when the task was created", tasks(func(t *omniq.RawTask) {
 		if t.Delay > 0 {
@@ -236,7 +237,7 @@ var brokenHolds = []breakage{
 			}
 			return page, next, err
 		}
-	}, []string{"a few tasks among many that a list does not want are each in one page"}},
+	}, []string{"a few tasks among many that a list does not want are each in one page", others}},
 }
 
 // starts changes what becomes of each lease of a Start, which does not reach the backend if it is skipped.

@@ -27,6 +27,7 @@ var brokenTasks = []breakage{
 		"tasks of higher priority are leased first",
 		"a task that is requeued is leased as it was enqueued, as new",
 		"the latency is that of the ready task that became due first",
+		others,
 	}},
 	{"ignores the priority", func(b *broken) {
 		var priorities sync.Map
@@ -67,7 +68,7 @@ var brokenTasks = []breakage{
 		"what a cancelled task leaves is kept as long as the task says",
 		others,
 	}},
-	{"cuts payloads", tasks(func(t *omniq.RawTask) { t.Args = t.Args[:min(len(t.Args), 64<<10)] }), []string{"payloads of all sizes pass"}},
+	{"cuts payloads", tasks(func(t *omniq.RawTask) { t.Args = t.Args[:min(len(t.Args), 64<<10)] }), []string{"payloads of all sizes pass", others}},
 	{"hides duplicates", func(b *broken) {
 		b.enqueue = func(ctx context.Context, tasks []*omniq.RawTask) ([]error, error) {
 			_, err := b.m.Enqueue(ctx, tasks)
@@ -89,6 +90,9 @@ var brokenTasks = []breakage{
 		b.enqueue = func(ctx context.Context, tasks []*omniq.RawTask) ([]error, error) {
 			errs, known := make([]error, len(tasks)), false
 			for i, t := range tasks {
+				if t == nil {
+					return b.m.Enqueue(ctx, tasks)
+				}
 				if _, err := b.m.Result(ctx, t.ID); err == nil {
 					errs[i], known = omniq.ErrDuplicate, true
 				}
@@ -155,6 +159,7 @@ var brokenLeases = []breakage{
 	{"leases backwards", leases(func(l []omniq.Lease) []omniq.Lease { slices.Reverse(l); return l }), []string{
 		"thousands of tasks wait in their order",
 		"the last tasks of a Lease are taken ahead and have not started",
+		others,
 	}},
 	{"leases more than Max", requests(func(r *omniq.LeaseRequest) { r.Max = max(r.Max, 3) }), []string{
 		"a Lease returns no more than Max tasks and does not wait for as many",
@@ -172,11 +177,11 @@ var brokenLeases = []breakage{
 				}
 			}
 		}
-	}, []string{"a Lease returns no more than Max tasks and does not wait for as many"}},
+	}, []string{"a Lease returns no more than Max tasks and does not wait for as many", others}},
 	{"serves queues backwards", requests(func(r *omniq.LeaseRequest) {
 		r.Queues = slices.Clone(r.Queues)
 		slices.Reverse(r.Queues)
-	}), []string{"queues are served in the order of the request"}},
+	}), []string{"queues are served in the order of the request", others}},
 	{"serves the first queue", requests(func(r *omniq.LeaseRequest) { r.Queues = r.Queues[:1] }), []string{
 		"queues are served in the order of the request",
 		"a waiting Lease gets a task that is enqueued",

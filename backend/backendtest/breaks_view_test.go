@@ -31,7 +31,7 @@ var brokenViews = []breakage{
 		if i.Status.Final() {
 			i.Task = nil
 		}
-	}), []string{"the whole task stays unless it has succeeded, and why it ended"}},
+	}), []string{"the whole task stays unless it has succeeded, and why it ended", others}},
 	{"shows attempts that do not count", infos(func(i *omniq.TaskInfo) { i.Attempts = max(i.Attempts, 1) }), []string{
 		"Inspect goes by the attempts that count", others,
 	}},
@@ -51,6 +51,7 @@ var brokenViews = []breakage{
 	}), []string{
 		"List shows the tasks in a state, of one queue or of all",
 		"a few tasks among many that a list does not want are each in one page",
+		others,
 	}},
 	{"lists other states", lists(func(r *omniq.ListRequest) {
 		if r.Status == omniq.StatusExpired {
@@ -142,12 +143,15 @@ var brokenRecords = []breakage{
 	}},
 	{"leaves recorded results out that are not final", func(b *broken) {
 		b.record = func(ctx context.Context, results []*omniq.RawResult) ([]error, error) {
-			return b.m.Record(ctx, slices.DeleteFunc(slices.Clone(results), func(r *omniq.RawResult) bool { return !r.Status.Final() }))
+			return b.m.Record(ctx, slices.DeleteFunc(slices.Clone(results), func(r *omniq.RawResult) bool { return r != nil && !r.Status.Final() }))
 		}
 	}, []string{"a recorded result that is not final is refused"}},
 	{"enqueues over recorded results", func(b *broken) {
 		b.enqueue = func(ctx context.Context, tasks []*omniq.RawTask) ([]error, error) {
 			for _, t := range tasks {
+				if t == nil {
+					continue
+				}
 				if info, err := b.m.Inspect(ctx, t.ID); err == nil && info.FuncName == "" {
 					_, _ = b.m.Forget(ctx, []uuid.UUID{t.ID})
 				}
@@ -218,6 +222,9 @@ func records(change func(*omniq.RawResult)) func(*broken) {
 		b.record = func(ctx context.Context, results []*omniq.RawResult) ([]error, error) {
 			results = slices.Clone(results)
 			for i, r := range results {
+				if r == nil {
+					continue
+				}
 				c := *r
 				change(&c)
 				results[i] = &c

@@ -78,7 +78,7 @@ func recorded(t *testing.T, check func(T), end func()) []string {
 func unbroken(m *memory.Backend) *broken {
 	return &broken{
 		m: m, enqueue: m.Enqueue, lease: m.Lease, start: m.Start, extend: m.Extend, free: m.Free, settle: m.Settle, cancel: m.Cancel,
-		revoked: m.Revoked, requeue: m.Requeue, inspect: m.Inspect, list: m.List, stats: m.Stats, pause: m.Pause,
+		revoked: m.Revoked, requeue: m.Requeue, runNow: m.RunNow, update: m.Update, inspect: m.Inspect, list: m.List, stats: m.Stats, pause: m.Pause,
 		resume: m.Resume, result: m.Result, await: m.Await, record: m.Record, forget: m.Forget, append: m.Append,
 		events: m.Events, close: m.Close,
 	}
@@ -96,6 +96,8 @@ type broken struct {
 	cancel  each
 	revoked func(context.Context, string) ([]omniq.LeaseID, error)
 	requeue each
+	runNow  each
+	update  func(context.Context, []omniq.Update) ([]error, error)
 	inspect func(context.Context, uuid.UUID) (*omniq.TaskInfo, error)
 	list    func(context.Context, omniq.ListRequest) ([]*omniq.TaskInfo, string, error)
 	stats   func(context.Context) ([]omniq.QueueStats, error)
@@ -133,7 +135,7 @@ func TestBrokenBackendsFail(t *testing.T) {
 	t.Run("backends", func(t *testing.T) {
 		for _, tt := range slices.Concat(
 			brokenTasks, brokenLeases, brokenStarts, brokenDefers, brokenHolds, brokenResults, brokenCalls,
-			brokenCancels, brokenRequeues, brokenKeys, brokenPauses, brokenViews, brokenRecords, brokenEvents, brokenCursors,
+			brokenCancels, brokenRequeues, brokenNows, brokenUpdates, brokenLimits, brokenKeys, brokenPauses, brokenViews, brokenRecords, brokenEvents, brokenCursors,
 			brokenClocks, brokenRaces, brokenDoors,
 		) {
 			t.Run(tt.name, func(t *testing.T) {

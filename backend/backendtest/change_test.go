@@ -111,9 +111,12 @@ func contexts(change func(context.Context) context.Context) func(*broken) {
 		b.await = func(ctx context.Context, id uuid.UUID) (*omniq.RawResult, error) {
 			return m.Await(change(ctx), id)
 		}
-		for _, method := range []*each{&b.cancel, &b.requeue, &b.forget} {
+		for _, method := range []*each{&b.cancel, &b.requeue, &b.runNow, &b.forget} {
 			next := *method
 			*method = func(ctx context.Context, ids []uuid.UUID) ([]error, error) { return next(change(ctx), ids) }
+		}
+		b.update = func(ctx context.Context, updates []omniq.Update) ([]error, error) {
+			return m.Update(change(ctx), updates)
 		}
 		b.revoked = func(ctx context.Context, worker string) ([]omniq.LeaseID, error) {
 			return m.Revoked(change(ctx), worker)

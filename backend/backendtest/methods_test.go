@@ -53,6 +53,14 @@ func (b *broken) Requeue(ctx context.Context, ids []uuid.UUID) ([]error, error) 
 	return b.requeue(ctx, ids)
 }
 
+func (b *broken) RunNow(ctx context.Context, ids []uuid.UUID) ([]error, error) {
+	return b.runNow(ctx, ids)
+}
+
+func (b *broken) Update(ctx context.Context, updates []omniq.Update) ([]error, error) {
+	return b.update(ctx, updates)
+}
+
 func (b *broken) Inspect(ctx context.Context, id uuid.UUID) (*omniq.TaskInfo, error) {
 	return b.inspect(ctx, id)
 }

@@ -9,7 +9,7 @@ import (
 // rules are the rules of the contract.
 var rules = slices.Concat(
 	leaseRules, startRules, waitRules, timeRules, deferRules, clockRules, resultRules, callRules,
-	cancelRules, revokeRules, requeueRules, uniqueRules, keyRules, inspectRules, listRules, statsRules, pauseRules, recordRules,
+	cancelRules, revokeRules, requeueRules, nowRules, updateRules, limitRules, uniqueRules, keyRules, inspectRules, listRules, statsRules, pauseRules, recordRules,
 	eventRules, cursorRules, raceRules, hostileRules,
 )
 

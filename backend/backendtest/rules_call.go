@@ -49,7 +49,10 @@ var callRules = []rule{
 		errs, err = c.b.Record(c.Context(), nil)
 		assert.NoError(c, err)
 		assert.Empty(c, errs)
-		for _, call := range []func(context.Context, []uuid.UUID) ([]error, error){c.b.Cancel, c.b.Requeue, c.b.Forget} {
+		errs, err = c.b.Update(c.Context(), nil)
+		assert.NoError(c, err)
+		assert.Empty(c, errs)
+		for _, call := range []func(context.Context, []uuid.UUID) ([]error, error){c.b.Cancel, c.b.Requeue, c.b.RunNow, c.b.Forget} {
 			errs, err = call(c.Context(), nil)
 			assert.NoError(c, err)
 			assert.Empty(c, errs)
@@ -118,6 +121,11 @@ var callRules = []rule{
 			"a negative duration":  {Queues: queues, Max: 1, Duration: -1},
 			"more ahead than all":  {Queues: queues, Max: 1, Duration: long, Ahead: 2},
 			"less than none ahead": {Queues: queues, Max: 1, Duration: long, Ahead: -1},
+			"no limit for a queue": {Queues: queues, Max: 1, Duration: long, Limits: []int{}},
+			"a limit too many":     {Queues: queues, Max: 1, Duration: long, Limits: []int{1, 1}},
+			"a limit of nothing":   {Queues: queues, Max: 1, Duration: long, Limits: []int{0}},
+			"a negative limit":     {Queues: queues, Max: 1, Duration: long, Limits: []int{-1}},
+			"two limits for one":   {Queues: []string{"default", ""}, Max: 1, Duration: long, Limits: []int{1, 1}},
 		} {
 			_, err := c.b.Lease(c.Context(), r)
 			assert.ErrorIs(c, err, omniq.ErrInvalid, name)
@@ -178,6 +186,11 @@ func calls(b omniq.Backend, id uuid.UUID) map[string]func(context.Context) error
 		"Cancel":  each(b.Cancel),
 		"Revoked": func(ctx context.Context) error { _, err := b.Revoked(ctx, "w"); return err },
 		"Requeue": each(b.Requeue),
+		"RunNow":  each(b.RunNow),
+		"Update": func(ctx context.Context) error {
+			_, err := b.Update(ctx, []omniq.Update{updateOf(task(func(t *omniq.RawTask) { t.ID = id }), omniq.StatusPending)})
+			return err
+		},
 		"Inspect": func(ctx context.Context) error { _, err := b.Inspect(ctx, id); return err },
 		"List": func(ctx context.Context) error {
 			_, _, err := b.List(ctx, omniq.ListRequest{Status: omniq.StatusPending, Max: 1})

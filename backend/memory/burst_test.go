@@ -205,3 +205,26 @@ func TestListLooksAtLittle(t *testing.T) {
 	assert.Empty(t, next)
 	assert.Len(t, b.shelves[omniq.StatusPending].rows, len(tasks))
 }
+
+// A task of a name that was not asked for stays in its place when a Lease meets too many after it that have expired.
+func TestStrangerInABurst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := New()
+		defer func() { require.NoError(t, b.Close()) }()
+		life := time.Second
+		tasks := burst(t, b, func(i int, t *omniq.RawTask) {
+			if i == 0 {
+				t.FuncName, t.Priority = "stranger", 1
+			} else {
+				t.TTL = &life
+			}
+		})
+		time.Sleep(life)
+		leases, err := b.Lease(t.Context(), omniq.LeaseRequest{
+			Queues: []string{"default"}, Max: 1, Duration: time.Hour, Names: []string{"f"},
+		})
+		require.NoError(t, err)
+		require.Len(t, leases, 1)
+		assert.Equal(t, tasks[0].ID, leases[0].TaskID)
+	})
+}

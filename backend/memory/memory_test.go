@@ -14,10 +14,23 @@ func TestConformance(t *testing.T) {
 		backendtest.Events(func(_ *testing.T, retention time.Duration) omniq.Backend {
 			return memory.New(memory.WithEvents(retention))
 		}),
-		backendtest.Skewed(func(_ *testing.T, by time.Duration) omniq.Backend { return memory.New(memory.Skewed(by)) }))
+		backendtest.Skewed(func(_ *testing.T, by time.Duration) omniq.Backend { return memory.New(memory.Skewed(by)) }),
+		backendtest.Transactions(transactions()))
 }
 
 // What is true without events is true with them.
 func TestConformanceWithEvents(t *testing.T) {
-	backendtest.Run(t, func(*testing.T) omniq.Backend { return memory.New(memory.WithEvents(time.Hour)) })
+	backendtest.Run(t, func(*testing.T) omniq.Backend { return memory.New(memory.WithEvents(time.Hour)) },
+		backendtest.Transactions(transactions(memory.WithEvents(time.Hour))))
+}
+
+// transactions opens backends with a way to begin transactions.
+func transactions(opts ...memory.Option) func(*testing.T) (omniq.Backend, func() backendtest.Tx) {
+	return func(*testing.T) (omniq.Backend, func() backendtest.Tx) {
+		b := memory.New(opts...)
+		return b, func() backendtest.Tx {
+			tx := b.Begin()
+			return backendtest.Tx{Tx: tx, Commit: tx.Commit, Rollback: tx.Rollback}
+		}
+	}
 }

@@ -1,8 +1,11 @@
 package postgres_test
 
 import (
+	"context"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/backendtest"
@@ -19,5 +22,16 @@ func TestConformance(t *testing.T) {
 		backendtest.Shared(func(t *testing.T, retention time.Duration) (one, other omniq.Backend) {
 			at := place(t)
 			return open(t, at, postgres.WithEvents(retention)), open(t, at, postgres.WithEvents(retention))
+		}),
+		backendtest.Transactions(func(t *testing.T) (omniq.Backend, func() backendtest.Tx) {
+			b := open(t, place(t), postgres.WithEvents(time.Hour))
+			return b, func() backendtest.Tx {
+				tx, err := b.Pool().Begin(context.Background())
+				require.NoError(t, err)
+				return backendtest.Tx{
+					Tx: tx, Commit: func() error { return tx.Commit(context.Background()) },
+					Rollback: func() error { return tx.Rollback(context.Background()) },
+				}
+			}
 		}))
 }

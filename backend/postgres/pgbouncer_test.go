@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -23,12 +24,23 @@ import (
 // The contract is kept behind a pooler that gives each transaction another connection.
 func TestConformanceBehindPgBouncer(t *testing.T) {
 	pooled := pgbouncer(t)
-	backendtest.Run(t, func(t *testing.T) omniq.Backend {
+	open := func(t *testing.T) *postgres.Backend {
 		b, err := postgres.Open(t.Context(), pooled, place(t), postgres.WithoutNotify(), postgres.WithPollInterval(20*time.Millisecond))
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, b.Close()) })
 		return b
-	}, backendtest.Quick())
+	}
+	backendtest.Run(t, func(t *testing.T) omniq.Backend { return open(t) }, backendtest.Quick(),
+		backendtest.Transactions(func(t *testing.T) (omniq.Backend, func() backendtest.Tx) {
+			b := open(t)
+			db := stdlib.OpenDBFromPool(b.Pool())
+			t.Cleanup(func() { require.NoError(t, db.Close()) })
+			return b, func() backendtest.Tx {
+				tx, err := db.Begin()
+				require.NoError(t, err)
+				return backendtest.Tx{Tx: tx, Commit: tx.Commit, Rollback: tx.Rollback}
+			}
+		}))
 }
 
 // pgbouncer starts one before the server, with few connections and transaction pooling, and returns its URL.

@@ -1,0 +1,149 @@
+package backendtest
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/omniq-go/omniq"
+)
+
+// updateRules say what Update does.
+var updateRules = []rule{
+	{name: "a task that is updated is leased with its new payload, and else as it was enqueued", check: func(c *checker) {
+		t := task(func(t *omniq.RawTask) {
+			t.FuncName, t.Queue, t.Priority, t.MaxAttempts = "g", "q", 3, 5
+			t.Args, t.Kwargs, t.Metadata = omniq.Raw(`[1]`), omniq.Raw(`{"k":2}`), map[string]string{"trace": "x"}
+			t.Timeout, t.ResultTTL, t.UniqueKey = time.Minute, new(2*long), "k"
+		})
+		c.enqueue(t)
+		before := c.inspect(t.ID)
+		u := updateOf(t, omniq.StatusPending)
+		require.NoError(c, c.update(u))
+		assert.JSONEq(c, string(u.Kwargs), string(c.inspect(t.ID).Task.Kwargs))
+		u.Args, u.Kwargs, u.Codec = omniq.Raw(`["bmV3","bmV3"]`), omniq.Raw("{}"), "zip"
+		require.NoError(c, c.update(u), "again, in another codec")
+		want := *t
+		want.Args, want.Kwargs, want.Codec = u.Args, u.Kwargs, u.Codec
+		after := c.inspect(t.ID)
+		assert.Equal(c, &want, after.Task)
+		after.Task, before.Task = nil, nil
+		assert.Equal(c, before, after, "nothing else changes")
+		l := c.leaseOne(from("q"))
+		assert.Equal(c, &want, l.Task)
+		assert.Equal(c, 1, l.Attempt)
+		c.taken(&want)
+	}},
+	{name: "a retry has the payload of an update", check: func(c *checker) {
+		t := task()
+		c.enqueue(t)
+		s := retry(c.leaseOne())
+		s.Delay = short
+		require.NoError(c, c.settle(s))
+		u := updateOf(t, omniq.StatusPending)
+		require.NoError(c, c.update(u))
+		l := c.leaseOne()
+		assert.Equal(c, 2, l.Attempt)
+		assert.JSONEq(c, string(u.Args), string(l.Task.Args))
+	}},
+	{name: "a task that has ended without success is updated, and requeued with its new payload", check: func(c *checker) {
+		for _, death := range deaths {
+			t := c.final(death)
+			before := c.result(t.ID)
+			u := updateOf(t, death)
+			require.NoError(c, c.update(u), death)
+			assert.Equal(c, before, c.result(t.ID), "its result is the same")
+			require.NoError(c, c.requeue(t.ID), death)
+			l := c.leaseOne()
+			assert.Equal(c, t.ID, l.TaskID)
+			assert.JSONEq(c, string(u.Args), string(l.Task.Args), "after %v", death)
+			assert.JSONEq(c, string(u.Kwargs), string(l.Task.Kwargs), "after %v", death)
+			require.NoError(c, c.settle(success(l, "1", long)))
+		}
+	}},
+	{name: "each update of a call counts for itself", check: func(c *checker) {
+		one, other := task(queue("q")), task(queue("q"))
+		c.enqueue(one, task(queue("running")), other)
+		running := c.leaseOne(from("running"))
+		failed, done := c.final(omniq.StatusFailure), c.final(omniq.StatusSuccess)
+		recorded := record(long)
+		_, err := c.b.Record(c.Context(), []*omniq.RawResult{recorded})
+		require.NoError(c, err)
+		foreign := updateOf(one, omniq.StatusPending)
+		foreign.FuncName = "g"
+		errs, err := c.b.Update(c.Context(), []omniq.Update{
+			updateOf(task(), omniq.StatusPending), updateOf(one, omniq.StatusPending), foreign,
+			updateOf(running.Task, omniq.StatusPending), updateOf(failed, omniq.StatusCancelled), updateOf(one, omniq.StatusFailure),
+			updateOf(done, omniq.StatusPending),
+			updateOf(task(func(t *omniq.RawTask) { t.ID = recorded.TaskID }), omniq.StatusPending), updateOf(other, omniq.StatusPending),
+		})
+		c.places(errs, err, omniq.ErrNotFound, nil, omniq.ErrState, omniq.ErrState, omniq.ErrState, omniq.ErrState, omniq.ErrState,
+			omniq.ErrState, nil)
+		for range 2 {
+			assert.JSONEq(c, `["new"]`, string(c.leaseOne(from("q")).Task.Args))
+		}
+		assert.Equal(c, failed, c.inspect(failed.ID).Task)
+		assert.NoError(c, c.settle(success(running, "1", long)), "its lease goes on")
+	}},
+	{name: "an update that no worker could read is refused, and nothing of its call is done", check: func(c *checker) {
+		t := task()
+		c.enqueue(t)
+		good := updateOf(t, omniq.StatusPending)
+		for name, change := range map[string]func(*omniq.Update){
+			"no ID":               func(u *omniq.Update) { u.ID = uuid.Nil },
+			"no name":             func(u *omniq.Update) { u.FuncName = "" },
+			"no state":            func(u *omniq.Update) { u.Status = 0 },
+			"a running task":      func(u *omniq.Update) { u.Status = omniq.StatusRunning },
+			"success":             func(u *omniq.Update) { u.Status = omniq.StatusSuccess },
+			"args without an end": func(u *omniq.Update) { u.Args = omniq.Raw("[") },
+			"args that are none":  func(u *omniq.Update) { u.Args = omniq.Raw("{}") },
+			"kwargs that are not": func(u *omniq.Update) { u.Kwargs = omniq.Raw("[]") },
+			"no name of a codec":  func(u *omniq.Update) { u.Codec = "a b" },
+		} {
+			bad := good
+			change(&bad)
+			_, err := c.b.Update(c.Context(), []omniq.Update{good, bad})
+			assert.ErrorIs(c, err, omniq.ErrInvalid, name)
+		}
+		assert.Equal(c, t, c.leaseOne().Task)
+	}},
+	{name: "of an update and a Lease at once one comes after the other", check: func(c *checker) {
+		const n = 30
+		for i := range n {
+			t := task()
+			c.enqueue(t)
+			var refused []error
+			var leases []omniq.Lease
+			calls := []func() error{func() (err error) {
+				refused, err = c.b.Update(c.Context(), []omniq.Update{updateOf(t, omniq.StatusPending)})
+				return err
+			}, func() (err error) {
+				leases, err = c.b.Lease(c.Context(), omniq.LeaseRequest{
+					Queues: []string{omniq.DefaultQueue}, Max: 1, Duration: long, Wait: worst, WorkerID: "w",
+				})
+				return err
+			}}
+			c.atOnce(calls[i%2], calls[1-i%2])
+			require.Len(c, leases, 1)
+			if not := first(refused); not != nil {
+				require.ErrorIs(c, not, omniq.ErrState)
+				assert.Equal(c, "[]", string(leases[0].Task.Args), "the update came too late")
+			} else {
+				assert.Equal(c, `["new"]`, string(leases[0].Task.Args), "the update came first")
+			}
+			require.NoError(c, c.settle(success(leases[0], "1", long)))
+		}
+	}},
+}
+
+// updateOf is another payload for a task that is in a state.
+func updateOf(t *omniq.RawTask, s omniq.Status) omniq.Update {
+	return omniq.Update{ID: t.ID, FuncName: t.FuncName, Status: s, Args: omniq.Raw(`["new"]`), Kwargs: omniq.Raw(`{"new":true}`)}
+}
+
+func (c *checker) update(u omniq.Update) error {
+	c.Helper()
+	return c.only(c.b.Update(c.Context(), []omniq.Update{u}))
+}
