@@ -22,7 +22,9 @@ var shared = backendtest.Shared(func(t *testing.T, retention time.Duration) (one
 	return open(t, at, sqlite.WithEvents(retention)), open(t, at, sqlite.WithEvents(retention))
 })
 
-// What is true without events is true with them.
+// What is true without events, and with each commit on the disk, is true with them and without that.
 func TestConformanceWithEvents(t *testing.T) {
-	backendtest.Run(t, func(t *testing.T) omniq.Backend { return open(t, place(t), sqlite.WithEvents(time.Hour)) }, shared)
+	backendtest.Run(t, func(t *testing.T) omniq.Backend {
+		return open(t, place(t), sqlite.WithEvents(time.Hour), sqlite.WithSynchronousNormal())
+	}, backendtest.Quick())
 }
