@@ -39,7 +39,7 @@ func (w *writer) transact() {
 	if err != nil {
 		w.rollback()
 	}
-	w.b.turns.pass()
+	w.pass()
 	if err != nil {
 		w.alone(mine, err)
 	}
@@ -71,7 +71,7 @@ func (w *writer) alone(ops []*op, err error) {
 		if err != nil {
 			w.rollback()
 		}
-		w.b.turns.pass()
+		w.pass()
 		if err != nil {
 			o.done <- err
 		}
@@ -98,12 +98,21 @@ func (w *writer) begin() error {
 	if err != nil {
 		return err
 	}
+	w.began = time.Now()
 	err = w.check()
 	if err != nil {
 		w.rollback()
-		w.b.turns.pass()
+		w.pass()
 	}
 	return err
+}
+
+// pass ends a turn.
+func (w *writer) pass() {
+	if w.b.config.held != nil {
+		w.b.config.held(time.Since(w.began))
+	}
+	w.b.turns.pass()
 }
 
 // reopen takes another connection than one whose state is not known. The old one is closed after the new one is there:

@@ -30,6 +30,7 @@ type writer struct {
 	polled time.Time
 	sweep  time.Time // when to sweep next
 	rest   time.Time // not to write by itself before, because it has failed
+	began  time.Time // when its last transaction began
 
 	// What it knows of the file, and what is still to be done about what others have committed.
 	seen    int64           // the data_version: it changes with each commit of others
