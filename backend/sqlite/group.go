@@ -164,6 +164,7 @@ func (w *writer) failed() {
 // nobody has heard anything but those who waited before.
 func (w *writer) group(ops []*op) error {
 	t := newTx(w.c, &w.b.config)
+	t.allowed, t.spare = w.pace.allowed, w.pace.allowed
 	if w.wake == 0 || w.wake <= t.us {
 		if err := t.advance(); err != nil {
 			return err
@@ -176,6 +177,7 @@ func (w *writer) group(ops []*op) error {
 			return err
 		}
 	}
+	housed := time.Now()
 	finished, parked, err := perform(t, ops)
 	if err != nil {
 		return err
@@ -187,6 +189,7 @@ func (w *writer) group(ops []*op) error {
 		found, parked, err = again(t, parked)
 		finished = append(finished, found...)
 	}
+	done := time.Now()
 	if err == nil {
 		err = w.commit(t)
 	}
@@ -198,6 +201,11 @@ func (w *writer) group(ops []*op) error {
 		return err
 	}
 	w.retry = false
+	if t.behind || full {
+		// To commit takes as much longer as there is to it.
+		share := float64(housed.Sub(w.began)) / float64(done.Sub(w.began))
+		w.pace.took(time.Duration(share*float64(time.Since(w.began))), w.b.config.allowance)
+	}
 	if swept {
 		w.sweep = time.Now().Add(sweepEvery)
 		if full {

@@ -31,6 +31,7 @@ type writer struct {
 	sweep  time.Time // when to sweep next
 	rest   time.Time // not to write by itself before, because it has failed
 	began  time.Time // when its last transaction began
+	pace   pace
 
 	// What it knows of the file, and what is still to be done about what others have committed.
 	seen    int64           // the data_version: it changes with each commit of others
@@ -42,7 +43,7 @@ type writer struct {
 }
 
 func newWriter(b *Backend, c *conn) *writer {
-	return &writer{b: b, c: c, done: make(chan struct{}), kick: make(chan struct{}, 1)}
+	return &writer{b: b, c: c, pace: pace{b.config.allowance}, done: make(chan struct{}), kick: make(chan struct{}, 1)}
 }
 
 func (w *writer) submit(ctx context.Context, o *op) error {
