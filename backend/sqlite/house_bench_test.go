@@ -19,7 +19,9 @@ var many = flag.Int("many", 1_000_000, "how many rows benchmarks have that tell 
 type longest struct{ ns atomic.Int64 }
 
 func (l *longest) hear(d time.Duration) {
-	for old := l.ns.Load(); int64(d) > old && !l.ns.CompareAndSwap(old, int64(d)); old = l.ns.Load() {
+	old := l.ns.Load()
+	for int64(d) > old && !l.ns.CompareAndSwap(old, int64(d)) {
+		old = l.ns.Load()
 	}
 }
 
