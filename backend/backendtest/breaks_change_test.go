@@ -46,18 +46,18 @@ var brokenNows = []breakage{
 	}, []string{"RunNow does not pass a pause"}},
 	{"puts what is to run now before the others", func(b *broken) {
 		b.runNow = func(ctx context.Context, ids []uuid.UUID) ([]error, error) {
-			return again(b, ctx, ids, b.m.RunNow, func(t *omniq.RawTask) { t.RunAt, t.Delay = time.Now().Add(-time.Hour), 0 })
+			return again(ctx, b, ids, b.m.RunNow, func(t *omniq.RawTask) { t.RunAt, t.Delay = time.Now().Add(-time.Hour), 0 })
 		}
 	}, []string{"a task of RunNow waits after those that were due before", others}},
 	{"puts what is due already to the end", func(b *broken) {
 		b.runNow = func(ctx context.Context, ids []uuid.UUID) ([]error, error) {
-			return again(b, ctx, ids, b.m.RunNow, func(*omniq.RawTask) {})
+			return again(ctx, b, ids, b.m.RunNow, func(*omniq.RawTask) {})
 		}
 	}, []string{"a task of RunNow waits after those that were due before", others}},
 }
 
 // again does something with tasks after those of them that wait were enqueued anew, with a change.
-func again(b *broken, ctx context.Context, ids []uuid.UUID, then each, change func(*omniq.RawTask)) ([]error, error) {
+func again(ctx context.Context, b *broken, ids []uuid.UUID, then each, change func(*omniq.RawTask)) ([]error, error) {
 	for _, id := range ids {
 		info, err := b.m.Inspect(ctx, id)
 		if err != nil || info.Status != omniq.StatusPending {
@@ -99,7 +99,7 @@ var brokenUpdates = []breakage{
 		b.update = func(ctx context.Context, updates []omniq.Update) ([]error, error) {
 			for _, u := range updates {
 				if u.Validate() == nil {
-					_, _ = again(b, ctx, []uuid.UUID{u.ID}, b.m.RunNow, func(t *omniq.RawTask) { t.Priority = 0 })
+					_, _ = again(ctx, b, []uuid.UUID{u.ID}, b.m.RunNow, func(t *omniq.RawTask) { t.Priority = 0 })
 				}
 			}
 			return b.m.Update(ctx, updates)
