@@ -62,28 +62,6 @@ func Skewed(open func(t *testing.T, by time.Duration) omniq.Backend) Option {
 	return func(c *config) { c.skewed = open }
 }
 
-// Quick leaves out the few rules that take nearly all the time, those about sharing, and those about transactions unless it is said
-// how one is begun. It is for one more run with other
-// settings of an engine that passes the whole suite with its usual ones.
-func Quick() Option { return func(c *config) { c.quick = true } }
-
-// costly are the rules that take nearly all the time of all.
-var costly = []string{
-	"a task that no worker could read is refused, and nothing of its call is stored",
-	"a task that is just allowed is leased as it was",
-	"a result that nobody could read is refused, and the others of its call are settled",
-	"an error that nobody could read is refused, and the others of its call are settled",
-	"a result that is just allowed is kept as it was",
-	"a result that nobody could read is not recorded",
-	"an event that nobody could read is refused, and nothing of its call is kept",
-	"thousands of tasks wait in their order",
-	"workers at once never get the same task",
-	"payloads of all sizes pass",
-	"a few tasks among many that a list does not want are each in one page",
-	"a task that stays in a state is in one page, whatever comes and goes meanwhile",
-	"calls at once for the same tasks in opposite orders do not stop each other, and do each once",
-}
-
 // Run checks the backends that open returns, a new and empty one for each rule, several at once. It closes what it
 // opened. It uses leases and TTLs of some hundred milliseconds of real time, longer ones where the backend or the machine
 // turns out to be slow. The backend's clock must be that of the test, to the millisecond, but for those of Skewed.
@@ -96,24 +74,35 @@ func Run(t *testing.T, open func(t *testing.T) omniq.Backend, opts ...Option) {
 	caps := probe.Capabilities()
 	require.NoError(t, probe.Close())
 	for _, r := range rules {
+		if !cfg.asks(&r, caps) {
+			continue
+		}
 		openOne := open
-		switch {
-		case cfg.quick && slices.Contains(costly, r.name):
-			continue
-		case r.events == silent && caps.Events, r.events > 0 && cfg.events == nil && (!caps.Events || r.events < long):
-			continue
-		case r.events > 0 && cfg.events != nil:
+		if r.events > 0 && cfg.events != nil {
 			openOne = func(t *testing.T) omniq.Backend { return cfg.events(t, r.events) }
 		}
 		r.run(t, r.name, openOne)
 	}
-	cfg.runSkewed(t)
 	if !cfg.quick {
 		cfg.runShared(t, caps)
+		cfg.runSkewed(t)
 	}
 	if !cfg.quick || cfg.transactions != nil {
 		cfg.runTransactions(t, caps)
 	}
+}
+
+// asks reports whether a rule is asked of backends that can do so much.
+func (cfg *config) asks(r *rule, caps omniq.Capabilities) bool {
+	switch {
+	case cfg.quick && slices.Contains(costly, r.name):
+		return false
+	case r.events == silent:
+		return !caps.Events
+	case r.events > 0 && cfg.events == nil:
+		return caps.Events && r.events >= long
+	}
+	return true
 }
 
 // run asks one rule of one backend.

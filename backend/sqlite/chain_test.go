@@ -156,7 +156,7 @@ func TestNothingStandsStill(t *testing.T) {
 					for range processes {
 						backends = append(backends, open(t, path, sqlite.WithSynchronousNormal()))
 					}
-					g := newGaps(300 / (2*processes - 1)) // from one process to the other takes two polls
+					g := newGaps(120 / (2*processes - 1)) // from one process to the other takes two polls
 					busy.start(t, backends, places, g)
 					g.wait(t)
 				})

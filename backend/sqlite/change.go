@@ -25,7 +25,8 @@ type tx struct {
 	us     int64     // now
 
 	behind  bool          // something was to happen by itself before now, and there was no time for it
-	spare   time.Duration // for what leases need of that
+	allowed time.Duration // see allowance
+	spare   time.Duration // what is left of that for what leases need at once
 	recount bool          // the counts are to be compared with what there is
 
 	counts  map[count]int64 // what is to be added
@@ -50,7 +51,7 @@ type ended struct {
 func newTx(q querier, c *config) *tx {
 	now := c.clock()
 	return &tx{
-		q: q, config: c, now: now, us: now.UnixMicro(), spare: c.allowance,
+		q: q, config: c, now: now, us: now.UnixMicro(), allowed: c.allowance, spare: c.allowance,
 		counts: make(map[count]int64), ready: make(map[string]bool), revoked: make(map[string]bool),
 	}
 }

@@ -11,9 +11,11 @@ import (
 	"github.com/omniq-go/omniq/backend/sqlite"
 )
 
-// All rules are asked of backends that keep events, which do all that the others do.
+// All rules are asked of backends that keep events, and whose commits do not wait for the disk.
 func TestConformance(t *testing.T) {
-	backendtest.Run(t, func(t *testing.T) omniq.Backend { return open(t, place(t), sqlite.WithEvents(time.Hour)) },
+	backendtest.Run(t, func(t *testing.T) omniq.Backend {
+		return open(t, place(t), sqlite.WithEvents(time.Hour), sqlite.WithSynchronousNormal())
+	},
 		backendtest.Events(func(t *testing.T, retention time.Duration) omniq.Backend {
 			return open(t, place(t), sqlite.WithEvents(retention))
 		}),
@@ -31,6 +33,7 @@ func TestConformance(t *testing.T) {
 		}))
 }
 
+// What is true with events, and without syncs, is true without events, and with each commit on the disk.
 func TestConformanceWithoutEvents(t *testing.T) {
 	backendtest.Run(t, func(t *testing.T) omniq.Backend { return open(t, place(t)) }, backendtest.Quick())
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/omniq-go/omniq/backend/sqlite"
 )
 
-var crashTime = flag.Duration("crash", 10*time.Second, "how long TestCrash kills processes")
+var crashTime = flag.Duration("crash", 4*time.Second, "how long TestCrash kills processes")
 
 func TestMain(m *testing.M) {
 	crashtest.Child(openCrash)

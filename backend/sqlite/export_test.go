@@ -60,3 +60,6 @@ func WithAllowance(d time.Duration) Option { return func(c *config) { c.allowanc
 
 // WithRecount sets how often the counts are compared with what there is.
 func WithRecount(d time.Duration) Option { return func(c *config) { c.recount = d } }
+
+// WithHeld lets f hear for how long each of the writer's transactions had the file.
+func WithHeld(f func(time.Duration)) Option { return func(c *config) { c.held = f } }

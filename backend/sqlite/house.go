@@ -13,9 +13,24 @@ import (
 // What happens by itself is written down in small steps, so that no transaction keeps the others waiting: however many
 // tasks, leases or results have the same moment.
 const (
-	allowance = 10 * time.Millisecond // of a transaction, for tasks, for leases that need them at once, and for what is gone
+	allowance = 10 * time.Millisecond // of a transaction, for tasks, for leases that need them at once, and for what is gone: at the most
 	stride    = 32                    // rows in a step
 )
+
+// pace is how much of the allowance a transaction gets: less where the disk takes long to commit what was done in it, or
+// others keep the machine busy.
+type pace struct{ allowed time.Duration }
+
+// took is told how long a transaction had the file for what happens by itself.
+func (p *pace) took(d, allowance time.Duration) {
+	const most, least = 30 * time.Millisecond, time.Millisecond
+	switch {
+	case d > most:
+		p.allowed = max(p.allowed/2, min(least, allowance))
+	case d < most/2:
+		p.allowed = min(p.allowed+p.allowed/4+1, allowance)
+	}
+}
 
 // within does a step after the other, at least one if there is any time left, until there is no more or the time is used
 // up. done reports that there is no more.
@@ -35,7 +50,7 @@ func within(left *time.Duration, do func() (more bool, err error)) (done bool, e
 func (t *tx) advance() error {
 	const q = "SELECT " + taskColumns + `, CASE WHEN deadline <= ?1 THEN task END
 		FROM omniq_tasks WHERE wake <= ?1 ORDER BY wake, seq LIMIT ?2`
-	left := t.config.allowance
+	left := t.allowed
 	done, err := within(&left, func() (bool, error) {
 		n, err := t.happenAll(q, t.us, int64(stride))
 		return n == stride, err
@@ -166,7 +181,7 @@ var garbages = []garbage{
 
 // sweep removes some of what is gone, and reports whether there may be more.
 func (t *tx) sweep() (more bool, err error) {
-	left := t.config.allowance
+	left := t.allowed
 	for i := range garbages {
 		left = max(left, 1) // a step at least
 		done, err := within(&left, func() (bool, error) { return t.collect(&garbages[i]) })

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,8 +15,17 @@ import (
 
 var many = flag.Int("many", 1_000_000, "how many rows benchmarks have that tell how much that costs")
 
-// BenchmarkOneMoment is what an enqueue of this process and of another one waits for at the most while -many tasks,
-// leases, results, keys or events have their moment together. An operation is all of that.
+// longest is the longest of some times.
+type longest struct{ ns atomic.Int64 }
+
+func (l *longest) hear(d time.Duration) {
+	for old := l.ns.Load(); int64(d) > old && !l.ns.CompareAndSwap(old, int64(d)); old = l.ns.Load() {
+	}
+}
+
+// BenchmarkOneMoment is for how long a transaction has the file at the most, and what an enqueue of this process and of
+// another one waits for, while -many tasks, leases, results, keys or events have their moment together. An operation is
+// all of that.
 func BenchmarkOneMoment(b *testing.B) {
 	for _, c := range []struct{ kind, left string }{
 		{"scheduled", "SELECT EXISTS (SELECT 1 FROM omniq_tasks WHERE wake <= ?1)"},
@@ -29,10 +39,13 @@ func BenchmarkOneMoment(b *testing.B) {
 			for range b.N {
 				b.StopTimer()
 				clock := new(clock)
-				here := open(b, place(b), sqlite.WithClock(clock.now))
+				held := new(longest)
+				heard := sqlite.WithHeld(held.hear)
+				here := open(b, place(b), sqlite.WithClock(clock.now), heard)
 				moment := time.Now().Add(24 * time.Hour)
 				fill(b, here, c.kind, 1, *many, moment)
-				there := open(b, here.Path(), sqlite.WithClock(clock.now))
+				there := open(b, here.Path(), sqlite.WithClock(clock.now), heard)
+				held.ns.Store(0)
 				b.StartTimer()
 				clock.advance(25 * time.Hour)
 				done := make(chan struct{})
@@ -60,6 +73,7 @@ func BenchmarkOneMoment(b *testing.B) {
 				}, 10*time.Minute, 100*time.Millisecond)
 				close(done)
 				all.Wait()
+				b.ReportMetric(float64(held.ns.Load())/1e6, "held-ms")
 			}
 		})
 	}

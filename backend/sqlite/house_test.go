@@ -24,7 +24,7 @@ func (c *clock) advance(d time.Duration) { c.ahead.Add(int64(d)) }
 // slow is a backend that does one small step of what happens by itself in each transaction.
 func slow(t *testing.T, opts ...sqlite.Option) (*sqlite.Backend, *clock) {
 	c := new(clock)
-	return open(t, place(t), append(opts, sqlite.WithClock(c.now), sqlite.WithAllowance(1))...), c
+	return open(t, place(t), append(opts, sqlite.WithClock(c.now), sqlite.WithAllowance(1), sqlite.WithSynchronousNormal())...), c
 }
 
 func number(t testing.TB, b *sqlite.Backend, query string, args ...any) (n int) {
@@ -52,7 +52,7 @@ func leaseOf(t testing.TB, b omniq.Backend, queue string, n int) []omniq.Lease {
 
 // Whatever has one moment, a transaction writes down a small part of it, and others come in between.
 func TestNoTransactionDoesItAll(t *testing.T) {
-	const n = 2000
+	const n = 640 // twenty steps
 	keep := time.Hour
 	for _, c := range []struct {
 		name    string

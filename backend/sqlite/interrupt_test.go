@@ -42,7 +42,7 @@ func TestInterruptedReads(t *testing.T) {
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
-			for range 1500 {
+			for range 500 {
 				ctx, cancel := context.WithTimeout(t.Context(), rand.N(1500*time.Microsecond))
 				err := reads[rand.N(len(reads))](ctx)
 				cancel()
@@ -75,7 +75,7 @@ func TestInterruptedReads(t *testing.T) {
 	all.Wait()
 }
 
-var interrupts = flag.Int("interrupts", 3000, "how many enqueues TestInterruptedTx interrupts")
+var interrupts = flag.Int("interrupts", 800, "how many enqueues TestInterruptedTx interrupts")
 
 // An enqueue in a caller's transaction whose context ends at any moment leaves nothing of itself and all else in the
 // transaction.

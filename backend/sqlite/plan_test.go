@@ -192,9 +192,9 @@ func TestPlans(t *testing.T) {
 			"a statement that the test does not know:\n%s", text)
 	}
 
-	size := 50_000
+	size := 20_000
 	if testing.Short() {
-		size = 10_000
+		size = 5_000
 	}
 	small, large := open(t, place(t)), open(t, place(t))
 	mix(t, small, 40)

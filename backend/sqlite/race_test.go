@@ -15,7 +15,7 @@ import (
 	"github.com/omniq-go/omniq/backend/sqlite"
 )
 
-var opens = flag.Int("opens", 5, "in how many rounds TestOpenByProcesses lets processes open a new file")
+var opens = flag.Int("opens", 3, "in how many rounds TestOpenByProcesses lets processes open a new file")
 
 const childVariable = "OMNIQ_SQLITE_OPEN"
 

@@ -161,7 +161,7 @@ func TestAwaitAndEventsBeside(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	after := omniq.CursorOldest
-	for range 300 {
+	for range 100 {
 		task := aTask()
 		var beside sync.WaitGroup
 		_, err := b.Enqueue(ctx, []*omniq.RawTask{task})
