@@ -240,6 +240,9 @@ var brokenLedgers = []struct {
 	}, []string{"the events of a transaction are there once it commits"}},
 }
 
+// costlyInTx takes too long for ledgers that are not said to break it.
+const costlyInTx = "a transaction refuses a task that no worker could read, and goes on"
+
 // holderOf tells which task holds the unique key of another.
 func holderOf(ctx context.Context, m *memory.Backend, t *omniq.RawTask) (uuid.UUID, bool) {
 	for _, s := range []omniq.Status{omniq.StatusPending, omniq.StatusRunning} {
@@ -272,6 +275,9 @@ func TestBrokenLedgersFail(t *testing.T) {
 	for _, tt := range brokenLedgers {
 		var got []string
 		for _, r := range transactionRules {
+			if r.name == costlyInTx && !slices.Contains(tt.rules, r.name) {
+				continue
+			}
 			log := commits(t, r, tt.breaks)
 			if len(log) == 0 {
 				continue
