@@ -55,7 +55,7 @@ type Args5[T1, T2, T3, T4, T5 any] struct {
 	V5 T5
 }
 
-// Args6 is an args type of six elements. Who needs more is better served by a struct with names.
+// Args6 is an args type of six elements. For more, use a struct whose fields have names.
 type Args6[T1, T2, T3, T4, T5, T6 any] struct {
 	V1 T1
 	V2 T2

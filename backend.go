@@ -168,7 +168,7 @@ type ResultStore interface {
 	Result(ctx context.Context, id uuid.UUID) (*RawResult, error)
 
 	// Await returns a task's result once its status is final, and blocks until then. [ErrNotFound] as for Result, at
-	// once. Who waits when a task is settled gets the result even if its TTL is zero.
+	// once. A caller that waits when the task is settled gets the result even if its TTL is zero.
 	Await(ctx context.Context, id uuid.UUID) (*RawResult, error)
 
 	// Record keeps final results of tasks that this engine does not queue, each for its TTL from now; see [Mix]. One
@@ -196,7 +196,7 @@ type EventStore interface {
 	//
 	// Where there is none it waits for one, and returns none and no error once request.Wait is over. Nothing is left out
 	// between two calls, whoever writes meanwhile: where events after the cursor are gone because their time was over,
-	// it fails with [ErrEventsGone]. A cursor that is none of the engine's is [ErrInvalid].
+	// it fails with [ErrEventsGone]. A cursor of another engine is [ErrInvalid].
 	Events(ctx context.Context, request EventsRequest) (events []StoredEvent, next Cursor, err error)
 }
 

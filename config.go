@@ -182,8 +182,8 @@ func (c Config) ClientOptions() ClientOption {
 	return Defaults(defaults...)
 }
 
-// WorkerOptions returns what the configuration says of a worker, for [NewWorker]. The worker logs to the standard error output from
-// LogLevel on, unless a [Logger] follows.
+// WorkerOptions returns what the configuration says of a worker, for [NewWorker]. The worker logs to the standard error
+// output from LogLevel on, unless a [Logger] follows.
 func (c Config) WorkerOptions() WorkerOption {
 	return workerOption(func(w *Worker) error {
 		options := []WorkerOption{

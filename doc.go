@@ -11,7 +11,7 @@
 // # Delivery
 //
 // At least once: a handler may run again after a crash or a lost lease; a result is recorded once. A worker holds a
-// task by a lease, which it extends while the handler runs. Who lost the lease cannot settle the task any more.
+// task by a lease, which it extends while the handler runs. A worker that has lost the lease cannot settle the task any more.
 // A handler that fails is retried with growing delays, as [Retries] and [Backoff] say, unless its error is
 // [Permanent]. [Worker] has the details.
 //

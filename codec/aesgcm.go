@@ -37,7 +37,7 @@ func (k Key) String() string { return "key " + strconv.Quote(k.ID) }
 func (k Key) GoString() string { return k.String() }
 
 // AESGCM returns a codec that encrypts and authenticates what inner writes, by AES in Galois/Counter Mode (NIST SP
-// 800-38D). Its name is that of inner with "+aesgcm" behind it. It implements [Transform] and [Appender].
+// 800-38D). Its name is that of inner with "+aesgcm" after it. It implements [Transform] and [Appender].
 //
 // It encrypts with the active key, and decrypts with the active and the retired ones. To replace a key without a
 // gap, give the new one to all readers as retired, then make it active and the old one retired, and drop the old one
@@ -56,7 +56,7 @@ func (k Key) GoString() string { return k.String() }
 //	14+n    m      ciphertext, as long as the plaintext
 //	14+n+m  16     tag
 //
-// The additional data, which the tag covers too, are the first 2+n bytes and behind them the name of the codec: bytes
+// The additional data, which the tag covers too, are the first 2+n bytes and after them the name of the codec: bytes
 // of one codec cannot be passed off as those of another one with the same keys, nor a key ID replaced.
 //
 // # Bounds

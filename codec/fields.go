@@ -17,7 +17,7 @@ type FieldCoder interface {
 	UnmarshalObject(data []byte, v any) (ok bool)
 }
 
-// AppendArray implements [FieldCoder].
+// AppendArray writes a struct as an array of its fields: see [FieldCoder].
 func (goJSON) AppendArray(dst []byte, v any) (out []byte, ok bool, err error) {
 	rv := reflect.ValueOf(v)
 	info := encodeInfo(rv.Type())
@@ -38,7 +38,7 @@ func (goJSON) AppendArray(dst []byte, v any) (out []byte, ok bool, err error) {
 	return append(out, ']'), true, nil
 }
 
-// UnmarshalArray implements [FieldCoder].
+// UnmarshalArray reads an array into the fields of a struct: see [FieldCoder].
 func (goJSON) UnmarshalArray(data []byte, v any) bool {
 	rv := reflect.ValueOf(v).Elem()
 	p := decodeInfo(rv.Type()).plan
@@ -64,7 +64,7 @@ func (goJSON) UnmarshalArray(data []byte, v any) bool {
 	return true
 }
 
-// UnmarshalObject implements [FieldCoder].
+// UnmarshalObject reads an object into the fields of a struct: see [FieldCoder].
 func (goJSON) UnmarshalObject(data []byte, v any) bool {
 	rv := reflect.ValueOf(v).Elem()
 	p := decodeInfo(rv.Type()).plan

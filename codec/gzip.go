@@ -10,10 +10,10 @@ import (
 	"sync"
 )
 
-// Gzip returns a codec that compresses what inner writes. Its name is that of inner with "+gzip" behind it. It
+// Gzip returns a codec that compresses what inner writes. Its name is that of inner with "+gzip" after it. It
 // implements [Transform] and [Appender]. Inner must not be nil.
 //
-// The bytes are one gzip member as in RFC 1952, of any writer, and nothing behind it; what Seal writes has no name, no
+// The bytes are one gzip member as in RFC 1952, of any writer, and nothing after it; what Seal writes has no name, no
 // comment and no time in its header. What has more than [MaxSize] bytes when it is not compressed is refused both
 // ways: data that would expand without end is given up at that size.
 //

@@ -12,8 +12,8 @@ import (
 	"github.com/omniq-go/omniq"
 )
 
-// step is how long these backends take between their look and their act, in the time of the bubble that they run in. Calls that do not come between begin later, so
-// that they do: late, for half of it.
+// step is how long these backends take between their look and their act, in the time of the bubble that they run in. Calls
+// that do not come between begin later, so that they do: late, for half of it.
 const step = 2 * time.Millisecond
 
 // brokenRaces do in two steps what is to be one, and forget that there are others.

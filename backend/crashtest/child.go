@@ -40,8 +40,8 @@ var step = omniq.ReferArgs[omniq.Args2[int, time.Duration], uint64]("crashtest.s
 // answer is what step returns for a task.
 func answer(id uuid.UUID) uint64 { return binary.BigEndian.Uint64(id[8:]) * 31 }
 
-// Child is for TestMain, before anything else: in a process that [Run] or [Pill] has started it does that process's work and does
-// not return.
+// Child is for TestMain, before anything else: in a process that [Run] or [Pill] has started it does that process's work and
+// does not return.
 func Child(open Open) {
 	role := os.Getenv(roleVariable)
 	if role == "" {

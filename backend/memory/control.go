@@ -11,7 +11,7 @@ import (
 	"github.com/omniq-go/omniq/internal/engine"
 )
 
-// Cancel implements [omniq.TaskQueue]. It never blocks.
+// Cancel ends tasks that are not final: see [omniq.TaskQueue]. It never blocks.
 func (b *Backend) Cancel(ctx context.Context, ids []uuid.UUID) ([]error, error) {
 	return b.each(ctx, ids, func(e *entry, now time.Time) error {
 		switch e.status {
@@ -28,7 +28,7 @@ func (b *Backend) Cancel(ctx context.Context, ids []uuid.UUID) ([]error, error) 
 	})
 }
 
-// Requeue implements [omniq.TaskQueue]. It never blocks.
+// Requeue enqueues tasks again that have ended without success: see [omniq.TaskQueue]. It never blocks.
 func (b *Backend) Requeue(ctx context.Context, ids []uuid.UUID) ([]error, error) {
 	return b.each(ctx, ids, func(e *entry, now time.Time) error {
 		if e.result == nil || e.task == nil {
@@ -51,7 +51,7 @@ func (b *Backend) Requeue(ctx context.Context, ids []uuid.UUID) ([]error, error)
 	})
 }
 
-// RunNow implements [omniq.TaskQueue]. It never blocks.
+// RunNow makes tasks due now that wait for their time: see [omniq.TaskQueue]. It never blocks.
 func (b *Backend) RunNow(ctx context.Context, ids []uuid.UUID) ([]error, error) {
 	return b.each(ctx, ids, func(e *entry, now time.Time) error {
 		if e.status != omniq.StatusPending {
@@ -65,7 +65,7 @@ func (b *Backend) RunNow(ctx context.Context, ids []uuid.UUID) ([]error, error) 
 	})
 }
 
-// Update implements [omniq.TaskQueue]. It never blocks.
+// Update gives tasks another payload: see [omniq.TaskQueue]. It never blocks.
 func (b *Backend) Update(ctx context.Context, updates []omniq.Update) ([]error, error) {
 	if err := engine.CheckUpdates(updates); err != nil {
 		return nil, err
@@ -97,7 +97,7 @@ func (b *Backend) Update(ctx context.Context, updates []omniq.Update) ([]error, 
 	return errs, nil
 }
 
-// Free implements [omniq.TaskQueue]. It never blocks.
+// Free takes unique keys from the tasks that hold them: see [omniq.TaskQueue]. It never blocks.
 func (b *Backend) Free(ctx context.Context, keys []omniq.UniqueKey) ([]error, error) {
 	if err := engine.CheckKeys(keys); err != nil {
 		return nil, err
@@ -119,10 +119,10 @@ func (b *Backend) Free(ctx context.Context, keys []omniq.UniqueKey) ([]error, er
 	return errs, nil
 }
 
-// Pause implements [omniq.TaskQueue]. It never blocks.
+// Pause keeps the tasks of a queue from being leased: see [omniq.TaskQueue]. It never blocks.
 func (b *Backend) Pause(ctx context.Context, name string) error { return b.setPaused(ctx, name, true) }
 
-// Resume implements [omniq.TaskQueue]. It never blocks.
+// Resume lets the tasks of a queue be leased again: see [omniq.TaskQueue]. It never blocks.
 func (b *Backend) Resume(ctx context.Context, name string) error {
 	return b.setPaused(ctx, name, false)
 }

@@ -69,7 +69,7 @@ func (b *Backend) note(e *entry, what omniq.EventType, attempt int, worker strin
 	b.events.add(event, now)
 }
 
-// Append implements [omniq.EventStore]. It never blocks.
+// Append keeps events of tasks that another engine queues: see [omniq.EventStore]. It never blocks.
 func (b *Backend) Append(ctx context.Context, list []*omniq.TaskEvent) error {
 	if err := engine.CheckEvents(list); err != nil {
 		return err
@@ -88,7 +88,7 @@ func (b *Backend) Append(ctx context.Context, list []*omniq.TaskEvent) error {
 	return nil
 }
 
-// Events implements [omniq.EventStore].
+// Events returns events after a cursor, and waits for one if it is told to: see [omniq.EventStore].
 func (b *Backend) Events(ctx context.Context, r omniq.EventsRequest) ([]omniq.StoredEvent, omniq.Cursor, error) {
 	if r.Max < 1 {
 		return nil, r.After, invalid("at most %d events, want at least 1", r.Max)

@@ -13,7 +13,7 @@ import (
 	"github.com/omniq-go/omniq/internal/engine"
 )
 
-// Inspect implements [omniq.TaskQueue]. It never blocks.
+// Inspect tells what is known of a task: see [omniq.TaskQueue]. It never blocks.
 func (b *Backend) Inspect(ctx context.Context, id uuid.UUID) (*omniq.TaskInfo, error) {
 	now, err := b.begin(ctx)
 	if err != nil {
@@ -38,7 +38,7 @@ func (e *entry) inspect() *omniq.TaskInfo {
 	return info
 }
 
-// List implements [omniq.TaskQueue]. It never blocks.
+// List returns a page of the tasks in a state: see [omniq.TaskQueue]. It never blocks.
 func (b *Backend) List(ctx context.Context, r omniq.ListRequest) ([]*omniq.TaskInfo, string, error) {
 	if err := engine.CheckList(&r); err != nil {
 		return nil, "", err
@@ -65,7 +65,7 @@ func (b *Backend) List(ctx context.Context, r omniq.ListRequest) ([]*omniq.TaskI
 	return page, strconv.FormatUint(last, 10), nil
 }
 
-// Stats implements [omniq.TaskQueue]. It never blocks.
+// Stats returns figures of each queue: see [omniq.TaskQueue]. It never blocks.
 func (b *Backend) Stats(ctx context.Context) ([]omniq.QueueStats, error) {
 	now, err := b.begin(ctx)
 	if err != nil {

@@ -25,7 +25,7 @@ func (b *Backend) why(id omniq.LeaseID) error {
 	return omniq.ErrLeaseLost
 }
 
-// Extend implements [omniq.TaskQueue]. It never blocks.
+// Extend makes leases last longer: see [omniq.TaskQueue]. It never blocks.
 func (b *Backend) Extend(ctx context.Context, leases []omniq.LeaseID, by time.Duration) ([]error, error) {
 	if by <= 0 {
 		return nil, invalid("extension of %d leases by %v, want a positive time", len(leases), by)
@@ -49,7 +49,7 @@ func (b *Backend) Extend(ctx context.Context, leases []omniq.LeaseID, by time.Du
 	return errs, nil
 }
 
-// Start implements [omniq.TaskQueue]. It never blocks.
+// Start starts attempts at tasks that were leased ahead: see [omniq.TaskQueue]. It never blocks.
 func (b *Backend) Start(ctx context.Context, leases []omniq.LeaseID) ([]error, error) {
 	now, err := b.begin(ctx)
 	if err != nil {
@@ -72,7 +72,7 @@ func (b *Backend) Start(ctx context.Context, leases []omniq.LeaseID) ([]error, e
 	return errs, nil
 }
 
-// Settle implements [omniq.TaskQueue]. It never blocks.
+// Settle ends leases with what became of their attempts: see [omniq.TaskQueue]. It never blocks.
 func (b *Backend) Settle(ctx context.Context, settlements []omniq.Settlement) ([]error, error) {
 	refused, err := check(settlements)
 	if err != nil {

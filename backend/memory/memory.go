@@ -156,7 +156,7 @@ func invalid(format string, args ...any) error {
 	return fmt.Errorf("%w: memory: "+format, append([]any{omniq.ErrInvalid}, args...)...)
 }
 
-// Enqueue implements [omniq.TaskQueue]. It never blocks.
+// Enqueue stores tasks, all or none: see [omniq.TaskQueue]. It never blocks.
 func (b *Backend) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error, error) {
 	if err := engine.CheckTasks(tasks); err != nil {
 		return nil, err
@@ -221,7 +221,7 @@ func (b *Backend) begins(e *entry, t *omniq.RawTask, now time.Time) {
 	b.pend(e, now)
 }
 
-// Result implements [omniq.ResultStore]. It never blocks.
+// Result returns a task's result as it is now: see [omniq.ResultStore]. It never blocks.
 func (b *Backend) Result(ctx context.Context, id uuid.UUID) (*omniq.RawResult, error) {
 	now, err := b.begin(ctx)
 	if err != nil {
@@ -240,7 +240,7 @@ func (b *Backend) Result(ctx context.Context, id uuid.UUID) (*omniq.RawResult, e
 	}, nil
 }
 
-// Await implements [omniq.ResultStore].
+// Await waits for a task's result: see [omniq.ResultStore].
 func (b *Backend) Await(ctx context.Context, id uuid.UUID) (*omniq.RawResult, error) {
 	now, err := b.begin(ctx)
 	if err != nil {
@@ -331,7 +331,7 @@ func (b *Backend) remove(e *entry) {
 	delete(b.tasks, e.id)
 }
 
-// Record implements [omniq.ResultStore]. It never blocks.
+// Record keeps results of tasks that another engine queues: see [omniq.ResultStore]. It never blocks.
 func (b *Backend) Record(ctx context.Context, results []*omniq.RawResult) ([]error, error) {
 	if err := engine.CheckResults(results); err != nil {
 		return nil, err
@@ -363,7 +363,7 @@ func (b *Backend) Record(ctx context.Context, results []*omniq.RawResult) ([]err
 	return errs, nil
 }
 
-// Forget implements [omniq.ResultStore]. It never blocks.
+// Forget removes results before their time is over: see [omniq.ResultStore]. It never blocks.
 func (b *Backend) Forget(ctx context.Context, ids []uuid.UUID) ([]error, error) {
 	return b.each(ctx, ids, func(e *entry, _ time.Time) error {
 		if e.result == nil {

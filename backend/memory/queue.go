@@ -86,7 +86,7 @@ func (q *queue) drop(e *entry) {
 	}
 }
 
-// Lease implements [omniq.TaskQueue].
+// Lease hands out tasks that are due, and waits for one if it is told to: see [omniq.TaskQueue].
 func (b *Backend) Lease(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Lease, error) {
 	if err := engine.CheckLease(&r); err != nil {
 		return nil, err

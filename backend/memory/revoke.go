@@ -73,7 +73,8 @@ func (v *revocations) advance(now time.Time) {
 	}
 }
 
-// Revoked implements [omniq.TaskQueue].
+// Revoked waits for leases of the worker that were lost because their tasks were cancelled, and returns them: see
+// [omniq.TaskQueue].
 func (b *Backend) Revoked(ctx context.Context, workerID string) ([]omniq.LeaseID, error) {
 	if err := engine.CheckWorker(workerID); err != nil {
 		return nil, err

@@ -50,7 +50,7 @@ func (b *Backend) Begin() *Tx {
 	}
 }
 
-// Transaction implements [omniq.Transactor], for a *[Tx] of this backend.
+// Transaction returns what enqueues and settles in a transaction: see [omniq.Transactor]. It takes a *[Tx] of this backend.
 func (b *Backend) Transaction(tx any) (omniq.Transaction, error) {
 	t, ok := tx.(*Tx)
 	if !ok {
@@ -78,7 +78,8 @@ func (t *Tx) begin() error {
 	return nil
 }
 
-// Enqueue implements [omniq.Enqueuer]. What is a [omniq.Duplicate] now is told now.
+// Enqueue stores tasks once the transaction commits, all or none: see [omniq.Enqueuer]. What is a [omniq.Duplicate] now is
+// told now.
 func (t *Tx) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error, error) {
 	if err := engine.CheckTasks(tasks); err != nil {
 		return nil, err
@@ -122,7 +123,7 @@ func (t *Tx) conflict(task *omniq.RawTask) error {
 	return nil
 }
 
-// Settle implements [omniq.Transaction].
+// Settle ends leases with what became of their attempts, once the transaction commits: see [omniq.Transaction].
 func (t *Tx) Settle(ctx context.Context, settlements []omniq.Settlement) ([]error, error) {
 	refused, err := check(settlements)
 	if err != nil {

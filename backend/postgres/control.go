@@ -101,7 +101,7 @@ func (b *Backend) known(ctx context.Context, q querier, ids []uuid.UUID, found f
 	return err
 }
 
-// Cancel implements [omniq.TaskQueue].
+// Cancel ends tasks that are not final: see [omniq.TaskQueue].
 func (b *Backend) Cancel(ctx context.Context, ids []uuid.UUID) ([]error, error) {
 	var errs []error
 	var endings []ending
@@ -180,7 +180,7 @@ const runNow = `WITH
 		CROSS JOIN LATERAL (VALUES (0, -m.n), (1, m.n)) c (state, n))
 	SELECT queue, rank, due FROM moved`
 
-// RunNow implements [omniq.TaskQueue].
+// RunNow makes tasks due now that wait for their time: see [omniq.TaskQueue].
 func (b *Backend) RunNow(ctx context.Context, ids []uuid.UUID) ([]error, error) {
 	var errs []error
 	var queues map[string]bool
@@ -266,7 +266,7 @@ const (
 		WHERE r.id = ANY (ARRAY[i.id])`
 )
 
-// Update implements [omniq.TaskQueue].
+// Update gives tasks another payload: see [omniq.TaskQueue].
 func (b *Backend) Update(ctx context.Context, updates []omniq.Update) ([]error, error) {
 	if err := engine.CheckUpdates(updates); err != nil {
 		return nil, err
@@ -347,7 +347,8 @@ func (p updated) stmts(sql string) []stmt {
 const takeRevoked = `DELETE FROM {s}.revoked WHERE ctid = ANY (ARRAY (
 	SELECT ctid FROM {s}.revoked WHERE worker = $1 ORDER BY id, token FOR UPDATE)) RETURNING id, token`
 
-// Revoked implements [omniq.TaskQueue].
+// Revoked waits for leases of the worker that were lost because their tasks were cancelled, and returns them: see
+// [omniq.TaskQueue].
 func (b *Backend) Revoked(ctx context.Context, workerID string) ([]omniq.LeaseID, error) {
 	if err := engine.CheckWorker(workerID); err != nil {
 		return nil, err
@@ -388,7 +389,7 @@ const (
 		WHERE id = ANY ($1) AND (expires IS NULL OR expires > {clock}) ORDER BY id FOR UPDATE`
 )
 
-// Requeue implements [omniq.TaskQueue].
+// Requeue enqueues tasks again that have ended without success: see [omniq.TaskQueue].
 func (b *Backend) Requeue(ctx context.Context, ids []uuid.UUID) ([]error, error) {
 	var errs []error
 	var e *enqueuing
@@ -555,7 +556,7 @@ const freeKeys = `DELETE FROM {s}.unique_keys u
 	USING (SELECT name, key FROM unnest($1::text[], $2::text[]) AS i (name, key) ORDER BY name, key OFFSET 0) i
 	WHERE u.name = ANY (ARRAY[i.name]) AND u.key = ANY (ARRAY[i.key]) RETURNING u.name, u.key, coalesce(u.until > {now}, true)`
 
-// Free implements [omniq.TaskQueue].
+// Free takes unique keys from the tasks that hold them: see [omniq.TaskQueue].
 func (b *Backend) Free(ctx context.Context, keys []omniq.UniqueKey) ([]error, error) {
 	if err := engine.CheckKeys(keys); err != nil {
 		return nil, err
@@ -593,7 +594,7 @@ const (
 	resumeQueue = "DELETE FROM {s}.paused WHERE queue = $1"
 )
 
-// Pause implements [omniq.TaskQueue].
+// Pause keeps the tasks of a queue from being leased: see [omniq.TaskQueue].
 func (b *Backend) Pause(ctx context.Context, queue string) error {
 	if err := engine.CheckQueue(queue); err != nil {
 		return err
@@ -603,7 +604,7 @@ func (b *Backend) Pause(ctx context.Context, queue string) error {
 	})
 }
 
-// Resume implements [omniq.TaskQueue].
+// Resume lets the tasks of a queue be leased again: see [omniq.TaskQueue].
 func (b *Backend) Resume(ctx context.Context, queue string) error {
 	if err := engine.CheckQueue(queue); err != nil {
 		return err

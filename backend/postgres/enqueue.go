@@ -80,8 +80,8 @@ func (b *Backend) newEnqueuing(tasks []*omniq.RawTask) (*enqueuing, error) {
 	return e, nil
 }
 
-// Enqueue implements [omniq.TaskQueue]. It waits for the transactions of others that are enqueuing one of the IDs or
-// unique keys, as long as ctx does not end; of a call that is shared it does not, see [batch.Shared].
+// Enqueue stores tasks, all or none: see [omniq.TaskQueue]. It waits for the transactions of others that are enqueuing one
+// of the IDs or unique keys, as long as ctx does not end; of a call that is shared it does not, see [batch.Shared].
 func (b *Backend) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error, error) {
 	e, err := b.newEnqueuing(tasks)
 	if err != nil {
@@ -119,9 +119,10 @@ func (e *enqueuing) begin() {
 	e.holders = make(map[uuid.UUID]uuid.UUID)
 }
 
-// run stores tasks in waves: in each there is no ID and no unique key twice, so that what comes later in the call sees
-// what became of what comes before it. There is a second wave only for what the first leaves open: the one before, with
-// the same ID or key, was refused for its other one, or who held a key has gone meanwhile. If that fails, it is what these tasks have for an error.
+// run stores tasks in waves: in each there is no ID and no unique key twice, so that what comes later in the call sees what
+// became of what comes before it. There is a second wave only for what the first leaves open: the one before, with the same
+// ID or key, was refused for its other one, or who held a key has gone meanwhile. If that fails, it is what these tasks have
+// for an error.
 func (e *enqueuing) run(write func(stmts func() []stmt) error) error {
 	e.begin()
 	known, held := make(map[uuid.UUID]bool), make(map[uniqueKey]uuid.UUID)
@@ -281,8 +282,8 @@ const (
 	insertEnd = `
 	SELECT seq & 65535, {soon} FROM stored`
 
-	// Who has got a key and then lost the race for its ID, or the other way round, must not keep it: all is undone, by a division by zero, and
-	// done again, when the other task with the ID is seen before.
+	// Who has got a key and then lost the race for its ID, or the other way round, must not keep it: all is undone, by a
+	// division by zero, and done again, when the other task with the ID is seen before.
 	insertCheck = ` RIGHT JOIN (SELECT 1 / CASE WHEN (SELECT count(*) FROM mine) > (SELECT count(unique_key) FROM stored)
 			OR (SELECT count(*) FROM ids) < (SELECT count(*) FROM stored s JOIN input i ON i.id = s.id WHERE i.id_for > 0)
 		THEN 0 ELSE 1 END AS one) c ON c.one = 1`

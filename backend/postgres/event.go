@@ -51,7 +51,7 @@ const (
 		RETURNING (SELECT count(*)::integer FROM gone)`
 )
 
-// Append implements [omniq.EventStore].
+// Append keeps events of tasks that another engine queues: see [omniq.EventStore].
 func (b *Backend) Append(ctx context.Context, events []*omniq.TaskEvent) error {
 	if err := b.alive(ctx); err != nil {
 		return err
@@ -86,7 +86,7 @@ func (b *Backend) Append(ctx context.Context, events []*omniq.TaskEvent) error {
 	return err
 }
 
-// Events implements [omniq.EventStore].
+// Events returns events after a cursor, and waits for one if it is told to: see [omniq.EventStore].
 func (b *Backend) Events(ctx context.Context, r omniq.EventsRequest) ([]omniq.StoredEvent, omniq.Cursor, error) {
 	if r.Max < 1 {
 		return nil, r.After, invalid("at most %d events, want at least 1", r.Max)

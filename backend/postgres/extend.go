@@ -124,8 +124,8 @@ func (t *touching) report(ctx context.Context) ([]error, error) {
 	return errs, nil
 }
 
-// Extend implements [omniq.TaskQueue]. It waits for those who have locked a task's row for a second at the most: the lease is
-// not extended then, and has an error of its own.
+// Extend makes leases last longer: see [omniq.TaskQueue]. It waits for those who have locked a task's row for a second at
+// the most: the lease is not extended then, and has an error of its own.
 func (b *Backend) Extend(ctx context.Context, leases []omniq.LeaseID, by time.Duration) ([]error, error) {
 	if by <= 0 {
 		return nil, invalid("extension of %d leases by %v, want a positive time", len(leases), by)
@@ -137,7 +137,7 @@ func (b *Backend) Extend(ctx context.Context, leases []omniq.LeaseID, by time.Du
 	return t.report(ctx)
 }
 
-// Start implements [omniq.TaskQueue]. It waits for locked rows as Extend does.
+// Start starts attempts at tasks that were leased ahead: see [omniq.TaskQueue]. It waits for locked rows as Extend does.
 func (b *Backend) Start(ctx context.Context, leases []omniq.LeaseID) ([]error, error) {
 	t := b.newTouching(leases)
 	if err := t.run(ctx, startLeases); err != nil {

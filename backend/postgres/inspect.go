@@ -60,7 +60,7 @@ func scanInfo(row scanner) (info *omniq.TaskInfo, over bool, err error) {
 
 const inspectTask = taskInfo + "{s}.tasks WHERE id = $1 UNION ALL " + resultInfo + "{s}.results WHERE id = $1 AND (expires IS NULL OR expires > {now})"
 
-// Inspect implements [omniq.TaskQueue].
+// Inspect tells what is known of a task: see [omniq.TaskQueue].
 func (b *Backend) Inspect(ctx context.Context, id uuid.UUID) (*omniq.TaskInfo, error) {
 	for {
 		var found *omniq.TaskInfo
@@ -119,7 +119,7 @@ func (l listing) end() string {
 	return "SELECT id FROM " + l.from + " ORDER BY id OFFSET $2 - 1 LIMIT 1"
 }
 
-// List implements [omniq.TaskQueue].
+// List returns a page of the tasks in a state: see [omniq.TaskQueue].
 func (b *Backend) List(ctx context.Context, r omniq.ListRequest) ([]*omniq.TaskInfo, string, error) {
 	if err := engine.CheckList(&r); err != nil {
 		return nil, "", err
@@ -201,8 +201,8 @@ const (
 	pausedQueues = "SELECT queue FROM {s}.paused"
 )
 
-// Stats implements [omniq.TaskQueue]. Its time is that of the number of queues and of the priorities in them. Results whose
-// time is over may count until they are removed, where there are very many.
+// Stats returns figures of each queue: see [omniq.TaskQueue]. Its time is that of the number of queues and of the priorities
+// in them. Results whose time is over may count until they are removed, where there are very many.
 func (b *Backend) Stats(ctx context.Context) ([]omniq.QueueStats, error) {
 	if err := b.settled(ctx); err != nil {
 		return nil, err

@@ -68,7 +68,7 @@ const leaseTasks = `WITH
 var leaseLimited = strings.NewReplacer("$8::bigint[])", "$8::bigint[], $10::integer[])", "due, seq, n)", "due, seq, most, n)",
 	"LIMIT $2 FOR", "LIMIT least($2, q.most) FOR").Replace(leaseTasks)
 
-// Lease implements [omniq.TaskQueue].
+// Lease hands out tasks that are due, and waits for one if it is told to: see [omniq.TaskQueue].
 func (b *Backend) Lease(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Lease, error) {
 	if err := engine.CheckLease(&r); err != nil {
 		return nil, err

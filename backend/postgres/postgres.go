@@ -264,8 +264,8 @@ func open(ctx context.Context, pool *pgxpool.Pool, c config, release func()) (*B
 
 // Capabilities says what acknowledged work survives by the settings that a session had when the backend was opened (leases
 // aside, see the package): the process where synchronous_commit is off, a crash of the server where fsync or
-// full_page_writes is, the loss of the machine where synchronous_standby_names has others. It says that processes of many machines share the database, and push to each other unless [WithoutNotify]
-// was given.
+// full_page_writes is, the loss of the machine where synchronous_standby_names has others. It says that processes of many
+// machines share the database, and push to each other unless [WithoutNotify] was given.
 func (b *Backend) Capabilities() omniq.Capabilities {
 	push := !b.config.silent
 	return omniq.Capabilities{

@@ -108,7 +108,7 @@ func (b *Backend) result(ctx context.Context, id uuid.UUID, waited bool) (*omniq
 	}
 }
 
-// Result implements [omniq.ResultStore].
+// Result returns a task's result as it is now: see [omniq.ResultStore].
 func (b *Backend) Result(ctx context.Context, id uuid.UUID) (*omniq.RawResult, error) {
 	if err := b.alive(ctx); err != nil {
 		return nil, err
@@ -139,7 +139,7 @@ const insertResults = `WITH
 
 const queuedOf = "SELECT id FROM {s}.tasks WHERE id = ANY ($1)"
 
-// Record implements [omniq.ResultStore].
+// Record keeps results of tasks that another engine queues: see [omniq.ResultStore].
 func (b *Backend) Record(ctx context.Context, results []*omniq.RawResult) ([]error, error) {
 	type record struct {
 		*omniq.RawResult
@@ -216,7 +216,7 @@ const forgetResults = `WITH gone AS (
 		AND (expires IS NULL OR expires > {clock}) RETURNING id)
 	SELECT id, NULL FROM gone UNION ALL SELECT id, state FROM {s}.tasks WHERE id = ANY ($1)`
 
-// Forget implements [omniq.ResultStore].
+// Forget removes results before their time is over: see [omniq.ResultStore].
 func (b *Backend) Forget(ctx context.Context, ids []uuid.UUID) ([]error, error) {
 	var gone map[uuid.UUID]bool
 	var living map[uuid.UUID]omniq.Status

@@ -169,8 +169,8 @@ type settling struct {
 	next    coming
 }
 
-// Settle implements [omniq.TaskQueue]. It waits for those who have locked a task's row or its unique key for a second at the
-// most: that task is not settled then, and has an error of its own.
+// Settle ends leases with what became of their attempts: see [omniq.TaskQueue]. It waits for those who have locked a task's
+// row or its unique key for a second at the most: that task is not settled then, and has an error of its own.
 func (b *Backend) Settle(ctx context.Context, settlements []omniq.Settlement) ([]error, error) {
 	s, err := b.newSettling(settlements)
 	if err != nil {

@@ -18,7 +18,8 @@ import (
 	"github.com/omniq-go/omniq"
 )
 
-// Transaction implements [omniq.Transactor], for a pgx.Tx as [Backend.Tx] takes it and a *sql.Tx as [Backend.SQLTx] does.
+// Transaction returns what enqueues and settles in a transaction: see [omniq.Transactor]. It takes a pgx.Tx as [Backend.Tx]
+// takes it and a *sql.Tx as [Backend.SQLTx] does.
 func (b *Backend) Transaction(tx any) (omniq.Transaction, error) {
 	switch t := tx.(type) {
 	case pgx.Tx:
@@ -74,7 +75,8 @@ func (c callers) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error, 
 	return call.result(), nil
 }
 
-// Settle implements [omniq.Transaction]. What others have locked it waits for.
+// Settle ends leases with what became of their attempts, once the transaction commits: see [omniq.Transaction]. What others
+// have locked it waits for.
 func (c callers) Settle(ctx context.Context, settlements []omniq.Settlement) ([]error, error) {
 	if err := c.b.alive(ctx); err != nil {
 		return nil, err

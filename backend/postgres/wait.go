@@ -10,7 +10,7 @@ import (
 	"github.com/omniq-go/omniq"
 )
 
-// Await implements [omniq.ResultStore].
+// Await waits for a task's result: see [omniq.ResultStore].
 func (b *Backend) Await(ctx context.Context, id uuid.UUID) (*omniq.RawResult, error) {
 	if err := b.alive(ctx); err != nil {
 		return nil, err

@@ -17,7 +17,7 @@ import (
 // statusOf are the statuses of the states of tasks that are not final.
 var statusOf = [...]omniq.Status{omniq.StatusPending, omniq.StatusPending, omniq.StatusRunning}
 
-// Cancel implements [omniq.TaskQueue].
+// Cancel ends tasks that are not final: see [omniq.TaskQueue].
 func (b *Backend) Cancel(ctx context.Context, ids []uuid.UUID) ([]error, error) {
 	ids = slices.Clone(ids)
 	return b.each(ctx, len(ids), func(t *tx, i int) (refused, err error) {
@@ -53,7 +53,8 @@ func stateError(status omniq.Status, want string) error {
 	return fmt.Errorf("%w: it is %v, want %s", omniq.ErrState, status, want)
 }
 
-// Revoked implements [omniq.TaskQueue].
+// Revoked waits for leases of the worker that were lost because their tasks were cancelled, and returns them: see
+// [omniq.TaskQueue].
 func (b *Backend) Revoked(ctx context.Context, workerID string) ([]omniq.LeaseID, error) {
 	if err := engine.CheckWorker(workerID); err != nil {
 		return nil, err
@@ -80,7 +81,7 @@ func (b *Backend) Revoked(ctx context.Context, workerID string) ([]omniq.LeaseID
 	return leases, nil
 }
 
-// Requeue implements [omniq.TaskQueue].
+// Requeue enqueues tasks again that have ended without success: see [omniq.TaskQueue].
 func (b *Backend) Requeue(ctx context.Context, ids []uuid.UUID) ([]error, error) {
 	ids = slices.Clone(ids)
 	return b.each(ctx, len(ids), func(t *tx, i int) (error, error) { return t.requeue(ids[i]) })
@@ -138,7 +139,7 @@ func (t *tx) requeue(id uuid.UUID) (refused, err error) {
 	return t.insert(&n, remaining)
 }
 
-// RunNow implements [omniq.TaskQueue].
+// RunNow makes tasks due now that wait for their time: see [omniq.TaskQueue].
 func (b *Backend) RunNow(ctx context.Context, ids []uuid.UUID) ([]error, error) {
 	ids = slices.Clone(ids)
 	return b.each(ctx, len(ids), func(t *tx, i int) (refused, err error) {
@@ -174,7 +175,7 @@ func (t *tx) not(want string, r *task, id uuid.UUID) (refused, err error) {
 	return stateError(status, want), nil
 }
 
-// Update implements [omniq.TaskQueue].
+// Update gives tasks another payload: see [omniq.TaskQueue].
 func (b *Backend) Update(ctx context.Context, updates []omniq.Update) ([]error, error) {
 	updates = slices.Clone(updates)
 	if err := engine.CheckUpdates(updates); err != nil {
@@ -211,7 +212,7 @@ func (t *tx) update(u *omniq.Update) (refused, err error) {
 	return nil, err
 }
 
-// Free implements [omniq.TaskQueue].
+// Free takes unique keys from the tasks that hold them: see [omniq.TaskQueue].
 func (b *Backend) Free(ctx context.Context, keys []omniq.UniqueKey) ([]error, error) {
 	keys = slices.Clone(keys)
 	if err := engine.CheckKeys(keys); err != nil {
@@ -227,12 +228,12 @@ func (b *Backend) Free(ctx context.Context, keys []omniq.UniqueKey) ([]error, er
 	})
 }
 
-// Pause implements [omniq.TaskQueue].
+// Pause keeps the tasks of a queue from being leased: see [omniq.TaskQueue].
 func (b *Backend) Pause(ctx context.Context, queue string) error {
 	return b.setPaused(ctx, queue, "INSERT INTO omniq_paused (queue) VALUES (?) ON CONFLICT DO NOTHING")
 }
 
-// Resume implements [omniq.TaskQueue].
+// Resume lets the tasks of a queue be leased again: see [omniq.TaskQueue].
 func (b *Backend) Resume(ctx context.Context, queue string) error {
 	return b.setPaused(ctx, queue, "DELETE FROM omniq_paused WHERE queue = ?")
 }

@@ -63,7 +63,7 @@ func encodeAll(tasks []*omniq.RawTask) ([]newTask, error) {
 	return list, nil
 }
 
-// Enqueue implements [omniq.TaskQueue].
+// Enqueue stores tasks, all or none: see [omniq.TaskQueue].
 func (b *Backend) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error, error) {
 	list, err := encodeAll(tasks)
 	if err != nil {

@@ -64,7 +64,7 @@ func unreadable(err error) *omniq.TaskError {
 	return &omniq.TaskError{Type: "omniq.Decode", Message: "it cannot be read: " + err.Error()}
 }
 
-// Inspect implements [omniq.TaskQueue].
+// Inspect tells what is known of a task: see [omniq.TaskQueue].
 func (b *Backend) Inspect(ctx context.Context, id uuid.UUID) (*omniq.TaskInfo, error) {
 	var info *omniq.TaskInfo
 	err := b.settled(ctx, id, func(c *conn) error {
@@ -112,9 +112,9 @@ func (b *Backend) caughtUp(ctx context.Context, look func(*conn) error) error {
 	return b.read(ctx, read)
 }
 
-// Stats implements [omniq.TaskQueue]. Its time is that of the number of queues and of the priorities in them. Where more
-// happens by itself at one moment than one transaction can write down, it shows what has been written down so far; so
-// does List.
+// Stats returns figures of each queue: see [omniq.TaskQueue]. Its time is that of the number of queues and of the priorities
+// in them. Where more happens by itself at one moment than one transaction can write down, it shows what has been written
+// down so far; so does List.
 func (b *Backend) Stats(ctx context.Context) ([]omniq.QueueStats, error) {
 	var stats []omniq.QueueStats
 	wrong := false

@@ -41,7 +41,7 @@ type leasing struct {
 	again          bool // there may be more in a queue, once more is written down of what has happened by itself
 }
 
-// Lease implements [omniq.TaskQueue].
+// Lease hands out tasks that are due, and waits for one if it is told to: see [omniq.TaskQueue].
 func (b *Backend) Lease(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Lease, error) {
 	if err := engine.CheckLease(&r); err != nil {
 		return nil, err
@@ -263,7 +263,7 @@ func (w *writer) pausedQueues() (map[string]bool, error) {
 	return paused, nil
 }
 
-// Start implements [omniq.TaskQueue].
+// Start starts attempts at tasks that were leased ahead: see [omniq.TaskQueue].
 func (b *Backend) Start(ctx context.Context, leases []omniq.LeaseID) ([]error, error) {
 	leases = slices.Clone(leases)
 	return b.eachOf(ctx, &op{light: true}, len(leases), func(t *tx, i int) (error, error) { return t.start(leases[i]) })
@@ -310,7 +310,7 @@ func (t *tx) lost(l omniq.LeaseID) (refused, err error) {
 	return omniq.ErrLeaseLost, err
 }
 
-// Extend implements [omniq.TaskQueue].
+// Extend makes leases last longer: see [omniq.TaskQueue].
 func (b *Backend) Extend(ctx context.Context, leases []omniq.LeaseID, by time.Duration) ([]error, error) {
 	if by <= 0 {
 		return nil, invalid("extension of %d leases by %v, want a positive time", len(leases), by)

@@ -64,7 +64,7 @@ func (l listing) page(queue string) string {
 	return q + "seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?4"
 }
 
-// List implements [omniq.TaskQueue].
+// List returns a page of the tasks in a state: see [omniq.TaskQueue].
 func (b *Backend) List(ctx context.Context, r omniq.ListRequest) ([]*omniq.TaskInfo, string, error) {
 	if err := engine.CheckList(&r); err != nil {
 		return nil, "", err

@@ -28,7 +28,7 @@ const maxReaders = 4
 // changed into this version's, in one transaction. The file may have other tables; its user_version and application_id
 // are those of the program to which they belong.
 //
-// It fails with [ErrSchema], [ErrCorrupt] or [ErrLocked], with [omniq.ErrInvalid] for an option that cannot be, and
+// It fails with [ErrSchema], [ErrCorrupt] or [ErrLocked], with [omniq.ErrInvalid] for an invalid option, and
 // otherwise with an error of the system. It waits up to 10 seconds for a lock.
 func Open(path string, opts ...Option) (*Backend, error) {
 	c := config{poll: 20 * time.Millisecond, lockWait: 10 * time.Second, allowance: allowance, recount: recountEvery}

@@ -35,7 +35,7 @@ func (b *Backend) settled(ctx context.Context, id uuid.UUID, look func(*conn) er
 	}
 }
 
-// Result implements [omniq.ResultStore].
+// Result returns a task's result as it is now: see [omniq.ResultStore].
 func (b *Backend) Result(ctx context.Context, id uuid.UUID) (*omniq.RawResult, error) {
 	return b.result(ctx, id, time.Time{})
 }
@@ -96,7 +96,7 @@ func decodeResult(id uuid.UUID, envelope string, to *omniq.RawResult) error {
 	return nil
 }
 
-// Record implements [omniq.ResultStore].
+// Record keeps results of tasks that another engine queues: see [omniq.ResultStore].
 func (b *Backend) Record(ctx context.Context, results []*omniq.RawResult) ([]error, error) {
 	if err := engine.CheckResults(results); err != nil {
 		return nil, err
@@ -128,7 +128,7 @@ func (b *Backend) Record(ctx context.Context, results []*omniq.RawResult) ([]err
 	})
 }
 
-// Forget implements [omniq.ResultStore].
+// Forget removes results before their time is over: see [omniq.ResultStore].
 func (b *Backend) Forget(ctx context.Context, ids []uuid.UUID) ([]error, error) {
 	ids = slices.Clone(ids)
 	return b.each(ctx, len(ids), func(t *tx, i int) (refused, err error) {

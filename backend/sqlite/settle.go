@@ -20,7 +20,7 @@ type settlement struct {
 	failure  driver.Value // the error of a retry
 }
 
-// Settle implements [omniq.TaskQueue].
+// Settle ends leases with what became of their attempts: see [omniq.TaskQueue].
 func (b *Backend) Settle(ctx context.Context, settlements []omniq.Settlement) ([]error, error) {
 	list, err := newSettlements(settlements)
 	if err != nil {

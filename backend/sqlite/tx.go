@@ -14,7 +14,8 @@ import (
 	"github.com/omniq-go/omniq/internal/engine"
 )
 
-// Transaction implements [omniq.Transactor], for a *sql.Tx as [Backend.Tx] takes it.
+// Transaction returns what enqueues and settles in a transaction: see [omniq.Transactor]. It takes a *sql.Tx as [Backend.Tx]
+// takes it.
 func (b *Backend) Transaction(tx any) (omniq.Transaction, error) {
 	t, ok := tx.(*sql.Tx)
 	if !ok {

@@ -23,7 +23,7 @@ type awaited struct {
 	took   time.Duration // the last look
 }
 
-// Await implements [omniq.ResultStore].
+// Await waits for a task's result: see [omniq.ResultStore].
 func (b *Backend) Await(ctx context.Context, id uuid.UUID) (*omniq.RawResult, error) {
 	if ctx.Err() != nil {
 		return nil, contextError(ctx)

@@ -40,7 +40,7 @@ func Equal(equal func(want, got any) bool) Option {
 }
 
 // OpenEnded is for a format whose documents do not tell where they end, such as Protocol Buffers: a document that was
-// cut, or has bytes behind it, may then decode without an error.
+// cut, or has bytes after it, may then decode without an error.
 func OpenEnded() Option {
 	return optionFunc(func(o *options) { o.openEnded = true })
 }

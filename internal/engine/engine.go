@@ -66,7 +66,8 @@ var EventOf = map[omniq.Status]omniq.EventType{
 func Cursor(n int64) omniq.Cursor { return omniq.Cursor(strconv.FormatInt(n, 10)) }
 
 // After is the number of the event that a cursor of [Cursor], or one of those with names, comes after. The numbers of the
-// last event, and of the last of those that are gone, are known. It fails with [omniq.ErrEventsGone], and with [omniq.ErrInvalid] for what is no cursor.
+// last event, and of the last of those that are gone, are known. It fails with [omniq.ErrEventsGone], and with
+// [omniq.ErrInvalid] for what is no cursor.
 func After(cursor omniq.Cursor, last, gone int64) (int64, error) {
 	switch cursor {
 	case omniq.CursorLatest:

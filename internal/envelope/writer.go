@@ -20,8 +20,8 @@ import (
 )
 
 // Writer appends an envelope to Buf. It keeps the first error. A key is given as the text that stands before the value, with
-// what begins or divides the object, as in `,"ttl":`. The methods are inlined as far as they write the key: a key whose length is
-// known is copied in few instructions.
+// what begins or divides the object, as in `,"ttl":`. The methods are inlined as far as they write the key: a key whose
+// length is known is copied in few instructions.
 type Writer struct {
 	Buf []byte
 	err error
