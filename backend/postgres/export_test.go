@@ -2,7 +2,10 @@ package postgres
 
 import (
 	"context"
+	"fmt"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // Awaits reports whether somebody waits for a result, and has seen that there is none yet.
@@ -16,6 +19,38 @@ func (b *Backend) Listens() bool {
 	b.hub.mu.Lock()
 	defer b.hub.mu.Unlock()
 	return len(b.hub.waiting) > 0
+}
+
+// Closed reports whether Close has begun.
+func (b *Backend) Closed() bool {
+	select {
+	case <-b.closing:
+		return true
+	default:
+		return false
+	}
+}
+
+// Rests reports whether no call is going on, and forgets where leases look for tasks.
+func (b *Backend) Rests() bool {
+	for _, pool := range []*pgxpool.Pool{b.pool, b.own} {
+		if s := pool.Stat(); s.AcquiredConns()+s.ConstructingConns() > 0 {
+			return false
+		}
+	}
+	b.floors.mu.Lock()
+	defer b.floors.mu.Unlock()
+	b.floors.of = nil
+	return !b.Listens() && !b.Awaits()
+}
+
+// Describe says in which ways backends differ that are opened with options.
+func Describe(opts ...Option) string {
+	var c config
+	for _, o := range opts {
+		o(&c)
+	}
+	return fmt.Sprintf("%+v", c)
 }
 
 // Schema is the name of the schema.

@@ -23,12 +23,10 @@ import (
 
 // The contract is kept behind a pooler that gives each transaction another connection.
 func TestConformanceBehindPgBouncer(t *testing.T) {
-	pooled := pgbouncer(t)
-	open := func(t *testing.T) *postgres.Backend {
-		b, err := postgres.Open(t.Context(), pooled, place(t), postgres.WithoutNotify(), postgres.WithPollInterval(20*time.Millisecond))
-		require.NoError(t, err)
-		t.Cleanup(func() { require.NoError(t, b.Close()) })
-		return b
+	all := newStores(t)
+	all.url = pgbouncer(t)
+	open := func(t *testing.T) *lent {
+		return all.one(t, postgres.WithoutNotify(), postgres.WithPollInterval(20*time.Millisecond))
 	}
 	backendtest.Run(t, func(t *testing.T) omniq.Backend { return open(t) }, backendtest.Quick(),
 		backendtest.Transactions(func(t *testing.T) (omniq.Backend, func() backendtest.Tx) {
