@@ -250,6 +250,8 @@ func perform(t *tx, ops []*op) (finished, parked []*op, err error) {
 	return finished, parked, nil
 }
 
+// commit commits what the transaction has done. It fails also if the files were deleted meanwhile: what is acknowledged is
+// in files that were there after that.
 func (w *writer) commit(t *tx) (err error) {
 	if err := t.count(); err != nil {
 		return err
@@ -257,6 +259,8 @@ func (w *writer) commit(t *tx) (err error) {
 	if w.wake, err = nextWake(w.c); err != nil {
 		return err
 	}
-	_, err = w.c.exec("COMMIT")
-	return err
+	if _, err = w.c.exec("COMMIT"); err != nil {
+		return err
+	}
+	return w.b.intact(true)
 }

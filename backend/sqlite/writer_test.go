@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -123,4 +124,17 @@ func TestSweep(t *testing.T) {
 		})
 		return err == nil && n == 0
 	}, 20*time.Second, 10*time.Millisecond)
+}
+
+// Nothing is acknowledged that went to files which were deleted while it was written.
+func TestGoneWhileWriting(t *testing.T) {
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		t.Run("queue.db"+suffix, func(t *testing.T) {
+			b := opened(t)
+			err := b.write(t.Context(), func(*tx) error { return os.Remove(b.path + suffix) })
+			require.ErrorIs(t, err, ErrGone)
+			_, err = b.Enqueue(t.Context(), []*omniq.RawTask{aTask()})
+			require.ErrorIs(t, err, ErrGone)
+		})
+	}
 }
