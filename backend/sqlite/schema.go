@@ -71,8 +71,9 @@ func upgrade(c *conn, path string) error {
 	}
 	switch {
 	case from.old:
-		// The two numbers are free for another program then.
-		if _, err := c.exec("PRAGMA application_id = 0; PRAGMA user_version = 0"); err != nil {
+		// The numbers are free for another program then. Until one sets them, programs from before omniq_schema say that a
+		// newer one has upgraded the file: it is still marked, and they know no version 0.
+		if _, err := c.exec("PRAGMA user_version = 0"); err != nil {
 			return err
 		}
 		fallthrough
