@@ -52,7 +52,7 @@ func TestConformance(t *testing.T) {
 		}),
 		backendtest.Shared(func(t *testing.T, retention time.Duration) (one, other omniq.Backend) {
 			at := fresh(t)
-			return open(t, at, sqlite.WithEvents(retention)), open(t, at, sqlite.WithEvents(retention))
+			return open(t, at, sqlite.WithEvents(retention)), elsewhere(t, at, retention)
 		}),
 		backendtest.Transactions(func(t *testing.T) (omniq.Backend, func() backendtest.Tx) {
 			b := open(t, fresh(t), sqlite.WithEvents(time.Hour))

@@ -22,6 +22,7 @@ var crashTime = flag.Duration("crash", 4*time.Second, "how long TestCrash kills 
 func TestMain(m *testing.M) {
 	crashtest.Child(openCrash)
 	openChild()
+	remoteChild()
 	flag.Parse()
 	os.Exit(m.Run())
 }
