@@ -51,8 +51,7 @@ type stores struct {
 // store is a schema and one backend on it, or two as two processes have them.
 type store struct {
 	backends []*postgres.Backend
-	used     int  // of the backends
-	spoilt   bool // a rule has closed a backend, or failed
+	used     int // of the backends
 }
 
 func newStores(t *testing.T) *stores {

@@ -4,6 +4,8 @@ import (
 	"database/sql"
 	"flag"
 	"os"
+	"runtime"
+	"strconv"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -24,6 +26,10 @@ func TestMain(m *testing.M) {
 	openChild()
 	remoteChild()
 	flag.Parse()
+	// Much of what tests do is to wait, for the disk or for a time.
+	if parallel := flag.Lookup("test.parallel"); parallel.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
+		_ = parallel.Value.Set("6")
+	}
 	os.Exit(m.Run())
 }
 
