@@ -132,9 +132,9 @@ type TaskQueue interface {
 	RunNow(ctx context.Context, ids []uuid.UUID) ([]error, error)
 
 	// Update gives each task another payload, if it is in the state that the update expects and has its name. It changes
-	// nothing else. It reports [ErrNotFound], and [ErrState] for a task in another state or of another name. An update that
-	// [Update.Validate] refuses makes the whole call [ErrInvalid]. Who leases the task after Update has returned gets the
-	// new payload.
+	// nothing else. It reports [ErrNotFound], [ErrState] for a task in another state or of another name, and [ErrInvalid] for
+	// a task that its new payload, with what else it has, makes too large. An update that [Update.Validate] refuses makes the
+	// whole call [ErrInvalid]. A worker that leases the task after Update has returned gets the new payload.
 	Update(ctx context.Context, updates []Update) ([]error, error)
 
 	// Free takes each unique key from the task that holds it, which goes on without it. It reports [ErrNotFound] for a

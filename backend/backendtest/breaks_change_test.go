@@ -122,6 +122,11 @@ var brokenUpdates = []breakage{
 			return nil, err
 		}
 	}, []string{"each update of a call counts for itself", others}},
+	{"drops updates that are large", func(b *broken) {
+		b.update = func(ctx context.Context, updates []omniq.Update) ([]error, error) {
+			return b.m.Update(ctx, slices.DeleteFunc(slices.Clone(updates), func(u omniq.Update) bool { return len(u.Args) > 1<<20 }))
+		}
+	}, []string{"an update that makes its task too large is refused in its place, and the others are done"}},
 	{"drops updates that no worker could read", func(b *broken) {
 		b.update = func(ctx context.Context, updates []omniq.Update) ([]error, error) {
 			return b.m.Update(ctx, slices.DeleteFunc(slices.Clone(updates), func(u omniq.Update) bool { return u.Validate() != nil }))

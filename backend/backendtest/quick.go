@@ -7,6 +7,7 @@ func Quick() Option { return func(c *config) { c.quick = true } }
 
 // costly are the rules that take nearly all the time of all. They are asked of the backends that are said to break them.
 var costly = []string{
+	"an update that makes its task too large is refused in its place, and the others are done",
 	"a task that no worker could read is refused, and nothing of its call is stored",
 	"a task that is just allowed is leased as it was",
 	"a result that nobody could read is refused, and the others of its call are settled",

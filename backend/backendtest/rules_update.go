@@ -1,6 +1,7 @@
 package backendtest
 
 import (
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -8,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/codec"
 )
 
 // updateRules say what Update does.
@@ -108,6 +110,17 @@ var updateRules = []rule{
 			assert.ErrorIs(c, err, omniq.ErrInvalid, name)
 		}
 		assert.Equal(c, t, c.leaseOne().Task)
+	}},
+	{name: "an update that makes its task too large is refused in its place, and the others are done", check: func(c *checker) {
+		full, other := task(), task()
+		full.Metadata = map[string]string{"much": strings.Repeat("m", 64<<10)}
+		c.enqueue(full, other)
+		large := updateOf(full, omniq.StatusPending)
+		large.Args = omniq.Raw(`["` + strings.Repeat("x", codec.MaxSize-32<<10) + `"]`)
+		errs, err := c.b.Update(c.Context(), []omniq.Update{large, updateOf(other, omniq.StatusPending)})
+		c.places(errs, err, omniq.ErrInvalid, nil)
+		assert.Equal(c, string(full.Args), string(c.leaseOne().Task.Args))
+		assert.JSONEq(c, `["new"]`, string(c.leaseOne().Task.Args))
 	}},
 	{name: "of an update and a Lease at once one comes after the other", check: func(c *checker) {
 		const n = 30

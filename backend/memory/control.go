@@ -91,6 +91,10 @@ func (b *Backend) Update(ctx context.Context, updates []omniq.Update) ([]error, 
 		default:
 			t := *e.task // the one that was leased before is somebody else's
 			t.Args, t.Kwargs, t.Codec = u.Args, u.Kwargs, u.Codec
+			if err := t.Validate(); err != nil { // what else it has may make it too large
+				errs = engine.Report(errs, len(updates), i, err)
+				continue
+			}
 			e.task = &t
 		}
 	}
