@@ -18,6 +18,8 @@ import (
 	"github.com/omniq-go/omniq/backend/sqlite"
 )
 
+var interrupts = flag.Int("interrupts", 800, "how many enqueues TestInterruptedTx interrupts, and TestInterruptedReads twice as many reads")
+
 // Reads whose contexts end at any moment leave no transaction open, which would see the past for ever.
 func TestInterruptedReads(t *testing.T) {
 	b := open(t, place(t), sqlite.WithEvents(time.Hour), sqlite.WithSynchronousNormal())
@@ -42,7 +44,7 @@ func TestInterruptedReads(t *testing.T) {
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
-			for range 500 {
+			for range *interrupts / 4 {
 				ctx, cancel := context.WithTimeout(t.Context(), rand.N(1500*time.Microsecond))
 				err := reads[rand.N(len(reads))](ctx)
 				cancel()
@@ -63,7 +65,7 @@ func TestInterruptedReads(t *testing.T) {
 	enqueue(t, b, task)
 	for range 16 {
 		all.Go(func() {
-			for range 20 {
+			for range 5 {
 				for _, read := range reads {
 					assert.NoError(t, read(t.Context()))
 				}
@@ -74,8 +76,6 @@ func TestInterruptedReads(t *testing.T) {
 	}
 	all.Wait()
 }
-
-var interrupts = flag.Int("interrupts", 800, "how many enqueues TestInterruptedTx interrupts")
 
 // An enqueue in a caller's transaction whose context ends at any moment leaves nothing of itself and all else in the
 // transaction.

@@ -2,6 +2,7 @@ package sqlite_test
 
 import (
 	"context"
+	"flag"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -143,6 +144,8 @@ func exercise(t *testing.T, b *sqlite.Backend, clock *clock) {
 	}, 20*time.Second, 10*time.Millisecond)
 }
 
+var rowsPlanned = flag.Int("planned", 10_000, "how many tasks and results the larger file of TestPlans has")
+
 var statement = regexp.MustCompile(`^(SELECT|INSERT|UPDATE|DELETE|WITH)\s\S+\s`)
 
 // literals are the statements in the package's source, or the first parts of those that are put together.
@@ -204,10 +207,7 @@ func TestPlans(t *testing.T) {
 			"a statement that the test does not know:\n%s", text)
 	}
 
-	size := 20_000
-	if testing.Short() {
-		size = 5_000
-	}
+	size := *rowsPlanned
 	small, large := open(t, place(t)), open(t, place(t))
 	mix(t, small, 40)
 	mix(t, large, size)
