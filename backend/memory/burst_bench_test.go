@@ -3,6 +3,7 @@
 package memory_test
 
 import (
+	"flag"
 	"runtime"
 	"slices"
 	"syscall"
@@ -16,7 +17,7 @@ import (
 	"github.com/omniq-go/omniq/backend/memory"
 )
 
-const million = 1_000_000
+var many = flag.Int("many", 20_000, "how many tasks and results benchmarks have that tell how much that costs")
 
 // slowest reports the longest of the calls that are made until done says so: the time that passed, which says much only on
 // an idle machine, and the processor's.
@@ -55,12 +56,12 @@ func stats(b *testing.B, backend *memory.Backend) omniq.QueueStats {
 	return all[0]
 }
 
-// BenchmarkBurst is how long a call takes at the most while a million tasks or results are due at one moment.
+// BenchmarkBurst is how long a call takes at the most while -many tasks or results are due at one moment.
 func BenchmarkBurst(b *testing.B) {
 	fill := func(b *testing.B, change func(*omniq.RawTask)) *memory.Backend {
 		backend := memory.New()
 		b.Cleanup(func() { _ = backend.Close() })
-		for range million / 1000 {
+		for range *many / 1000 {
 			tasks := newTasks(1000)
 			for _, t := range tasks {
 				change(t)
@@ -74,7 +75,7 @@ func BenchmarkBurst(b *testing.B) {
 			at := time.Now().Add(time.Hour)
 			backend := fill(b, func(t *omniq.RawTask) { t.RunAt = at })
 			backend.Forward(time.Hour)
-			slowest(b, func() { stats(b, backend) }, func() bool { return stats(b, backend).Ready == million })
+			slowest(b, func() { stats(b, backend) }, func() bool { return stats(b, backend).Ready == *many })
 		}
 	})
 	b.Run("expiries", func(b *testing.B) {
@@ -82,14 +83,14 @@ func BenchmarkBurst(b *testing.B) {
 			at := time.Now().Add(time.Hour)
 			backend := fill(b, func(t *omniq.RawTask) { t.CreatedAt = time.Now(); t.TTL = new(time.Until(at)) })
 			backend.Forward(time.Hour)
-			slowest(b, func() { stats(b, backend) }, func() bool { return stats(b, backend).Expired == million })
+			slowest(b, func() { stats(b, backend) }, func() bool { return stats(b, backend).Expired == *many })
 		}
 	})
 	b.Run("results", func(b *testing.B) {
 		for range b.N {
 			backend := fill(b, func(*omniq.RawTask) {})
 			at := time.Now().Add(time.Hour)
-			for range million / 1000 {
+			for range *many / 1000 {
 				r := request(time.Minute, 0)
 				r.Max = 1000
 				leases, err := backend.Lease(b.Context(), r)
@@ -107,12 +108,12 @@ func BenchmarkBurst(b *testing.B) {
 	})
 }
 
-// BenchmarkMillion is how long calls take at the most while there are a million tasks and results.
-func BenchmarkMillion(b *testing.B) {
+// BenchmarkMany is how long calls take at the most while there are -many tasks and as many results.
+func BenchmarkMany(b *testing.B) {
 	backend := memory.New()
 	defer func() { _ = backend.Close() }()
 	var ids []uuid.UUID
-	for range million / 1000 {
+	for range *many / 1000 {
 		tasks := newTasks(1000)
 		for i, t := range tasks {
 			t.Priority = i % 10

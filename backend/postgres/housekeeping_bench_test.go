@@ -17,7 +17,7 @@ import (
 	"github.com/omniq-go/omniq/backend/postgres"
 )
 
-var rows = flag.Int("rows", 100_000, "how many tasks, results or keys BenchmarkHousekeeping and BenchmarkList have")
+var rows = flag.Int("rows", 20_000, "how many tasks, results or keys BenchmarkHousekeeping and BenchmarkList have")
 
 const (
 	someTasks = `INSERT INTO {s}.tasks (id, seq, rank, due, deadline, wake, since, state, attempt, name, queue, task, token, started)

@@ -13,7 +13,7 @@ import (
 	"github.com/omniq-go/omniq/backend/sqlite"
 )
 
-var many = flag.Int("many", 1_000_000, "how many rows benchmarks have that tell how much that costs")
+var many = flag.Int("many", 20_000, "how many rows benchmarks have that tell how much that costs")
 
 // longest is the longest of some times.
 type longest struct{ ns atomic.Int64 }
