@@ -106,7 +106,7 @@ func TestPausedWorker(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name, what string
-		late       bool // the process goes on when the other one has finished the task, and not while it works on it
+		late       bool   // the process goes on when the other one has finished the task, and not while it works on it
 		rule, says string // a regular expression
 	}{
 		{"settles", "settles", false, "a lease that has run out settles nothing, though the task is there", omniq.ErrLeaseLost.Error()},
