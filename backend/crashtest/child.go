@@ -23,6 +23,7 @@ import (
 const (
 	roleVariable  = "OMNIQ_CRASHTEST_ROLE"
 	placeVariable = "OMNIQ_CRASHTEST_PLACE"
+	leaseVariable = "OMNIQ_CRASHTEST_LEASE" // how long a worker's lease lasts
 
 	producer = "producer"
 	worker   = "worker"
@@ -122,6 +123,10 @@ func enqueue(client *omniq.Client, n int) error {
 }
 
 func work(ctx context.Context, b omniq.Backend) error {
+	lease, err := time.ParseDuration(os.Getenv(leaseVariable))
+	if err != nil {
+		return err
+	}
 	handler := omniq.DefineArgs(step, func(ctx context.Context, a omniq.Args2[int, time.Duration]) (uint64, error) {
 		info, _ := omniq.InfoFrom(ctx)
 		say(line(wordStart, info.ID, info.Attempt))
@@ -131,7 +136,7 @@ func work(ctx context.Context, b omniq.Backend) error {
 		}
 		return answer(info.ID), nil
 	})
-	w, err := omniq.NewWorker(b, omniq.Handlers(handler), omniq.Concurrency(8), omniq.LeaseDuration(2*time.Second),
+	w, err := omniq.NewWorker(b, omniq.Handlers(handler), omniq.Concurrency(8), omniq.LeaseDuration(lease),
 		omniq.RetryDelays(omniq.Constant(10*time.Millisecond), 0.5), omniq.Logger(slog.New(slog.DiscardHandler)))
 	if err != nil {
 		return err

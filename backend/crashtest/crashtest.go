@@ -138,7 +138,11 @@ func (r *runner) start(c *child) {
 	self, err := os.Executable()
 	require.NoError(r.t, err)
 	c.cmd = exec.Command(self)
-	c.cmd.Env = append(os.Environ(), roleVariable+"="+c.role, placeVariable+"="+r.plan.Place)
+	lease := 2 * time.Second
+	if r.plan.Signal != syscall.SIGKILL {
+		lease = omniq.DefaultLease // none may be lost, however busy the machine is
+	}
+	c.cmd.Env = append(os.Environ(), roleVariable+"="+c.role, placeVariable+"="+r.plan.Place, leaseVariable+"="+lease.String())
 	c.stdin, err = c.cmd.StdinPipe()
 	require.NoError(r.t, err)
 	c.stderr.Reset()
