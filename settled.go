@@ -125,23 +125,22 @@ func (a *attempt) outcome(dropped error) Outcome {
 	case ActionRetry:
 		return OutcomeRetry
 	}
-	if s := &a.settlement; s.Action == ActionRelease && s.Delay > 0 && !a.began.IsZero() {
-		return OutcomeSnooze
+	if a.settlement.Action == ActionRelease && a.settlement.Delay > 0 && !a.began.IsZero() {
+		return OutcomeSnooze // it alone gives back a task for a while after its handler has begun
 	}
 	return OutcomeReturned
 }
 
 func (w *Worker) logSettled(a *attempt, outcome Outcome, dropped error) {
-	limits := []any{"of", w.limit(a), "lost", a.lease.Lost}
 	switch {
 	case outcome == OutcomeCancelled:
 		w.log.Info("the task was cancelled; the attempt's outcome is dropped", a.attrs(a.words()...)...)
 	case outcome == OutcomeExpired:
 		w.log.Warn("the task has expired before it could start", a.attrs()...)
 	case outcome == OutcomeFailure:
-		w.log.Error("task failed", a.attrs(append(limits, a.words()...)...)...)
+		w.log.Error("task failed", a.attrs(append(w.counts(a), a.words()...)...)...)
 	case outcome == OutcomeRetry:
-		w.log.Warn("attempt failed", a.attrs(append(append(limits, "retry_in", a.settlement.Delay), a.words()...)...)...)
+		w.log.Warn("attempt failed", a.attrs(append(w.counts(a), append([]any{"retry_in", a.settlement.Delay}, a.words()...)...)...)...)
 	case outcome != OutcomeLost:
 		if w.log.Enabled(noContext, slog.LevelDebug) {
 			w.log.Debug("attempt settled", a.attrs("outcome", outcome)...)
@@ -155,6 +154,9 @@ func (w *Worker) logSettled(a *attempt, outcome Outcome, dropped error) {
 			a.attrs(append([]any{"action", a.settlement.Action, "why", dropped}, a.words()...)...)...)
 	}
 }
+
+// counts are for the log: how often the attempt's task may fail, and how many of its attempts were lost.
+func (w *Worker) counts(a *attempt) []any { return []any{"of", w.limit(a), "lost", a.lease.Lost} }
 
 // told is what the attempt's handler had to say, nil for nothing.
 func (a *attempt) told() *TaskError {

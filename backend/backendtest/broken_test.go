@@ -128,6 +128,23 @@ func (b *broken) closed() <-chan struct{} {
 	return done
 }
 
+// complains reports whether a rule is broken. Each complaint says which rule it is.
+func complains(t *testing.T, name string, log []string) bool {
+	for _, complaint := range log {
+		assert.Contains(t, complaint, fmt.Sprintf("rule %q is broken", name))
+	}
+	return len(log) > 0
+}
+
+// assertBroken checks that something breaks the rules that it is said to break, and those alone unless others are the last.
+func assertBroken(t *testing.T, name string, want, got []string) {
+	if n := len(want) - 1; want[n] == others {
+		assert.Subset(t, got, want[:n], "%s: it breaks the first and should break the second", name)
+	} else {
+		assert.ElementsMatch(t, want, got, "%s: it should break the first and breaks the second", name)
+	}
+}
+
 // Each backend that is broken in one way breaks the rules about it, and no other one. Each rule is broken by one.
 func TestBrokenBackendsFail(t *testing.T) {
 	var mu sync.Mutex
@@ -146,20 +163,11 @@ func TestBrokenBackendsFail(t *testing.T) {
 					if slices.Contains(costly, r.name) && !slices.Contains(tt.rules, r.name) {
 						continue
 					}
-					log := failures(t, r, tt.breaks)
-					if len(log) == 0 {
-						continue
-					}
-					got = append(got, r.name)
-					for _, complaint := range log {
-						assert.Contains(t, complaint, fmt.Sprintf("rule %q is broken", r.name))
+					if complains(t, r.name, failures(t, r, tt.breaks)) {
+						got = append(got, r.name)
 					}
 				}
-				if n := len(tt.rules) - 1; tt.rules[n] == others {
-					assert.Subset(t, got, tt.rules[:n], "it breaks the first and should break the second")
-				} else {
-					assert.ElementsMatch(t, tt.rules, got, "it should break the first and breaks the second")
-				}
+				assertBroken(t, tt.name, tt.rules, got)
 				mu.Lock()
 				defer mu.Unlock()
 				for _, name := range got {
