@@ -11,7 +11,7 @@ import (
 // Transactor is a [Backend] that can work inside of the caller's transactions.
 type Transactor interface {
 	// Transaction returns what works inside of the caller's transaction tx. The engine says which types tx may have. Any
-	// other, and nil, is [ErrInvalid].
+	// other, nil and a nil pointer are [ErrInvalid].
 	Transaction(tx any) (Transaction, error)
 }
 
@@ -48,9 +48,6 @@ func transaction(b Backend, tx any) (Transaction, error) {
 	t, ok := b.(Transactor)
 	if !ok {
 		return nil, invalid("the backend %q has no transactions", b.Capabilities().Name)
-	}
-	if v := reflect.ValueOf(tx); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
-		return nil, invalid("the transaction is nil (%T)", tx)
 	}
 	return t.Transaction(tx)
 }

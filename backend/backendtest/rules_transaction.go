@@ -1,6 +1,10 @@
 package backendtest
 
 import (
+	"context"
+	"errors"
+	"log/slog"
+	"reflect"
 	"time"
 
 	"github.com/google/uuid"
@@ -237,7 +241,10 @@ var transactionRules = []transactionRule{
 	{name: "what is no transaction of the engine's is refused", check: func(c *transactor) {
 		b, ok := c.b.(omniq.Transactor)
 		require.True(c, ok)
-		for _, bad := range []any{nil, 7, "tx", struct{}{}, &struct{}{}, (*struct{})(nil), c.b} {
+		in := c.beginTx()
+		none := reflect.Zero(reflect.TypeOf(in.Tx)).Interface()
+		require.NoError(c, in.Rollback())
+		for _, bad := range []any{nil, 7, "tx", struct{}{}, &struct{}{}, (*struct{})(nil), none, c.b} {
 			_, err := b.Transaction(bad)
 			assert.ErrorIs(c, err, omniq.ErrInvalid, "%T", bad)
 		}
@@ -260,6 +267,36 @@ var transactionRules = []transactionRule{
 			c.unknown(t.ID)
 		}
 		assert.NoError(c, c.settle(success(l, "1", long)))
+	}},
+	{name: "a handler's task has succeeded if the transaction commits that has its result, and else runs again", check: func(c *transactor) {
+		attempts := 0
+		complete := omniq.DefineNoArgs("complete", func(ctx context.Context) (string, error) {
+			attempts++
+			in := c.beginTx()
+			err := omniq.CompleteTx(ctx, in.Tx, "done")
+			if err == nil && attempts == 2 {
+				return "done", in.Commit()
+			}
+			return "done", errors.Join(err, in.Rollback())
+		})
+		client, err := omniq.NewClient(c.b)
+		require.NoError(c, err)
+		worker, err := omniq.NewWorker(c.b, omniq.Handlers(complete), omniq.Retries(1),
+			omniq.RetryDelays(omniq.Constant(0), 0), omniq.Logger(slog.New(slog.DiscardHandler)))
+		require.NoError(c, err)
+		ctx, stop := context.WithTimeout(c.Context(), worst)
+		defer stop()
+		ran := make(chan error, 1)
+		go func() { ran <- worker.Run(ctx) }()
+		h, err := complete.Enqueue(ctx, client)
+		require.NoError(c, err)
+		got, err := h.Wait(ctx)
+		stop()
+		require.NoError(c, <-ran)
+		require.NoError(c, err)
+		assert.Equal(c, "done", got)
+		assert.Equal(c, 2, attempts)
+		assert.Equal(c, 2, c.result(h.ID()).Attempts)
 	}},
 	{name: "a call of no items does nothing in a transaction", check: func(c *transactor) {
 		in := c.begin()

@@ -88,6 +88,7 @@ var brokenLedgers = []struct {
 			return l.m.Settle(ctx, s)
 		}
 	}, []string{
+		"a handler's task has succeeded if the transaction commits that has its result, and else runs again",
 		"a settlement in a transaction counts once it commits",
 		"a lease goes on when a transaction that has settled it is rolled back",
 		"what a transaction enqueues and settles is one",
@@ -101,6 +102,7 @@ var brokenLedgers = []struct {
 		others,
 	}},
 	{"commits what is rolled back", func(l *ledger) { l.rollback = (*memory.Tx).Commit }, []string{
+		"a handler's task has succeeded if the transaction commits that has its result, and else runs again",
 		"a task of a transaction that is rolled back was never there",
 		"a lease goes on when a transaction that has settled it is rolled back",
 		"what a transaction enqueues and settles is one",
@@ -130,7 +132,10 @@ var brokenLedgers = []struct {
 				return nil, ctx.Err()
 			}
 		}
-	}, []string{"a waiting Lease gets a task that a transaction commits"}},
+	}, []string{
+		"a waiting Lease gets a task that a transaction commits",
+		"a handler's task has succeeded if the transaction commits that has its result, and else runs again",
+	}},
 	{"does not tell who waits for a result", func(l *ledger) {
 		l.await = func(ctx context.Context, id uuid.UUID) (*omniq.RawResult, error) {
 			if r, err := l.m.Result(ctx, id); err != nil || r.Status.Final() {
@@ -139,7 +144,10 @@ var brokenLedgers = []struct {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		}
-	}, []string{"a settlement in a transaction counts once it commits"}},
+	}, []string{
+		"a settlement in a transaction counts once it commits",
+		"a handler's task has succeeded if the transaction commits that has its result, and else runs again",
+	}},
 	{"drops tasks that no worker could read", func(l *ledger) {
 		l.enqueue = func(ctx context.Context, tx *memory.Tx, tasks []*omniq.RawTask) ([]error, error) {
 			errs, err := tx.Enqueue(ctx, tasks)

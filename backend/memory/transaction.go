@@ -52,12 +52,12 @@ func (b *Backend) Begin() *Tx {
 
 // Transaction returns what enqueues and settles in a transaction: see [omniq.Transactor]. It takes a *[Tx] of this backend.
 func (b *Backend) Transaction(tx any) (omniq.Transaction, error) {
+	if err := engine.CheckTransaction(tx); err != nil {
+		return nil, err
+	}
 	t, ok := tx.(*Tx)
 	if !ok {
 		return nil, invalid("a transaction of type %T, want what Begin has returned", tx)
-	}
-	if t == nil {
-		return nil, invalid("the transaction is nil")
 	}
 	if t.b != b {
 		return nil, invalid("a transaction of another backend")

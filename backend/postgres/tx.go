@@ -16,11 +16,15 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/engine"
 )
 
 // Transaction returns what enqueues and settles in a transaction: see [omniq.Transactor]. It takes a pgx.Tx as [Backend.Tx]
 // takes it and a *sql.Tx as [Backend.SQLTx] does.
 func (b *Backend) Transaction(tx any) (omniq.Transaction, error) {
+	if err := engine.CheckTransaction(tx); err != nil {
+		return nil, err
+	}
 	switch t := tx.(type) {
 	case pgx.Tx:
 		return b.Tx(t), nil

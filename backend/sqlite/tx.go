@@ -17,6 +17,9 @@ import (
 // Transaction returns what enqueues and settles in a transaction: see [omniq.Transactor]. It takes a *sql.Tx as [Backend.Tx]
 // takes it.
 func (b *Backend) Transaction(tx any) (omniq.Transaction, error) {
+	if err := engine.CheckTransaction(tx); err != nil {
+		return nil, err
+	}
 	t, ok := tx.(*sql.Tx)
 	if !ok {
 		return nil, invalid("a transaction of type %T, want *sql.Tx", tx)

@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"fmt"
+	"reflect"
 	"strings"
 	"unicode/utf8"
 
@@ -84,6 +85,14 @@ func CheckLease(r *omniq.LeaseRequest) error {
 		}
 	}
 	return CheckWorker(r.WorkerID)
+}
+
+// CheckTransaction reports that a caller's transaction is nil: it is [omniq.ErrInvalid].
+func CheckTransaction(tx any) error {
+	if v := reflect.ValueOf(tx); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+		return fmt.Errorf("%w: the transaction is nil (%T)", omniq.ErrInvalid, tx)
+	}
+	return nil
 }
 
 // CheckUpdates reports what is wrong with the first of the updates that cannot be stored: it is [omniq.ErrInvalid].
