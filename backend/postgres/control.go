@@ -101,6 +101,26 @@ func (b *Backend) known(ctx context.Context, q querier, ids []uuid.UUID, found f
 	return err
 }
 
+// awake calls do in a transaction. Where it returns tasks to which something was to happen by itself, that happens, and do is
+// called again.
+func (b *Backend) awake(ctx context.Context, do func(querier) (overdue []uuid.UUID, err error)) error {
+	for {
+		var overdue []uuid.UUID
+		err := b.transact(ctx, func(q querier) (err error) {
+			overdue, err = do(q)
+			return err
+		})
+		if err != nil || len(overdue) == 0 {
+			return err
+		}
+		for _, id := range overdue {
+			if err := b.wake(ctx, id); err != nil {
+				return err
+			}
+		}
+	}
+}
+
 // Cancel ends tasks that are not final: see [omniq.TaskQueue].
 func (b *Backend) Cancel(ctx context.Context, ids []uuid.UUID) ([]error, error) {
 	var errs []error
@@ -170,64 +190,6 @@ func stateError(status omniq.Status, want string) error {
 	return fmt.Errorf("%w: it is %v, want %s", omniq.ErrState, status, want)
 }
 
-// runNow is for tasks that are locked, and wait for their time.
-const runNow = `WITH
-	moved AS (
-		UPDATE {s}.tasks t SET due = {now}, state = 1, wake = NULL FROM unnest($1::uuid[]) AS i (id)
-		WHERE t.id = ANY (ARRAY[i.id]) RETURNING t.queue, t.rank, t.due),
-	counted AS (
-		INSERT INTO {s}.counts SELECT queue, c.state, c.n FROM (SELECT queue, count(*) AS n FROM moved GROUP BY queue) m
-		CROSS JOIN LATERAL (VALUES (0, -m.n), (1, m.n)) c (state, n))
-	SELECT queue, rank, due FROM moved`
-
-// RunNow makes tasks due now that wait for their time: see [omniq.TaskQueue].
-func (b *Backend) RunNow(ctx context.Context, ids []uuid.UUID) ([]error, error) {
-	var errs []error
-	var queues map[string]bool
-	err := b.awake(ctx, func(q querier) (overdue []uuid.UUID, err error) {
-		errs, queues = nil, make(map[string]bool)
-		found, final, err := b.lock(ctx, q, ids)
-		if err != nil {
-			return nil, err
-		}
-		var wait list[pgtype.UUID]
-		for id, l := range found {
-			switch {
-			case l.awake:
-				overdue = append(overdue, id)
-			case l.state == stateScheduled:
-				wait = append(wait, uuidOf(id))
-			}
-		}
-		for i, id := range ids {
-			if l := found[id]; l == nil || l.state == stateRunning {
-				errs = engine.Report(errs, len(ids), i, not("a pending one", l, final[id]))
-			}
-		}
-		if len(overdue) > 0 || len(wait) == 0 {
-			return overdue, nil
-		}
-		return nil, q.run(ctx, stmt{sql: b.sql.of(runNow), args: []any{wait}, row: func(row scanner) error {
-			var queue string
-			var rank int64
-			var due time.Time
-			err := row.Scan(&queue, &rank, &due)
-			b.floors.ready(queue, rank, due)
-			queues[queue] = true
-			return err
-		}})
-	})
-	if err != nil {
-		return nil, err
-	}
-	topics := make([]topic, 0, len(queues))
-	for name := range queues {
-		topics = append(topics, queueTopic(name))
-	}
-	b.tell(topics...)
-	return errs, nil
-}
-
 // not says that a task is not in the state that was wanted: it is living or, if that is nil, final or not there.
 func not(want string, l *living, final omniq.Status) error {
 	switch {
@@ -237,111 +199,6 @@ func not(want string, l *living, final omniq.Status) error {
 		return omniq.ErrNotFound
 	}
 	return stateError(final, want)
-}
-
-// awake calls do in a transaction. Where it returns tasks to which something was to happen by itself, that happens, and do is
-// called again.
-func (b *Backend) awake(ctx context.Context, do func(querier) (overdue []uuid.UUID, err error)) error {
-	for {
-		var overdue []uuid.UUID
-		err := b.transact(ctx, func(q querier) (err error) {
-			overdue, err = do(q)
-			return err
-		})
-		if err != nil || len(overdue) == 0 {
-			return err
-		}
-		for _, id := range overdue {
-			if err := b.wake(ctx, id); err != nil {
-				return err
-			}
-		}
-	}
-}
-
-const (
-	updateTasks = `UPDATE {s}.tasks t SET task = i.task FROM unnest($1::uuid[], $2::text[]) AS i (id, task)
-		WHERE t.id = ANY (ARRAY[i.id])`
-	updateResults = `UPDATE {s}.results r SET task = i.task FROM unnest($1::uuid[], $2::text[]) AS i (id, task)
-		WHERE r.id = ANY (ARRAY[i.id])`
-)
-
-// Update gives tasks another payload: see [omniq.TaskQueue].
-func (b *Backend) Update(ctx context.Context, updates []omniq.Update) ([]error, error) {
-	if err := engine.CheckUpdates(updates); err != nil {
-		return nil, err
-	}
-	ids := make([]uuid.UUID, len(updates))
-	for i := range updates {
-		ids[i] = updates[i].ID
-	}
-	var errs []error
-	err := b.awake(ctx, func(q querier) (overdue []uuid.UUID, err error) {
-		errs = nil
-		found, final, err := b.lockFinal(ctx, q, ids)
-		if err != nil {
-			return nil, err
-		}
-		for id, l := range found {
-			if l.awake {
-				overdue = append(overdue, id)
-			}
-		}
-		if len(overdue) > 0 {
-			return overdue, nil
-		}
-		var pending, ended updated
-		for i := range updates {
-			if err := pending.add(&ended, &updates[i], found[ids[i]], final[ids[i]]); err != nil {
-				errs = engine.Report(errs, len(updates), i, err)
-			}
-		}
-		return nil, q.run(ctx, append(pending.stmts(b.sql.of(updateTasks)), ended.stmts(b.sql.of(updateResults))...)...)
-	})
-	return errs, err
-}
-
-// updated are the new envelopes of tasks.
-type updated map[uuid.UUID]string
-
-// add adds an update of a task that is living, or to those of dead ones.
-func (p *updated) add(ended *updated, u *omniq.Update, l *living, d *dead) error {
-	to, envelope := p, ""
-	var final omniq.Status
-	switch {
-	case l != nil && statusOf(l.state) == u.Status:
-		envelope = l.envelope
-	case l == nil && d != nil:
-		if final = d.status; final == u.Status {
-			to, envelope = ended, text(d.envelope)
-		}
-	}
-	if envelope == "" {
-		return not("one that is "+u.Status.String(), l, final)
-	}
-	if earlier, again := (*to)[u.ID]; again {
-		envelope = earlier
-	}
-	changed, err := engine.Updated([]byte(envelope), u)
-	if err != nil {
-		return err
-	}
-	if *to == nil {
-		*to = make(updated)
-	}
-	(*to)[u.ID] = string(changed)
-	return nil
-}
-
-func (p updated) stmts(sql string) []stmt {
-	if len(p) == 0 {
-		return nil
-	}
-	ids, envelopes := make(list[pgtype.UUID], 0, len(p)), make(list[string], 0, len(p))
-	for id, envelope := range p {
-		ids, envelopes = append(ids, uuidOf(id)), append(envelopes, envelope)
-	}
-	return []stmt{{sql: sql, args: []any{ids, envelopes}}}
 }
 
 const takeRevoked = `DELETE FROM {s}.revoked WHERE ctid = ANY (ARRAY (
