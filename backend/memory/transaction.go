@@ -16,14 +16,14 @@ import (
 // ErrTxDone is returned by each use of a transaction that has ended.
 var ErrTxDone = errors.New("memory: the transaction has ended")
 
-// ErrConflict is returned by [Tx.Commit] where others have meanwhile done what the transaction cannot go with: enqueued one of
-// its tasks, or held one of its unique keys, or ended one of its leases. It is in the way of all that the transaction has done.
+// ErrConflict is returned by [Tx.Commit] where others have meanwhile enqueued one of its tasks, taken one of its unique keys or
+// ended one of its leases. Nothing of the transaction is done then.
 var ErrConflict = errors.New("memory: the transaction conflicts with another")
 
-// Tx is a transaction of a backend in memory: what a program's tests use in place of its database's. It takes what is
-// enqueued and settled in it, for [omniq.Client.Tx] and [omniq.CompleteTx], and does all of it when it commits, or nothing.
-// Nobody waits for a transaction: of two that conflict, the second one to commit fails. It is safe for concurrent use, and
-// one that is dropped without an end holds nothing up.
+// Tx is a transaction of a backend in memory, for tests of programs that use those of a database. [omniq.Client.Tx] and
+// [omniq.CompleteTx] take it. When it commits, it does all that was enqueued and settled in it, or nothing. It never blocks
+// others: of two transactions that conflict, the second one to commit fails with [ErrConflict]. It is safe for concurrent use.
+// One that is dropped without an end costs nothing.
 type Tx struct {
 	b *Backend
 
@@ -78,38 +78,46 @@ func (t *Tx) begin() error {
 	return nil
 }
 
+// locked calls do while the transaction and its backend are locked, unless one of them has ended.
+func (t *Tx) locked(ctx context.Context, do func(now time.Time)) error {
+	if err := t.begin(); err != nil {
+		return err
+	}
+	defer t.mu.Unlock()
+	now, err := t.b.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer t.b.end()
+	do(now)
+	return nil
+}
+
 // Enqueue stores tasks once the transaction commits, all or none: see [omniq.Enqueuer]. What is a [omniq.Duplicate] now is
 // told now.
 func (t *Tx) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error, error) {
 	if err := engine.CheckTasks(tasks); err != nil {
 		return nil, err
 	}
-	if err := t.begin(); err != nil {
-		return nil, err
-	}
-	defer t.mu.Unlock()
-	now, err := t.b.begin(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer t.b.end()
 	var errs []error
-	for i, task := range tasks {
-		err := t.b.conflict(task, now, t.ending)
-		if err == nil {
-			err = t.conflict(task)
+	err := t.locked(ctx, func(now time.Time) {
+		for i, task := range tasks {
+			err := t.b.conflict(task, now, t.ending)
+			if err == nil {
+				err = t.conflict(task)
+			}
+			if err != nil {
+				errs = engine.Report(errs, len(tasks), i, err)
+				continue
+			}
+			t.ids[task.ID] = true
+			if task.UniqueKey != "" {
+				t.keys[keyOf(task)] = task.ID
+			}
+			t.steps = append(t.steps, step{task: task})
 		}
-		if err != nil {
-			errs = engine.Report(errs, len(tasks), i, err)
-			continue
-		}
-		t.ids[task.ID] = true
-		if task.UniqueKey != "" {
-			t.keys[keyOf(task)] = task.ID
-		}
-		t.steps = append(t.steps, step{task: task})
-	}
-	return errs, nil
+	})
+	return errs, err
 }
 
 // conflict is that an earlier task of the transaction has the task's ID or unique key.
@@ -129,29 +137,22 @@ func (t *Tx) Settle(ctx context.Context, settlements []omniq.Settlement) ([]erro
 	if err != nil {
 		return nil, err
 	}
-	if err := t.begin(); err != nil {
-		return nil, err
-	}
-	defer t.mu.Unlock()
-	now, err := t.b.begin(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer t.b.end()
 	var errs []error
-	for i, s := range settlements {
-		switch {
-		case t.leases[s.LeaseID] || t.b.leased(s.LeaseID, now) == nil:
-			errs = engine.Report(errs, len(settlements), i, omniq.ErrLeaseLost)
-		case refused != nil && refused[i] != nil:
-			errs = engine.Report(errs, len(settlements), i, refused[i])
-		default:
-			t.leases[s.LeaseID] = true
-			t.ending[s.TaskID] = s.Action == omniq.ActionFinish
-			t.steps = append(t.steps, step{settlement: s})
+	err = t.locked(ctx, func(now time.Time) {
+		for i, s := range settlements {
+			switch {
+			case t.leases[s.LeaseID] || t.b.leased(s.LeaseID, now) == nil:
+				errs = engine.Report(errs, len(settlements), i, omniq.ErrLeaseLost)
+			case refused != nil && refused[i] != nil:
+				errs = engine.Report(errs, len(settlements), i, refused[i])
+			default:
+				t.leases[s.LeaseID] = true
+				t.ending[s.TaskID] = s.Action == omniq.ActionFinish
+				t.steps = append(t.steps, step{settlement: s})
+			}
 		}
-	}
-	return errs, nil
+	})
+	return errs, err
 }
 
 // Commit does all that was done in the transaction, in its order, or nothing: with [ErrConflict], in whose chain stands what

@@ -117,12 +117,6 @@ func ShapeOf[A, K any]() *Shape {
 	return s.(*Shape)
 }
 
-// CheckArgs reports that t is not positional, as a [*TypeError].
-func CheckArgs(t reflect.Type) error { return newArgs(t).err }
-
-// CheckKwargs reports that t is not named, as a [*TypeError].
-func CheckKwargs(t reflect.Type) error { return newKwargs(t).err }
-
 func newArgs(t reflect.Type) *Args {
 	s := &Args{typ: t}
 	refuse := func(format string, args ...any) *Args {
