@@ -44,7 +44,8 @@ func (b *Backend) Transaction(tx any) (omniq.Transaction, error) {
 // own, and it is the caller's to begin again.
 func (b *Backend) Tx(tx pgx.Tx) omniq.Transaction { return callers{b, transaction{tx}} }
 
-// SQLTx is Tx for a transaction of package database/sql, with any driver.
+// SQLTx returns what enqueues and settles tasks inside of a transaction of package database/sql, of any driver, as [Backend.Tx]
+// does for one of pgx. Each statement is a round trip of its own.
 func (b *Backend) SQLTx(tx *sql.Tx) omniq.Transaction { return callers{b, sqlTransaction{tx}} }
 
 // callers is a transaction of the caller's.
