@@ -48,13 +48,13 @@ type Backend interface {
 	Close() error
 }
 
-// EngineIsForContract1 stands in each engine that fulfils this contract:
+// EngineIsForContract2 stands in each engine that fulfils this contract:
 //
-//	const _ = omniq.EngineIsForContract1 // undefined: this engine and omniq are of different releases, upgrade both
+//	const _ = omniq.EngineIsForContract2 // undefined: this engine and omniq are of different releases, upgrade both
 //
 // A release that changes what a [Backend] has to do replaces the constant by one with the next number. An engine of another
 // release does not compile with it, and the compiler's message names the constant.
-const EngineIsForContract1 = true
+const EngineIsForContract2 = true
 
 // Enqueuer is what takes tasks: a [TaskQueue], or one inside of a caller's database transaction.
 type Enqueuer interface {
@@ -69,6 +69,17 @@ type Enqueuer interface {
 	//
 	// A task holds its UniqueKey until UniqueFor after it was stored, whatever became of it; or, where UniqueFor is
 	// zero, until it is final. It keeps its ID until IDFor after it was stored.
+	//
+	// A task with dependencies (After) waits until all of them have ended. Each is a task that is stored, or whose result is
+	// kept, or that stands before it in the call; where that one was left out as a Duplicate, its holder takes its place. With
+	// a dependency that is none of these the call fails: the error is [ErrNotFound] and names both tasks. When the last one
+	// has ended, and each as the task needs it, the task is pending: in one step with that end, or soon after it, also if the
+	// process dies in between. When one has ended otherwise, the task ends in the same way, with the result that
+	// [DependencyResult] makes, and with it those that need it. So nothing waits for what has ended. A Manual task waits
+	// until [TaskQueue].Resolve ends it.
+	//
+	// A flow is stored whole: tasks of a Flow that has a member already make the call fail with [ErrState], but for those that
+	// are left out as Duplicates.
 	//
 	// The tasks have been validated. A task is due at its RunAt or, where that is zero, its Delay from now. It expires
 	// when what is left of its TTL has passed: [Task.Remaining] tells that by the clock of the program that calls. An
@@ -106,10 +117,21 @@ type TaskQueue interface {
 	// settled is reported as [ErrLeaseLost], one whose task was cancelled while its result is kept as [ErrCancelled].
 	Extend(ctx context.Context, leases []LeaseID, by time.Duration) ([]error, error)
 
+	// Note keeps what the holder of each lease has to say of its task. It reports lost leases as Extend does, and as
+	// [ErrInvalid] what [Notes.Validate] refuses; of these nothing is kept. When it has returned, the notes survive what the
+	// engine's Capabilities promise.
+	Note(ctx context.Context, notes []LeaseNotes) ([]error, error)
+
 	// Settle ends each lease as its settlement says. One whose lease has expired, was settled before or whose task was
 	// cancelled changes nothing and is reported as [ErrLeaseLost]. One whose result or error the engine cannot store
-	// changes nothing and is reported as [ErrInvalid]. The others are done.
+	// changes nothing and is reported as [ErrInvalid], and so is one with Effects that cannot be: a dependency that is
+	// unknown, or a new task of a flow that the settled one is no member of and that has members. The others are done.
 	Settle(ctx context.Context, settlements []Settlement) ([]error, error)
+
+	// Resolve ends each Manual task with the result, whose Status is success or failure. It reports [ErrNotFound], and
+	// [ErrState] for a task that is final, or that is not Manual. With a result of another status, or one that is invalid,
+	// nothing is done, and the error is [ErrInvalid].
+	Resolve(ctx context.Context, results []*RawResult) ([]error, error)
 
 	// Cancel ends each task that is not final with the result that [CancelledResult] makes; if it is running, its
 	// lease is lost. It reports [ErrNotFound], and [ErrState] for a task that ended in another way. A task that was
@@ -122,9 +144,22 @@ type TaskQueue interface {
 
 	// Requeue begins a new life of each task that is final without success, in one step: it is enqueued again, due now,
 	// with the same ID, no attempts used or lost and CreatedAt now, and its result is gone. It holds its UniqueKey as if
-	// it were enqueued for the first time: for its UniqueFor from now on. Requeue reports [ErrNotFound], [ErrState] for a
-	// task in another state, and a [Duplicate] for one whose UniqueKey is held by another by now.
-	Requeue(ctx context.Context, ids []uuid.UUID) ([]error, error)
+	// it were enqueued for the first time: for its UniqueFor from now on. Its State stays; its Progress and its stream are
+	// gone. Requeue reports [ErrNotFound], [ErrState] for a task in another state, and a [Duplicate] for one whose UniqueKey
+	// is held by another by now.
+	//
+	// A task that has dependencies waits for them again, as far as they have not ended. One of which a dependency has ended,
+	// and not as it needs it, is [ErrState]: that one is to be requeued. With follow, the tasks that a task has ended by not
+	// being what they needed are requeued with it, and those that they have ended; one among them whose UniqueKey is held by
+	// another stays as it is. They may stand in the call, too.
+	Requeue(ctx context.Context, ids []uuid.UUID, follow bool) ([]error, error)
+
+	// CancelFlow ends each member of a flow that is not final, as Cancel does, also those that members enqueue meanwhile, and
+	// returns how many. It reports [ErrNotFound] for a flow of which nothing is kept. With an error some may have ended.
+	CancelFlow(ctx context.Context, flow uuid.UUID) (int, error)
+
+	// FlowStats returns figures of a flow. [ErrNotFound] as for CancelFlow.
+	FlowStats(ctx context.Context, flow uuid.UUID) (FlowStats, error)
 
 	// RunNow makes each pending task due now, whether it waits for its time or for a retry. One that is due already keeps
 	// its place. It reports [ErrNotFound], and [ErrState] for a task that is not pending. The queue's order and a pause hold
@@ -171,6 +206,11 @@ type ResultStore interface {
 	// once. A caller that waits when the task is settled gets the result even if its TTL is zero.
 	Await(ctx context.Context, id uuid.UUID) (*RawResult, error)
 
+	// Stream returns what handlers have put into a stream of a task, in the order in which that was kept, after a number.
+	// Where there is nothing it waits for something, or for the end of the task, and returns nothing once request.Wait is
+	// over. [ErrNotFound] as for Result. The items are kept as long as the task, and gone when it is requeued.
+	Stream(ctx context.Context, request StreamRequest) (StreamPage, error)
+
 	// Record keeps final results of tasks that this engine does not queue, each for its TTL from now; see [Mix]. One
 	// whose task has a result here stays out and is reported as [ErrDuplicate], one whose task is queued here as
 	// [ErrState]. With one that is not final nothing is kept, and the error is [ErrInvalid]. In Stats and List they are
@@ -178,7 +218,8 @@ type ResultStore interface {
 	Record(ctx context.Context, results []*RawResult) ([]error, error)
 
 	// Forget removes results, and what else is known of their tasks, before their TTL is over. It reports
-	// [ErrNotFound], and [ErrState] for a task that is not final. A UniqueKey that is held for a time stays held.
+	// [ErrNotFound], and [ErrState] for a task that is not final, or whose result is an input of one that is kept and has not
+	// succeeded. A UniqueKey that is held for a time stays held.
 	Forget(ctx context.Context, ids []uuid.UUID) ([]error, error)
 }
 
@@ -267,6 +308,13 @@ type Lease struct {
 	// Deferred is for how long the task has been given back by [ActionDefer], since the first of them in a row: zero for
 	// none.
 	Deferred time.Duration
+
+	// Inputs are the results of what the task has waited for, in the order of its dependencies: nil for one whose Input is
+	// false. After an [ActionWait] these are those of [Effects].After, and Resumed is true.
+	Inputs  []*RawResult
+	Resumed bool
+
+	State Raw // what the attempts before have left, nil for nothing
 }
 
 // Settlement is how a lease ends.
@@ -279,6 +327,9 @@ type Settlement struct {
 	// Delay is how long from now the task is due again, unless it is finished. It is not negative. Zero means now, but
 	// with ActionRelease that the task is due when it was before.
 	Delay time.Duration
+
+	// Effects are what else is done if, and only if, the settlement takes effect, in one step with it. Nil is for nothing.
+	Effects *Effects
 }
 
 // Action says which way a lease ends.
@@ -295,6 +346,10 @@ const (
 	// ActionDefer is ActionRelease for a task that this worker cannot run: [Lease].Deferred tells the next one for how
 	// long that has been so. ActionRetry and ActionRelease end it.
 	ActionDefer
+	// ActionWait makes the task wait for the dependencies in its [Effects], which take the place of those that it had: when
+	// they have ended it is leased again, with their results. No attempt is used. Its TTL does not count any more, because
+	// it has started. Requeue gives it back the dependencies that it was enqueued with.
+	ActionWait
 )
 
 // Capabilities tells what an engine does by itself. The conformance suite goes by it, and so may an application.
@@ -310,6 +365,8 @@ type Capabilities struct {
 	PushResult   bool     // Await wakes when a task is settled, in whatever process; else the engine polls
 	PushCancel   bool     // Revoked wakes when a task is cancelled, in whatever process; else the engine polls
 	Transactions bool     // tasks can be enqueued and settled in a transaction of the caller's: it is a Transactor
+	Flows        bool     // tasks wait for tasks: After, Flow and Manual of tasks, Effects but for Notes, Resolve, flows
+	Notes        bool     // progress, state and streams of tasks are kept
 	Events       bool     // events are kept, as the engine was told when it was opened
 	AtomicEvents bool     // events are written in one step with what they tell of
 	MaxTaskSize  int      // the largest args and kwargs together in bytes, 0 for no bound but memory or disk

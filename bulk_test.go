@@ -113,9 +113,9 @@ func (c *counter) Cancel(ctx context.Context, ids []uuid.UUID) ([]error, error) 
 	return c.Backend.Cancel(ctx, ids)
 }
 
-func (c *counter) Requeue(ctx context.Context, ids []uuid.UUID) ([]error, error) {
+func (c *counter) Requeue(ctx context.Context, ids []uuid.UUID, follow bool) ([]error, error) {
 	*c.calls++
-	return c.Backend.Requeue(ctx, ids)
+	return c.Backend.Requeue(ctx, ids, false)
 }
 
 func (c *counter) RunNow(ctx context.Context, ids []uuid.UUID) ([]error, error) {

@@ -23,12 +23,19 @@ func (c *Client) Cancel(ctx context.Context, ids ...uuid.UUID) error {
 }
 
 // Requeue enqueues each task again that failed for good, was cancelled or has expired. It has the same ID and is due now. All
-// its attempts and its whole TTL are before it.
+// its attempts and its whole TTL are before it. The tasks of its flow that could not start because of it are enqueued again
+// with it, and wait for it.
 //
 // [ErrState] says that a task is in another state, [ErrNotFound] that nothing is kept of it any more, and [ErrDuplicate] that
 // another task holds its unique key by now. The tasks that were refused are in a [BulkError], and the others are done.
 func (c *Client) Requeue(ctx context.Context, ids ...uuid.UUID) error {
-	return c.each(ctx, "requeue", ids, Backend.Requeue)
+	return c.requeue(ctx, ids, true)
+}
+
+func (c *Client) requeue(ctx context.Context, ids []uuid.UUID, follow bool) error {
+	return c.each(ctx, "requeue", ids, func(b Backend, ctx context.Context, ids []uuid.UUID) ([]error, error) {
+		return b.Requeue(ctx, ids, follow)
+	})
 }
 
 // RunNow makes each task due now that waits for its time or for a retry. One that is due already keeps its place. The queue's

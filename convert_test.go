@@ -229,6 +229,14 @@ func TestEveryFieldOfATaskIsConverted(t *testing.T) {
 			f.Set(reflect.ValueOf(uuid.New()))
 		case map[string]string:
 			f.Set(reflect.ValueOf(map[string]string{"a": "b"}))
+		case bool:
+			f.SetBool(true)
+		case omniq.Raw:
+			f.SetBytes([]byte(`[0,{"value":1}]`))
+		case []omniq.Dependency:
+			f.Set(reflect.ValueOf([]omniq.Dependency{
+				{ID: uuid.New()}, {ID: uuid.New(), Need: omniq.NeedFinal}, {ID: uuid.New(), Input: true}, {ID: uuid.New(), Need: omniq.NeedFinal, Input: true},
+			}))
 		case omniq.Args1[int], omniq.NoKwargs:
 		default:
 			t.Fatalf("this test does not know the type of %s", v.Type().Field(i).Name)

@@ -27,6 +27,10 @@ const (
 	taskDelay
 	taskFailureTTL
 	taskIDFor
+	taskFlow
+	taskAfter
+	taskManual
+	taskInput
 )
 
 var taskKeys = []string{
@@ -35,6 +39,7 @@ var taskKeys = []string{
 	taskTimeout: `"timeout":`, taskResultTTL: `"result_ttl":`, taskMetadata: `"metadata":`,
 	taskUniqueKey: `"unique_key":`, taskUniqueFor: `"unique_for":`, taskCodec: `"codec":`,
 	taskDelay: `"delay":`, taskFailureTTL: `"failure_ttl":`, taskIDFor: `"id_for":`,
+	taskFlow: `"flow":`, taskAfter: `"after":`, taskManual: `"manual":`, taskInput: `"input":`,
 }
 
 const taskRequired = 1<<taskID | 1<<taskFuncName | 1<<taskArgs | 1<<taskKwargs | 1<<taskCreatedAt
@@ -128,6 +133,16 @@ func readTask(data []byte, t *RawTask) (args, kwargs envelope.Field, err error) 
 			r.DurationOrNull(&t.FailureTTL)
 		case taskIDFor:
 			r.Duration(&t.IDFor)
+		case taskFlow:
+			r.ID(&t.Flow)
+		case taskAfter:
+			readDependencies(&r, &t.After)
+		case taskManual:
+			r.Bool(&t.Manual)
+		case taskInput:
+			if !r.Null() {
+				t.Input = r.Value().Raw()
+			}
 		}
 	}
 	if err := r.End(taskRequired); err != nil {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"reflect"
 
+	"github.com/google/uuid"
+
 	"github.com/omniq-go/omniq/codec"
 	"github.com/omniq-go/omniq/internal/envelope"
 	"github.com/omniq-go/omniq/internal/payload"
@@ -65,6 +67,19 @@ func (t *Task[A, K]) AppendJSON(dst []byte) ([]byte, error) {
 	}
 	if t.IDFor != 0 {
 		w.Duration(`,"id_for":`, t.IDFor)
+	}
+	if t.Flow != uuid.Nil {
+		w.ID(`,"flow":`, &t.Flow)
+	}
+	if len(t.After) > 0 {
+		writeDependencies(&w, t.After)
+	}
+	if t.Manual {
+		w.Bool(`,"manual":`, true)
+	}
+	if len(t.Input) > 0 {
+		w.Lit(`,"input":`)
+		w.Buf = append(w.Buf, t.Input...)
 	}
 	return w.End(dst)
 }

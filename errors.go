@@ -59,6 +59,10 @@ var (
 	// ErrExpired is in the [TaskError] of a task whose TTL passed before it could start.
 	ErrExpired = errors.New("omniq: task expired")
 
+	// ErrDependency is in the [TaskError] of a task that could never start, because a task that it needs has ended without
+	// success.
+	ErrDependency = errors.New("omniq: a task that it needs did not succeed")
+
 	// ErrUnknownTask is in the [TaskError] of a task whose name or codec no worker of its queue has known for
 	// [MaxUnknown].
 	ErrUnknownTask = errors.New("omniq: no handler of this name")
@@ -109,14 +113,17 @@ const (
 	typeRefused   = "omniq.Refused"
 
 	typeNotCommitted = "omniq.NotCommitted"
+	typeDependency   = "omniq.Dependency"
+	typeInput        = "omniq.Input"
 )
 
 var sentinels = map[string]error{
-	typeCancelled: ErrCancelled,
-	typeExpired:   ErrExpired,
-	typeTimeout:   ErrTimeout,
-	typeUnknown:   ErrUnknownTask,
-	typeLeaseLost: ErrLeaseLost,
+	typeCancelled:  ErrCancelled,
+	typeExpired:    ErrExpired,
+	typeTimeout:    ErrTimeout,
+	typeUnknown:    ErrUnknownTask,
+	typeLeaseLost:  ErrLeaseLost,
+	typeDependency: ErrDependency,
 }
 
 // TaskError is why a task or an attempt failed, in the form that crosses the wire. It is what Wait returns for a
@@ -146,7 +153,7 @@ func (e *TaskError) Error() string {
 }
 
 // Is makes errors.Is find the sentinel of an error that the runtime recorded: [ErrCancelled], [ErrExpired],
-// [ErrTimeout], [ErrUnknownTask] or [ErrLeaseLost].
+// [ErrTimeout], [ErrUnknownTask], [ErrLeaseLost] or [ErrDependency].
 func (e *TaskError) Is(target error) bool {
 	sentinel, ok := sentinels[e.Type]
 	return ok && sentinel == target

@@ -19,6 +19,12 @@ type TaskInfo struct {
 	WorkerID string     // who works on it or did last, empty if nobody has
 	Error    *TaskError // of the last attempt that failed, or why it ended; nil for none
 
+	Flow  uuid.UUID    // the flow that it is a member of, zero for none
+	After []Dependency // what it waits for, or has waited for: where a task was refused as a duplicate, its holder instead
+
+	Progress Raw // what its handler has last said of its progress, a JSON object; nil for nothing
+	State    Raw // what its handler has last left for its next attempt, a JSON object; nil for nothing, and after a success
+
 	// Task is the whole task, as long as it has not succeeded.
 	Task *RawTask
 }
@@ -28,16 +34,18 @@ const MaxListed = 10_000
 
 // ListRequest is what [TaskQueue].List is asked for.
 type ListRequest struct {
-	Status Status // the state of the tasks that are listed; not zero
-	Queue  string // of this queue only; empty for all
-	After  string // where the last page said that the next one begins; empty for the first
-	Max    int    // how many at the most, at least 1
+	Status Status    // the state of the tasks that are listed; zero only with a Flow, for all
+	Queue  string    // of this queue only; empty for all
+	Flow   uuid.UUID // of this flow only; zero for all
+	After  string    // where the last page said that the next one begins; empty for the first
+	Max    int       // how many at the most, at least 1
 }
 
 // QueueStats are figures of one queue at one time. Those of final tasks count the results that are kept.
 type QueueStats struct {
 	Queue     string
 	Paused    bool
+	Waiting   int // for other tasks, or to be resolved
 	Ready     int // pending and due
 	Scheduled int // pending and due later
 	Running   int
@@ -46,4 +54,38 @@ type QueueStats struct {
 	Cancelled int
 	Expired   int
 	Latency   time.Duration // how long the ready task that became due first has waited; zero for none
+}
+
+// FlowStats are figures of one flow at one time: how many of its members are in each state. Those of final members count the
+// results that are kept.
+type FlowStats struct {
+	Waiting   int // for other tasks, or to be resolved
+	Pending   int
+	Running   int
+	Succeeded int
+	Failed    int
+	Cancelled int
+	Expired   int
+}
+
+// Members is how many members there are.
+func (s *FlowStats) Members() int { return s.Open() + s.Succeeded + s.Failed + s.Cancelled + s.Expired }
+
+// Open is how many members are not final.
+func (s *FlowStats) Open() int { return s.Waiting + s.Pending + s.Running }
+
+// Status is the flow's: running as long as a member is not final, then failed if a member has failed or expired, cancelled if
+// one was cancelled, and success if all have succeeded. It is zero if there is no member.
+func (s *FlowStats) Status() Status {
+	switch {
+	case s.Members() == 0:
+		return 0
+	case s.Open() > 0:
+		return StatusRunning
+	case s.Failed+s.Expired > 0:
+		return StatusFailure
+	case s.Cancelled > 0:
+		return StatusCancelled
+	}
+	return StatusSuccess
 }

@@ -18,6 +18,7 @@ const (
 	StatusFailure                     // final: it failed for good
 	StatusCancelled                   // final: somebody cancelled it
 	StatusExpired                     // final: its TTL passed before it could start
+	StatusWaiting                     // waits for other tasks to end, or, if it is manual, to be resolved
 )
 
 var statusNames = [...]string{
@@ -27,13 +28,17 @@ var statusNames = [...]string{
 	StatusFailure:   "FAILURE",
 	StatusCancelled: "CANCELLED",
 	StatusExpired:   "EXPIRED",
+	StatusWaiting:   "WAITING",
 }
 
 // transitions holds the steps that are legal. A status without a row is final.
 var transitions = map[Status][]Status{
 	StatusPending: {StatusRunning, StatusCancelled, StatusExpired},
+	// Pending: what it waits for has ended. Success, failure: somebody has resolved it.
+	StatusWaiting: {StatusPending, StatusSuccess, StatusFailure, StatusCancelled, StatusExpired},
 	// Back to pending: a retry, a release, or a lease that was lost. Expired: found too late by the worker itself.
-	StatusRunning: {StatusPending, StatusSuccess, StatusFailure, StatusCancelled, StatusExpired},
+	// Waiting: its handler has passed its result on to other tasks.
+	StatusRunning: {StatusPending, StatusSuccess, StatusFailure, StatusCancelled, StatusExpired, StatusWaiting},
 }
 
 // Statuses returns all statuses, in the order of their values. The caller owns the slice.

@@ -11,7 +11,7 @@ import (
 )
 
 func TestStatusText(t *testing.T) {
-	want := []string{"PENDING", "RUNNING", "SUCCESS", "FAILURE", "CANCELLED", "EXPIRED"}
+	want := []string{"PENDING", "RUNNING", "SUCCESS", "FAILURE", "CANCELLED", "EXPIRED", "WAITING"}
 	require.Len(t, omniq.Statuses(), len(want))
 	for i, s := range omniq.Statuses() {
 		assert.Equal(t, want[i], s.String())
@@ -40,7 +40,7 @@ func TestEventTypeText(t *testing.T) {
 }
 
 func TestEnumerationsRefuseWhatIsNone(t *testing.T) {
-	for _, n := range []uint8{0, 7, 255} {
+	for _, n := range []uint8{0, 8, 255} {
 		_, err := omniq.Status(n).MarshalText()
 		assert.ErrorContains(t, err, "is no status")
 		assert.Contains(t, omniq.Status(n).String(), "Status(")
@@ -52,7 +52,7 @@ func TestEnumerationsRefuseWhatIsNone(t *testing.T) {
 	for _, text := range []string{"", "pending", "PENDING ", "DONE", "Status(1)"} {
 		var s omniq.Status
 		err := s.UnmarshalText([]byte(text))
-		assert.ErrorContains(t, err, "want one of [PENDING RUNNING SUCCESS FAILURE CANCELLED EXPIRED]")
+		assert.ErrorContains(t, err, "want one of [PENDING RUNNING SUCCESS FAILURE CANCELLED EXPIRED WAITING]")
 		assert.Zero(t, s)
 		var e omniq.EventType
 		assert.ErrorContains(t, e.UnmarshalText([]byte(text)), "is no event type")
@@ -61,10 +61,11 @@ func TestEnumerationsRefuseWhatIsNone(t *testing.T) {
 
 // The whole table: a row for what a task is, a column for what it may become.
 func TestTransitions(t *testing.T) {
-	table := map[omniq.Status][6]bool{
-		//                     PENDING RUNNING SUCCESS FAILURE CANCELLED EXPIRED
-		omniq.StatusPending:   {false, true, false, false, true, true},
-		omniq.StatusRunning:   {true, false, true, true, true, true},
+	table := map[omniq.Status][7]bool{
+		//                     PENDING RUNNING SUCCESS FAILURE CANCELLED EXPIRED WAITING
+		omniq.StatusPending:   {false, true, false, false, true, true, false},
+		omniq.StatusRunning:   {true, false, true, true, true, true, true},
+		omniq.StatusWaiting:   {true, false, true, true, true, true, false},
 		omniq.StatusSuccess:   {},
 		omniq.StatusFailure:   {},
 		omniq.StatusCancelled: {},
@@ -75,7 +76,7 @@ func TestTransitions(t *testing.T) {
 		for i, next := range omniq.Statuses() {
 			assert.Equal(t, table[s][i], s.CanBecome(next), "%v to %v", s, next)
 		}
-		assert.Equal(t, table[s] == [6]bool{}, s.Final(), s)
+		assert.Equal(t, table[s] == [7]bool{}, s.Final(), s)
 		assert.False(t, s.CanBecome(0))
 		assert.False(t, omniq.Status(0).CanBecome(s))
 	}

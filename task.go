@@ -53,7 +53,7 @@ type Task[A, K any] struct {
 	Queue       string            // where it waits; empty means DefaultQueue
 	Priority    int               // higher is leased first within a queue; 0 by default
 	RunAt       time.Time         // when it is due, by the backend's clock; zero means at once, or after Delay
-	Delay       time.Duration     // how long after it was stored it is due, by the backend's clock; 0 beside a RunAt
+	Delay       time.Duration     // how long after it was stored, and all of After have ended, it is due; 0 beside a RunAt
 	MaxAttempts int               // how often it may be tried; 0 leaves it to the worker
 	Timeout     time.Duration     // how long one attempt may take; 0 leaves it to the worker
 	ResultTTL   *time.Duration    // how long its result can be read; nil means DefaultResultTTL
@@ -62,6 +62,14 @@ type Task[A, K any] struct {
 	UniqueKey   string            // what only one task of this FuncName may hold at a time; empty for nothing
 	UniqueFor   time.Duration     // how long from the enqueue it holds UniqueKey; 0 until it is final
 	IDFor       time.Duration     // how long from the enqueue no other task with an IDFor gets its ID; 0 as long as its result is kept
+
+	Flow   uuid.UUID    // the flow that it is a member of; zero for none
+	After  []Dependency // the tasks that must have ended before it is due; at most MaxDependencies
+	Manual bool         // nobody leases it: Resolve ends it
+
+	// Input says how a worker makes its arguments of the results of After. It is nil for a task that has its arguments. It
+	// is the client's and the worker's business: engines keep it.
+	Input Raw
 
 	// Codec names the codec of the payload of a [RawTask] when that is not JSON. Tasks of other types hold decoded
 	// values: Encode sets it, and DecodeTask goes by it.
@@ -133,11 +141,12 @@ func (t *Task[A, K]) setHead(from *RawTask) {
 	t.Timeout, t.ResultTTL, t.Metadata = from.Timeout, from.ResultTTL, from.Metadata
 	t.UniqueKey, t.UniqueFor, t.IDFor = from.UniqueKey, from.UniqueFor, from.IDFor
 	t.Delay, t.FailureTTL = from.Delay, from.FailureTTL
+	t.Flow, t.After, t.Manual, t.Input = from.Flow, from.After, from.Manual, from.Input
 }
 
 // checkStart refuses a task whose TTL ends before it is due.
 func (t *Task[A, K]) checkStart() error {
-	if t.TTL == nil {
+	if t.TTL == nil || len(t.After) > 0 { // it may have less time than its TTL anyway
 		return nil
 	}
 	after := t.Delay
@@ -212,6 +221,11 @@ func (t *Task[A, K]) validateHead() error {
 	}
 	if err := checkMetadata(t.Metadata); err != nil {
 		return err
+	}
+	if len(t.After) > 0 {
+		if err := checkDependencies(t.ID, t.After); err != nil {
+			return invalid("task %v: %w", t.ID, err)
+		}
 	}
 	return t.checkStart()
 }

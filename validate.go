@@ -49,6 +49,9 @@ func checkPayload(t *RawTask) error {
 	if err := checkDocument("kwargs", t.Kwargs, '{'); err != nil {
 		return err
 	}
+	if err := checkDocument("input", t.Input, 0); err != nil {
+		return err
+	}
 	if isOpaque(t.Codec) {
 		_, _, err := payload.OpenOpaque(t.Args, t.Kwargs)
 		return err
@@ -58,14 +61,14 @@ func checkPayload(t *RawTask) error {
 
 // checkTaskSize refuses a task whose envelope, which only engines write, would be too large. Its payload is valid.
 func checkTaskSize(t *RawTask) error {
-	n := len(t.Args) + len(t.Kwargs) + textSize(t.FuncName, t.Queue, t.UniqueKey, t.Codec)
+	n := len(t.Args) + len(t.Kwargs) + len(t.Input) + len(t.After)*dependencySize + textSize(t.FuncName, t.Queue, t.UniqueKey, t.Codec)
 	for k, v := range t.Metadata {
 		n += textSize(k, v) + len(`"":"",`)
 	}
 	if n+envelopeRoom <= codec.MaxSize {
 		return nil
 	}
-	if n-len(t.Args)-len(t.Kwargs) > codec.MaxSize { // the payload may have white space
+	if n-len(t.Args)-len(t.Kwargs)-len(t.Input) > codec.MaxSize { // the payload may have white space
 		return invalid("task %v has %w", t.ID, payload.SizeError(n))
 	}
 	if _, err := t.AppendJSON(make([]byte, 0, n+envelopeRoom)); err != nil {

@@ -167,8 +167,8 @@ var brokenCancels = []breakage{
 // brokenRequeues do something wrong with tasks that begin a new life.
 var brokenRequeues = []breakage{
 	{"requeues tasks as they were", func(b *broken) {
-		b.requeue = func(ctx context.Context, ids []uuid.UUID) ([]error, error) {
-			errs, err := b.m.Requeue(ctx, nil)
+		b.requeue = func(ctx context.Context, ids []uuid.UUID, follow bool) ([]error, error) {
+			errs, err := b.m.Requeue(ctx, nil, false)
 			for _, id := range ids {
 				info, _ := b.m.Inspect(ctx, id)
 				one := error(nil)
@@ -195,11 +195,11 @@ var brokenRequeues = []breakage{
 	}},
 	{"counts the attempts of the old life", func(b *broken) {
 		var again sync.Map
-		b.requeue = func(ctx context.Context, ids []uuid.UUID) ([]error, error) {
+		b.requeue = func(ctx context.Context, ids []uuid.UUID, follow bool) ([]error, error) {
 			for _, id := range ids {
 				again.Store(id, true)
 			}
-			return b.m.Requeue(ctx, ids)
+			return b.m.Requeue(ctx, ids, follow)
 		}
 		leases(func(l []omniq.Lease) []omniq.Lease {
 			for i := range l {
@@ -215,12 +215,12 @@ var brokenRequeues = []breakage{
 		others,
 	}},
 	{"removes what is requeued with its old result", func(b *broken) {
-		b.requeue = func(ctx context.Context, ids []uuid.UUID) ([]error, error) {
+		b.requeue = func(ctx context.Context, ids []uuid.UUID, follow bool) ([]error, error) {
 			time.AfterFunc(short, func() {
 				_, _ = b.m.Cancel(context.Background(), ids)
 				_, _ = b.m.Forget(context.Background(), ids)
 			})
-			return b.m.Requeue(ctx, ids)
+			return b.m.Requeue(ctx, ids, follow)
 		}
 	}, []string{"the TTL of the old result does not end the new life", others}},
 	{"answers with old results", func(b *broken) {
@@ -236,7 +236,12 @@ var brokenRequeues = []breakage{
 			return r, err
 		}
 	}, []string{"those who wait for a requeued task get its new result", others}},
-	{"reports nothing of a Requeue", func(b *broken) { b.requeue = quiet(b.m.Requeue) }, []string{
+	{"reports nothing of a Requeue", func(b *broken) {
+		b.requeue = func(ctx context.Context, ids []uuid.UUID, follow bool) ([]error, error) {
+			_, err := b.m.Requeue(ctx, ids, follow)
+			return nil, err
+		}
+	}, []string{
 		"each task of a Requeue counts for itself",
 		"of those who requeue a task at once one does",
 		"a task is requeued only if it can have its unique key",

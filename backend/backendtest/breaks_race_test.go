@@ -54,14 +54,14 @@ var brokenRaces = []breakage{
 		others,
 	}},
 	{"requeues in two steps", func(b *broken) {
-		b.requeue = func(ctx context.Context, ids []uuid.UUID) ([]error, error) {
+		b.requeue = func(ctx context.Context, ids []uuid.UUID, follow bool) ([]error, error) {
 			for _, id := range ids {
 				if info, err := b.m.Inspect(ctx, id); err != nil || !info.Status.Final() || info.Task == nil {
-					return b.m.Requeue(ctx, ids)
+					return b.m.Requeue(ctx, ids, follow)
 				}
 			}
 			time.Sleep(step)
-			_, err := b.m.Requeue(ctx, ids)
+			_, err := b.m.Requeue(ctx, ids, follow)
 			return nil, err
 		}
 		late(&b.forget)
@@ -126,9 +126,9 @@ var brokenRaces = []breakage{
 			t.UniqueKey = ""
 			return b.m.Enqueue(ctx, []*omniq.RawTask{&t})
 		}
-		b.requeue = func(ctx context.Context, ids []uuid.UUID) ([]error, error) {
+		b.requeue = func(ctx context.Context, ids []uuid.UUID, follow bool) ([]error, error) {
 			if len(ids) != 1 {
-				return b.m.Requeue(ctx, ids)
+				return b.m.Requeue(ctx, ids, follow)
 			}
 			mu.Lock()
 			key, unique := keys[ids[0]]
@@ -138,7 +138,7 @@ var brokenRaces = []breakage{
 					return []error{err}, nil
 				}
 			}
-			return b.m.Requeue(ctx, ids)
+			return b.m.Requeue(ctx, ids, follow)
 		}
 	}, []string{
 		"of those who enqueue and requeue tasks of a unique key at once one holds it",

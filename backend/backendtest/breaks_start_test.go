@@ -133,8 +133,8 @@ var brokenDefers = []breakage{
 		}
 	}), []string{"a task with a Delay is due that long after it was stored"}},
 	{"requeues tasks with their delay", func(b *broken) {
-		b.requeue = func(ctx context.Context, ids []uuid.UUID) ([]error, error) {
-			errs, err := b.m.Requeue(ctx, ids)
+		b.requeue = func(ctx context.Context, ids []uuid.UUID, follow bool) ([]error, error) {
+			errs, err := b.m.Requeue(ctx, ids, follow)
 			for _, id := range ids {
 				if info, err := b.m.Inspect(ctx, id); err == nil && info.Status == omniq.StatusPending {
 					delayed := *info.Task
@@ -286,8 +286,8 @@ func tracks(b *broken) func(omniq.LeaseID) bool {
 
 // requeued does something with each task after it was requeued.
 func requeued(b *broken, do func(*omniq.RawTask)) {
-	b.requeue = func(ctx context.Context, ids []uuid.UUID) ([]error, error) {
-		errs, err := b.m.Requeue(ctx, ids)
+	b.requeue = func(ctx context.Context, ids []uuid.UUID, follow bool) ([]error, error) {
+		errs, err := b.m.Requeue(ctx, ids, follow)
 		for i, id := range ids {
 			if info, gone := b.m.Inspect(ctx, id); err == nil && gone == nil && (errs == nil || errs[i] == nil) && info.Task != nil {
 				do(info.Task)

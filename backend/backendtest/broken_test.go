@@ -80,7 +80,8 @@ func unbroken(m *memory.Backend) *broken {
 		m: m, enqueue: m.Enqueue, lease: m.Lease, start: m.Start, extend: m.Extend, free: m.Free, settle: m.Settle, cancel: m.Cancel,
 		revoked: m.Revoked, requeue: m.Requeue, runNow: m.RunNow, update: m.Update, inspect: m.Inspect, list: m.List, stats: m.Stats, pause: m.Pause,
 		resume: m.Resume, result: m.Result, await: m.Await, record: m.Record, forget: m.Forget, append: m.Append,
-		events: m.Events, close: m.Close,
+		events: m.Events, close: m.Close, notes: m.Note, resolve: m.Resolve, stream: m.Stream, cancelFlow: m.CancelFlow,
+		flowStats: m.FlowStats,
 	}
 }
 
@@ -95,7 +96,7 @@ type broken struct {
 	settle  func(context.Context, []omniq.Settlement) ([]error, error)
 	cancel  each
 	revoked func(context.Context, string) ([]omniq.LeaseID, error)
-	requeue each
+	requeue func(context.Context, []uuid.UUID, bool) ([]error, error)
 	runNow  each
 	update  func(context.Context, []omniq.Update) ([]error, error)
 	inspect func(context.Context, uuid.UUID) (*omniq.TaskInfo, error)
@@ -108,8 +109,15 @@ type broken struct {
 	record  func(context.Context, []*omniq.RawResult) ([]error, error)
 	forget  each
 	append  func(context.Context, []*omniq.TaskEvent) error
-	events  func(context.Context, omniq.EventsRequest) ([]omniq.StoredEvent, omniq.Cursor, error)
-	close   func() error
+	notes   func(context.Context, []omniq.LeaseNotes) ([]error, error)
+	resolve func(context.Context, []*omniq.RawResult) ([]error, error)
+	stream  func(context.Context, omniq.StreamRequest) (omniq.StreamPage, error)
+
+	cancelFlow func(context.Context, uuid.UUID) (int, error)
+	flowStats  func(context.Context, uuid.UUID) (omniq.FlowStats, error)
+
+	events func(context.Context, omniq.EventsRequest) ([]omniq.StoredEvent, omniq.Cursor, error)
+	close  func() error
 }
 
 // each is a method that does something with each of some tasks.

@@ -111,9 +111,27 @@ func contexts(change func(context.Context) context.Context) func(*broken) {
 		b.await = func(ctx context.Context, id uuid.UUID) (*omniq.RawResult, error) {
 			return m.Await(change(ctx), id)
 		}
-		for _, method := range []*each{&b.cancel, &b.requeue, &b.runNow, &b.forget} {
+		b.requeue = func(ctx context.Context, ids []uuid.UUID, follow bool) ([]error, error) {
+			return m.Requeue(change(ctx), ids, follow)
+		}
+		for _, method := range []*each{&b.cancel, &b.runNow, &b.forget} {
 			next := *method
 			*method = func(ctx context.Context, ids []uuid.UUID) ([]error, error) { return next(change(ctx), ids) }
+		}
+		b.notes = func(ctx context.Context, notes []omniq.LeaseNotes) ([]error, error) {
+			return m.Note(change(ctx), notes)
+		}
+		b.resolve = func(ctx context.Context, results []*omniq.RawResult) ([]error, error) {
+			return m.Resolve(change(ctx), results)
+		}
+		b.stream = func(ctx context.Context, r omniq.StreamRequest) (omniq.StreamPage, error) {
+			return m.Stream(change(ctx), r)
+		}
+		b.cancelFlow = func(ctx context.Context, flow uuid.UUID) (int, error) {
+			return m.CancelFlow(change(ctx), flow)
+		}
+		b.flowStats = func(ctx context.Context, flow uuid.UUID) (omniq.FlowStats, error) {
+			return m.FlowStats(change(ctx), flow)
 		}
 		b.update = func(ctx context.Context, updates []omniq.Update) ([]error, error) {
 			return m.Update(change(ctx), updates)

@@ -92,7 +92,7 @@ func (c *checker) cancel(id uuid.UUID) error {
 
 func (c *checker) requeue(id uuid.UUID) error {
 	c.Helper()
-	return c.only(c.b.Requeue(c.Context(), []uuid.UUID{id}))
+	return c.only(c.b.Requeue(c.Context(), []uuid.UUID{id}, false))
 }
 
 func (c *checker) forget(id uuid.UUID) error {

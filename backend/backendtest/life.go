@@ -69,7 +69,7 @@ var (
 		return l, got.err == omniq.ErrState
 	}}
 	callRequeue = call{"Requeue", func(c *checker, r *round) (answer, error) {
-		return answered(c.b.Requeue(c.Context(), []uuid.UUID{r.task.ID}))
+		return answered(c.b.Requeue(c.Context(), []uuid.UUID{r.task.ID}, false))
 	}, func(l life, got answer) (life, bool) {
 		switch l.status {
 		case 0:

@@ -49,8 +49,8 @@ func (b *broken) Revoked(ctx context.Context, worker string) ([]omniq.LeaseID, e
 	return b.revoked(ctx, worker)
 }
 
-func (b *broken) Requeue(ctx context.Context, ids []uuid.UUID) ([]error, error) {
-	return b.requeue(ctx, ids)
+func (b *broken) Requeue(ctx context.Context, ids []uuid.UUID, follow bool) ([]error, error) {
+	return b.requeue(ctx, ids, follow)
 }
 
 func (b *broken) RunNow(ctx context.Context, ids []uuid.UUID) ([]error, error) {
@@ -89,4 +89,24 @@ func (b *broken) Append(ctx context.Context, events []*omniq.TaskEvent) error {
 
 func (b *broken) Events(ctx context.Context, r omniq.EventsRequest) ([]omniq.StoredEvent, omniq.Cursor, error) {
 	return b.events(ctx, r)
+}
+
+func (b *broken) Note(ctx context.Context, notes []omniq.LeaseNotes) ([]error, error) {
+	return b.notes(ctx, notes)
+}
+
+func (b *broken) Resolve(ctx context.Context, results []*omniq.RawResult) ([]error, error) {
+	return b.resolve(ctx, results)
+}
+
+func (b *broken) Stream(ctx context.Context, r omniq.StreamRequest) (omniq.StreamPage, error) {
+	return b.stream(ctx, r)
+}
+
+func (b *broken) CancelFlow(ctx context.Context, flow uuid.UUID) (int, error) {
+	return b.cancelFlow(ctx, flow)
+}
+
+func (b *broken) FlowStats(ctx context.Context, flow uuid.UUID) (omniq.FlowStats, error) {
+	return b.flowStats(ctx, flow)
 }

@@ -52,7 +52,7 @@ var callRules = []rule{
 		errs, err = c.b.Update(c.Context(), nil)
 		assert.NoError(c, err)
 		assert.Empty(c, errs)
-		for _, call := range []func(context.Context, []uuid.UUID) ([]error, error){c.b.Cancel, c.b.Requeue, c.b.RunNow, c.b.Forget} {
+		for _, call := range []func(context.Context, []uuid.UUID) ([]error, error){c.b.Cancel, requeue(c.b), c.b.RunNow, c.b.Forget} {
 			errs, err = call(c.Context(), nil)
 			assert.NoError(c, err)
 			assert.Empty(c, errs)
@@ -185,7 +185,7 @@ func calls(b omniq.Backend, id uuid.UUID) map[string]func(context.Context) error
 		},
 		"Cancel":  each(b.Cancel),
 		"Revoked": func(ctx context.Context) error { _, err := b.Revoked(ctx, "w"); return err },
-		"Requeue": each(b.Requeue),
+		"Requeue": each(requeue(b)),
 		"RunNow":  each(b.RunNow),
 		"Update": func(ctx context.Context) error {
 			_, err := b.Update(ctx, []omniq.Update{updateOf(task(func(t *omniq.RawTask) { t.ID = id }), omniq.StatusPending)})
@@ -207,4 +207,9 @@ func calls(b omniq.Backend, id uuid.UUID) map[string]func(context.Context) error
 		},
 		"Forget": each(b.Forget),
 	}
+}
+
+// requeue is Requeue without what follows from the tasks.
+func requeue(b omniq.Backend) func(context.Context, []uuid.UUID) ([]error, error) {
+	return func(ctx context.Context, ids []uuid.UUID) ([]error, error) { return b.Requeue(ctx, ids, false) }
 }

@@ -138,7 +138,7 @@ var cancelRules = []rule{
 				late = first(errs)
 				return err
 			}, func() error {
-				errs, err := c.b.Requeue(c.Context(), []uuid.UUID{t.ID})
+				errs, err := c.b.Requeue(c.Context(), []uuid.UUID{t.ID}, false)
 				not = first(errs)
 				return err
 			}}

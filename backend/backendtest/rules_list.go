@@ -16,6 +16,9 @@ var listRules = []rule{
 	{name: "List shows the tasks in a state, of one queue or of all", check: func(c *checker) {
 		want := make(map[omniq.Status]map[string]uuid.UUID)
 		for _, s := range omniq.Statuses() {
+			if s == omniq.StatusWaiting && !c.b.Capabilities().Flows {
+				continue
+			}
 			want[s] = make(map[string]uuid.UUID)
 			for _, q := range []string{"one", omniq.DefaultQueue} {
 				switch {
@@ -23,6 +26,10 @@ var listRules = []rule{
 					want[s][q] = c.final(s, queue(q)).ID
 				case s == omniq.StatusPending:
 					t := task(queue(q), runAt(soon(long))) // not to be in the way of the others
+					c.enqueue(t)
+					want[s][q] = t.ID
+				case s == omniq.StatusWaiting:
+					t := task(queue(q), func(t *omniq.RawTask) { t.Manual = true })
 					c.enqueue(t)
 					want[s][q] = t.ID
 				default:

@@ -83,7 +83,7 @@ var raceRules = []rule{
 				calls = append(calls, async(func() (err error) {
 					var errs []error
 					if n < 2 {
-						errs, err = c.b.Requeue(c.Context(), []uuid.UUID{tasks[n].ID})
+						errs, err = c.b.Requeue(c.Context(), []uuid.UUID{tasks[n].ID}, false)
 					} else {
 						errs, err = c.b.Enqueue(c.Context(), tasks[n:n+1])
 					}
@@ -275,7 +275,7 @@ func (c *checker) opposite(q string) {
 		}
 		return c.b.Settle(c.Context(), all)
 	}
-	requeue := of(func(ids []uuid.UUID) ([]error, error) { return c.b.Requeue(c.Context(), ids) })
+	requeue := of(func(ids []uuid.UUID) ([]error, error) { return c.b.Requeue(c.Context(), ids, false) })
 	each("Settle", omniq.ErrLeaseLost, settle)
 	each("Requeue", omniq.ErrState, requeue)
 	leases = lease()

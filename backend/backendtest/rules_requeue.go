@@ -65,7 +65,7 @@ var requeueRules = []rule{
 			if !time.Now().Before(until) {
 				return false
 			}
-			errs, err := c.b.Requeue(c.Context(), []uuid.UUID{t.ID})
+			errs, err := c.b.Requeue(c.Context(), []uuid.UUID{t.ID}, false)
 			if !time.Now().Before(until) {
 				return false
 			}
@@ -133,7 +133,7 @@ var requeueRules = []rule{
 		expired, cancelled := c.final(omniq.StatusExpired).ID, c.final(omniq.StatusCancelled).ID
 		errs, err := c.b.Requeue(c.Context(), []uuid.UUID{
 			uuid.New(), pending.ID, failed, done, running.TaskID, expired, failed, cancelled,
-		})
+		}, false)
 		c.places(errs, err, omniq.ErrNotFound, omniq.ErrState, nil, omniq.ErrState, omniq.ErrState, nil, omniq.ErrState, nil)
 		for _, want := range []uuid.UUID{failed, expired, cancelled} {
 			assert.Equal(c, want, c.leaseOne().TaskID)
@@ -152,7 +152,7 @@ var requeueRules = []rule{
 		var calls []<-chan error
 		var refused [4][]error
 		for i := range refused {
-			calls = append(calls, async(func() (err error) { refused[i], err = c.b.Requeue(c.Context(), ids); return err }))
+			calls = append(calls, async(func() (err error) { refused[i], err = c.b.Requeue(c.Context(), ids, false); return err }))
 		}
 		for _, done := range calls {
 			require.NoError(c, c.ended(done, "Requeue"))

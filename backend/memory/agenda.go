@@ -58,7 +58,10 @@ func (b *Backend) advance(now time.Time) {
 		if !ok {
 			break
 		}
-		b.remove(e)
+		b.over(e)
+	}
+	if len(b.fallout) > 0 {
+		b.tell(now)
 	}
 	b.holds.advance(now)
 	b.revoked.advance(now)
@@ -67,6 +70,10 @@ func (b *Backend) advance(now time.Time) {
 
 // happen does what was to happen to a task that is not final: it is due, or has expired, or its lease has run out.
 func (b *Backend) happen(e *entry, now time.Time) {
+	if e.status == omniq.StatusWaiting {
+		b.stay(e, now)
+		return
+	}
 	if e.token != 0 {
 		b.lose(e, now)
 	}
@@ -89,7 +96,7 @@ func (b *Backend) task(id uuid.UUID, now time.Time) *entry {
 		b.happen(e, now)
 	}
 	if e.result != nil && e.index >= 0 && !e.at.After(now) {
-		b.remove(e)
+		b.over(e)
 	}
 	return b.tasks[id]
 }
@@ -106,6 +113,9 @@ func (b *Backend) setTimer() {
 		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
 			next = at
 		}
+	}
+	if len(b.fallout) > 0 {
+		next = b.clock.now()
 	}
 	if next.IsZero() || !b.wake.IsZero() && !next.Before(b.wake) {
 		return

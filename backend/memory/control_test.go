@@ -45,7 +45,7 @@ func TestNothingIsLeftOfWhatWasAsked(t *testing.T) {
 			errs, err := b.Cancel(ctx, ids)
 			require.NoError(t, err)
 			require.Nil(t, errs)
-			errs, err = b.Requeue(ctx, ids[:50])
+			errs, err = b.Requeue(ctx, ids[:50], false)
 			require.NoError(t, err)
 			require.Nil(t, errs)
 		}
@@ -107,7 +107,7 @@ func TestAwaitDuringRequeue(t *testing.T) {
 			synctest.Wait()
 			for _, call := range []func() ([]error, error){
 				func() ([]error, error) { return b.Cancel(ctx, ids) },
-				func() ([]error, error) { return b.Requeue(ctx, ids) },
+				func() ([]error, error) { return b.Requeue(ctx, ids, false) },
 			} {
 				errs, err := call()
 				require.NoError(t, err)

@@ -35,6 +35,15 @@ func (e *entry) inspect() *omniq.TaskInfo {
 	if e.result != nil {
 		info.Error = e.result.Error
 	}
+	if e.links != nil {
+		info.After = e.dependencies()
+		if e.links.flow != nil {
+			info.Flow = e.links.flow.id
+		}
+	}
+	if e.notes != nil {
+		info.Progress, info.State = e.notes.progress, e.notes.state
+	}
 	return info
 }
 
@@ -54,7 +63,13 @@ func (b *Backend) List(ctx context.Context, r omniq.ListRequest) ([]*omniq.TaskI
 			return nil, "", invalid("%.40q is not where a page begins", r.After)
 		}
 	}
-	found, last := b.shelves[r.Status].page(r.Queue, after, r.Max)
+	var found []*entry
+	var last uint64
+	if r.Flow == uuid.Nil {
+		found, last = b.shelves[r.Status].page(r.Queue, after, r.Max)
+	} else if f, ok := b.flows[r.Flow]; ok {
+		found, last = f.page(&r, after)
+	}
 	page := make([]*omniq.TaskInfo, len(found))
 	for i, e := range found {
 		page[i] = e.inspect()
@@ -83,7 +98,7 @@ func (b *Backend) Stats(ctx context.Context) ([]omniq.QueueStats, error) {
 
 func (q *queue) stats(now time.Time) omniq.QueueStats {
 	s := omniq.QueueStats{
-		Queue: q.name, Paused: q.paused,
+		Queue: q.name, Paused: q.paused, Waiting: q.counts[omniq.StatusWaiting],
 		Ready: q.ready.n, Scheduled: q.counts[omniq.StatusPending] - q.ready.n, Running: q.counts[omniq.StatusRunning],
 		Succeeded: q.counts[omniq.StatusSuccess], Failed: q.counts[omniq.StatusFailure],
 		Cancelled: q.counts[omniq.StatusCancelled], Expired: q.counts[omniq.StatusExpired],

@@ -2,7 +2,10 @@ package memory
 
 import (
 	"context"
+	"fmt"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/internal/engine"
@@ -91,11 +94,16 @@ func (b *Backend) Settle(ctx context.Context, settlements []omniq.Settlement) ([
 			errs = engine.Report(errs, len(settlements), i, omniq.ErrLeaseLost)
 			continue
 		}
-		if refused != nil && refused[i] != nil {
-			errs = engine.Report(errs, len(settlements), i, refused[i])
-			continue
+		var why error
+		if refused != nil {
+			why = refused[i]
 		}
-		b.settle(e, s, now)
+		if why == nil {
+			why = b.settle(e, s, now)
+		}
+		if why != nil {
+			errs = engine.Report(errs, len(settlements), i, why)
+		}
 	}
 	return errs, nil
 }
@@ -115,8 +123,66 @@ func check(settlements []omniq.Settlement) (refused []error, err error) {
 	return refused, nil
 }
 
-// settle ends a lease.
-func (b *Backend) settle(e *entry, s *omniq.Settlement, now time.Time) {
+// settle ends a lease. With an error, because of effects that cannot be, it changes nothing.
+func (b *Backend) settle(e *entry, s *omniq.Settlement, now time.Time) error {
+	if s.Effects == nil {
+		b.conclude(e, s, now)
+		return nil
+	}
+	p, errs, err := b.effects(e, s, now)
+	if err != nil {
+		return err
+	}
+	e.note(&s.Effects.Notes)
+	if s.Action != omniq.ActionWait {
+		b.conclude(e, s, now)
+	}
+	for i, t := range s.Effects.Enqueue {
+		if errs == nil || errs[i] == nil {
+			b.add(t, p, now)
+		}
+	}
+	if s.Action == omniq.ActionWait {
+		b.passOn(e, b.edges(e, s.Effects.After, p.entry), now)
+	}
+	for _, id := range s.Effects.Cancel {
+		if other := b.task(id, now); other != nil && other.result == nil {
+			b.cancel(other, now)
+		}
+	}
+	return nil
+}
+
+// effects plans what a settlement of a task is to enqueue, and reports what is left out. An error says that the effects cannot
+// be.
+func (b *Backend) effects(e *entry, s *omniq.Settlement, now time.Time) (p *plan, errs []error, err error) {
+	p = b.plan(map[uuid.UUID]bool{e.id: s.Action == omniq.ActionFinish})
+	if e.links != nil {
+		p.grows = e.links.flow
+	}
+	if errs, err = p.addAll(s.Effects.Enqueue, now); err == nil {
+		err = p.check(e.id, s.Effects.After, now)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", omniq.ErrInvalid, err)
+	}
+	return p, errs, nil
+}
+
+// passOn makes a task wait that was handed out, for what its edges lead to.
+func (b *Backend) passOn(e *entry, after []edge, now time.Time) {
+	if e.started {
+		e.attempt--
+	}
+	l := e.link()
+	l.leave()
+	l.resumed, e.ends, e.due, e.shunned = true, time.Time{}, now, time.Time{}
+	e.token, e.started = 0, false
+	b.waits(e, e.await(after), now)
+}
+
+// conclude ends a lease as its action says.
+func (b *Backend) conclude(e *entry, s *omniq.Settlement, now time.Time) {
 	if s.Action == omniq.ActionFinish {
 		b.finish(e, s.Result, now)
 		return

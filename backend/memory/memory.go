@@ -36,7 +36,10 @@ type Backend struct {
 	events  events
 	ended   uint64 // tasks that have become final
 
-	shelves [omniq.StatusExpired + 1]shelf // tasks by status; at 0 none
+	flows   map[uuid.UUID]*flow
+	fallout []fallout // tasks that have ended, whose followers are to be told
+
+	shelves [omniq.StatusWaiting + 1]shelf // tasks by status; at 0 none
 	row     uint64                         // the last number in them
 }
 
@@ -64,6 +67,8 @@ type entry struct {
 	row     uint64    // its number in the shelf of its status
 	at      time.Time // when the next thing happens to it by itself, if it is in an agenda
 	index   int       // in the agenda, -1 outside
+	links   *links    // what ties it to other tasks, nil for nothing
+	notes   *notes    // what its handlers have left, nil for nothing
 }
 
 // outcome is what those get who wait for a task's result. It is not the entry's, which may begin a new life before they
@@ -99,7 +104,7 @@ func New(opts ...Option) *Backend {
 func (b *Backend) Capabilities() omniq.Capabilities {
 	return omniq.Capabilities{
 		Name: "memory", Fencing: true, AtomicFinish: true, Priorities: true, PushLease: true, PushResult: true,
-		PushCancel: true, Transactions: true, Events: b.events.on(), AtomicEvents: true,
+		PushCancel: true, Transactions: true, Flows: true, Notes: true, Events: b.events.on(), AtomicEvents: true,
 	}
 }
 
@@ -114,7 +119,7 @@ func (b *Backend) Close() error {
 	if b.timer != nil {
 		b.timer.Stop()
 	}
-	b.tasks, b.queues, b.coming, b.going = nil, nil, nil, nil
+	b.tasks, b.queues, b.coming, b.going, b.flows, b.fallout = nil, nil, nil, nil, nil, nil
 	clear(b.shelves[:])
 	b.holds, b.revoked, b.events = holds{}, revocations{}, events{retention: b.events.retention}
 	return nil
@@ -144,8 +149,11 @@ func (b *Backend) begin(ctx context.Context) (now time.Time, err error) {
 	return now, nil
 }
 
-// end sets the timer for what comes next, and unlocks.
+// end does a part of what follows from the ends of tasks, sets the timer for what comes next, and unlocks.
 func (b *Backend) end() {
+	if len(b.fallout) > 0 {
+		b.tell(b.clock.now())
+	}
 	b.setTimer()
 	b.mu.Unlock()
 }
@@ -166,13 +174,31 @@ func (b *Backend) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error,
 		return nil, err
 	}
 	defer b.end()
+	if !plain(tasks) {
+		return b.enqueue(tasks, now)
+	}
 	var errs []error
 	for i, t := range tasks {
 		if err := b.conflict(t, now, nil); err != nil {
 			errs = engine.Report(errs, len(tasks), i, err)
 			continue
 		}
-		b.add(t, now)
+		b.add(t, nil, now)
+	}
+	return errs, nil
+}
+
+// enqueue stores tasks that are tied to others, all or none.
+func (b *Backend) enqueue(tasks []*omniq.RawTask, now time.Time) ([]error, error) {
+	p := b.plan(nil)
+	errs, err := p.addAll(tasks, now)
+	if err != nil {
+		return nil, err
+	}
+	for i, t := range tasks {
+		if errs == nil || errs[i] == nil {
+			b.add(t, p, now)
+		}
 	}
 	return errs, nil
 }
@@ -194,12 +220,21 @@ func (b *Backend) conflict(t *omniq.RawTask, now time.Time, ending map[uuid.UUID
 	return nil
 }
 
-// add stores a task.
-func (b *Backend) add(t *omniq.RawTask, now time.Time) {
+// add stores a task. The plan, which knows what it depends on, may be nil for one that is tied to none.
+func (b *Backend) add(t *omniq.RawTask, p *plan, now time.Time) {
 	e := &entry{id: t.ID, name: t.FuncName, queue: b.queue(t.Queue), place: -1, index: -1}
 	b.tasks[t.ID] = e
 	if left, ok := t.Remaining(); ok {
 		e.ends = b.clock.now().Add(left) // now may be a little ago
+	}
+	if t.Flow != uuid.Nil {
+		b.join(e, t.Flow)
+	}
+	if len(t.After) > 0 {
+		e.link().own = b.edges(e, t.After, p.entry)
+	}
+	if p != nil {
+		p.deps[e.id] = e
 	}
 	b.begins(e, t, now)
 }
@@ -218,7 +253,14 @@ func (b *Backend) begins(e *entry, t *omniq.RawTask, now time.Time) {
 		e.due = now.Add(t.Delay)
 	}
 	b.note(e, omniq.EventEnqueued, 0, "", nil, now)
-	b.pend(e, now)
+	switch {
+	case e.links != nil && e.links.own != nil:
+		b.waits(e, e.await(e.links.own), now)
+	case t.Manual:
+		b.stay(e, now)
+	default:
+		b.pend(e, now)
+	}
 }
 
 // Result returns a task's result as it is now: see [omniq.ResultStore]. It never blocks.
@@ -285,6 +327,13 @@ func (b *Backend) finish(e *entry, r *omniq.RawResult, now time.Time) {
 	b.become(e, r.Status, now)
 	if r.Status == omniq.StatusSuccess {
 		e.task = nil
+		if e.notes != nil {
+			e.notes.state = nil
+		}
+	}
+	e.notes.wake()
+	if e.links != nil && len(e.links.followers) > 0 {
+		b.fallout = append(b.fallout, fallout{dep: e})
 	}
 	b.note(e, engine.EventOf[r.Status], e.attempt, worker, r.Error, now)
 	if e.outcome != nil {
@@ -293,12 +342,15 @@ func (b *Backend) finish(e *entry, r *omniq.RawResult, now time.Time) {
 		e.outcome = nil
 	}
 	b.keep(e, now)
+	if r.Status == omniq.StatusSuccess {
+		b.free(e)
+	}
 }
 
 // become gives a task another status.
 func (b *Backend) become(e *entry, s omniq.Status, now time.Time) {
 	b.leave(e)
-	e.queue.counts[s]++
+	e.count(s, 1)
 	e.status, e.since = s, now
 	b.row++
 	b.shelves[s].add(e, b.row)
@@ -307,7 +359,7 @@ func (b *Backend) become(e *entry, s omniq.Status, now time.Time) {
 // leave takes a task out of its status, if it has one.
 func (b *Backend) leave(e *entry) {
 	if e.status != 0 {
-		e.queue.counts[e.status]--
+		e.count(e.status, -1)
 		b.shelves[e.status].remove(e)
 	}
 }
@@ -317,18 +369,30 @@ func (b *Backend) keep(e *entry, now time.Time) {
 	switch ttl := e.result.TTL; {
 	case ttl == nil:
 	case *ttl <= 0:
-		b.remove(e)
+		b.over(e)
 	default:
 		b.going.put(e, now.Add(*ttl))
 	}
+}
+
+// over ends the time of a result: the task is forgotten, unless others need the result.
+func (b *Backend) over(e *entry) {
+	if b.needed(e) {
+		b.going.drop(e)
+		e.links.over = true
+		return
+	}
+	b.remove(e)
 }
 
 // remove forgets a task that is final.
 func (b *Backend) remove(e *entry) {
 	b.going.drop(e)
 	b.leave(e)
+	b.part(e)
 	b.release(e.queue)
 	delete(b.tasks, e.id)
+	b.free(e)
 }
 
 // Record keeps results of tasks that another engine queues: see [omniq.ResultStore]. It never blocks.
@@ -368,6 +432,9 @@ func (b *Backend) Forget(ctx context.Context, ids []uuid.UUID) ([]error, error) 
 	return b.each(ctx, ids, func(e *entry, _ time.Time) error {
 		if e.result == nil {
 			return state(e, "one that is final")
+		}
+		if b.needed(e) {
+			return fmt.Errorf("%w: its result is an input of a task that has not succeeded", omniq.ErrState)
 		}
 		b.remove(e)
 		return nil

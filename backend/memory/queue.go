@@ -19,7 +19,7 @@ const maxStrange = 100
 type queue struct {
 	name    string
 	ready   ready
-	counts  [omniq.StatusExpired + 1]int // tasks by status
+	counts  [omniq.StatusWaiting + 1]int // tasks by status
 	size    int                          // what it exists for
 	waiting []*waiter
 	paused  bool
@@ -202,8 +202,8 @@ func (b *Backend) take(r *omniq.LeaseRequest, now time.Time) (leases []omniq.Lea
 		for q.ready.n > 0 && len(leases) < most && len(strange) < maxStrange {
 			e := q.ready.pop()
 			switch {
-			case e.expired(now):
-				b.pend(e, now)
+			case e.expired(now), e.overloaded():
+				b.drop(e, now)
 				if looks--; looks == 0 {
 					for _, s := range strange {
 						s.entry.queue.ready.push(s.entry)
@@ -253,6 +253,13 @@ func (b *Backend) hand(e *entry, r *omniq.LeaseRequest, start bool, now time.Tim
 	}
 	if !e.shunned.IsZero() {
 		l.Deferred = now.Sub(e.shunned)
+	}
+	if e.links != nil {
+		l.Inputs, _ = e.inputs()
+		l.Resumed = e.links.resumed
+	}
+	if e.notes != nil {
+		l.State = e.notes.state
 	}
 	return l
 }

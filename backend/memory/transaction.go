@@ -30,8 +30,7 @@ type Tx struct {
 	mu     sync.Mutex
 	done   bool
 	steps  []step
-	ids    map[uuid.UUID]bool // tasks that are enqueued in it
-	keys   map[uniqueKey]uuid.UUID
+	plan   *plan                  // of what is enqueued in it
 	ending map[uuid.UUID]bool     // tasks that end in it
 	leases map[omniq.LeaseID]bool // those that are settled in it
 }
@@ -44,9 +43,9 @@ type step struct {
 
 // Begin begins a transaction.
 func (b *Backend) Begin() *Tx {
+	ending := make(map[uuid.UUID]bool)
 	return &Tx{
-		b: b, ids: make(map[uuid.UUID]bool), keys: make(map[uniqueKey]uuid.UUID), ending: make(map[uuid.UUID]bool),
-		leases: make(map[omniq.LeaseID]bool),
+		b: b, plan: b.plan(ending), ending: ending, leases: make(map[omniq.LeaseID]bool),
 	}
 }
 
@@ -79,7 +78,7 @@ func (t *Tx) begin() error {
 }
 
 // locked calls do while the transaction and its backend are locked, unless one of them has ended.
-func (t *Tx) locked(ctx context.Context, do func(now time.Time)) error {
+func (t *Tx) locked(ctx context.Context, do func(now time.Time) error) error {
 	if err := t.begin(); err != nil {
 		return err
 	}
@@ -89,8 +88,7 @@ func (t *Tx) locked(ctx context.Context, do func(now time.Time)) error {
 		return err
 	}
 	defer t.b.end()
-	do(now)
-	return nil
+	return do(now)
 }
 
 // Enqueue stores tasks once the transaction commits, all or none: see [omniq.Enqueuer]. What is a [omniq.Duplicate] now is
@@ -100,35 +98,24 @@ func (t *Tx) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error, erro
 		return nil, err
 	}
 	var errs []error
-	err := t.locked(ctx, func(now time.Time) {
-		for i, task := range tasks {
-			err := t.b.conflict(task, now, t.ending)
-			if err == nil {
-				err = t.conflict(task)
-			}
-			if err != nil {
-				errs = engine.Report(errs, len(tasks), i, err)
-				continue
-			}
-			t.ids[task.ID] = true
-			if task.UniqueKey != "" {
-				t.keys[keyOf(task)] = task.ID
-			}
-			t.steps = append(t.steps, step{task: task})
+	err := t.locked(ctx, func(now time.Time) error {
+		p := t.plan
+		if !plain(tasks) { // of plain ones none can fail the call
+			p = p.clone()
 		}
+		var err error
+		if errs, err = p.addAll(tasks, now); err != nil {
+			return err
+		}
+		t.plan = p
+		for i, task := range tasks {
+			if errs == nil || errs[i] == nil {
+				t.steps = append(t.steps, step{task: task})
+			}
+		}
+		return nil
 	})
 	return errs, err
-}
-
-// conflict is that an earlier task of the transaction has the task's ID or unique key.
-func (t *Tx) conflict(task *omniq.RawTask) error {
-	if t.ids[task.ID] {
-		return omniq.Duplicate{ID: task.ID, Holder: task.ID}
-	}
-	if holder, taken := t.keys[keyOf(task)]; taken && task.UniqueKey != "" {
-		return omniq.Duplicate{ID: task.ID, Holder: holder}
-	}
-	return nil
 }
 
 // Settle ends leases with what became of their attempts, once the transaction commits: see [omniq.Transaction].
@@ -138,19 +125,27 @@ func (t *Tx) Settle(ctx context.Context, settlements []omniq.Settlement) ([]erro
 		return nil, err
 	}
 	var errs []error
-	err = t.locked(ctx, func(now time.Time) {
+	err = t.locked(ctx, func(now time.Time) error {
 		for i, s := range settlements {
+			e := t.b.leased(s.LeaseID, now)
+			var why error
 			switch {
-			case t.leases[s.LeaseID] || t.b.leased(s.LeaseID, now) == nil:
-				errs = engine.Report(errs, len(settlements), i, omniq.ErrLeaseLost)
+			case e == nil || t.leases[s.LeaseID]:
+				why = omniq.ErrLeaseLost
 			case refused != nil && refused[i] != nil:
-				errs = engine.Report(errs, len(settlements), i, refused[i])
-			default:
-				t.leases[s.LeaseID] = true
-				t.ending[s.TaskID] = s.Action == omniq.ActionFinish
-				t.steps = append(t.steps, step{settlement: s})
+				why = refused[i]
+			case s.Effects != nil:
+				_, _, why = t.b.effects(e, &s, now)
 			}
+			if why != nil {
+				errs = engine.Report(errs, len(settlements), i, why)
+				continue
+			}
+			t.leases[s.LeaseID] = true
+			t.ending[s.TaskID] = s.Action == omniq.ActionFinish
+			t.steps = append(t.steps, step{settlement: s})
 		}
+		return nil
 	})
 	return errs, err
 }
@@ -168,30 +163,42 @@ func (t *Tx) Commit() error {
 		return err
 	}
 	defer t.b.end()
-	for i := range t.steps {
-		if err := t.b.obstacle(&t.steps[i], now, t.ending); err != nil {
-			return fmt.Errorf("%w: %w", ErrConflict, err)
-		}
+	p, err := t.obstacle(now)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrConflict, err)
 	}
 	for i := range t.steps {
 		if s := &t.steps[i]; s.task != nil {
-			t.b.add(s.task, now)
-		} else {
-			t.b.settle(t.b.leased(s.settlement.LeaseID, now), &s.settlement, now)
+			t.b.add(s.task, p, now)
+		} else if err := t.b.settle(t.b.leased(s.settlement.LeaseID, now), &s.settlement, now); err != nil {
+			return err // not after obstacle
 		}
 	}
 	return nil
 }
 
-// obstacle is what is in the way of a step.
-func (b *Backend) obstacle(s *step, now time.Time, ending map[uuid.UUID]bool) error {
-	if s.task != nil {
-		return b.conflict(s.task, now, ending)
+// obstacle is what is in the way of the steps. Without one it plans the tasks.
+func (t *Tx) obstacle(now time.Time) (*plan, error) {
+	p := t.b.plan(t.ending)
+	var tasks []*omniq.RawTask
+	for i := range t.steps {
+		s := &t.steps[i].settlement
+		if task := t.steps[i].task; task != nil {
+			tasks = append(tasks, task)
+			continue
+		}
+		e := t.b.leased(s.LeaseID, now)
+		if e == nil {
+			return nil, fmt.Errorf("%w: of task %v", omniq.ErrLeaseLost, s.TaskID)
+		}
+		if s.Effects != nil {
+			if _, _, err := t.b.effects(e, s, now); err != nil {
+				return nil, err
+			}
+		}
 	}
-	if b.leased(s.settlement.LeaseID, now) == nil {
-		return fmt.Errorf("%w: of task %v", omniq.ErrLeaseLost, s.settlement.TaskID)
-	}
-	return nil
+	errs, err := p.addAll(tasks, now)
+	return p, errors.Join(append(errs, err)...)
 }
 
 // Rollback ends the transaction without anything done. After an end it is [ErrTxDone], and changes nothing.

@@ -247,7 +247,7 @@ const (
 )
 
 // Requeue enqueues tasks again that have ended without success: see [omniq.TaskQueue].
-func (b *Backend) Requeue(ctx context.Context, ids []uuid.UUID) ([]error, error) {
+func (b *Backend) Requeue(ctx context.Context, ids []uuid.UUID, follow bool) ([]error, error) {
 	var errs []error
 	var e *enqueuing
 	err := b.transact(ctx, func(q querier) (err error) {

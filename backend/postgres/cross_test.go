@@ -82,9 +82,12 @@ var crossingCalls = map[string]func(context.Context, *crossing) error{
 		_, err := c.Backend.Settle(ctx, list)
 		return err
 	},
-	"Cancel":  func(ctx context.Context, c *crossing) error { _, err := c.Backend.Cancel(ctx, c.ids()); return err },
-	"Requeue": func(ctx context.Context, c *crossing) error { _, err := c.Backend.Requeue(ctx, c.ids()); return err },
-	"RunNow":  func(ctx context.Context, c *crossing) error { _, err := c.Backend.RunNow(ctx, c.ids()); return err },
+	"Cancel": func(ctx context.Context, c *crossing) error { _, err := c.Backend.Cancel(ctx, c.ids()); return err },
+	"Requeue": func(ctx context.Context, c *crossing) error {
+		_, err := c.Backend.Requeue(ctx, c.ids(), false)
+		return err
+	},
+	"RunNow": func(ctx context.Context, c *crossing) error { _, err := c.Backend.RunNow(ctx, c.ids()); return err },
 	"Update": func(ctx context.Context, c *crossing) error {
 		var list []omniq.Update
 		for i, id := range c.ids() {

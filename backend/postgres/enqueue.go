@@ -68,6 +68,9 @@ func (b *Backend) newEnqueuing(tasks []*omniq.RawTask) (*enqueuing, error) {
 	if err := engine.CheckTasks(tasks); err != nil {
 		return nil, err
 	}
+	if err := engine.CheckNoFlows("postgres", tasks); err != nil {
+		return nil, err
+	}
 	e := &enqueuing{b: b, tasks: make([]newTask, len(tasks))}
 	for i, t := range tasks {
 		n, err := encode(t)

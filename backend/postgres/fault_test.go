@@ -124,7 +124,7 @@ func TestPoolIsHeld(t *testing.T) {
 	for call, do := range map[string]func(context.Context) error{
 		"Enqueue": func(ctx context.Context) error { _, err := b.Enqueue(ctx, []*omniq.RawTask{task}); return err },
 		"Cancel":  func(ctx context.Context) error { _, err := b.Cancel(ctx, id); return err },
-		"Requeue": func(ctx context.Context) error { _, err := b.Requeue(ctx, id); return err },
+		"Requeue": func(ctx context.Context) error { _, err := b.Requeue(ctx, id, false); return err },
 		"Forget":  func(ctx context.Context) error { _, err := b.Forget(ctx, id); return err },
 		"Inspect": func(ctx context.Context) error { _, err := b.Inspect(ctx, task.ID); return err },
 		"Result":  func(ctx context.Context) error { _, err := b.Result(ctx, task.ID); return err },

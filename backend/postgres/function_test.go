@@ -342,7 +342,7 @@ func TestUnreadable(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, list, n)
 	}
-	errs, err := b.Requeue(t.Context(), ids(tasks[0]))
+	errs, err := b.Requeue(t.Context(), ids(tasks[0]), false)
 	require.NoError(t, err)
 	require.ErrorContains(t, errs[0], tasks[0].ID.String())
 	errs, err = b.Cancel(t.Context(), ids(tasks[3]))

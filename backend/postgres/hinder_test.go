@@ -218,7 +218,7 @@ func aliveIn(t *testing.T, at string) {
 	errs, err := b.Cancel(t.Context(), []uuid.UUID{l.TaskID})
 	require.NoError(t, err)
 	require.Nil(t, errs)
-	errs, err = b.Requeue(t.Context(), []uuid.UUID{l.TaskID})
+	errs, err = b.Requeue(t.Context(), []uuid.UUID{l.TaskID}, false)
 	require.NoError(t, err)
 	require.Nil(t, errs)
 	finish(t, b, lease(t, b), "1", 0)

@@ -195,6 +195,9 @@ func (b *Backend) newSettling(settlements []omniq.Settlement) (*settling, error)
 			return nil, err
 		}
 	}
+	if err := engine.CheckNoEffects("postgres", settlements); err != nil {
+		return nil, err
+	}
 	s := &settling{b: b, done: make(map[hold]bool), locked: make(map[hold]bool), refused: make(map[hold]error)}
 	for i := range settlements {
 		s.add(&settlements[i])

@@ -43,7 +43,7 @@ func TestSkew(t *testing.T) {
 			errs, err = b.Settle(t.Context(), []omniq.Settlement{s})
 			require.NoError(t, err)
 			require.Nil(t, errs)
-			errs, err = b.Requeue(t.Context(), ids(failed))
+			errs, err = b.Requeue(t.Context(), ids(failed), false)
 			require.NoError(t, err)
 			require.Nil(t, errs)
 			require.Equal(t, failed.ID, lease(t, b).TaskID, "it has its whole TTL again")

@@ -33,7 +33,7 @@ func TestSkewedClock(t *testing.T) {
 			r, err := b.Result(t.Context(), task.ID)
 			require.NoError(t, err)
 			assert.Equal(t, omniq.StatusExpired, r.Status)
-			errs, err := b.Requeue(t.Context(), ids(task))
+			errs, err := b.Requeue(t.Context(), ids(task), false)
 			require.NoError(t, err)
 			require.Nil(t, errs)
 			c.advance(wait)

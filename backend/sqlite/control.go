@@ -82,7 +82,7 @@ func (b *Backend) Revoked(ctx context.Context, workerID string) ([]omniq.LeaseID
 }
 
 // Requeue enqueues tasks again that have ended without success: see [omniq.TaskQueue].
-func (b *Backend) Requeue(ctx context.Context, ids []uuid.UUID) ([]error, error) {
+func (b *Backend) Requeue(ctx context.Context, ids []uuid.UUID, follow bool) ([]error, error) {
 	ids = slices.Clone(ids)
 	return b.each(ctx, len(ids), func(t *tx, i int) (error, error) { return t.requeue(ids[i]) })
 }

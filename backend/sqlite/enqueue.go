@@ -52,6 +52,9 @@ func encodeAll(tasks []*omniq.RawTask) ([]newTask, error) {
 	if err := engine.CheckTasks(tasks); err != nil {
 		return nil, err
 	}
+	if err := engine.CheckNoFlows("sqlite", tasks); err != nil {
+		return nil, err
+	}
 	list := make([]newTask, len(tasks))
 	for i, t := range tasks {
 		n, err := encode(t)

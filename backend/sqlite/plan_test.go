@@ -78,7 +78,7 @@ func exercise(t *testing.T, b *sqlite.Backend, clock *clock) {
 	update := omniq.Update{ID: keyed.ID, FuncName: keyed.FuncName, Status: omniq.StatusCancelled}
 	_, err = b.Update(ctx, []omniq.Update{update})
 	require.NoError(t, err)
-	_, err = b.Requeue(ctx, ids(keyed))
+	_, err = b.Requeue(ctx, ids(keyed), false)
 	require.NoError(t, err)
 	update.Status = omniq.StatusPending
 	_, err = b.Update(ctx, []omniq.Update{update})

@@ -152,8 +152,8 @@ func (r *remote) Cancel(ctx context.Context, ids []uuid.UUID) ([]error, error) {
 	return r.each(ctx, "Cancel", ids)
 }
 
-func (r *remote) Requeue(ctx context.Context, ids []uuid.UUID) ([]error, error) {
-	return r.each(ctx, "Requeue", ids)
+func (r *remote) Requeue(ctx context.Context, ids []uuid.UUID, follow bool) ([]error, error) {
+	return r.each(ctx, "Requeue", ids, follow)
 }
 
 func (r *remote) RunNow(ctx context.Context, ids []uuid.UUID) ([]error, error) {
@@ -178,6 +178,29 @@ func (r *remote) Forget(ctx context.Context, ids []uuid.UUID) ([]error, error) {
 
 func (r *remote) Extend(ctx context.Context, leases []omniq.LeaseID, by time.Duration) ([]error, error) {
 	return r.each(ctx, "Extend", leases, by)
+}
+
+func (r *remote) Note(ctx context.Context, notes []omniq.LeaseNotes) ([]error, error) {
+	return r.each(ctx, "Note", notes)
+}
+
+func (r *remote) Resolve(ctx context.Context, results []*omniq.RawResult) ([]error, error) {
+	return r.each(ctx, "Resolve", results)
+}
+
+func (r *remote) Stream(ctx context.Context, request omniq.StreamRequest) (page omniq.StreamPage, err error) {
+	err = r.ask(ctx, "Stream", []any{request}, &page)
+	return page, err
+}
+
+func (r *remote) CancelFlow(ctx context.Context, flow uuid.UUID) (n int, err error) {
+	err = r.ask(ctx, "CancelFlow", []any{flow}, &n)
+	return n, err
+}
+
+func (r *remote) FlowStats(ctx context.Context, flow uuid.UUID) (stats omniq.FlowStats, err error) {
+	err = r.ask(ctx, "FlowStats", []any{flow}, &stats)
+	return stats, err
 }
 
 func (r *remote) Lease(ctx context.Context, request omniq.LeaseRequest) (leases []omniq.Lease, err error) {

@@ -35,6 +35,9 @@ func newSettlements(settlements []omniq.Settlement) ([]settlement, error) {
 			return nil, err
 		}
 	}
+	if err := engine.CheckNoEffects("sqlite", settlements); err != nil {
+		return nil, err
+	}
 	list := make([]settlement, len(settlements))
 	for i := range settlements {
 		s := &list[i]

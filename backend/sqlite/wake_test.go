@@ -122,7 +122,7 @@ func TestOneTransaction(t *testing.T) {
 			require.NoError(t, err)
 			var got []omniq.Lease
 			together(t, b, leaseFrom(b, &got, "default"), func() {
-				errs, err := b.Requeue(ctx, []uuid.UUID{l.TaskID})
+				errs, err := b.Requeue(ctx, []uuid.UUID{l.TaskID}, false)
 				assert.NoError(t, err)
 				assert.Nil(t, errs)
 			})

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/google/uuid"
+
 	"github.com/omniq-go/omniq"
 )
 
@@ -45,7 +47,11 @@ func CheckEvents(events []*omniq.TaskEvent) error {
 
 // CheckList reports what is wrong with a request for a page of tasks, but for its After: it is [omniq.ErrInvalid].
 func CheckList(r *omniq.ListRequest) error {
-	if _, err := r.Status.MarshalText(); err != nil || r.Max < 1 {
+	_, err := r.Status.MarshalText()
+	if r.Status == 0 && r.Flow != uuid.Nil {
+		err = nil
+	}
+	if err != nil || r.Max < 1 {
 		return fmt.Errorf("%w: a list of at most %d tasks that are %v, want at least one, and a status", omniq.ErrInvalid, r.Max, r.Status)
 	}
 	return CheckQueue(r.Queue)
@@ -108,6 +114,52 @@ func CheckUpdates(updates []omniq.Update) error {
 // isText reports whether each engine can be asked for s.
 func isText(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
 
+// CheckResolutions reports what is wrong with the first of the results that manual tasks cannot end with: it is
+// [omniq.ErrInvalid].
+func CheckResolutions(results []*omniq.RawResult) error {
+	for _, r := range results {
+		if err := r.Validate(); err != nil {
+			return err
+		}
+		if r.Status != omniq.StatusSuccess && r.Status != omniq.StatusFailure {
+			return fmt.Errorf("%w: task %v is resolved as %v, want %v or %v", omniq.ErrInvalid, r.TaskID, r.Status,
+				omniq.StatusSuccess, omniq.StatusFailure)
+		}
+	}
+	return nil
+}
+
+// CheckStream reports what is wrong with a request for a stream: it is [omniq.ErrInvalid].
+func CheckStream(r *omniq.StreamRequest) error {
+	if r.Max < 1 || r.After < 0 || !isText(r.Name) {
+		return fmt.Errorf("%w: at most %d items after the %d-th of stream %.100q, want at least 1, and 0 or more, and text",
+			omniq.ErrInvalid, r.Max, r.After, r.Name)
+	}
+	return nil
+}
+
+// CheckNoFlows reports the first of the tasks that an engine without flows cannot store: it is [omniq.ErrInvalid].
+func CheckNoFlows(engine string, tasks []*omniq.RawTask) error {
+	for _, t := range tasks {
+		if t.Flow != uuid.Nil || len(t.After) > 0 || t.Manual {
+			return fmt.Errorf("%w: task %v is part of a flow, which the engine %q does not have", omniq.ErrInvalid, t.ID, engine)
+		}
+	}
+	return nil
+}
+
+// CheckNoEffects reports the first of the settlements that an engine without flows and notes cannot do: it is
+// [omniq.ErrInvalid].
+func CheckNoEffects(engine string, settlements []omniq.Settlement) error {
+	for i := range settlements {
+		if settlements[i].Effects != nil {
+			return fmt.Errorf("%w: the settlement of task %v has effects, which the engine %q does not have",
+				omniq.ErrInvalid, settlements[i].TaskID, engine)
+		}
+	}
+	return nil
+}
+
 // CheckKeys reports what is wrong with the first of the keys that cannot be: it is [omniq.ErrInvalid].
 func CheckKeys(keys []omniq.UniqueKey) error {
 	for _, k := range keys {
@@ -145,12 +197,26 @@ func CheckOutcome(s *omniq.Settlement) error {
 			return fmt.Errorf("the error of task %v: %w", s.TaskID, err)
 		}
 	}
-	return nil
+	if s.Effects == nil {
+		return nil
+	}
+	if err := CheckTasks(s.Effects.Enqueue); err != nil {
+		return fmt.Errorf("what task %v enqueues: %w", s.TaskID, err)
+	}
+	return s.Effects.Notes.Validate()
 }
 
 // CheckSettlement reports what is wrong with a settlement, whatever engine it is for: it is [omniq.ErrInvalid].
 func CheckSettlement(s *omniq.Settlement) error {
+	if e := s.Effects; e != nil && len(e.After) > 0 && s.Action != omniq.ActionWait {
+		return fmt.Errorf("%w: task %v is to wait for others, and its action is %d, want %d", omniq.ErrInvalid, s.TaskID, s.Action, omniq.ActionWait)
+	}
 	switch s.Action {
+	case omniq.ActionWait:
+		if s.Effects == nil {
+			return fmt.Errorf("%w: task %v is to wait, and for what is not said", omniq.ErrInvalid, s.TaskID)
+		}
+		return omniq.CheckDependencies(s.TaskID, s.Effects.After)
 	case omniq.ActionRetry, omniq.ActionRelease, omniq.ActionDefer:
 		if s.Delay < 0 {
 			return fmt.Errorf("%w: task %v is given back for %v, want at least 0", omniq.ErrInvalid, s.TaskID, s.Delay)

@@ -30,8 +30,30 @@ func ContextError(ctx context.Context, backend string) error {
 // yet due are the caller's to count.
 func Count(s *omniq.QueueStats, status omniq.Status, n int) {
 	switch status {
+	case omniq.StatusWaiting:
+		s.Waiting += n
 	case omniq.StatusPending:
 		s.Ready += n
+	case omniq.StatusRunning:
+		s.Running += n
+	case omniq.StatusSuccess:
+		s.Succeeded += n
+	case omniq.StatusFailure:
+		s.Failed += n
+	case omniq.StatusCancelled:
+		s.Cancelled += n
+	case omniq.StatusExpired:
+		s.Expired += n
+	}
+}
+
+// CountMember adds n members of a status to the figures of their flow.
+func CountMember(s *omniq.FlowStats, status omniq.Status, n int) {
+	switch status {
+	case omniq.StatusWaiting:
+		s.Waiting += n
+	case omniq.StatusPending:
+		s.Pending += n
 	case omniq.StatusRunning:
 		s.Running += n
 	case omniq.StatusSuccess:

@@ -56,7 +56,12 @@ func TestCount(t *testing.T) {
 	for i, status := range omniq.Statuses() {
 		engine.Count(&s, status, i+1)
 	}
-	assert.Equal(t, omniq.QueueStats{Ready: 1, Running: 2, Succeeded: 3, Failed: 4, Cancelled: 5, Expired: 6}, s)
+	assert.Equal(t, omniq.QueueStats{Ready: 1, Running: 2, Succeeded: 3, Failed: 4, Cancelled: 5, Expired: 6, Waiting: 7}, s)
+	var f omniq.FlowStats
+	for i, status := range omniq.Statuses() {
+		engine.CountMember(&f, status, i+1)
+	}
+	assert.Equal(t, omniq.FlowStats{Pending: 1, Running: 2, Succeeded: 3, Failed: 4, Cancelled: 5, Expired: 6, Waiting: 7}, f)
 }
 
 // All who wait for a task hear of its end, once; those who wait afterwards wait for the next one.

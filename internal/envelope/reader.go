@@ -299,6 +299,33 @@ func (r *Reader) Strings(to *map[string]string) {
 	}
 }
 
+// Objects reads an array of objects with known keys, each of them by read, which is to go on until Next returns false. Each
+// must have the keys that are required, a bit for each.
+func (r *Reader) Objects(keys []string, required uint64, read func(*Reader) error) {
+	f := r.Kind('[', "an array")
+	if r.err != nil {
+		return
+	}
+	array, err := jsontext.NewArray(f.JSON, 0, codec.MaxDepth)
+	more := err == nil
+	for n := 1; more; n++ {
+		if more, err = array.Next(); !more {
+			break
+		}
+		inner := NewReader(f.JSON[array.Start:array.End], keys)
+		if err = read(&inner); err == nil {
+			err = inner.End(required)
+		}
+		if err != nil {
+			err = fmt.Errorf("element %d: %w", n, err)
+			break
+		}
+	}
+	if err != nil {
+		r.Fail(err)
+	}
+}
+
 // nextAny goes to the next member, whatever its key is.
 func (r *Reader) nextAny() (more bool) {
 	if r.err == nil {

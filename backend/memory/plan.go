@@ -1,0 +1,133 @@
+package memory
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/engine"
+)
+
+// plan is what a call, or a transaction, is about to enqueue of tasks that may be tied to others.
+type plan struct {
+	b       *Backend
+	ending  map[uuid.UUID]bool      // tasks that end before it
+	added   map[uuid.UUID]bool      // tasks that it stores
+	holders map[uuid.UUID]uuid.UUID // the tasks that take the places of those that it leaves out
+	keys    map[uniqueKey]uuid.UUID // unique keys, and which of its tasks have them
+	flows   map[uuid.UUID]bool      // of its tasks
+	grows   *flow                   // a flow to which members may be added, nil for none
+	deps    map[uuid.UUID]*entry    // what its tasks depend on, as far as that is stored
+}
+
+func (b *Backend) plan(ending map[uuid.UUID]bool) *plan {
+	return &plan{
+		b: b, ending: ending, added: make(map[uuid.UUID]bool), holders: make(map[uuid.UUID]uuid.UUID),
+		keys: make(map[uniqueKey]uuid.UUID), flows: make(map[uuid.UUID]bool), deps: make(map[uuid.UUID]*entry),
+	}
+}
+
+// clone is for a call of a transaction, which may fail.
+func (p *plan) clone() *plan {
+	c := *p
+	c.added, c.holders, c.keys = maps.Clone(p.added), maps.Clone(p.holders), maps.Clone(p.keys)
+	c.flows, c.deps = maps.Clone(p.flows), maps.Clone(p.deps)
+	return &c
+}
+
+// plain reports whether no task is tied to others.
+func plain(tasks []*omniq.RawTask) bool {
+	for _, t := range tasks {
+		if t.Flow != uuid.Nil || len(t.After) > 0 || t.Manual {
+			return false
+		}
+	}
+	return true
+}
+
+// addAll adds the tasks of a call, and reports those that are left out. With an error nothing can be done, and the plan is not
+// to be used any more.
+func (p *plan) addAll(tasks []*omniq.RawTask, now time.Time) (errs []error, err error) {
+	flows := make(map[uuid.UUID]bool)
+	for i, t := range tasks {
+		err := p.add(t, flows, now)
+		if err != nil && !errors.Is(err, omniq.ErrDuplicate) {
+			return nil, err
+		}
+		if err != nil {
+			errs = engine.Report(errs, len(tasks), i, err)
+		}
+	}
+	for id := range flows {
+		p.flows[id] = true
+	}
+	return errs, nil
+}
+
+// add adds a task of a call that has the flows. It reports a [omniq.Duplicate], which is left out.
+func (p *plan) add(t *omniq.RawTask, flows map[uuid.UUID]bool, now time.Time) error {
+	err := p.b.conflict(t, now, p.ending)
+	if err == nil {
+		err = p.conflict(t)
+	}
+	if d, ok := errors.AsType[omniq.Duplicate](err); ok {
+		p.holders[t.ID] = d.Holder
+		return err
+	}
+	if t.Flow != uuid.Nil && !flows[t.Flow] {
+		if f, known := p.b.flows[t.Flow]; p.flows[t.Flow] || known && f != p.grows {
+			return fmt.Errorf("%w: task %v is of flow %v, which is stored already: only its members can add to it", omniq.ErrState, t.ID, t.Flow)
+		}
+		flows[t.Flow] = true
+	}
+	if err := p.check(t.ID, t.After, now); err != nil {
+		return err
+	}
+	p.added[t.ID] = true
+	if t.UniqueKey != "" {
+		p.keys[keyOf(t)] = t.ID
+	}
+	return nil
+}
+
+// conflict is that an earlier task of the plan has the task's ID or unique key.
+func (p *plan) conflict(t *omniq.RawTask) error {
+	if p.added[t.ID] {
+		return omniq.Duplicate{ID: t.ID, Holder: t.ID}
+	}
+	if holder, taken := p.keys[keyOf(t)]; taken && t.UniqueKey != "" {
+		return omniq.Duplicate{ID: t.ID, Holder: holder}
+	}
+	return nil
+}
+
+// check reports the first dependency of a task that is unknown, and notes the others.
+func (p *plan) check(id uuid.UUID, after []omniq.Dependency, now time.Time) error {
+	for _, d := range after {
+		at := p.at(d.ID)
+		if p.added[at] || p.deps[at] != nil {
+			continue
+		}
+		e := p.b.task(at, now)
+		if e == nil {
+			return fmt.Errorf("%w: task %v depends on task %v, which is unknown or gone", omniq.ErrNotFound, id, d.ID)
+		}
+		p.deps[at] = e
+	}
+	return nil
+}
+
+// at is the task that stands for one with this ID.
+func (p *plan) at(id uuid.UUID) uuid.UUID {
+	if holder, ok := p.holders[id]; ok && !p.added[id] {
+		return holder
+	}
+	return id
+}
+
+// entry is what a dependency leads to that check has found, once the tasks before are stored.
+func (p *plan) entry(id uuid.UUID) *entry { return p.deps[p.at(id)] }
