@@ -26,7 +26,8 @@ type attempt struct {
 	took  time.Duration // the handler's, once it has returned or the attempt is settled without it
 	inTx  bool          // its result is in a transaction of the handler's, which may have been committed
 
-	info infoContext // the handler's context
+	info   infoContext // the handler's context
+	outbox *outbox     // what it does if it succeeds, nil for nothing
 
 	// The settler's.
 	settlement Settlement
@@ -161,7 +162,7 @@ func (w *Worker) run(ctx context.Context, a *attempt, s *Settlement) {
 		}
 		*s = w.outcome(ctx, a, timeout, result, err)
 	}()
-	result, err = w.call(ctx, t)
+	result, err = w.perform(ctx, a)
 	ended = true
 }
 
@@ -172,6 +173,25 @@ func (w *Worker) infoOf(a *attempt) Info {
 		ID: t.ID, FuncName: t.FuncName, Queue: cmp.Or(t.Queue, DefaultQueue), Attempt: a.lease.Attempt, MaxAttempts: w.limit(a),
 		Lost: a.lease.Lost, CreatedAt: t.CreatedAt, Metadata: t.Metadata, WorkerID: w.id,
 	}
+}
+
+// perform runs the handler, unless the task stands for others.
+func (w *Worker) perform(ctx context.Context, a *attempt) (RawResult, error) {
+	each := false
+	if input := a.lease.Task.Input; len(input) > 0 {
+		r, err := readRecipe(input)
+		if err != nil {
+			return RawResult{}, &TaskError{Type: typeDecode, Message: validText(err.Error())}
+		}
+		each = r.each
+	}
+	switch {
+	case a.lease.Resumed:
+		return w.resume(a, each)
+	case each:
+		return RawResult{}, w.spread(a)
+	}
+	return w.call(ctx, a.lease.Task)
 }
 
 // call runs the handler and turns a panic into an error.

@@ -27,6 +27,17 @@ type Client struct {
 
 	middleware []EnqueueMiddleware
 	store      EnqueueFunc // put inside of the middleware
+
+	origin  *origin
+	through bool // what it enqueues may come to nothing
+}
+
+// origin is what a client has in common with those that Tx and Through have made of it.
+type origin struct{ backend Backend }
+
+// same reports whether what one client has stored is there for the other.
+func (o *origin) same(other *origin) bool {
+	return o == other || reflect.TypeOf(o.backend).Comparable() && o.backend == other.backend
 }
 
 // ClientOption sets something of a client.
@@ -37,7 +48,7 @@ func NewClient(b Backend, opts ...ClientOption) (*Client, error) {
 	if b == nil {
 		return nil, invalid("a client without a backend")
 	}
-	c := &Client{backend: b, enqueue: newSender(b).enqueue}
+	c := &Client{backend: b, enqueue: newSender(b).enqueue, origin: &origin{b}}
 	for _, o := range opts {
 		if err := o.applyClient(c); err != nil {
 			return nil, err
@@ -218,6 +229,7 @@ func (c *Client) Through(e Enqueuer) *Client {
 		return c // whose methods say so
 	}
 	through := *c
+	through.through = true
 	through.enqueue = func(ctx context.Context, tasks []*RawTask) ([]error, error) {
 		if e == nil {
 			return nil, invalid("the client is one Through nil, want what an engine makes of a transaction")

@@ -169,6 +169,8 @@ type handlerSpec struct {
 	name   string
 	result reflect.Type
 	run    func(ctx context.Context, t *RawTask, c codecs) (RawResult, error)
+	split  func(t *RawTask, inputs []*RawResult, c codecs) ([]*RawTask, error)
+	gather func(results []*RawResult, c codecs) (RawResult, error)
 }
 
 func (s handlerSpec) spec() handlerSpec { return s }
@@ -212,10 +214,10 @@ func newSpec[A, K, R any](name string, fn func(context.Context, A, K) (R, error)
 	if fn == nil {
 		panic(fmt.Sprintf("omniq: task %q: its function is nil", name))
 	}
-	return handlerSpec{name, reflect.TypeFor[R](), func(ctx context.Context, t *RawTask, c codecs) (RawResult, error) {
+	run := func(ctx context.Context, t *RawTask, c codecs) (RawResult, error) {
 		var args A
 		var kwargs K
-		if err := decodePayload(t, false, c, &args, &kwargs); err != nil {
+		if err := decodeCall(ctx, t, c, &args, &kwargs); err != nil {
 			if _, ok := errors.AsType[*unknownCodecError](err); ok {
 				return RawResult{}, err // as of a worker that lacks the handler: another may have it
 			}
@@ -231,5 +233,6 @@ func newSpec[A, K, R any](name string, fn func(context.Context, A, K) (R, error)
 			return RawResult{}, Permanent(&TaskError{Type: typeEncode, Message: validText(message)})
 		}
 		return r, nil
-	}}
+	}
+	return handlerSpec{name, reflect.TypeFor[R](), run, split[A, K], gather[R]}
 }

@@ -12,14 +12,14 @@ import (
 
 // Metrics count what became of attempts, as the engine has stored it.
 func ExampleOnSettle() {
-	told := make(chan omniq.Settled, 10)
+	told := make(chan omniq.SettledAttempt, 10)
 	call := omniq.DefineNoArgs("call", func(ctx context.Context) (string, error) {
 		if info, _ := omniq.InfoFrom(ctx); info.Attempt == 1 {
 			return "", omniq.RetryAfter(time.Millisecond, errors.New("no answer"))
 		}
 		return "hello", nil
 	})
-	ctx, client, stop := demo(omniq.Handlers(call), omniq.OnSettle(func(s omniq.Settled) { told <- s }))
+	ctx, client, stop := demo(omniq.Handlers(call), omniq.OnSettle(func(s omniq.SettledAttempt) { told <- s }))
 	defer stop()
 	if _, err := call.Enqueue(ctx, client); err != nil {
 		panic(err)

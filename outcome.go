@@ -32,6 +32,14 @@ func (w *Worker) outcome(ctx context.Context, a *attempt, timeout time.Duration,
 	if err == nil {
 		r := finalResult(a.lease.Task, StatusSuccess, time.Now(), a.lease.Attempt)
 		r.ResultData, r.Codec = result.ResultData, result.Codec
+		return Settlement{Action: ActionFinish, Result: r, Effects: a.outbox.close()}
+	}
+	if wait, ok := errors.AsType[*waitError](err); ok {
+		return w.pass(a, wait)
+	}
+	if ended, ok := errors.AsType[*endedError](err); ok {
+		r := finalResult(a.lease.Task, ended.result.Status, time.Now(), a.lease.Attempt)
+		r.Error = ended.result.Error
 		return Settlement{Action: ActionFinish, Result: r}
 	}
 	if delay, ok := Snoozed(err); ok {

@@ -9,28 +9,29 @@ import (
 	"time"
 )
 
-// Settled is how an attempt ended in a worker, as [OnSettle] tells it.
-type Settled struct {
+// SettledAttempt is how an attempt ended in a worker, as [OnSettle] tells it.
+type SettledAttempt struct {
 	Info    Info
-	Outcome Outcome
+	Outcome AttemptOutcome
 	Took    time.Duration // how long the handler ran, 0 if it did not begin
 	Delay   time.Duration // how long from now the task is due again; 0 for at once, and where it is not
 	Error   *TaskError    // why it failed, or the handler's error that was dropped; nil for none
 }
 
-// Outcome is what became of an attempt in a worker. The zero value is no outcome.
-type Outcome uint8
+// AttemptOutcome is what became of an attempt in a worker. The zero value is no outcome.
+type AttemptOutcome uint8
 
 // What can become of an attempt.
 const (
-	OutcomeSuccess   Outcome = iota + 1 // the task has succeeded
-	OutcomeRetry                        // the attempt failed; another one follows
-	OutcomeSnooze                       // the handler returned [Snooze]
-	OutcomeFailure                      // the task has failed for good
-	OutcomeExpired                      // the task's TTL passed before the handler could begin
-	OutcomeCancelled                    // the task was cancelled; what the handler returned is dropped
-	OutcomeLost                         // the lease is lost, or the engine did not take the outcome: the task may run again
-	OutcomeReturned                     // the task is given back and no attempt is used: the worker stops, or cannot run it
+	OutcomeSuccess   AttemptOutcome = iota + 1 // the task has succeeded
+	OutcomeRetry                               // the attempt failed; another one follows
+	OutcomeSnooze                              // the handler returned [Snooze]
+	OutcomeFailure                             // the task has failed for good
+	OutcomeExpired                             // the task's TTL passed before the handler could begin
+	OutcomeCancelled                           // the task was cancelled; what the handler returned is dropped
+	OutcomeLost                                // the lease is lost, or the engine did not take the outcome: the task may run again
+	OutcomeReturned                            // the task is given back and no attempt is used: the worker stops, or cannot run it
+	OutcomeWaiting                             // the task waits for other calls, and ends as they end: see [Become]
 )
 
 var outcomeNames = [...]string{
@@ -42,10 +43,11 @@ var outcomeNames = [...]string{
 	OutcomeCancelled: "cancelled",
 	OutcomeLost:      "lost",
 	OutcomeReturned:  "returned",
+	OutcomeWaiting:   "waiting",
 }
 
 // String returns the outcome in one word, as for the label of a metric.
-func (o Outcome) String() string { return enumString(o, outcomeNames[:], "Outcome") }
+func (o AttemptOutcome) String() string { return enumString(o, outcomeNames[:], "AttemptOutcome") }
 
 // OnSettle has f called each time that the worker is done with an attempt: after the engine has stored its outcome, or when
 // the outcome is dropped. A [Middleware] knows only what the handler has returned; f is told what has become of it. An
@@ -53,7 +55,7 @@ func (o Outcome) String() string { return enumString(o, outcomeNames[:], "Outcom
 //
 // f is called from several goroutines at once. The worker waits for it: it is for metrics and notes, not for calls that take
 // long. A panic in it is logged, and changes nothing. Of several OnSettle the first is called first.
-func OnSettle(f func(Settled)) WorkerOption {
+func OnSettle(f func(SettledAttempt)) WorkerOption {
 	return workerOption(func(w *Worker) error {
 		if f == nil {
 			return invalid("OnSettle has a nil function")
@@ -74,7 +76,7 @@ func (w *Worker) settled(a *attempt, dropped error) {
 	if w.onSettle == nil {
 		return
 	}
-	s := Settled{Info: w.infoOf(a), Outcome: outcome, Took: a.took, Error: a.told()}
+	s := SettledAttempt{Info: w.infoOf(a), Outcome: outcome, Took: a.took, Error: a.told()}
 	if outcome == OutcomeSuccess {
 		s.Error = nil
 	}
@@ -88,7 +90,7 @@ func (w *Worker) settled(a *attempt, dropped error) {
 	}
 }
 
-func (w *Worker) tell(f func(Settled), s Settled) {
+func (w *Worker) tell(f func(SettledAttempt), s SettledAttempt) {
 	ended := false
 	defer func() {
 		if ended {
@@ -105,7 +107,7 @@ func (w *Worker) tell(f func(Settled), s Settled) {
 }
 
 // outcome is what became of the attempt.
-func (a *attempt) outcome(dropped error) Outcome {
+func (a *attempt) outcome(dropped error) AttemptOutcome {
 	switch {
 	case errors.Is(dropped, ErrCancelled):
 		return OutcomeCancelled
@@ -124,6 +126,8 @@ func (a *attempt) outcome(dropped error) Outcome {
 		return OutcomeFailure
 	case ActionRetry:
 		return OutcomeRetry
+	case ActionWait:
+		return OutcomeWaiting
 	}
 	if a.settlement.Action == ActionRelease && a.settlement.Delay > 0 && !a.began.IsZero() {
 		return OutcomeSnooze // it alone gives back a task for a while after its handler has begun
@@ -131,7 +135,7 @@ func (a *attempt) outcome(dropped error) Outcome {
 	return OutcomeReturned
 }
 
-func (w *Worker) logSettled(a *attempt, outcome Outcome, dropped error) {
+func (w *Worker) logSettled(a *attempt, outcome AttemptOutcome, dropped error) {
 	switch {
 	case outcome == OutcomeCancelled:
 		w.log.Info("the task was cancelled; the attempt's outcome is dropped", a.attrs(a.words()...)...)

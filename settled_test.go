@@ -21,32 +21,32 @@ import (
 // ledger keeps what OnSettle tells. The zero value is ready.
 type ledger struct {
 	mu  sync.Mutex
-	all []omniq.Settled
+	all []omniq.SettledAttempt
 }
 
 func (l *ledger) option() omniq.WorkerOption {
-	return omniq.OnSettle(func(s omniq.Settled) {
+	return omniq.OnSettle(func(s omniq.SettledAttempt) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.all = append(l.all, s)
 	})
 }
 
-func (l *ledger) settled() []omniq.Settled {
+func (l *ledger) settled() []omniq.SettledAttempt {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.all
 }
 
-// outcome is what a test says of a Settled.
+// outcome is what a test says of a settled attempt.
 type outcome struct {
-	omniq.Outcome
+	Outcome     omniq.AttemptOutcome
 	attempt     int
 	took, delay time.Duration
 	err         string // empty for none
 }
 
-func outcomes(all []omniq.Settled) []outcome {
+func outcomes(all []omniq.SettledAttempt) []outcome {
 	var short []outcome
 	for _, s := range all {
 		o := outcome{s.Outcome, s.Info.Attempt, s.Took, s.Delay, ""}
@@ -279,7 +279,7 @@ func TestOnSettleIsToldTheTruth(t *testing.T) {
 		b, client := newMemory(t)
 		var order []string
 		note := func(name string) omniq.WorkerOption {
-			return omniq.OnSettle(func(s omniq.Settled) {
+			return omniq.OnSettle(func(s omniq.SettledAttempt) {
 				r, err := client.Result(context.Background(), s.Info.ID)
 				assert.NoError(t, err)
 				assert.Equal(t, omniq.StatusSuccess, r.Status)
@@ -313,7 +313,7 @@ func TestOnSettleThatFails(t *testing.T) {
 				var log logbook
 				var l ledger
 				d := omniq.DefineNoArgsVoid("any", noop)
-				w := run(t, b, omniq.Handlers(d), omniq.OnSettle(func(omniq.Settled) { fail.f() }), l.option(), log.option())
+				w := run(t, b, omniq.Handlers(d), omniq.OnSettle(func(omniq.SettledAttempt) { fail.f() }), l.option(), log.option())
 				const n = 20 // more than there are goroutines that settle
 				for range n {
 					h, err := d.Enqueue(t.Context(), client)
@@ -336,10 +336,10 @@ func TestOnSettleRefusesNil(t *testing.T) {
 }
 
 func TestOutcomeString(t *testing.T) {
-	for o, want := range map[omniq.Outcome]string{
+	for o, want := range map[omniq.AttemptOutcome]string{
 		omniq.OutcomeSuccess: "success", omniq.OutcomeRetry: "retry", omniq.OutcomeSnooze: "snooze",
 		omniq.OutcomeFailure: "failure", omniq.OutcomeExpired: "expired", omniq.OutcomeCancelled: "cancelled",
-		omniq.OutcomeLost: "lost", omniq.OutcomeReturned: "returned", 0: "Outcome(0)", 99: "Outcome(99)",
+		omniq.OutcomeLost: "lost", omniq.OutcomeReturned: "returned", omniq.OutcomeWaiting: "waiting", 0: "AttemptOutcome(0)", 99: "AttemptOutcome(99)",
 	} {
 		assert.Equal(t, want, fmt.Sprint(o))
 	}

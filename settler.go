@@ -240,8 +240,13 @@ func (s *settler) try(batch []*attempt, settlements []Settlement) (again []*atte
 func refuse(a *attempt, why error) Settlement {
 	what := "the end"
 	switch r := a.settlement.Result; {
+	case a.settlement.Action == ActionWait:
+		what = fmt.Sprintf("%d tasks to wait for", len(a.settlement.Effects.After))
 	case r != nil && r.Status == StatusSuccess:
 		what = fmt.Sprintf("a result of %d bytes", len(r.ResultData))
+		if e := a.settlement.Effects; e != nil && len(e.Enqueue) > 0 {
+			what += fmt.Sprintf(" with %d tasks to enqueue", len(e.Enqueue))
+		}
 	case r != nil && r.Error != nil:
 		what = fmt.Sprintf("an error of type %.100q with a text of %d bytes and a stack of %d", r.Error.Type, len(r.Error.Message), len(r.Error.Stack))
 	case a.settlement.Error != nil:

@@ -274,7 +274,7 @@ func TestCompleteTxWithoutTheLease(t *testing.T) {
 	for name, c := range map[string]struct {
 		lose    func(*testing.T, *omniq.Handle[int])
 		before  bool // CompleteTx comes before the loss, Commit after it
-		outcome omniq.Outcome
+		outcome omniq.AttemptOutcome
 	}{
 		"cancelled before":     {cancels, false, omniq.OutcomeCancelled},
 		"cancelled in between": {cancels, true, omniq.OutcomeCancelled},
@@ -327,7 +327,7 @@ func TestCompleteTxWithoutTheLease(t *testing.T) {
 					if o.attempt == 1 {
 						assert.Equal(t, c.outcome, o.Outcome)
 					} else {
-						assert.Contains(t, []omniq.Outcome{omniq.OutcomeReturned, omniq.OutcomeSuccess}, o.Outcome)
+						assert.Contains(t, []omniq.AttemptOutcome{omniq.OutcomeReturned, omniq.OutcomeSuccess}, o.Outcome)
 					}
 				}
 				got, err := h.Wait(t.Context())

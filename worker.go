@@ -61,7 +61,7 @@ type Worker struct {
 	queues          []string
 	weights         []int          // of queues, nil for the strict order
 	limits          map[string]int // of queues: tasks at once
-	onSettle        []func(Settled)
+	onSettle        []func(SettledAttempt)
 	lease           time.Duration
 	shutdownTimeout time.Duration
 	backoff         Backoff

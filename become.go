@@ -1,0 +1,235 @@
+package omniq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/google/uuid"
+)
+
+// Become makes the result of the task whose handler calls it that of another call, which is stored with all that it is made of
+// when the handler has returned. The handler returns what Become returns:
+//
+//	return omniq.Become(ctx, Sum.On(omniq.All(parts...)))
+//
+// Until that call has ended, the task waits, without a worker's place, and has used no attempt. Then it ends as the call has
+// ended: with its result, or with its error. Its TTL does not count any more. To requeue it runs its handler again.
+//
+// The calls are members of the task's flow, if it has one. ctx is the handler's or derived from it; in any other context, and
+// with a promise that is not a call or cannot be encoded, the error is [ErrInvalid]. With an engine without flows, too.
+func Become[R any](ctx context.Context, p Promise[R]) (R, error) {
+	var none R
+	h, err := executionFrom(ctx, "Become")
+	if err == nil {
+		err = h.attempt.outbox.check(p.node)
+	}
+	if err != nil {
+		return none, err
+	}
+	return none, &waitError{become: p.node}
+}
+
+// Enqueue stores a call, with all that it is made of, if and only if the attempt succeeds whose handler calls it: in one step
+// with its result. Before that nobody knows the calls: a Wait for one is [ErrNotFound]. They are members of the task's flow, if
+// it has one. A call whose ID or unique key is taken by then is left out without an error.
+//
+// ctx is the handler's or derived from it. In any other context, after the handler has returned, and for what is wrong with the
+// promise, the error is [ErrInvalid], as for [Promise.Enqueue]. An [EnqueueMiddleware] does not see the calls: it is a client's.
+func Enqueue[R any](ctx context.Context, p Promise[R]) (*Handle[R], error) {
+	h, err := executionFrom(ctx, "Enqueue")
+	if err != nil {
+		return nil, err
+	}
+	flow, err := h.attempt.outbox.enqueue(p.node)
+	if err != nil {
+		return nil, err
+	}
+	return &Handle[R]{client: h.worker.client(), id: p.node.head.ID, flow: flow}, nil
+}
+
+// Cancel cancels tasks if and only if the attempt succeeds whose handler calls it: in one step with its result. What is final or
+// unknown by then is left alone. ctx is as for [Enqueue].
+func Cancel(ctx context.Context, ids ...uuid.UUID) error {
+	h, err := executionFrom(ctx, "Cancel")
+	if err != nil {
+		return err
+	}
+	return h.attempt.outbox.cancel(ids)
+}
+
+// executionFrom is the attempt whose handler has the context, in a worker of an engine with flows.
+func executionFrom(ctx context.Context, what string) (*execution, error) {
+	h, ok := ctx.Value(executionKey{}).(*execution)
+	if !ok {
+		return nil, invalid("%s: the context is not that of a handler in a worker", what)
+	}
+	if caps := h.worker.backend.Capabilities(); !caps.Flows {
+		return nil, invalid("%s: the engine %q has no flows", what, caps.Name)
+	}
+	h.worker.mu.Lock()
+	defer h.worker.mu.Unlock()
+	if a := h.attempt; a.outbox == nil {
+		a.outbox = &outbox{all: newGraph(h.worker.codecs.writer(), &origin{h.worker.backend})}
+		a.outbox.all.flow = a.lease.Task.Flow
+	}
+	return h, nil
+}
+
+// client is one for the handles of tasks that handlers enqueue.
+func (w *Worker) client() *Client {
+	return &Client{backend: w.backend, codecs: w.codecs, origin: &origin{w.backend}}
+}
+
+// outbox is what an attempt does if it succeeds.
+type outbox struct {
+	mu     sync.Mutex
+	all    *graph
+	ids    []uuid.UUID // to cancel
+	closed bool        // it is part of a settlement
+}
+
+var errReturned = fmt.Errorf("%w: the attempt has ended already", ErrInvalid)
+
+// enqueue adds a call, and returns its flow. With an error nothing of it is added.
+func (o *outbox) enqueue(n *node) (flow uuid.UUID, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed {
+		return flow, errReturned
+	}
+	return o.add(n)
+}
+
+func (o *outbox) add(n *node) (flow uuid.UUID, err error) {
+	g := newGraph(o.all.writer, o.all.origin)
+	g.flow, g.base = o.all.flow, o.all
+	if err := g.add(n); err != nil {
+		return flow, err
+	}
+	if len(o.all.tasks)+len(g.tasks) > MaxDependencies {
+		return flow, invalid("the attempt enqueues more than %d calls", MaxDependencies)
+	}
+	o.all.merge(g)
+	return g.flow, nil
+}
+
+// check reports what is wrong with a call.
+func (o *outbox) check(n *node) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed {
+		return errReturned
+	}
+	g := newGraph(o.all.writer, o.all.origin)
+	g.base = o.all
+	return g.add(n)
+}
+
+func (o *outbox) cancel(ids []uuid.UUID) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed {
+		return errReturned
+	}
+	o.ids = append(o.ids, ids...)
+	return nil
+}
+
+// close is what a settlement does, nil for nothing. Nothing can be added any more.
+func (o *outbox) close() *Effects {
+	if o == nil {
+		return nil
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.closed = true
+	if len(o.all.tasks) == 0 && len(o.ids) == 0 {
+		return nil
+	}
+	return &Effects{Enqueue: slices.Clone(o.all.tasks), Cancel: slices.Clone(o.ids)}
+}
+
+// reopen ends a close whose settlement has failed.
+func (o *outbox) reopen() {
+	if o != nil {
+		o.mu.Lock()
+		o.closed = false
+		o.mu.Unlock()
+	}
+}
+
+// waitError says that the task is to wait for calls, and to end with what they end with.
+type waitError struct {
+	become *node      // a call
+	each   []*RawTask // or a call for each element
+}
+
+func (e *waitError) Error() string {
+	return "omniq: the task's result will be that of another call: its handler returns what Become has returned"
+}
+
+// pass is how an attempt ends whose task is to wait.
+func (w *Worker) pass(a *attempt, e *waitError) Settlement {
+	if e.become == nil {
+		after := make([]Dependency, len(e.each))
+		for i, t := range e.each {
+			after[i] = Dependency{ID: t.ID, Input: true}
+		}
+		return Settlement{Action: ActionWait, Effects: &Effects{Enqueue: e.each, After: after}}
+	}
+	o := a.outbox
+	o.mu.Lock()
+	_, err := o.add(e.become)
+	o.mu.Unlock()
+	if err != nil { // not after check, but for a promise that another client has stored meanwhile
+		return failure(a, a.lease.Attempt, &TaskError{Type: typeEncode, Message: validText(err.Error())})
+	}
+	effects := o.close()
+	if effects == nil {
+		effects = new(Effects)
+	}
+	effects.After = []Dependency{{ID: e.become.head.ID, Need: NeedFinal, Input: true}}
+	return Settlement{Action: ActionWait, Effects: effects}
+}
+
+// spread makes a task that stands for a call for each element wait for these calls.
+func (w *Worker) spread(a *attempt) error {
+	t := a.lease.Task
+	calls, err := w.specs[t.FuncName].split(t, a.lease.Inputs, w.codecs)
+	if err != nil {
+		if _, ok := errors.AsType[*unknownCodecError](err); ok {
+			return err
+		}
+		return &TaskError{Type: typeDecode, Message: validText(err.Error())}
+	}
+	return &waitError{each: calls}
+}
+
+// resume ends a task that has waited for calls.
+func (w *Worker) resume(a *attempt, each bool) (RawResult, error) {
+	inputs := a.lease.Inputs
+	if each {
+		r, err := w.specs[a.lease.Task.FuncName].gather(inputs, w.codecs)
+		if err != nil {
+			if _, ok := errors.AsType[*unknownCodecError](err); !ok {
+				err = &TaskError{Type: typeDecode, Message: validText(err.Error())}
+			}
+		}
+		return r, err
+	}
+	if len(inputs) != 1 || inputs[0] == nil {
+		return RawResult{}, &TaskError{Type: typeInput, Message: fmt.Sprintf("%d results of the call that the task was to become, want 1", len(inputs))}
+	}
+	if r := inputs[0]; r.Status != StatusSuccess {
+		return RawResult{}, &endedError{r}
+	}
+	return RawResult{ResultData: inputs[0].ResultData, Codec: inputs[0].Codec}, nil
+}
+
+// endedError says that the call that the task was to become has ended without success.
+type endedError struct{ result *RawResult }
+
+func (e *endedError) Error() string { return e.result.Err().Error() }

@@ -1,0 +1,225 @@
+package omniq
+
+import (
+	"fmt"
+	"maps"
+	"strconv"
+
+	"github.com/google/uuid"
+
+	"github.com/omniq-go/omniq/codec"
+)
+
+// graph makes tasks of promises, each after those that it depends on.
+type graph struct {
+	writer codec.Codec
+	origin *origin // who stores it
+	flow   uuid.UUID
+	tasks  []*RawTask
+	nodes  []*node // of tasks
+	done   map[*node]bool
+	ids    map[uuid.UUID]*node
+	base   *graph // what is stored with it, nil for nothing
+}
+
+func newGraph(writer codec.Codec, o *origin) *graph {
+	return &graph{writer: writer, origin: o, done: make(map[*node]bool), ids: make(map[uuid.UUID]*node)}
+}
+
+// add adds a call, and all that it is made of.
+func (g *graph) add(n *node) error {
+	switch {
+	case n == nil:
+		return errNoPromise
+	case n.err == nil && n.kind != callNode:
+		return invalid("%v is no call: give it to one", n.kind)
+	}
+	if g.flow == uuid.Nil {
+		var err error
+		if g.flow, err = newID(); err != nil {
+			return err
+		}
+	}
+	return g.call(n)
+}
+
+// call adds a call, unless it is there.
+func (g *graph) call(n *node) error {
+	if n.err != nil {
+		return n.err
+	}
+	if g.done[n] || g.base != nil && g.base.done[n] {
+		return nil
+	}
+	g.done[n] = true
+	other := g.ids[n.head.ID]
+	if other == nil && g.base != nil {
+		other = g.base.ids[n.head.ID]
+	}
+	if other != nil {
+		return g.fault(n, invalid("another call of the graph has its ID %v: a promise and what After has made of it, or an ID option that stands twice", n.head.ID))
+	}
+	g.ids[n.head.ID] = n
+	if owner := n.owner.Load(); owner != nil {
+		if !owner.same(g.origin) {
+			return g.fault(n, invalid("task %v was stored by a client of another backend", n.head.ID))
+		}
+		return nil // and waited for
+	}
+	t := *n.head
+	t.CreatedAt, t.Flow = now(), g.flow
+	if err := n.encode(&t, g.writer); err != nil {
+		return g.fault(n, err)
+	}
+	if err := g.link(n, &t); err != nil {
+		return err
+	}
+	if len(g.tasks) == MaxDependencies {
+		return invalid("the graph has more than %d calls", MaxDependencies)
+	}
+	g.tasks = append(g.tasks, &t)
+	g.nodes = append(g.nodes, n)
+	return nil
+}
+
+// fault says which call an error is about.
+func (g *graph) fault(n *node, err error) error {
+	return fmt.Errorf("omniq: call of %q: %w", n.head.FuncName, err)
+}
+
+// link sets what a task waits for, and how its arguments are made of that, and adds these calls.
+func (g *graph) link(n *node, t *RawTask) error {
+	if n.args == nil && n.kwargs == nil && n.after == nil {
+		return nil
+	}
+	l := linker{g: g, at: make(map[uuid.UUID]int)}
+	var input Raw
+	for _, part := range []struct {
+		key  string
+		node *node
+	}{{`"args":`, n.args}, {`"kwargs":`, n.kwargs}} {
+		if part.node == nil {
+			continue
+		}
+		input = append(input, part.key...)
+		var err error
+		if input, err = l.append(input, part.node, NeedSuccess); err != nil {
+			return err
+		}
+		if n.each {
+			input = append(input, `,"each":true`...)
+		}
+	}
+	if input != nil {
+		t.Input = append(append(Raw("{"), input...), '}')
+	}
+	for _, other := range n.after {
+		if other == nil {
+			return g.fault(n, errNoPromise)
+		}
+		if err := l.order(other); err != nil {
+			return err
+		}
+	}
+	if len(l.after) > MaxDependencies {
+		return g.fault(n, invalid("%d dependencies, want at most %d", len(l.after), MaxDependencies))
+	}
+	t.After = l.after
+	return nil
+}
+
+// linker gathers what one task waits for.
+type linker struct {
+	g     *graph
+	after []Dependency
+	at    map[uuid.UUID]int // where each stands in after
+}
+
+// append appends how a value is made of the results of calls: a recipe. See [recipe].
+func (l *linker) append(dst Raw, n *node, need Need) (Raw, error) {
+	if n.err != nil {
+		return nil, n.err
+	}
+	switch n.kind {
+	case valueNode:
+		data, name, err := n.value(l.g.writer)
+		if err != nil {
+			return nil, err
+		}
+		if len(data) == 0 {
+			data = Raw("null")
+		}
+		dst = append(append(dst, `{"value":`...), data...)
+		if name != "" {
+			dst = strconv.AppendQuote(append(dst, `,"codec":`...), name)
+		}
+		return append(dst, '}'), nil
+	case settledNode:
+		dst, err := l.append(append(dst, `{"settled":`...), n.parts[0], NeedFinal)
+		return append(dst, '}'), err
+	case listNode:
+		dst = append(dst, '[')
+		for i, part := range n.parts {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			var err error
+			if dst, err = l.append(dst, part, need); err != nil {
+				return nil, err
+			}
+		}
+		return append(dst, ']'), nil
+	}
+	i, err := l.depend(n, need, true)
+	return strconv.AppendInt(dst, int64(i), 10), err
+}
+
+// order adds the calls that a promise is made of as what the task waits for.
+func (l *linker) order(n *node) error {
+	if n.err != nil {
+		return n.err
+	}
+	if n.kind == callNode {
+		_, err := l.depend(n, NeedSuccess, false)
+		return err
+	}
+	for _, part := range n.parts {
+		if err := l.order(part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// depend makes the task wait for a call, and returns which of its dependencies that is.
+func (l *linker) depend(n *node, need Need, input bool) (int, error) {
+	if err := l.g.call(n); err != nil {
+		return 0, err
+	}
+	i, ok := l.at[n.head.ID]
+	if !ok {
+		i = len(l.after)
+		l.at[n.head.ID] = i
+		l.after = append(l.after, Dependency{ID: n.head.ID, Need: need, Input: input})
+		return i, nil
+	}
+	d := &l.after[i]
+	d.Input = d.Input || input
+	d.Need = min(d.Need, need) // success is the stronger one
+	return i, nil
+}
+
+// merge adds the calls of another graph, whose base it is.
+func (g *graph) merge(other *graph) {
+	g.tasks, g.nodes = append(g.tasks, other.tasks...), append(g.nodes, other.nodes...)
+	maps.Copy(g.done, other.done)
+	maps.Copy(g.ids, other.ids)
+	g.flow = other.flow
+}
+
+// stored notes that the calls are stored.
+func (g *graph) stored() {
+	for _, n := range g.nodes {
+		n.owner.Store(g.origin)
+	}
+}
