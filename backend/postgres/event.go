@@ -137,7 +137,7 @@ func (b *Backend) place(ctx context.Context) error {
 	var p pace
 	for {
 		found := false
-		err := b.read(ctx, stmt{sql: b.sql.of(newEvents), row: func(row scanner) error { return row.Scan(&found) }})
+		err := b.search(ctx, stmt{sql: b.sql.of(newEvents), row: func(row scanner) error { return row.Scan(&found) }})
 		if err != nil || !found {
 			return err
 		}

@@ -65,6 +65,14 @@ func (b *Backend) Correct(ctx context.Context) error { return b.correct(ctx) }
 // Planning is what a transaction begins with.
 const Planning = planning
 
+// Alone are the statements that are sent by themselves, and planned as the server does it by default.
+func (b *Backend) Alone() map[string]string {
+	return map[string]string{
+		"lookUpTasks": b.sql.of(lookUpTasks), "inspectTask": b.sql.of(inspectTask), "cancelledOf": b.sql.of(cancelledOf),
+		"unbegunLeases": b.sql.of(unbegunLeases),
+	}
+}
+
 // Statements are those that look for single tasks, results and keys, as they are sent.
 func (b *Backend) Statements() map[string]string {
 	all := map[string]string{
@@ -76,6 +84,10 @@ func (b *Backend) Statements() map[string]string {
 		"insertResults": insertResults, "lookUpTasks": lookUpTasks, "lockTasksOf": lockTasksOf, "lockResults": lockResults,
 		"knownTasks": knownTasks, "forgetResults": forgetResults, "inspectTask": inspectTask, "findWaited": findWaited,
 		"sweepResults": sweepResults, "sweepKeys": sweepKeys, "findRubbish": findRubbish, "lockHeld": lockHeld,
+		"overdue": overdue, "findWork": findWork, "newEvents": newEvents, "oldestReady": oldestReady,
+	}
+	for status, l := range listings {
+		all["page of "+status.String()], all["end of "+status.String()] = l.page(status), l.end()
 	}
 	for name, template := range all {
 		all[name] = b.sql.of(template)

@@ -172,7 +172,7 @@ const overdue = `SELECT EXISTS (SELECT FROM {s}.tasks WHERE wake <= {now})
 // is then read is a little late.
 func (b *Backend) settled(ctx context.Context) error {
 	var found bool
-	err := b.read(ctx, stmt{sql: b.sql.of(overdue), row: func(row scanner) error { return row.Scan(&found) }})
+	err := b.search(ctx, stmt{sql: b.sql.of(overdue), row: func(row scanner) error { return row.Scan(&found) }})
 	if err != nil || !found {
 		return err
 	}

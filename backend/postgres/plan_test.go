@@ -46,7 +46,7 @@ func TestPlans(t *testing.T) {
 	require.NoError(t, err)
 	check := func(when string) {
 		for what, sql := range b.Statements() {
-			for _, node := range planOf(t, c, sql) {
+			for _, node := range planOf(t, c, sql, true) {
 				table, index := node["Relation Name"], node["Index Name"]
 				switch table {
 				case "tasks", "results", "unique_keys":
@@ -63,21 +63,34 @@ func TestPlans(t *testing.T) {
 			}
 		}
 	}
+	alone := func(when string) {
+		for what, sql := range b.Alone() {
+			for _, node := range planOf(t, c, sql, false) {
+				assert.NotEqual(t, "Seq Scan", node["Node Type"], "%s reads all of %v %s", what, node["Relation Name"], when)
+			}
+		}
+	}
 	check("when it is empty")
 	fill(10)
 	analyze()
 	check("with 10 rows")
 	fill(*planRows)
 	check("with many rows and old statistics")
+	alone("with many rows and old statistics")
 	analyze()
 	check("with many rows")
+	alone("with many rows")
 }
 
-// planOf returns all nodes of the generic plan of a statement.
-func planOf(t *testing.T, c *pgx.Conn, sql string) (nodes []map[string]any) {
+// planOf returns all nodes of the generic plan of a statement, planned as the backend's transactions do it or by itself.
+func planOf(t *testing.T, c *pgx.Conn, sql string, within bool) (nodes []map[string]any) {
 	t.Helper()
 	err := pgx.BeginFunc(t.Context(), c, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(t.Context(), postgres.Planning, nil); err != nil {
+		settings, args := postgres.Planning, []any{nil}
+		if !within {
+			settings, args = "SELECT set_config('plan_cache_mode', 'force_generic_plan', true)", nil
+		}
+		if _, err := tx.Exec(t.Context(), settings, args...); err != nil {
 			return err
 		}
 		d, err := tx.Prepare(t.Context(), "", sql)

@@ -140,16 +140,26 @@ func (b *Backend) transact(ctx context.Context, do func(querier) error) error {
 	}))
 }
 
-// read does statements on one snapshot that change nothing.
+// read does statements on one snapshot that change nothing. A single one is for rows whose IDs are known.
 func (b *Backend) read(ctx context.Context, stmts ...stmt) error {
+	if len(stmts) > 1 {
+		return b.search(ctx, stmts...)
+	}
 	if err := b.alive(ctx); err != nil {
 		return err
 	}
-	if len(stmts) > 1 {
-		stmts = append(head(beginReading, 0), stmts...)
-		stmts = append(stmts, stmt{sql: commit})
-	}
 	return b.wrap(ctx, b.with(ctx, func(c *pgx.Conn) error { return pipeline(ctx, c, stmts) }))
+}
+
+// search is read for statements that look for rows by something else than their IDs. They are planned as those that write:
+// with the statistics of a table that has just grown, to read all of it would seem to be the shortest way to a first row.
+func (b *Backend) search(ctx context.Context, stmts ...stmt) error {
+	if err := b.alive(ctx); err != nil {
+		return err
+	}
+	all := append(head(beginReading, 0), stmts...)
+	all = append(all, stmt{sql: commit})
+	return b.wrap(ctx, b.with(ctx, func(c *pgx.Conn) error { return pipeline(ctx, c, all) }))
 }
 
 // with lends a connection: of those that nobody else can take to a call that is vital, see there, else one of the pool.
