@@ -3,7 +3,9 @@ package omniq
 // Link is a task that takes one value and gives another: an [ArgsReference], a [KwargsReference], their definitions, or a
 // [Chain].
 type Link[A, R any] interface {
+	// With returns the promise of a call with these args.
 	With(args A, opts ...TaskOption) Promise[R]
+	// On returns the promise of a call whose args are the result of another one.
 	On(args Promise[A], opts ...TaskOption) Promise[R]
 }
 

@@ -69,7 +69,7 @@ func ExampleBecome() {
 func ExampleArgsReference_Each() {
 	split := omniq.DefineArgs("split", func(_ context.Context, a omniq.Args1[string]) ([]omniq.Args1[string], error) {
 		var words []omniq.Args1[string]
-		for _, w := range strings.Fields(a.V1) {
+		for w := range strings.FieldsSeq(a.V1) {
 			words = append(words, omniq.MakeArgs1(w))
 		}
 		return words, nil

@@ -51,7 +51,7 @@ var (
 	})
 	flowWords = omniq.DefineArgs("flow.words", func(_ context.Context, a omniq.Args1[string]) ([]omniq.Args1[string], error) {
 		var words []omniq.Args1[string]
-		for _, w := range strings.Fields(a.V1) {
+		for w := range strings.FieldsSeq(a.V1) {
 			words = append(words, omniq.MakeArgs1(w))
 		}
 		return words, nil
@@ -71,7 +71,7 @@ var (
 	flowNote  = omniq.DefineNoArgsVoid("flow.note", func(context.Context) error { return nil })
 	flowTotal = omniq.DefineArgs("flow.total", func(ctx context.Context, a omniq.Args1[string]) (int, error) {
 		var parts []omniq.Promise[int]
-		for _, w := range strings.Fields(a.V1) {
+		for w := range strings.FieldsSeq(a.V1) {
 			parts = append(parts, flowLen.With(omniq.MakeArgs1(w)))
 		}
 		return omniq.Become(ctx, flowSum.On(omniq.All(parts...)))

@@ -43,7 +43,7 @@ func (b *Backend) Requeue(ctx context.Context, ids []uuid.UUID, follow bool) ([]
 	var errs []error
 	again := make(map[*entry]bool) // those that have begun a new life because of others
 	for {
-		left, any := errs, false
+		left, some := errs, false
 		errs = nil
 		for i, id := range ids {
 			if left != nil && left[i] == nil {
@@ -64,9 +64,9 @@ func (b *Backend) Requeue(ctx context.Context, ids []uuid.UUID, follow bool) ([]
 			if err != nil {
 				errs = engine.Report(errs, len(ids), i, err)
 			}
-			any = any || err == nil
+			some = some || err == nil
 		}
-		if errs == nil || !any { // those that wait for others in the call come after them
+		if errs == nil || !some { // those that wait for others in the call come after them
 			return errs, nil
 		}
 	}
