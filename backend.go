@@ -314,7 +314,7 @@ type Lease struct {
 	Inputs  []*RawResult
 	Resumed bool
 
-	State Raw // what the attempts before have left, nil for nothing
+	State Raw `json:",omitempty"` // what the attempts before have left, nil for nothing
 }
 
 // Settlement is how a lease ends.

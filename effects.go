@@ -24,8 +24,8 @@ type Effects struct {
 
 // Notes are what a handler leaves of its task.
 type Notes struct {
-	Progress Raw          // for people to look at: a JSON object that replaces the last one; nil leaves that
-	State    Raw          // for the task's next attempt: a JSON object that replaces the last one; nil leaves that
+	Progress Raw          `json:",omitempty"` // for people to look at: a JSON object that replaces the last one; nil leaves that
+	State    Raw          `json:",omitempty"` // for the task's next attempt: a JSON object that replaces the last one; nil leaves that
 	Stream   []StreamItem // for readers: each is added to its stream
 }
 

@@ -22,8 +22,8 @@ type TaskInfo struct {
 	Flow  uuid.UUID    // the flow that it is a member of, zero for none
 	After []Dependency // what it waits for, or has waited for: where a task was refused as a duplicate, its holder instead
 
-	Progress Raw // what its handler has last said of its progress, a JSON object; nil for nothing
-	State    Raw // what its handler has last left for its next attempt, a JSON object; nil for nothing, and after a success
+	Progress Raw `json:",omitempty"` // what its handler has last said of its progress, a JSON object; nil for nothing
+	State    Raw `json:",omitempty"` // what its handler has last left for its next attempt, a JSON object; nil for nothing, and after a success
 
 	// Task is the whole task, as long as it has not succeeded.
 	Task *RawTask

@@ -257,3 +257,47 @@ func TestPromisesThatCannotBe(t *testing.T) {
 	require.ErrorIs(t, err, omniq.ErrInvalid)
 	require.ErrorIs(t, omniq.Cancel(t.Context(), twice.ID()), omniq.ErrInvalid)
 }
+
+// Joins keep the order of their parts, chains that of their links.
+func TestJoinsAndChains(t *testing.T) {
+	up := omniq.DefineArgs("flow.up", func(_ context.Context, a omniq.Args1[string]) (omniq.Args1[string], error) {
+		return str(a.V1 + string('a'+rune(len(a.V1)))), nil
+	})
+	three := omniq.DefineArgs("flow.3", func(_ context.Context, a omniq.Args3[int, string, bool]) (string, error) { return fmt.Sprint(a), nil })
+	four := omniq.DefineArgs("flow.4", func(_ context.Context, a omniq.Args4[int, int, int, int]) (string, error) { return fmt.Sprint(a), nil })
+	five := omniq.DefineArgs("flow.5", func(_ context.Context, a omniq.Args5[int, int, int, int, int]) (string, error) {
+		return fmt.Sprint(a), nil
+	})
+	six := omniq.DefineArgs("flow.6", func(_ context.Context, a omniq.Args6[int, int, int, int, int, int]) (string, error) {
+		return fmt.Sprint(a), nil
+	})
+	n := omniq.Value[int]
+	synctest.Test(t, func(t *testing.T) {
+		b := memory.New()
+		client, err := omniq.NewClient(b)
+		require.NoError(t, err)
+		run(t, b, flowHandlers, omniq.Handlers(up, three, four, five, six))
+		for want, p := range map[string]omniq.Promise[string]{
+			"{1 x true}":    three.On(omniq.Join3(n(1), omniq.Value("x"), omniq.Value(true))),
+			"{1 2 3 4}":     four.On(omniq.Join4(n(1), n(2), n(3), n(4))),
+			"{1 2 3 4 5}":   five.On(omniq.Join5(n(1), n(2), n(3), n(4), n(5))),
+			"{1 2 3 4 5 6}": six.On(omniq.Join6(n(1), n(2), n(3), n(4), n(5), n(6))),
+		} {
+			h, err := p.Enqueue(t.Context(), client)
+			require.NoError(t, err)
+			got, err := h.Wait(t.Context())
+			require.NoError(t, err)
+			assert.Equal(t, want, got)
+		}
+		for want, p := range map[string]omniq.Promise[omniq.Args1[string]]{
+			"abc":  omniq.Chain3(up, up, up).With(str("")),
+			"abcd": omniq.Chain4(up, up, up, up).On(omniq.Value(str(""))),
+		} {
+			h, err := p.Enqueue(t.Context(), client)
+			require.NoError(t, err)
+			got, err := h.Wait(t.Context())
+			require.NoError(t, err)
+			assert.Equal(t, want, got.V1)
+		}
+	})
+}

@@ -124,7 +124,10 @@ func (b *Backend) List(ctx context.Context, r omniq.ListRequest) ([]*omniq.TaskI
 	if err := engine.CheckList(&r); err != nil {
 		return nil, "", err
 	}
-	l := listings[r.Status]
+	l, ok := listings[r.Status]
+	if !ok { // nothing waits, and there are no flows
+		return nil, "", nil
+	}
 	after := pgtype.UUID{Valid: true} // no task has this ID
 	if r.After != "" {
 		id, err := uuid.Parse(r.After)
