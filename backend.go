@@ -74,8 +74,8 @@ type Enqueuer interface {
 	// kept, or that stands before it in the call; where that one was left out as a Duplicate, its holder takes its place. With
 	// a dependency that is none of these the call fails: the error is [ErrNotFound] and names both tasks. When the last one
 	// has ended, and each as the task needs it, the task is pending: in one step with that end, or soon after it, also if the
-	// process dies in between. When one has ended otherwise, the task ends in the same way, with the result that
-	// [DependencyResult] makes, and with it those that need it. So nothing waits for what has ended. A Manual task waits
+	// process dies in between. When one has ended otherwise, the task ends as soon, with the result that [DependencyResult]
+	// makes, and with it those that need it. So nothing waits for what has ended. A Manual task waits
 	// until [TaskQueue].Resolve ends it.
 	//
 	// A flow is stored whole: tasks of a Flow that has a member already make the call fail with [ErrState], but for those that
@@ -149,7 +149,8 @@ type TaskQueue interface {
 	// is held by another by now.
 	//
 	// A task that has dependencies waits for them again, as far as they have not ended. One of which a dependency has ended,
-	// and not as it needs it, is [ErrState]: that one is to be requeued. With follow, the tasks that a task has ended by not
+	// and not as it needs it, is [ErrState]: that one is to be requeued. One whose result is an input of a task that goes on
+	// with it is [ErrState], too. With follow, the tasks that a task has ended by not
 	// being what they needed are requeued with it, and those that they have ended; one among them whose UniqueKey is held by
 	// another stays as it is. They may stand in the call, too.
 	Requeue(ctx context.Context, ids []uuid.UUID, follow bool) ([]error, error)

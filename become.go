@@ -43,11 +43,10 @@ func Enqueue[R any](ctx context.Context, p Promise[R]) (*Handle[R], error) {
 	if err != nil {
 		return nil, err
 	}
-	flow, err := h.attempt.outbox.enqueue(p.node)
-	if err != nil {
+	if err := h.attempt.outbox.enqueue(p.node); err != nil {
 		return nil, err
 	}
-	return &Handle[R]{client: h.worker.client(), id: p.node.head.ID, flow: flow}, nil
+	return &Handle[R]{client: h.worker.client(), id: p.node.head.ID}, nil
 }
 
 // Cancel cancels tasks if and only if the attempt succeeds whose handler calls it: in one step with its result. What is final or
@@ -71,9 +70,11 @@ func executionFrom(ctx context.Context, what string) (*execution, error) {
 	}
 	h.worker.mu.Lock()
 	defer h.worker.mu.Unlock()
-	if a := h.attempt; a.outbox == nil {
-		a.outbox = &outbox{all: newGraph(h.worker.codecs.writer(), &origin{h.worker.backend})}
-		a.outbox.all.flow = a.lease.Task.Flow
+	if h.attempt.outbox == nil {
+		h.attempt.outbox = h.newOutbox()
+	}
+	if h.attempt.outbox == shut {
+		return nil, errReturned
 	}
 	return h, nil
 }
@@ -81,6 +82,38 @@ func executionFrom(ctx context.Context, what string) (*execution, error) {
 // client is one for the handles of tasks that handlers enqueue.
 func (w *Worker) client() *Client {
 	return &Client{backend: w.backend, codecs: w.codecs, origin: &origin{w.backend}}
+}
+
+func (h *execution) newOutbox() *outbox {
+	o := &outbox{all: newGraph(h.worker.codecs.writer(), &origin{h.worker.backend})}
+	o.all.flow = h.attempt.lease.Task.Flow
+	return o
+}
+
+// shut is the outbox of an attempt that has ended without one.
+var shut = &outbox{closed: true}
+
+// shut returns the attempt's outbox, to which its handler can add nothing any more.
+func (w *Worker) shut(a *attempt) *outbox {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if a.outbox == nil {
+		a.outbox = shut
+	} else if a.outbox != shut {
+		a.outbox.setClosed(true)
+	}
+	return a.outbox
+}
+
+// reopen is for a settlement that has not taken effect, while the handler runs.
+func (w *Worker) reopen(a *attempt) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if a.outbox == shut {
+		a.outbox = nil
+	} else {
+		a.outbox.setClosed(false)
+	}
 }
 
 // outbox is what an attempt does if it succeeds.
@@ -93,27 +126,27 @@ type outbox struct {
 
 var errReturned = fmt.Errorf("%w: the attempt has ended already", ErrInvalid)
 
-// enqueue adds a call, and returns its flow. With an error nothing of it is added.
-func (o *outbox) enqueue(n *node) (flow uuid.UUID, err error) {
+// enqueue adds a call. With an error nothing of it is added.
+func (o *outbox) enqueue(n *node) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closed {
-		return flow, errReturned
+		return errReturned
 	}
 	return o.add(n)
 }
 
-func (o *outbox) add(n *node) (flow uuid.UUID, err error) {
+func (o *outbox) add(n *node) error {
 	g := newGraph(o.all.writer, o.all.origin)
 	g.flow, g.base = o.all.flow, o.all
 	if err := g.add(n); err != nil {
-		return flow, err
+		return err
 	}
 	if len(o.all.tasks)+len(g.tasks) > MaxDependencies {
-		return flow, invalid("the attempt enqueues more than %d calls", MaxDependencies)
+		return invalid("the attempt enqueues more than %d calls", MaxDependencies)
 	}
 	o.all.merge(g)
-	return g.flow, nil
+	return nil
 }
 
 // check reports what is wrong with a call.
@@ -138,27 +171,23 @@ func (o *outbox) cancel(ids []uuid.UUID) error {
 	return nil
 }
 
-// close is what a settlement does, nil for nothing. Nothing can be added any more.
-func (o *outbox) close() *Effects {
-	if o == nil {
+func (o *outbox) setClosed(closed bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.closed = closed
+}
+
+// effects are what a settlement does, nil for nothing.
+func (o *outbox) effects() *Effects {
+	if o == shut {
 		return nil
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.closed = true
 	if len(o.all.tasks) == 0 && len(o.ids) == 0 {
 		return nil
 	}
 	return &Effects{Enqueue: slices.Clone(o.all.tasks), Cancel: slices.Clone(o.ids)}
-}
-
-// reopen ends a close whose settlement has failed.
-func (o *outbox) reopen() {
-	if o != nil {
-		o.mu.Lock()
-		o.closed = false
-		o.mu.Unlock()
-	}
 }
 
 // waitError says that the task is to wait for calls, and to end with what they end with.
@@ -172,7 +201,7 @@ func (e *waitError) Error() string {
 }
 
 // pass is how an attempt ends whose task is to wait.
-func (w *Worker) pass(a *attempt, e *waitError) Settlement {
+func (w *Worker) pass(a *attempt, o *outbox, e *waitError) Settlement {
 	if e.become == nil {
 		after := make([]Dependency, len(e.each))
 		for i, t := range e.each {
@@ -180,14 +209,17 @@ func (w *Worker) pass(a *attempt, e *waitError) Settlement {
 		}
 		return Settlement{Action: ActionWait, Effects: &Effects{Enqueue: e.each, After: after}}
 	}
-	o := a.outbox
+	if o == shut {
+		const message = "the handler returned what Become has returned in another attempt"
+		return failure(a, a.lease.Attempt, &TaskError{Type: typeEncode, Message: message})
+	}
 	o.mu.Lock()
-	_, err := o.add(e.become)
+	err := o.add(e.become)
 	o.mu.Unlock()
 	if err != nil { // not after check, but for a promise that another client has stored meanwhile
 		return failure(a, a.lease.Attempt, &TaskError{Type: typeEncode, Message: validText(err.Error())})
 	}
-	effects := o.close()
+	effects := o.effects()
 	if effects == nil {
 		effects = new(Effects)
 	}

@@ -65,10 +65,11 @@ func (n *Notes) Empty() bool { return n.Progress == nil && n.State == nil && len
 
 // Validate reports what is wrong with the notes. errors.Is finds [ErrInvalid] in what it returns.
 func (n *Notes) Validate() error {
-	for what, object := range map[string]Raw{"progress": n.Progress, "state": n.State} {
-		if err := checkNote(what, object, '{'); err != nil {
-			return err
-		}
+	if err := checkNote("progress", n.Progress, '{'); err != nil {
+		return err
+	}
+	if err := checkNote("state", n.State, '{'); err != nil {
+		return err
 	}
 	for _, item := range n.Stream {
 		if err := checkText("stream", item.Name, MaxNameLen); err != nil {

@@ -11,7 +11,6 @@ import (
 type Handle[R any] struct {
 	client *Client
 	id     uuid.UUID
-	flow   uuid.UUID // that of the task, zero if it is not known here
 }
 
 // check is the error of a method of a handle that has no client: that of an enqueue that failed, say.

@@ -17,7 +17,8 @@ import (
 // leaves a result behind, and the task runs again; the first result stays. So does the result of a worker that loses its
 // lease between the two. A result whose TTL is zero goes through the queue.
 //
-// [Client.Tx] works with transactions of the queue's engine, [CompleteTx] does not.
+// [Client.Tx] works with transactions of the queue's engine, [CompleteTx] does not. There are no flows, because the inputs of a
+// task would be in the other engine: what is part of one is [ErrInvalid].
 //
 // Close closes both, if results has a Close.
 func Mix(queue Backend, results ResultStore) Backend {
@@ -38,14 +39,34 @@ func (m *mixed) Capabilities() Capabilities {
 		c.Survives = min(c.Survives, r.Survives)
 		c.Shared = c.Shared && r.Shared
 	}
-	c.AtomicFinish, c.Transactions = false, false
+	c.AtomicFinish, c.Transactions, c.Flows = false, false, false
 	return c
+}
+
+func (m *mixed) Enqueue(ctx context.Context, tasks []*RawTask) ([]error, error) {
+	if err := untied(tasks); err != nil {
+		return nil, err
+	}
+	return m.Backend.Enqueue(ctx, tasks)
+}
+
+// untied refuses tasks that are part of flows. What is wrong otherwise is the engine's to say.
+func untied(tasks []*RawTask) error {
+	for _, t := range tasks {
+		if t != nil && t.Tied() {
+			return invalid("task %v is part of a flow, which there is none of where results are kept in another engine than the queue", t.ID)
+		}
+	}
+	return nil
 }
 
 func (m *mixed) Settle(ctx context.Context, settlements []Settlement) ([]error, error) {
 	var leases []LeaseID
 	var at []int // where they stand in settlements
 	for i, s := range settlements {
+		if e := s.Effects; e != nil && (len(e.After) > 0 || untied(e.Enqueue) != nil) {
+			return nil, invalid("the settlement of task %v is part of a flow, which there is none of where results are kept in another engine than the queue", s.TaskID)
+		}
 		if s.Action == ActionFinish && storedApart(s.Result) {
 			leases = append(leases, s.LeaseID)
 			at = append(at, i)
@@ -108,7 +129,14 @@ func (m *mixed) Transaction(tx any) (Transaction, error) {
 	return mixedTransaction{t}, nil
 }
 
-type mixedTransaction struct{ Enqueuer }
+type mixedTransaction struct{ queue Transaction }
+
+func (t mixedTransaction) Enqueue(ctx context.Context, tasks []*RawTask) ([]error, error) {
+	if err := untied(tasks); err != nil {
+		return nil, err
+	}
+	return t.queue.Enqueue(ctx, tasks)
+}
 
 func (mixedTransaction) Settle(context.Context, []Settlement) ([]error, error) {
 	return nil, invalid("a task cannot be settled in a transaction where results are kept in another engine than the queue")

@@ -86,3 +86,27 @@ func TestMixAfterACrash(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "1", string(r.ResultData))
 }
+
+// Where results are kept in another engine there are no flows, by whatever way they come.
+func TestMixRefusesFlows(t *testing.T) {
+	queue, ctx := memory.New(), t.Context()
+	b := omniq.Mix(queue, memory.New())
+	assert.False(t, b.Capabilities().Flows)
+	client, err := omniq.NewClient(b)
+	require.NoError(t, err)
+	promise := flowLen.On(omniq.Join1(omniq.Value("x")))
+	_, err = promise.Enqueue(ctx, client)
+	require.ErrorIs(t, err, omniq.ErrInvalid)
+	_, err = promise.Enqueue(ctx, client.Tx(queue.Begin()))
+	require.ErrorIs(t, err, omniq.ErrInvalid)
+
+	h, err := flowLen.Enqueue(ctx, client, str("x"))
+	require.NoError(t, err)
+	leases, err := b.Lease(ctx, omniq.LeaseRequest{Queues: []string{""}, Max: 1, Duration: time.Minute})
+	require.NoError(t, err)
+	after := []omniq.Dependency{{ID: h.ID()}}
+	for _, e := range []*omniq.Effects{{After: after}, {Enqueue: []*omniq.RawTask{{After: after}}}} {
+		_, err = b.Settle(ctx, []omniq.Settlement{{LeaseID: leases[0].LeaseID, Action: omniq.ActionWait, Effects: e}})
+		require.ErrorIs(t, err, omniq.ErrInvalid)
+	}
+}

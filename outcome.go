@@ -21,6 +21,7 @@ func (w *Worker) outcome(ctx context.Context, a *attempt, timeout time.Duration,
 	}
 	lost, inTx := a.lost != nil, a.inTx
 	w.mu.Unlock()
+	outbox := w.shut(a)
 	if inTx {
 		if w.committed(ctx, a) {
 			return Settlement{Action: ActionRelease} // which is dropped
@@ -32,10 +33,10 @@ func (w *Worker) outcome(ctx context.Context, a *attempt, timeout time.Duration,
 	if err == nil {
 		r := finalResult(a.lease.Task, StatusSuccess, time.Now(), a.lease.Attempt)
 		r.ResultData, r.Codec = result.ResultData, result.Codec
-		return Settlement{Action: ActionFinish, Result: r, Effects: a.outbox.close()}
+		return Settlement{Action: ActionFinish, Result: r, Effects: outbox.effects()}
 	}
 	if wait, ok := errors.AsType[*waitError](err); ok {
-		return w.pass(a, wait)
+		return w.pass(a, outbox, wait)
 	}
 	if ended, ok := errors.AsType[*endedError](err); ok {
 		r := finalResult(a.lease.Task, ended.result.Status, time.Now(), a.lease.Attempt)

@@ -225,15 +225,15 @@ func (p Promise[R]) Enqueue(ctx context.Context, c *Client) (*Handle[R], error) 
 	if err := g.add(p.node); err != nil {
 		return nil, err
 	}
-	h := &Handle[R]{client: c, id: p.node.head.ID, flow: g.flow}
+	h := &Handle[R]{client: c, id: p.node.head.ID}
 	if len(g.tasks) == 0 {
 		return h, nil
 	}
 	err := c.store(ctx, g.tasks)
 	if taken, ok := errors.AsType[*DuplicateError](err); ok {
 		for _, d := range taken.Duplicates {
-			if d.ID == h.id && d.Holder != h.id {
-				h.id, h.flow = d.Holder, uuid.Nil
+			if d.ID == p.node.head.ID {
+				h.id = d.Holder
 			}
 		}
 		return h, err

@@ -301,3 +301,54 @@ func TestJoinsAndChains(t *testing.T) {
 		}
 	})
 }
+
+// What a handler's goroutine adds after the attempt has ended is refused, and what Become has returned counts in its own
+// attempt alone.
+func TestEnqueueAfterTheAttempt(t *testing.T) {
+	for name, result := range map[string]error{"success": nil, "failure": omniq.Permanent(errors.New("oops"))} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := memory.New()
+				client, err := omniq.NewClient(b)
+				require.NoError(t, err)
+				var attempt context.Context
+				d := omniq.DefineNoArgsVoid("flow.late", func(ctx context.Context) error {
+					attempt = ctx
+					return result
+				})
+				run(t, b, omniq.Handlers(d))
+				h, err := d.Enqueue(t.Context(), client)
+				require.NoError(t, err)
+				_, _ = h.Wait(t.Context())
+				_, err = omniq.Enqueue(attempt, flowLen.With(str("x")))
+				require.ErrorIs(t, err, omniq.ErrInvalid)
+				assert.ErrorContains(t, err, "has ended already")
+				require.ErrorIs(t, omniq.Cancel(attempt, uuid.New()), omniq.ErrInvalid)
+			})
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		b := memory.New()
+		client, err := omniq.NewClient(b)
+		require.NoError(t, err)
+		var others error
+		d := omniq.DefineNoArgs("flow.kept", func(ctx context.Context) (int, error) {
+			if others != nil {
+				return 0, others
+			}
+			n, err := omniq.Become(ctx, flowLen.With(str("x")))
+			others = err
+			return n, err
+		})
+		run(t, b, flowHandlers, omniq.Handlers(d))
+		h, err := d.Enqueue(t.Context(), client)
+		require.NoError(t, err)
+		n, err := h.Wait(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, 1, n)
+		h, err = d.Enqueue(t.Context(), client)
+		require.NoError(t, err)
+		_, err = h.Wait(t.Context())
+		require.ErrorContains(t, err, "in another attempt")
+	})
+}

@@ -94,12 +94,12 @@ func (e *unmetError) Unwrap() error { return e.err }
 
 // list makes a slice or the fields of an args type.
 func (c *cook) list(text []byte, v reflect.Value) error {
-	n := v.NumField
+	fields := -1 // of an args type
 	switch v.Kind() {
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 0, bytes.Count(text, []byte(","))+1))
-		n = func() int { return -1 }
 	case reflect.Struct:
+		fields = v.NumField()
 	default:
 		return fmt.Errorf("omniq: input: a list for a value of type %v, want a slice or an args type", v.Type())
 	}
@@ -111,10 +111,10 @@ func (c *cook) list(text []byte, v reflect.Value) error {
 		}
 		var at reflect.Value
 		switch {
-		case n() < 0:
+		case fields < 0:
 			v.Set(reflect.Append(v, reflect.Zero(v.Type().Elem())))
 			at = v.Index(i)
-		case i < n():
+		case i < fields:
 			at = v.Field(i)
 		default:
 			continue
@@ -123,8 +123,8 @@ func (c *cook) list(text []byte, v reflect.Value) error {
 			return err
 		}
 	}
-	if err == nil && n() >= 0 && i != n() {
-		err = fmt.Errorf("omniq: input: %d elements for %d of type %v", i, n(), v.Type())
+	if err == nil && fields >= 0 && i != fields {
+		err = fmt.Errorf("omniq: input: %d elements for %d of type %v", i, fields, v.Type())
 	}
 	return err
 }

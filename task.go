@@ -251,6 +251,10 @@ func (t *Task[A, K]) checkTimes() error {
 	return checkDuration("FailureTTL", t.FailureTTL)
 }
 
+// Tied reports whether the task is tied to others: it is a member of a flow, waits for tasks, or is manual. Only an engine with
+// flows can store such a task: see [Capabilities].
+func (t *Task[A, K]) Tied() bool { return t.Flow != uuid.Nil || len(t.After) > 0 || t.Manual }
+
 // Deadline is the time after which the task may not start, by the clock of the program that made it. There is none, and
 // ok is false, without a TTL. The backend counts by its own clock: see Remaining.
 func (t *Task[A, K]) Deadline() (deadline time.Time, ok bool) {

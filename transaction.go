@@ -105,12 +105,12 @@ func (h *execution) completeTx(ctx context.Context, tx any, typ reflect.Type, re
 	if r.ResultData, r.Codec, err = encodeResult(w.codecs.writer(), result); err != nil {
 		return err
 	}
-	errs, err := t.Settle(ctx, []Settlement{{LeaseID: a.lease.LeaseID, Action: ActionFinish, Result: r, Effects: a.outbox.close()}})
+	errs, err := t.Settle(ctx, []Settlement{{LeaseID: a.lease.LeaseID, Action: ActionFinish, Result: r, Effects: w.shut(a).effects()}})
 	if err == nil && errs != nil {
 		err = errs[0]
 	}
 	if err != nil {
-		a.outbox.reopen()
+		w.reopen(a)
 	}
 	if err == nil {
 		w.mu.Lock()

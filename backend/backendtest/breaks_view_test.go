@@ -63,6 +63,9 @@ var brokenViews = []breakage{
 			r.Max++
 		}
 	}), []string{"a list has pages of at most Max tasks, and ends", others}},
+	{"lists the tasks of all flows", lists(func(r *omniq.ListRequest) { r.Flow = uuid.UUID{} }), []string{
+		"List shows the tasks in a state, of one queue or of all",
+	}},
 	{"lists one page", func(b *broken) {
 		b.list = func(ctx context.Context, r omniq.ListRequest) ([]*omniq.TaskInfo, string, error) {
 			page, _, err := b.m.List(ctx, r)

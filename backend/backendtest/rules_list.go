@@ -47,6 +47,7 @@ var listRules = []rule{
 				assert.Equal(c, c.inspect(id), one[0], "as Inspect shows it")
 			}
 			assert.Empty(c, c.list(omniq.ListRequest{Status: s, Queue: "none", Max: 10}))
+			assert.Empty(c, c.list(omniq.ListRequest{Status: s, Flow: uuid.New(), Max: 10}), "of a flow that there is not")
 		}
 	}},
 	{name: "a list has pages of at most Max tasks, and ends", check: func(c *checker) {

@@ -84,6 +84,9 @@ func (b *Backend) requeue(e *entry, now time.Time) error {
 			}
 		}
 	}
+	if f := b.user(e); f != nil {
+		return fmt.Errorf("%w: task %v goes on with its result", omniq.ErrState, f.id)
+	}
 	t := *e.task
 	t.CreatedAt, t.RunAt, t.Delay = wire(now), time.Time{}, 0
 	if t.UniqueKey != "" {

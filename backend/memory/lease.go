@@ -143,7 +143,7 @@ func (b *Backend) settle(e *entry, s *omniq.Settlement, now time.Time) error {
 		}
 	}
 	if s.Action == omniq.ActionWait {
-		b.passOn(e, b.edges(e, s.Effects.After, p.entry), now)
+		b.passOn(e, b.edges(e, s.Effects.After, false, p.entry), now)
 	}
 	for _, id := range s.Effects.Cancel {
 		if other := b.task(id, now); other != nil && other.result == nil {

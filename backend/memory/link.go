@@ -24,11 +24,12 @@ type links struct {
 
 // edge is a dependency of a task. What it leads to stays there when it is forgotten.
 type edge struct {
-	dep  *entry
-	need omniq.Need
-	in   bool // its result is an input
-	open bool // it is counted as one that has not ended
-	past bool // others have taken its place
+	dep   *entry
+	need  omniq.Need
+	in    bool // its result is an input
+	first bool // it is one that the task was enqueued with
+	open  bool // it is counted as one that has not ended
+	past  bool // others have taken its place
 }
 
 // follower is a task, and its edge to the one that it follows.
@@ -46,10 +47,10 @@ func (e *entry) link() *links {
 }
 
 // edges are those of a task to dependencies that are there.
-func (b *Backend) edges(e *entry, after []omniq.Dependency, at func(uuid.UUID) *entry) []edge {
+func (b *Backend) edges(e *entry, after []omniq.Dependency, first bool, at func(uuid.UUID) *entry) []edge {
 	edges := make([]edge, len(after))
 	for i, d := range after {
-		edges[i] = edge{dep: at(d.ID), need: d.Need, in: d.Input}
+		edges[i] = edge{dep: at(d.ID), need: d.Need, in: d.Input, first: first}
 		l := edges[i].dep.link()
 		if len(l.followers) == cap(l.followers) {
 			l.followers = slices.DeleteFunc(l.followers, func(f follower) bool { return f.edge.past || b.tasks[f.id] != f.entry })
@@ -184,6 +185,20 @@ func (b *Backend) needed(e *entry) bool {
 		}
 	}
 	return false
+}
+
+// user is a task that has not ended and goes on with the result of this one as an input, nil for none.
+func (b *Backend) user(e *entry) *entry {
+	if e.links == nil {
+		return nil
+	}
+	for _, f := range e.links.followers {
+		current := !f.edge.past && f.edge.first != f.links.resumed
+		if current && f.edge.in && !f.edge.open && f.result == nil && b.tasks[f.id] == f.entry {
+			return f.entry
+		}
+	}
+	return nil
 }
 
 // free removes the inputs of a task that are kept for it alone.

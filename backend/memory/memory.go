@@ -231,7 +231,7 @@ func (b *Backend) add(t *omniq.RawTask, p *plan, now time.Time) {
 		b.join(e, t.Flow)
 	}
 	if len(t.After) > 0 {
-		e.link().own = b.edges(e, t.After, p.entry)
+		e.link().own = b.edges(e, t.After, true, p.entry)
 	}
 	if p != nil {
 		p.deps[e.id] = e

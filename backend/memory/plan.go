@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -41,12 +42,7 @@ func (p *plan) clone() *plan {
 
 // plain reports whether no task is tied to others.
 func plain(tasks []*omniq.RawTask) bool {
-	for _, t := range tasks {
-		if t.Flow != uuid.Nil || len(t.After) > 0 || t.Manual {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(tasks, (*omniq.RawTask).Tied)
 }
 
 // addAll adds the tasks of a call, and reports those that are left out. With an error nothing can be done, and the plan is not

@@ -125,7 +125,7 @@ func (b *Backend) List(ctx context.Context, r omniq.ListRequest) ([]*omniq.TaskI
 		return nil, "", err
 	}
 	l, ok := listings[r.Status]
-	if !ok { // nothing waits, and there are no flows
+	if !ok || r.Flow != uuid.Nil { // nothing waits, and there are no flows
 		return nil, "", nil
 	}
 	after := pgtype.UUID{Valid: true} // no task has this ID

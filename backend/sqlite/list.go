@@ -6,6 +6,8 @@ import (
 	"math"
 	"strconv"
 
+	"github.com/google/uuid"
+
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/internal/engine"
 )
@@ -68,6 +70,9 @@ func (l listing) page(queue string) string {
 func (b *Backend) List(ctx context.Context, r omniq.ListRequest) ([]*omniq.TaskInfo, string, error) {
 	if err := engine.CheckList(&r); err != nil {
 		return nil, "", err
+	}
+	if r.Flow != uuid.Nil { // there are none
+		return nil, "", nil
 	}
 	var after int64
 	if r.After != "" {

@@ -141,7 +141,7 @@ func CheckStream(r *omniq.StreamRequest) error {
 // CheckNoFlows reports the first of the tasks that an engine without flows cannot store: it is [omniq.ErrInvalid].
 func CheckNoFlows(engine string, tasks []*omniq.RawTask) error {
 	for _, t := range tasks {
-		if t.Flow != uuid.Nil || len(t.After) > 0 || t.Manual {
+		if t.Tied() {
 			return fmt.Errorf("%w: task %v is part of a flow, which the engine %q does not have", omniq.ErrInvalid, t.ID, engine)
 		}
 	}
@@ -191,7 +191,9 @@ func CheckWorker(id string) error {
 func CheckOutcome(s *omniq.Settlement) error {
 	switch s.Action {
 	case omniq.ActionFinish:
-		return s.Result.Validate()
+		if err := s.Result.Validate(); err != nil {
+			return err
+		}
 	case omniq.ActionRetry:
 		if err := s.Error.Validate(); err != nil {
 			return fmt.Errorf("the error of task %v: %w", s.TaskID, err)

@@ -49,22 +49,11 @@ func Count(s *omniq.QueueStats, status omniq.Status, n int) {
 
 // CountMember adds n members of a status to the figures of their flow.
 func CountMember(s *omniq.FlowStats, status omniq.Status, n int) {
-	switch status {
-	case omniq.StatusWaiting:
-		s.Waiting += n
-	case omniq.StatusPending:
-		s.Pending += n
-	case omniq.StatusRunning:
-		s.Running += n
-	case omniq.StatusSuccess:
-		s.Succeeded += n
-	case omniq.StatusFailure:
-		s.Failed += n
-	case omniq.StatusCancelled:
-		s.Cancelled += n
-	case omniq.StatusExpired:
-		s.Expired += n
-	}
+	var q omniq.QueueStats
+	Count(&q, status, n)
+	s.Waiting, s.Pending, s.Running = s.Waiting+q.Waiting, s.Pending+q.Ready, s.Running+q.Running
+	s.Succeeded, s.Failed = s.Succeeded+q.Succeeded, s.Failed+q.Failed
+	s.Cancelled, s.Expired = s.Cancelled+q.Cancelled, s.Expired+q.Expired
 }
 
 // Most is how many tasks there may be in the answer to a request when its i-th queue has been looked at, of which there are n

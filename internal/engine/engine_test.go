@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/internal/engine"
@@ -93,4 +94,25 @@ func TestAwaited(t *testing.T) {
 	}
 	assert.False(t, a.Any())
 	a.Leave(other, closed)
+}
+
+// What a settlement does besides is checked whatever its action is.
+func TestCheckOutcomeChecksEffects(t *testing.T) {
+	id := uuid.New()
+	result, err := omniq.NewSuccess(id, omniq.Raw("1"))
+	require.NoError(t, err)
+	bad := &omniq.Effects{Enqueue: []*omniq.RawTask{{ID: uuid.New()}}}
+	for name, s := range map[string]omniq.Settlement{
+		"finish":  {Action: omniq.ActionFinish, Result: &result, Effects: bad},
+		"retry":   {Action: omniq.ActionRetry, Effects: bad},
+		"release": {Action: omniq.ActionRelease, Effects: &omniq.Effects{Notes: omniq.Notes{State: omniq.Raw("1")}}},
+		"wait":    {Action: omniq.ActionWait, Effects: bad},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s.LeaseID.TaskID = id
+			assert.ErrorIs(t, engine.CheckOutcome(&s), omniq.ErrInvalid)
+			s.Effects = nil
+			assert.NoError(t, engine.CheckOutcome(&s))
+		})
+	}
 }
