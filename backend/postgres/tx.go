@@ -243,12 +243,15 @@ var arrayTypes = map[string]uint32{
 	"boolean": pgtype.BoolArrayOID, "text": pgtype.TextArrayOID,
 }
 
-var types = sync.OnceValue(pgtype.NewMap)
+// types encode values. Each is for one goroutine at a time: it remembers how it has done so.
+var types = sync.Pool{New: func() any { return pgtype.NewMap() }}
 
 // plain is a statement whose arrays are sent as texts, and whose first column is an ID that comes as a text: any driver can do
 // so.
 func plain(s stmt) (stmt, error) {
 	s.args = slices.Clone(s.args)
+	known := types.Get().(*pgtype.Map)
+	defer types.Put(known)
 	for _, parameter := range arrays.FindAllStringSubmatch(s.sql, -1) {
 		n, err := strconv.Atoi(parameter[1])
 		if err != nil {
@@ -257,7 +260,7 @@ func plain(s stmt) (stmt, error) {
 		if _, done := s.args[n-1].(string); done {
 			continue // it stands twice
 		}
-		encoded, err := types().Encode(arrayTypes[parameter[2]], pgtype.TextFormatCode, s.args[n-1], nil)
+		encoded, err := known.Encode(arrayTypes[parameter[2]], pgtype.TextFormatCode, s.args[n-1], nil)
 		if err != nil {
 			return s, err
 		}
