@@ -38,6 +38,8 @@ var words = map[string]string{
 	"PushResult":   "a result wakes who waits for it in whatever process; else other processes poll",
 	"PushCancel":   "a cancelled task's handler is told in whatever process; else other processes poll",
 	"Transactions": "tasks can be enqueued in a transaction of the caller's database",
+	"Flows":        "tasks wait for tasks: flows of typed calls",
+	"Notes":        "progress, state and streams of running tasks",
 	"Events":       "events, if it was opened with them",
 	"AtomicEvents": "events are written in one step with what they tell of",
 	"MaxTaskSize":  "the most bytes of a task's arguments",
