@@ -65,6 +65,12 @@ func (c *config) connect(path, mode string, pragmas ...string) (*conn, error) {
 	return &conn{raw: raw, ctx: context.Background(), stmts: make(map[string]statement)}, nil
 }
 
+// neverWait makes statements fail at once if the file is locked.
+func (c *conn) neverWait() error {
+	_, err := c.exec("PRAGMA busy_timeout = 0")
+	return err
+}
+
 func (c *conn) close() error {
 	var errs []error
 	for _, s := range c.stmts {

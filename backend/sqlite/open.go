@@ -144,15 +144,27 @@ func (b *Backend) connect(open bool) (_ *conn, err error) {
 		}
 	}()
 	if open {
-		if err := migrate(c, b.path); err != nil {
+		if err := migrate(c, b.path, func() error { return b.beginUpgrade(c) }); err != nil {
 			return nil, err
 		}
 		if b.files, err = identify(b.path); err != nil {
 			return nil, err
 		}
 	}
-	_, err = c.exec("PRAGMA busy_timeout = 0") // the writer waits in its own way
-	return c, err
+	return c, c.neverWait() // the writer waits in its own way
+}
+
+// beginUpgrade begins to write on a connection that opens the file. SQLite's own wait would find no gap beside processes that
+// write all the time: it looks every 100 ms.
+func (b *Backend) beginUpgrade(c *conn) error {
+	if err := c.neverWait(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), b.config.lockWait)
+	defer cancel()
+	err := b.begin(ctx, func() error { _, err := c.exec("BEGIN IMMEDIATE"); return err })
+	c.failed = err != nil // a BEGIN that found the file locked has done nothing
+	return err
 }
 
 func (c *config) busyTimeout() string {

@@ -24,10 +24,12 @@ var steps = func() []string {
 	return names
 }()
 
-// migrate brings the schema up to date. It changes nothing in a file that is not for us.
-func migrate(c *conn, path string) error {
+// migrate brings the schema up to date. It changes nothing in a file that is not for us, and locks none that is up to date:
+// it can be opened whatever others write. Begin makes a transaction that writes.
+func migrate(c *conn, path string, begin func() error) error {
+	var from schema
 	// Before the journal's mode: it stays in the file.
-	if err := c.snapshot(func() error { _, err := version(c, path); return err }); err != nil {
+	if err := c.snapshot(func() (err error) { from, err = version(c, path); return err }); err != nil {
 		return err
 	}
 	mode := ""
@@ -41,7 +43,10 @@ func migrate(c *conn, path string) error {
 	if _, err := c.exec("PRAGMA journal_size_limit = 67108864"); err != nil {
 		return err
 	}
-	if _, err := c.exec("BEGIN IMMEDIATE"); err != nil {
+	if from.current() {
+		return nil
+	}
+	if err := begin(); err != nil {
 		return err
 	}
 	err = upgrade(c, path)
@@ -93,6 +98,8 @@ type schema struct {
 	version int  // 0 for none
 	old     bool // by its application_id and user_version
 }
+
+func (s schema) current() bool { return s.version == len(steps) && !s.old }
 
 // version finds which tables the file has, in a transaction. It fails with [ErrSchema] for such that are not for us.
 func version(q querier, path string) (s schema, err error) {

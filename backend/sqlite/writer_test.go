@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"database/sql"
 	"errors"
 	"os"
 	"path/filepath"
@@ -32,6 +33,47 @@ func held(t *testing.T, b *Backend) (release func()) {
 	transaction, err := b.DB().Begin()
 	require.NoError(t, err)
 	return func() { require.NoError(t, transaction.Rollback()) }
+}
+
+// A file that is up to date is opened whatever others write: beside processes that write all the time, too.
+func TestOpenLocked(t *testing.T) {
+	b := opened(t)
+	release := held(t, b)
+	defer release()
+	second, err := Open(b.path, lockWait(time.Nanosecond))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, second.Close()) }()
+	_, err = second.Stats(t.Context())
+	require.NoError(t, err)
+}
+
+// A file that is to be upgraded waits for a lock.
+func TestUpgradeLocked(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "queue.db")
+	db, err := sql.Open("sqlite", path)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, db.Close()) }()
+	db.SetMaxOpenConns(1)
+	_, err = db.Exec("PRAGMA journal_mode = WAL; CREATE TABLE theirs (n INTEGER); BEGIN IMMEDIATE")
+	require.NoError(t, err)
+
+	_, err = Open(path, lockWait(20*time.Millisecond))
+	require.ErrorIs(t, err, ErrLocked)
+
+	type answer struct {
+		b   *Backend
+		err error
+	}
+	opened := make(chan answer)
+	go func() {
+		b, err := Open(path)
+		opened <- answer{b, err}
+	}()
+	_, err = db.Exec("COMMIT")
+	require.NoError(t, err)
+	a := <-opened
+	require.NoError(t, a.err)
+	require.NoError(t, a.b.Close())
 }
 
 // One write that fails does not take those down that are in the same transaction.
