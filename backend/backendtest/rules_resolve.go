@@ -113,20 +113,21 @@ var resolveRules = []rule{
 		assert.ErrorIs(c, c.only(c.b.Resolve(c.Context(), []*omniq.RawResult{resolution(t, "1")})), omniq.ErrState)
 	}},
 	{name: "the result of a manual task is kept for its TTL, and who waits gets it whatever that is", needs: flows, check: func(c *checker) {
-		for {
+		c.inTime(func(d time.Duration, _ string) bool {
 			t := task(manual)
 			c.enqueue(t)
 			w := c.awaiting(t.ID)
-			c.blocks(w.done, "Await")
+			c.blocksFor(d, w.done, "Await")
 			r := resolution(t, "1")
 			r.TTL = new(time.Duration(0))
 			require.NoError(c, c.only(c.b.Resolve(c.Context(), []*omniq.RawResult{r})))
 			c.notFound(t.ID)
-			if c.gone(w) {
-				assert.JSONEq(c, "1", string(w.result.ResultData))
-				return
+			if !c.gone(w) {
+				return false
 			}
-		}
+			assert.JSONEq(c, "1", string(w.result.ResultData))
+			return true
+		})
 	}},
 }
 
