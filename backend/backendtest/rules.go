@@ -12,6 +12,7 @@ var rules = slices.Concat(
 	cancelRules, revokeRules, requeueRules, nowRules, updateRules, limitRules, uniqueRules, keyRules, inspectRules, listRules, statsRules, pauseRules, recordRules,
 	eventRules, cursorRules, raceRules, hostileRules,
 	dependencyRules, inputRules, resolveRules, effectsRules, handoverRules, noteRules, streamRules,
+	flowRules, followRules,
 )
 
 func fences(c omniq.Capabilities) bool { return c.Fencing }
