@@ -162,6 +162,7 @@ func TestBrokenBackendsFail(t *testing.T) {
 			brokenTasks, brokenLeases, brokenStarts, brokenDefers, brokenHolds, brokenResults, brokenCalls,
 			brokenCancels, brokenRequeues, brokenNows, brokenUpdates, brokenLimits, brokenKeys, brokenPauses, brokenViews, brokenRecords, brokenEvents, brokenCursors,
 			brokenClocks, brokenRaces, brokenDoors,
+			brokenGraphs, brokenResolves, brokenEffects, brokenNotes, brokenFlows,
 		) {
 			t.Run(tt.name, func(t *testing.T) {
 				t.Parallel()

@@ -24,8 +24,7 @@ var resolveRules = []rule{
 		assert.Equal(c, r, c.got(w))
 		assert.Equal(c, r, c.result(t.ID))
 		l := c.leaseOf(next)
-		require.Len(c, l.Inputs, 1)
-		assert.Equal(c, r, l.Inputs[0])
+		assert.Equal(c, r, c.input(l, 0, 1))
 		c.none()
 	}},
 	{name: "a manual task can be resolved as failed", needs: flows, check: func(c *checker) {
@@ -39,7 +38,7 @@ var resolveRules = []rule{
 		assert.Equal(c, &boom, c.inspect(t.ID).Error)
 		c.blocked(next, t)
 		l := c.leaseOf(whatever)
-		assert.Equal(c, r, l.Inputs[0])
+		assert.Equal(c, r, c.input(l, 0, 1))
 		require.NoError(c, c.settle(success(l, "1", long)))
 		require.NoError(c, c.requeue(t.ID))
 		c.waiting(t)
