@@ -32,7 +32,6 @@ var brokenEvents = []breakage{
 	{"has no errors in events", noted(func(e *omniq.TaskEvent) { e.Error = nil }), []string{
 		"a task has the events of what happened to it",
 		"appended events are kept as they were given",
-		others,
 	}},
 	{"has events of what is recorded", func(b *broken) {
 		b.record = func(ctx context.Context, results []*omniq.RawResult) ([]error, error) {

@@ -254,6 +254,16 @@ var brokenEffects = []breakage{
 		"a settlement with effects that cannot be changes nothing, and the others of its call are done",
 		"a member adds to its flow as it is settled, and what is no member does not",
 	}},
+	{"does not like empty effects", func(b *broken) {
+		b.settle = func(ctx context.Context, settlements []omniq.Settlement) ([]error, error) {
+			for _, s := range settlements {
+				if s.Effects != nil && s.Action == omniq.ActionFinish && s.Effects.Enqueue == nil && s.Effects.Empty() {
+					return []error{omniq.ErrInvalid}, nil
+				}
+			}
+			return b.m.Settle(ctx, settlements)
+		}
+	}, []string{"a settlement without effects and one with empty ones are the same", others}},
 	{"retries what hands over", settlements(func(s *omniq.Settlement) {
 		if s.Action == omniq.ActionWait && s.Effects != nil && len(s.Effects.After) > 0 && s.Effects.After[0].ID != s.TaskID {
 			e := *s.Effects

@@ -40,7 +40,6 @@ var brokenDoors = []breakage{
 		"a result that nobody could read is refused, and the others of its call are settled",
 		"an error that nobody could read is refused, and the others of its call are settled",
 		"a settlement that cannot be stored is refused in its place, and keeps no other from being done",
-		others,
 	}},
 	{"cuts data", func(b *broken) {
 		b.settle = func(ctx context.Context, settlements []omniq.Settlement) ([]error, error) {

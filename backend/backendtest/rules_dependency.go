@@ -302,11 +302,11 @@ var dependencyRules = []rule{
 		c.enqueue(append([]*omniq.RawTask{dep}, all...)...)
 		assert.Equal(c, []omniq.QueueStats{{Queue: "q", Ready: 1}, {Queue: "w", Waiting: 3}}, timeless(c.stats()))
 		require.NoError(c, c.cancel(all[0].ID))
-		assert.Equal(c, omniq.QueueStats{Queue: "w", Waiting: 2, Cancelled: 1}, c.stats()[1])
+		assert.Contains(c, timeless(c.stats()), omniq.QueueStats{Queue: "w", Waiting: 2, Cancelled: 1})
 		c.succeed(dep, "1")
 		c.becomes(all[1], omniq.StatusPending)
 		c.becomes(all[2], omniq.StatusPending)
-		assert.Equal(c, omniq.QueueStats{Queue: "w", Ready: 2, Cancelled: 1}, timeless(c.stats())[1])
+		assert.Contains(c, timeless(c.stats()), omniq.QueueStats{Queue: "w", Ready: 2, Cancelled: 1})
 	}},
 	{name: "the holder of a duplicate takes its place as a dependency", needs: flows, check: func(c *checker) {
 		stored, inCall := task(unique("stored"), queue("stored")), task(unique("in call"), queue("call"))

@@ -1,6 +1,7 @@
 package backendtest
 
 import (
+	"errors"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -245,7 +246,9 @@ var flowRules = []rule{
 						if _, err := c.b.Settle(c.Context(), ends); err != nil {
 							return err
 						}
-						settled.Add(int32(len(ends)))
+						if settled.Add(int32(len(ends))) > 1000 {
+							return errors.New("it goes on")
+						}
 						c.pause()
 					}
 				}))
