@@ -2,6 +2,7 @@ package backendtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -177,7 +178,7 @@ var streamRules = []rule{
 		c.enqueue(t)
 		r := omniq.StreamRequest{TaskID: t.ID, Name: "s", Max: 1, Wait: long}
 		ctx, cancel := context.WithCancelCause(c.Context())
-		cause := fmt.Errorf("the cause")
+		cause := errors.New("the cause")
 		done := async(func() error { _, err := c.b.Stream(ctx, r); return err })
 		c.blocks(done, "Stream")
 		cancel(cause)
