@@ -161,7 +161,7 @@ func calls(b omniq.Backend, id uuid.UUID) map[string]func(context.Context) error
 	each := func(call func(context.Context, []uuid.UUID) ([]error, error)) func(context.Context) error {
 		return func(ctx context.Context) error { _, err := call(ctx, []uuid.UUID{id}); return err }
 	}
-	return map[string]func(context.Context) error{
+	all := map[string]func(context.Context) error{
 		"Enqueue": func(ctx context.Context) error { _, err := b.Enqueue(ctx, []*omniq.RawTask{task()}); return err },
 		"Lease": func(ctx context.Context) error {
 			_, err := b.Lease(ctx, omniq.LeaseRequest{Queues: []string{omniq.DefaultQueue}, Max: 1, Duration: long, Wait: long})
@@ -207,6 +207,25 @@ func calls(b omniq.Backend, id uuid.UUID) map[string]func(context.Context) error
 		},
 		"Forget": each(b.Forget),
 	}
+	if caps := b.Capabilities(); caps.Flows {
+		all["Resolve"] = func(ctx context.Context) error {
+			_, err := b.Resolve(ctx, []*omniq.RawResult{resolution(task(func(t *omniq.RawTask) { t.ID = id }), "1")})
+			return err
+		}
+		all["CancelFlow"] = func(ctx context.Context) error { _, err := b.CancelFlow(ctx, id); return err }
+		all["FlowStats"] = func(ctx context.Context) error { _, err := b.FlowStats(ctx, id); return err }
+	}
+	if caps := b.Capabilities(); caps.Notes {
+		all["Note"] = func(ctx context.Context) error {
+			_, err := b.Note(ctx, []omniq.LeaseNotes{{LeaseID: omniq.LeaseID{TaskID: id, Token: "x"}}})
+			return err
+		}
+		all["Stream"] = func(ctx context.Context) error {
+			_, err := b.Stream(ctx, omniq.StreamRequest{TaskID: id, Name: "s", Max: 1})
+			return err
+		}
+	}
+	return all
 }
 
 // requeue is Requeue without what follows from the tasks.
