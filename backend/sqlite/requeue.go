@@ -51,6 +51,7 @@ type requeuing struct {
 	done  []bool             // which of ids need not be tried
 	begun bool               // a task has begun a new life
 	place map[uuid.UUID]int  // where IDs are in ids, first; nil before it is needed
+	unmet map[uuid.UUID]int  // of tasks that others had ended: how many of what they need have ended otherwise
 	again map[uuid.UUID]bool // those that have begun a new life because of others
 }
 
@@ -134,6 +135,12 @@ func (r *requeuing) one(id uuid.UUID) (refused, err error) {
 		}
 		begun = begun[1:]
 		for _, id := range blocked {
+			if left, err := r.left(id); left > 0 || err != nil {
+				if err != nil {
+					return nil, err
+				}
+				continue
+			}
 			refused, err := r.requeue(id)
 			if err != nil {
 				return nil, err
@@ -151,12 +158,42 @@ func (r *requeuing) one(id uuid.UUID) (refused, err error) {
 	return nil, nil
 }
 
-// blocked returns those that follow a task, and have ended because of a dependency.
+// blocked returns those that need a task, and have ended because of a dependency.
 func (t *tx) blocked(id uuid.UUID) (ids []uuid.UUID, err error) {
-	const q = `SELECT e.task FROM omniq_edges e CROSS JOIN omniq_results r ON r.id = e.task
-		WHERE e.dep = ? AND r.ties & 32 <> 0 AND (r.expires IS NULL OR r.expires > ?)`
+	const q = `SELECT e.task FROM omniq_edges e INDEXED BY omniq_edges_dep CROSS JOIN omniq_results r ON r.id = e.task
+		WHERE e.dep = ? AND e.need = 0 AND r.ties & 32 <> 0 AND (r.expires IS NULL OR r.expires > ?)`
 	err = t.q.query(q, func(v []driver.Value) error { ids = append(ids, idOf(v[0])); return nil }, id[:], t.us)
 	return ids, err
+}
+
+// left is how many of those that a task needs, which others had ended, are still to be requeued: one less each time that one
+// of them is. It is not more than there are, so that a task is not looked at as often as it has dependencies.
+func (r *requeuing) left(id uuid.UUID) (int, error) {
+	if left, ok := r.unmet[id]; ok {
+		r.unmet[id] = left - 1
+		return left - 1, nil
+	}
+	n, err := one(r.q, `SELECT count(*) FROM omniq_edges e LEFT JOIN omniq_tasks t ON t.id = e.dep LEFT JOIN omniq_results r ON r.id = e.dep
+		WHERE e.task = ? AND e.n < ? AND e.need = 0 AND t.seq IS NULL AND coalesce(r.status, e.ended) <> 3`, id[:], firstWait)
+	if err != nil {
+		return 0, err
+	}
+	if r.unmet == nil {
+		r.unmet = make(map[uuid.UUID]int)
+	}
+	r.unmet[id] = int(n)
+	return int(n), nil
+}
+
+// user returns a task that has not ended and goes on with the result of another one: zero for none.
+func (t *tx) user(id uuid.UUID) (by uuid.UUID, status omniq.Status, err error) {
+	const q = `SELECT t.id, t.state FROM omniq_edges e INDEXED BY omniq_edges_dep CROSS JOIN omniq_tasks t ON t.id = e.task
+		WHERE e.dep = ?1 AND e.ended <> 0 AND e.input = 1 AND (t.ties & 8 <> 0) = (e.n >= ?2) LIMIT 1`
+	err = t.q.query(q, func(v []driver.Value) error {
+		by, status = idOf(v[0]), statusOf[v[1].(int64)]
+		return nil
+	}, id[:], firstWait)
+	return by, status, err
 }
 
 // requeue begins a new life of a task.
@@ -201,6 +238,12 @@ func (t *tx) requeue(id uuid.UUID) (refused, err error) {
 	edges, refused, err := t.edgesAgain(&n)
 	if refused != nil || err != nil {
 		return refused, err
+	}
+	if ties&tieInput != 0 {
+		if by, status, err := t.user(id); by != uuid.Nil || err != nil {
+			return fmt.Errorf("%w: its result is an input of task %v, which is %v: it can be requeued when that one has ended",
+				omniq.ErrState, by, status), err
+		}
 	}
 	if n.uniqueKey != nil {
 		holder, held, err := t.holder(n.name, n.uniqueKey)
