@@ -112,6 +112,9 @@ func (t *tx) passOn(r *task, after []omniq.Dependency, j *joint) error {
 		r.attempt--
 	}
 	r.ties |= tieResumed | tieEdges
+	if self, ok := j.deps[r.id]; ok { // it has got followers by the same settlement
+		r.ties |= self.ties
+	}
 	r.token, r.started, r.deadline, r.shunned, r.due = 0, false, nil, nil, t.us
 	if unmet != nil {
 		return t.block(r, unmet)

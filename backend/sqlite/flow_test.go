@@ -220,3 +220,101 @@ func TestNewLifeWithoutTies(t *testing.T) {
 	enqueue(t, b, newTasks(1)...)
 	assert.Equal(t, 3, number(t, b, "SELECT count(*) FROM omniq_tasks"))
 }
+
+// A call that waits here gets what the end of a task in another process has released, at once or later.
+func TestReleasedElsewhere(t *testing.T) {
+	const n = 1000
+	b, other := open(t, place(t)), (*sqlite.Backend)(nil)
+	first := newTasks(1)[0]
+	enqueue(t, b, append([]*omniq.RawTask{first}, following(n, first)...)...)
+	other = open(t, b.Path(), sqlite.WithAllowance(1))
+	l := lease(t, other, time.Minute)
+	got := later(t, func(ctx context.Context) (n int, err error) {
+		for {
+			leases, err := b.Lease(ctx, omniq.LeaseRequest{Queues: []string{"followers"}, Max: 10, Duration: time.Hour, Wait: time.Minute, WorkerID: "w"})
+			if n += len(leases); err != nil || n == 1000 {
+				return n, err
+			}
+		}
+	})
+	require.Eventually(t, func() bool { return b.Parked(t) == 1 }, 10*time.Second, time.Millisecond)
+	require.NoError(t, settle(t, other, finish(l, "1", 0)))
+	require.NoError(t, other.Close())
+	assert.Equal(t, n, <-got)
+	whole(t, b)
+}
+
+// In a transaction of the caller's a settlement does what it does outside, effects and all, or nothing.
+func TestEffectsInTx(t *testing.T) {
+	for _, commit := range []bool{true, false} {
+		t.Run(fmt.Sprint(commit), func(t *testing.T) {
+			const n = 600
+			b := open(t, place(t), sqlite.WithSynchronousNormal())
+			first := newTasks(1)[0]
+			enqueue(t, b, append([]*omniq.RawTask{first}, following(n, first)...)...)
+			s := finish(lease(t, b, time.Minute), "1", time.Hour)
+			child := newTasks(1)[0]
+			child.After = after(first)
+			s.Effects = &omniq.Effects{
+				Enqueue: []*omniq.RawTask{child}, Notes: omniq.Notes{Progress: omniq.Raw(`{"n":1}`), State: omniq.Raw("{}")},
+			}
+			wrong := s
+			wrong.Effects = &omniq.Effects{Enqueue: []*omniq.RawTask{{
+				ID: uuid.New(), FuncName: "f", Args: omniq.Raw("[]"), Kwargs: omniq.Raw("{}"), CreatedAt: time.Now(), After: after(newTasks(1)...),
+			}}}
+			tx, err := b.DB().BeginTx(t.Context(), nil)
+			require.NoError(t, err)
+			errs, err := b.Tx(tx).Settle(t.Context(), []omniq.Settlement{wrong, s})
+			require.NoError(t, err)
+			require.Len(t, errs, 2)
+			require.ErrorIs(t, errs[0], omniq.ErrInvalid)
+			require.NoError(t, errs[1])
+			if !commit {
+				require.NoError(t, tx.Rollback())
+				assert.Equal(t, omniq.StatusRunning, statusOf(t, b, first.ID))
+				assert.Equal(t, n, number(t, b, "SELECT count(*) FROM omniq_tasks WHERE state = 7"))
+				assert.Zero(t, number(t, b, "SELECT count(*) FROM omniq_notes"))
+				return
+			}
+			require.NoError(t, tx.Commit())
+			whole(t, b)
+			assert.Equal(t, omniq.StatusPending, statusOf(t, b, child.ID))
+			assert.Zero(t, number(t, b, "SELECT count(*) FROM omniq_tasks WHERE state = 7"))
+			info, err := b.Inspect(t.Context(), first.ID)
+			require.NoError(t, err)
+			assert.JSONEq(t, `{"n":1}`, string(info.Progress))
+			assert.Nil(t, info.State)
+		})
+	}
+}
+
+// A member of a flow that is cancelled while others are added has all of them ended, whatever a transaction does of it.
+func TestCancelALargeFlow(t *testing.T) {
+	const n = 1000
+	b, _ := slow(t)
+	flow := uuid.New()
+	tasks := tasksIn("q", n, func(t *omniq.RawTask) { t.Flow = flow })
+	for i, task := range tasks[1:] {
+		task.After = after(tasks[i])
+	}
+	enqueue(t, b, tasks...)
+	got, err := b.CancelFlow(t.Context(), flow)
+	require.NoError(t, err)
+	assert.Equal(t, n, got)
+	stats, err := b.FlowStats(t.Context(), flow)
+	require.NoError(t, err)
+	assert.Equal(t, omniq.FlowStats{Cancelled: n}, stats)
+	whole(t, b)
+	var listed []uuid.UUID
+	for next := ""; ; {
+		page, after, err := b.List(t.Context(), omniq.ListRequest{Flow: flow, After: next, Max: 300})
+		require.NoError(t, err)
+		for _, info := range page {
+			listed = append(listed, info.ID)
+		}
+		if next = after; next == "" {
+			break
+		}
+	}
+	assert.Equal(t, ids(tasks...), listed)
+}

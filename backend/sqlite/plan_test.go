@@ -204,6 +204,42 @@ func exerciseFlows(t *testing.T, b *sqlite.Backend) {
 	_, err = b.Cancel(ctx, ids(first))
 	require.NoError(t, err)
 	whole(t, b)
+
+	noted := tasksIn("noted", 3, func(*omniq.RawTask) {})
+	noted[1].After, noted[2].After = after(noted[0]), []omniq.Dependency{{ID: first.ID}}
+	enqueue(t, b, noted[:2]...)
+	s.LeaseID, s.Action = leaseOf(t, b, "noted", 1)[0].LeaseID, omniq.ActionRelease
+	s.Effects = &omniq.Effects{Notes: notes}
+	require.NoError(t, settle(t, b, s))
+	require.Len(t, leaseOf(t, b, "noted", 1), 1)
+	_, err = b.Cancel(ctx, ids(noted[0]))
+	require.NoError(t, err)
+	enqueue(t, b, noted[2]) // after one that was cancelled
+	_, _ = b.Forget(ctx, ids(noted[1]))
+	_, err = b.Forget(ctx, ids(noted[0]))
+	require.NoError(t, err)
+	plain := tasksIn("noted", 2, func(*omniq.RawTask) {})
+	enqueue(t, b, plain...)
+	held := leaseOf(t, b, "noted", 2)
+	_, err = b.Note(ctx, []omniq.LeaseNotes{{LeaseID: held[0].LeaseID, Notes: notes}})
+	require.NoError(t, err)
+	_, err = b.Cancel(ctx, ids(plain...))
+	require.NoError(t, err)
+	enqueue(t, b, tasksIn("late", 1, func(t *omniq.RawTask) {
+		t.After = []omniq.Dependency{{ID: held[1].TaskID, Need: omniq.NeedFinal}}
+	})...)
+	_, err = b.Requeue(ctx, []uuid.UUID{held[0].TaskID}, false)
+	require.NoError(t, err)
+
+	// SQL may have written anything.
+	manual := tasksIn("noted", 1, func(t *omniq.RawTask) { t.Manual = true })[0]
+	enqueue(t, b, manual)
+	_, err = b.DB().ExecContext(ctx, "UPDATE omniq_tasks SET wake = 1 WHERE id = ?", manual.ID[:])
+	require.NoError(t, err)
+	require.Equal(t, omniq.StatusWaiting, statusOf(t, b, manual.ID))
+	require.Eventually(t, func() bool {
+		return number(t, b, "SELECT count(*) FROM omniq_results WHERE look <= (unixepoch() - 2) * 1000000") == 0
+	}, 20*time.Second, 10*time.Millisecond)
 }
 
 var rowsPlanned = flag.Int("planned", 10_000, "how many tasks and results the larger file of TestPlans has")
@@ -324,6 +360,6 @@ func checkPlan(t *testing.T, q string, plan []string) {
 		}
 	}
 	if regexp.MustCompile(`\bid = \?`).MatchString(q) {
-		assert.Regexp(t, `_id \(id=\?\)|omniq_unique|omniq_revoked`, all, q)
+		assert.Regexp(t, `_id \(id=\?( AND kind=\?)?\)|omniq_unique|omniq_revoked|omniq_items_stream \(id=\?`, all, q)
 	}
 }
