@@ -107,6 +107,14 @@ func (c *checker) inputs(l omniq.Lease, want ...string) {
 	}
 }
 
+// input returns an input of a lease, which has n of them.
+func (c *checker) input(l omniq.Lease, i, n int) *omniq.RawResult {
+	c.Helper()
+	require.Len(c, l.Inputs, n, "inputs of task %v", l.TaskID)
+	require.NotNil(c, l.Inputs[i], "input %d", i)
+	return l.Inputs[i]
+}
+
 // requeueAll requeues tasks in one call.
 func (c *checker) requeueAll(follow bool, tasks ...*omniq.RawTask) []error {
 	c.Helper()

@@ -24,4 +24,7 @@ var costly = []string{
 	"many tasks that wait for one are released, or end, with it",
 	"a task whose inputs are too large together ends instead of being leased",
 	"a task that waits for thousands gets all that they have left, in order",
+	"a flow that is cancelled while its members add to it ends",
+	"the members of a large flow are all cancelled",
+	"readers of a stream that is written meanwhile miss nothing",
 }

@@ -7,11 +7,19 @@ import (
 )
 
 // rules are the rules of the contract.
-var rules = slices.Concat(
+var rules = slices.Concat(soleRules, flowsRules)
+
+// soleRules are about tasks as such.
+var soleRules = slices.Concat(
 	leaseRules, startRules, waitRules, timeRules, deferRules, clockRules, resultRules, callRules,
 	cancelRules, revokeRules, requeueRules, nowRules, updateRules, limitRules, uniqueRules, keyRules, inspectRules, listRules, statsRules, pauseRules, recordRules,
 	eventRules, cursorRules, raceRules, hostileRules,
+)
+
+// flowsRules are about tasks that are tied to others, and about what handlers leave of their tasks.
+var flowsRules = slices.Concat(
 	dependencyRules, inputRules, resolveRules, effectsRules, handoverRules, noteRules, streamRules,
+	flowRules, followRules,
 )
 
 func fences(c omniq.Capabilities) bool { return c.Fencing }

@@ -79,8 +79,7 @@ var dependencyRules = []rule{
 		c.enqueue(t)
 		assert.Equal(c, omniq.StatusPending, c.result(t.ID).Status)
 		l := c.leaseOf(t)
-		require.Len(c, l.Inputs, 2)
-		assert.Equal(c, omniq.StatusFailure, l.Inputs[1].Status)
+		assert.Equal(c, omniq.StatusFailure, c.input(l, 1, 2).Status)
 		r := record(long)
 		errs, err := c.b.Record(c.Context(), []*omniq.RawResult{r})
 		c.places(errs, err, nil)
@@ -151,8 +150,7 @@ var dependencyRules = []rule{
 			assert.Equal(c, c.result(chain[2].ID).Error, r.Error)
 		}
 		l := c.leaseOf(other)
-		require.Len(c, l.Inputs, 1)
-		assert.Equal(c, c.result(chain[3].ID), l.Inputs[0])
+		assert.Equal(c, c.result(chain[3].ID), c.input(l, 0, 1))
 		c.none(from(omniq.DefaultQueue, "side"))
 	}},
 	{name: "a task that needs no more than the end of another runs however that ends", needs: flows, check: func(c *checker) {
@@ -165,8 +163,7 @@ var dependencyRules = []rule{
 			c.enqueue(dep, t)
 			c.end(dep, s)
 			l := c.leaseOf(t)
-			require.Len(c, l.Inputs, 1)
-			assert.Equal(c, c.result(dep.ID), l.Inputs[0], "after %v", s)
+			assert.Equal(c, c.result(dep.ID), c.input(l, 0, 1), "after %v", s)
 			require.NoError(c, c.settle(success(l, "1", long)))
 		}
 	}},
@@ -305,11 +302,11 @@ var dependencyRules = []rule{
 		c.enqueue(append([]*omniq.RawTask{dep}, all...)...)
 		assert.Equal(c, []omniq.QueueStats{{Queue: "q", Ready: 1}, {Queue: "w", Waiting: 3}}, timeless(c.stats()))
 		require.NoError(c, c.cancel(all[0].ID))
-		assert.Equal(c, omniq.QueueStats{Queue: "w", Waiting: 2, Cancelled: 1}, c.stats()[1])
+		assert.Contains(c, timeless(c.stats()), omniq.QueueStats{Queue: "w", Waiting: 2, Cancelled: 1})
 		c.succeed(dep, "1")
 		c.becomes(all[1], omniq.StatusPending)
 		c.becomes(all[2], omniq.StatusPending)
-		assert.Equal(c, omniq.QueueStats{Queue: "w", Ready: 2, Cancelled: 1}, timeless(c.stats())[1])
+		assert.Contains(c, timeless(c.stats()), omniq.QueueStats{Queue: "w", Ready: 2, Cancelled: 1})
 	}},
 	{name: "the holder of a duplicate takes its place as a dependency", needs: flows, check: func(c *checker) {
 		stored, inCall := task(unique("stored"), queue("stored")), task(unique("in call"), queue("call"))

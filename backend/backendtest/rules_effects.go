@@ -114,7 +114,7 @@ var effectsRules = []rule{
 		s.Effects = &omniq.Effects{Enqueue: []*omniq.RawTask{ends, runs}}
 		require.NoError(c, c.settle(s))
 		c.blocked(ends, failed)
-		assert.Equal(c, c.result(failed.ID), c.leaseOf(runs).Inputs[0])
+		assert.Equal(c, c.result(failed.ID), c.input(c.leaseOf(runs), 0, 1))
 	}},
 	{name: "what a task brings that goes on may wait for its end", needs: flows, check: func(c *checker) {
 		t := task(unique("k"))

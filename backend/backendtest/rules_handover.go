@@ -52,8 +52,7 @@ var handoverRules = []rule{
 		for range depth {
 			l := c.leaseOne()
 			require.True(c, l.Resumed)
-			require.Len(c, l.Inputs, 1)
-			require.NoError(c, c.settle(success(l, string(l.Inputs[0].ResultData), long)))
+			require.NoError(c, c.settle(success(l, string(c.input(l, 0, 1).ResultData), long)))
 		}
 		assert.JSONEq(c, "0", string(c.await(t.ID).ResultData))
 		c.none()

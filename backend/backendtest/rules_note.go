@@ -200,9 +200,9 @@ var noteRules = []rule{
 		assert.Equal(c, t, info.Task)
 		require.NoError(c, c.settle(omniq.Settlement{LeaseID: l.LeaseID, Action: omniq.ActionRelease}))
 		l = c.leaseOf(t, lasting(short))
-		for c.note(l, omniq.Notes{Progress: omniq.Raw(`{}`)}) == nil { // it runs out, however often
-			c.pause()
-		}
+		c.eventually("the lease runs out, however often something is noted", func() bool {
+			return c.note(l, omniq.Notes{Progress: omniq.Raw(`{}`)}) != nil
+		})
 		c.lost(t.ID)
 		assert.Equal(c, t, c.leaseOf(t).Task)
 	}},

@@ -24,8 +24,7 @@ var resolveRules = []rule{
 		assert.Equal(c, r, c.got(w))
 		assert.Equal(c, r, c.result(t.ID))
 		l := c.leaseOf(next)
-		require.Len(c, l.Inputs, 1)
-		assert.Equal(c, r, l.Inputs[0])
+		assert.Equal(c, r, c.input(l, 0, 1))
 		c.none()
 	}},
 	{name: "a manual task can be resolved as failed", needs: flows, check: func(c *checker) {
@@ -39,7 +38,7 @@ var resolveRules = []rule{
 		assert.Equal(c, &boom, c.inspect(t.ID).Error)
 		c.blocked(next, t)
 		l := c.leaseOf(whatever)
-		assert.Equal(c, r, l.Inputs[0])
+		assert.Equal(c, r, c.input(l, 0, 1))
 		require.NoError(c, c.settle(success(l, "1", long)))
 		require.NoError(c, c.requeue(t.ID))
 		c.waiting(t)
@@ -113,20 +112,21 @@ var resolveRules = []rule{
 		assert.ErrorIs(c, c.only(c.b.Resolve(c.Context(), []*omniq.RawResult{resolution(t, "1")})), omniq.ErrState)
 	}},
 	{name: "the result of a manual task is kept for its TTL, and who waits gets it whatever that is", needs: flows, check: func(c *checker) {
-		for {
+		c.inTime(func(d time.Duration, _ string) bool {
 			t := task(manual)
 			c.enqueue(t)
 			w := c.awaiting(t.ID)
-			c.blocks(w.done, "Await")
+			c.blocksFor(d, w.done, "Await")
 			r := resolution(t, "1")
 			r.TTL = new(time.Duration(0))
 			require.NoError(c, c.only(c.b.Resolve(c.Context(), []*omniq.RawResult{r})))
 			c.notFound(t.ID)
-			if c.gone(w) {
-				assert.JSONEq(c, "1", string(w.result.ResultData))
-				return
+			if !c.gone(w) {
+				return false
 			}
-		}
+			assert.JSONEq(c, "1", string(w.result.ResultData))
+			return true
+		})
 	}},
 }
 

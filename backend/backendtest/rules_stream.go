@@ -34,6 +34,8 @@ var streamRules = []rule{
 				require.LessOrEqual(c, len(page.Items), size)
 				if len(page.Items) > 0 {
 					require.Greater(c, page.Next, r.After, "numbers ascend")
+				} else {
+					require.True(c, page.Ended, "nothing comes any more")
 				}
 				got = append(got, texts(page.Items)...)
 				r.After, ended = page.Next, page.Ended
@@ -112,7 +114,9 @@ var streamRules = []rule{
 		c.enqueue(t)
 		for _, wait := range []time.Duration{0, short} {
 			began := time.Now()
-			page := c.stream(omniq.StreamRequest{TaskID: t.ID, Name: "s", After: 7, Max: 5, Wait: wait})
+			w := c.reader(omniq.StreamRequest{TaskID: t.ID, Name: "s", After: 7, Max: 5, Wait: wait})
+			require.NoError(c, c.ended(w.done, "Stream"))
+			page := w.page
 			assert.Empty(c, page.Items)
 			assert.Equal(c, int64(7), page.Next)
 			assert.False(c, page.Ended)
@@ -205,7 +209,7 @@ var streamRules = []rule{
 				for {
 					page, err := c.b.Stream(c.Context(), r)
 					read[i] = append(read[i], texts(page.Items)...)
-					if err != nil || page.Ended || len(read[i]) > n {
+					if err != nil || page.Ended || len(page.Items) == 0 || len(read[i]) > n {
 						return err
 					}
 					r.After = page.Next

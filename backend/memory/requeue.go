@@ -53,25 +53,18 @@ func (r *requeue) asked(e *entry) {
 // id requeues a task that was asked for.
 func (r *requeue) id(id uuid.UUID) error {
 	e := r.b.task(id, r.now)
-	switch {
-	case e == nil:
+	if e == nil {
 		return omniq.ErrNotFound
-	case r.again[e]:
-		delete(r.again, e) // else it could stand twice in the call
-		return nil
 	}
-	return r.entry(e)
+	err := r.entry(e)
+	delete(r.again, e) // else it could stand twice in the call
+	return err
 }
 
-// entry requeues a task, after those that it depends on and that are asked for, too.
+// entry requeues a task, after those that it depends on.
 func (r *requeue) entry(e *entry) error {
-	if e.links != nil && e.result != nil {
-		for _, d := range e.links.own {
-			if r.ask[d.dep] {
-				r.ask[d.dep] = false
-				r.again[d.dep] = r.entry(d.dep) == nil
-			}
-		}
+	if r.before(e); r.again[e] {
+		return nil
 	}
 	if err := r.b.requeue(e, r.now); err != nil {
 		return err
@@ -80,6 +73,21 @@ func (r *requeue) entry(e *entry) error {
 		r.followers(e)
 	}
 	return nil
+}
+
+// before requeues those that a task depends on and that are asked for, too.
+func (r *requeue) before(e *entry) {
+	if e.links == nil || e.result == nil {
+		return
+	}
+	for _, d := range e.links.own {
+		if r.ask[d.dep] {
+			r.ask[d.dep] = false
+			if r.entry(d.dep) == nil {
+				r.again[d.dep] = true
+			}
+		}
+	}
 }
 
 // followers requeues the tasks that a task had ended by its own end, and those that they had ended.
@@ -96,7 +104,10 @@ func (r *requeue) followers(e *entry) {
 			case f.edge.first && r.counted(f.entry):
 				r.unmet[f.entry]--
 			}
-			if r.unmet[f.entry] > 0 || r.b.requeue(f.entry, r.now) != nil {
+			if r.unmet[f.entry] > 0 {
+				continue
+			}
+			if r.before(f.entry); r.b.requeue(f.entry, r.now) != nil { // before may have come to it
 				continue
 			}
 			r.again[f.entry] = true
