@@ -215,7 +215,12 @@ func exerciseFlows(t *testing.T, b *sqlite.Backend) {
 	_, err = b.Cancel(ctx, ids(noted[0]))
 	require.NoError(t, err)
 	enqueue(t, b, noted[2]) // after one that was cancelled
-	_, _ = b.Forget(ctx, ids(noted[1]))
+	_, err = b.Requeue(ctx, ids(noted[:2]...), true)
+	require.NoError(t, err)
+	_, err = b.Cancel(ctx, ids(noted[:2]...))
+	require.NoError(t, err)
+	_, err = b.Forget(ctx, ids(noted[1]))
+	require.NoError(t, err)
 	_, err = b.Forget(ctx, ids(noted[0]))
 	require.NoError(t, err)
 	plain := tasksIn("noted", 2, func(*omniq.RawTask) {})
@@ -231,14 +236,38 @@ func exerciseFlows(t *testing.T, b *sqlite.Backend) {
 	_, err = b.Requeue(ctx, []uuid.UUID{held[0].TaskID}, false)
 	require.NoError(t, err)
 
+	again := tasksIn("again", 1, func(*omniq.RawTask) {})[0]
+	enqueue(t, b, again)
+	_, err = b.Note(ctx, []omniq.LeaseNotes{{LeaseID: leaseOf(t, b, "again", 1)[0].LeaseID, Notes: notes}})
+	require.NoError(t, err)
+	_, err = b.Cancel(ctx, ids(again))
+	require.NoError(t, err)
+	_, err = b.Forget(ctx, ids(again))
+	require.NoError(t, err)
+	enqueue(t, b, again)
+
 	// SQL may have written anything.
 	manual := tasksIn("noted", 1, func(t *omniq.RawTask) { t.Manual = true })[0]
 	enqueue(t, b, manual)
 	_, err = b.DB().ExecContext(ctx, "UPDATE omniq_tasks SET wake = 1 WHERE id = ?", manual.ID[:])
 	require.NoError(t, err)
 	require.Equal(t, omniq.StatusWaiting, statusOf(t, b, manual.ID))
+	var unneeded uuid.UUID
+	for _, ended := range []bool{true, false} { // an input that is not needed any more, and one that is
+		parts := tasksIn("parts", 2, func(t *omniq.RawTask) { t.ResultTTL = &none })
+		parts[1].After = after(parts[0])
+		enqueue(t, b, parts...)
+		for _, l := range leaseOf(t, b, "parts", 1) {
+			require.NoError(t, settle(t, b, finish(l, "1", 0)))
+		}
+		if ended {
+			require.NoError(t, settle(t, b, finish(leaseOf(t, b, "parts", 1)[0], "1", 0)))
+			unneeded = parts[0].ID
+		}
+	}
 	require.Eventually(t, func() bool {
-		return number(t, b, "SELECT count(*) FROM omniq_results WHERE look <= (unixepoch() - 2) * 1000000") == 0
+		return number(t, b, "SELECT count(*) FROM omniq_results WHERE id = ? AND look IS NOT NULL", unneeded[:]) == 0 &&
+			number(t, b, "SELECT count(*) FROM omniq_results WHERE look <= until AND until < unixepoch() * 1000000") == 0
 	}, 20*time.Second, 10*time.Millisecond)
 }
 

@@ -3,7 +3,6 @@ package sqlite
 import (
 	"context"
 	"database/sql/driver"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -11,34 +10,18 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/omniq-go/omniq"
-	"github.com/omniq-go/omniq/internal/engine"
 )
-
-// unmet is that a task cannot begin a new life before one that it needs.
-type unmet struct {
-	dep   uuid.UUID
-	state string
-}
-
-func (u unmet) Error() string {
-	return fmt.Sprintf("%v: it needs task %v, which %s: requeue that one", omniq.ErrState, u.dep, u.state)
-}
-
-func (u unmet) Unwrap() error { return omniq.ErrState }
 
 // Requeue enqueues tasks again that have ended without success: see [omniq.TaskQueue].
 func (b *Backend) Requeue(ctx context.Context, ids []uuid.UUID, follow bool) ([]error, error) {
 	ids = slices.Clone(ids)
-	var errs []error
-	err := b.write(ctx, func(t *tx) (err error) {
-		r := requeuing{tx: t, ids: ids, follow: follow}
-		errs, err = r.all()
-		return err
+	var r requeuing
+	return b.eachOf(ctx, &op{}, len(ids), func(t *tx, i int) (error, error) {
+		if i == 0 {
+			r = requeuing{tx: t, ids: ids, follow: follow}
+		}
+		return r.id(ids[i])
 	})
-	if err != nil {
-		return nil, err
-	}
-	return errs, nil
 }
 
 // requeuing is a call of Requeue in a transaction.
@@ -47,142 +30,192 @@ type requeuing struct {
 	ids    []uuid.UUID
 	follow bool
 
-	errs  []error
-	done  []bool             // which of ids need not be tried
-	begun bool               // a task has begun a new life
-	place map[uuid.UUID]int  // where IDs are in ids, first; nil before it is needed
+	asked map[uuid.UUID]bool // ids: false once it was tried to requeue them because of others; nil before it is needed
+	again map[uuid.UUID]bool // those that were requeued because of others
 	unmet map[uuid.UUID]int  // of tasks that others had ended: how many of what they need have ended otherwise
-	again map[uuid.UUID]bool // those that have begun a new life because of others
 }
 
-func (r *requeuing) all() ([]error, error) {
-	r.done = make([]bool, len(r.ids))
-	for r.begun = true; r.begun; { // what was refused may have waited for what has begun since
-		r.begun = false
-		for i := range r.ids {
-			if err := r.inOrder(i); err != nil {
-				return nil, err
-			}
-		}
-		for i, err := range r.errs {
-			if errors.Is(err, omniq.ErrState) || r.again[r.ids[i]] {
-				r.done[i] = false
-			}
-		}
-	}
-	if !slices.ContainsFunc(r.errs, func(err error) bool { return err != nil }) {
+// id requeues a task that was asked for.
+func (r *requeuing) id(id uuid.UUID) (refused, err error) {
+	refused, err = r.one(id)
+	delete(r.again, id) // else it could stand twice in the call
+	return refused, err
+}
+
+// one requeues a task, after those that it depends on and, if they are to follow, before those that it had ended.
+func (r *requeuing) one(id uuid.UUID) (refused, err error) {
+	if r.again[id] {
 		return nil, nil
 	}
-	return r.errs, nil
+	e, refused, err := r.failedTask(id)
+	if refused != nil || err != nil {
+		return refused, err
+	}
+	if err := r.before(e); r.again[id] || err != nil {
+		return nil, err
+	}
+	refused, err = r.requeue(e)
+	if refused == nil && err == nil && r.follow {
+		err = r.followers(id)
+	}
+	return refused, err
 }
 
-// inOrder requeues one of the tasks, after those in the call that it needs.
-func (r *requeuing) inOrder(i int) error {
-	for stack := []int{i}; len(stack) > 0; {
-		i := stack[len(stack)-1]
-		if r.done[i] {
-			stack = stack[:len(stack)-1]
+// before requeues those that a task depends on and that are asked for, too.
+func (r *requeuing) before(e *endedTask) error {
+	if e.ties&tieEdges == 0 || len(r.ids) == 1 {
+		return nil
+	}
+	if r.asked == nil {
+		r.asked, r.again = make(map[uuid.UUID]bool), make(map[uuid.UUID]bool)
+		for _, id := range r.ids {
+			r.asked[id] = true
+		}
+	}
+	var deps []uuid.UUID
+	err := r.q.query("SELECT dep FROM omniq_edges WHERE task = ? AND n < ? ORDER BY n", func(v []driver.Value) error {
+		if id := idOf(v[0]); r.asked[id] {
+			deps = append(deps, id)
+		}
+		return nil
+	}, e.id[:], firstWait)
+	if err != nil {
+		return err
+	}
+	for _, id := range deps {
+		if !r.asked[id] {
 			continue
 		}
-		refused, err := r.one(r.ids[i])
+		r.asked[id] = false
+		refused, err := r.one(id)
 		if err != nil {
 			return err
 		}
-		if u, ok := errors.AsType[unmet](refused); ok {
-			if before, ok := r.index(u.dep); ok && !r.done[before] && !slices.Contains(stack, before) {
-				stack = append(stack, before)
-				continue
-			}
-		}
-		r.done[i] = true
-		if refused != nil || r.errs != nil {
-			r.errs = engine.Report(r.errs, len(r.ids), i, refused)
+		if refused == nil {
+			r.again[id] = true
 		}
 	}
 	return nil
 }
 
-// index is where a task stands in the call.
-func (r *requeuing) index(id uuid.UUID) (i int, ok bool) {
-	if r.place == nil {
-		r.place = make(map[uuid.UUID]int, len(r.ids))
-		for i, id := range slices.Backward(r.ids) {
-			r.place[id] = i
+// followers requeues the tasks that a task had ended by its own end, and those that they had ended.
+func (r *requeuing) followers(id uuid.UUID) error {
+	for next := []uuid.UUID{id}; len(next) > 0; {
+		last := len(next) - 1
+		blocked, err := r.blocked(next[last])
+		if err != nil {
+			return err
+		}
+		next = next[:last]
+		for _, b := range blocked {
+			if begun, err := r.revive(b); err != nil {
+				return err
+			} else if begun {
+				next = append(next, b.id)
+			}
 		}
 	}
-	i, ok = r.place[id]
-	return i, ok
+	return nil
 }
 
-// one requeues a task and, if they are to follow, those that it had ended.
-func (r *requeuing) one(id uuid.UUID) (refused, err error) {
-	if r.again[id] {
-		delete(r.again, id) // else it could stand twice in the call
-		return nil, nil
+// revive requeues a task that others had ended, once all of them are requeued, and reports whether it has done so.
+func (r *requeuing) revive(b blockedTask) (begun bool, err error) {
+	if left, err := r.left(b); left > 0 || err != nil {
+		return false, err
 	}
-	refused, err = r.requeue(id)
+	e, refused, err := r.failedTask(b.id)
 	if refused != nil || err != nil {
-		return refused, err
+		return false, err
 	}
-	r.begun = true
-	if !r.follow {
-		return nil, nil
+	if err := r.before(e); r.again[b.id] || err != nil {
+		return false, err
 	}
-	for begun := []uuid.UUID{id}; len(begun) > 0; {
-		blocked, err := r.blocked(begun[0])
-		if err != nil {
-			return nil, err
-		}
-		begun = begun[1:]
-		for _, id := range blocked {
-			if left, err := r.left(id); left > 0 || err != nil {
-				if err != nil {
-					return nil, err
-				}
-				continue
-			}
-			refused, err := r.requeue(id)
-			if err != nil {
-				return nil, err
-			}
-			if refused != nil {
-				continue
-			}
-			if r.again == nil {
-				r.again = make(map[uuid.UUID]bool)
-			}
-			r.again[id] = true
-			begun = append(begun, id)
-		}
+	if refused, err := r.requeue(e); refused != nil || err != nil {
+		return false, err
 	}
-	return nil, nil
+	if r.again == nil {
+		r.again = make(map[uuid.UUID]bool)
+	}
+	r.again[b.id] = true
+	return true, nil
+}
+
+// blockedTask is one that has ended because of a dependency.
+type blockedTask struct {
+	id  uuid.UUID
+	own bool // by one that it was enqueued with
 }
 
 // blocked returns those that need a task, and have ended because of a dependency.
-func (t *tx) blocked(id uuid.UUID) (ids []uuid.UUID, err error) {
-	const q = `SELECT e.task FROM omniq_edges e INDEXED BY omniq_edges_dep CROSS JOIN omniq_results r ON r.id = e.task
+func (t *tx) blocked(id uuid.UUID) (list []blockedTask, err error) {
+	const q = `SELECT e.task, e.n FROM omniq_edges e INDEXED BY omniq_edges_dep CROSS JOIN omniq_results r ON r.id = e.task
 		WHERE e.dep = ? AND e.need = 0 AND r.ties & 32 <> 0 AND (r.expires IS NULL OR r.expires > ?)`
-	err = t.q.query(q, func(v []driver.Value) error { ids = append(ids, idOf(v[0])); return nil }, id[:], t.us)
-	return ids, err
+	err = t.q.query(q, func(v []driver.Value) error {
+		list = append(list, blockedTask{idOf(v[0]), v[1].(int64) < firstWait})
+		return nil
+	}, id[:], t.us)
+	return list, err
 }
 
-// left is how many of those that a task needs, which others had ended, are still to be requeued: one less each time that one
-// of them is. It is not more than there are, so that a task is not looked at as often as it has dependencies.
-func (r *requeuing) left(id uuid.UUID) (int, error) {
-	if left, ok := r.unmet[id]; ok {
-		r.unmet[id] = left - 1
-		return left - 1, nil
+// left is how many of those that a task needs are still to be requeued: one less each time that one of them is. It is counted
+// once, or a task would be looked at as often as it has dependencies, and all of them each time.
+func (r *requeuing) left(b blockedTask) (int, error) {
+	left, counted := r.unmet[b.id]
+	if counted || !b.own {
+		if b.own {
+			left--
+			r.unmet[b.id] = left
+		}
+		return left, nil
 	}
-	n, err := one(r.q, `SELECT count(*) FROM omniq_edges e LEFT JOIN omniq_tasks t ON t.id = e.dep LEFT JOIN omniq_results r ON r.id = e.dep
-		WHERE e.task = ? AND e.n < ? AND e.need = 0 AND t.seq IS NULL AND coalesce(r.status, e.ended) <> 3`, id[:], firstWait)
+	const q = `SELECT count(*) FROM omniq_edges e LEFT JOIN omniq_tasks t ON t.id = e.dep LEFT JOIN omniq_results r ON r.id = e.dep
+		WHERE e.task = ? AND e.n < ? AND e.need = 0 AND t.seq IS NULL AND coalesce(r.status, e.ended) <> 3`
+	n, err := one(r.q, q, b.id[:], firstWait)
 	if err != nil {
 		return 0, err
 	}
 	if r.unmet == nil {
 		r.unmet = make(map[uuid.UUID]int)
 	}
-	r.unmet[id] = int(n)
+	r.unmet[b.id] = int(n)
 	return int(n), nil
+}
+
+// endedTask is one that is final without success.
+type endedTask struct {
+	id           uuid.UUID
+	envelope     string
+	ties         int64
+	flow, member driver.Value
+}
+
+// failedTask returns a task that is final without success, or says why it is not.
+func (t *tx) failedTask(id uuid.UUID) (e *endedTask, refused, err error) {
+	r, err := t.find(id)
+	if err != nil {
+		return nil, nil, err
+	}
+	const want = "one that is final without success"
+	if r != nil {
+		return nil, stateError(statusOf[r.state], want), nil
+	}
+	var status omniq.Status
+	e = &endedTask{id: id}
+	err = t.q.query("SELECT status, task, ties, flow, member FROM omniq_results WHERE id = ? AND (expires IS NULL OR expires > ?)",
+		func(v []driver.Value) error {
+			status, e.envelope = omniq.Status(v[0].(int64)), text(v[1])
+			e.ties, e.flow, e.member = v[2].(int64), v[3], v[4]
+			return nil
+		}, id[:], t.us)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case status == 0:
+		return nil, omniq.ErrNotFound, nil
+	case e.envelope == "":
+		return nil, stateError(status, want), nil
+	}
+	return e, nil, nil
 }
 
 // user returns a task that has not ended and goes on with the result of another one: zero for none.
@@ -197,50 +230,24 @@ func (t *tx) user(id uuid.UUID) (by uuid.UUID, status omniq.Status, err error) {
 }
 
 // requeue begins a new life of a task.
-func (t *tx) requeue(id uuid.UUID) (refused, err error) {
-	r, err := t.find(id)
-	if err != nil {
-		return nil, err
-	}
-	const want = "one that is final without success"
-	if r != nil {
-		return stateError(statusOf[r.state], want), nil
-	}
-	var status omniq.Status
-	var ties int64
-	var flow, member driver.Value
-	envelope := ""
-	err = t.q.query("SELECT status, task, ties, flow, member FROM omniq_results WHERE id = ? AND (expires IS NULL OR expires > ?)",
-		func(v []driver.Value) error {
-			status, envelope = omniq.Status(v[0].(int64)), text(v[1])
-			ties, flow, member = v[2].(int64), v[3], v[4]
-			return nil
-		}, id[:], t.us)
-	switch {
-	case err != nil:
-		return nil, err
-	case status == 0:
-		return omniq.ErrNotFound, nil
-	case envelope == "":
-		return stateError(status, want), nil
-	}
+func (t *tx) requeue(e *endedTask) (refused, err error) {
 	raw := new(omniq.RawTask)
-	if err := raw.UnmarshalJSON([]byte(envelope)); err != nil {
-		return fmt.Errorf("sqlite: task %v: %w", id, err), nil
+	if err := raw.UnmarshalJSON([]byte(e.envelope)); err != nil {
+		return fmt.Errorf("sqlite: task %v: %w", e.id, err), nil
 	}
 	raw.CreatedAt, raw.RunAt, raw.Delay = time.UnixMicro(t.us).UTC(), time.Time{}, 0
 	n, err := encode(raw)
 	if err != nil {
 		return err, nil //nolint:nilerr // it concerns this task alone
 	}
-	n.ties, n.flow = ties&^(tieResumed|tieBlocked), flow
-	n.member, _ = member.(int64)
+	n.ties, n.flow = e.ties&^(tieResumed|tieBlocked), e.flow
+	n.member, _ = e.member.(int64)
 	edges, refused, err := t.edgesAgain(&n)
 	if refused != nil || err != nil {
 		return refused, err
 	}
-	if ties&tieInput != 0 {
-		if by, status, err := t.user(id); by != uuid.Nil || err != nil {
+	if e.ties&tieInput != 0 {
+		if by, status, err := t.user(e.id); by != uuid.Nil || err != nil {
 			return fmt.Errorf("%w: its result is an input of task %v, which is %v: it can be requeued when that one has ended",
 				omniq.ErrState, by, status), err
 		}
@@ -250,14 +257,14 @@ func (t *tx) requeue(id uuid.UUID) (refused, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if held && holder != id {
-			return omniq.Duplicate{ID: id, Holder: holder}, nil
+		if held && holder != e.id {
+			return omniq.Duplicate{ID: e.id, Holder: holder}, nil
 		}
 	}
-	if _, err := t.dropRow(id); err != nil {
+	if _, err := t.dropRow(e.id); err != nil {
 		return nil, err
 	}
-	if ties != 0 {
+	if e.ties != 0 {
 		if err := t.renew(&n, edges); err != nil {
 			return nil, err
 		}
@@ -293,9 +300,9 @@ func (t *tx) edgesAgain(n *newTask) (changed map[int64]int64, refused, err error
 		switch {
 		case refused != nil:
 		case !known:
-			refused = unmet{idOf(v[1]), "is gone"}
+			refused = unmet(idOf(v[1]), "gone")
 		case ended != 0 && !omniq.Need(v[2].(int64)).Met(omniq.Status(ended)):
-			refused = unmet{idOf(v[1]), fmt.Sprintf("is %v", omniq.Status(ended))}
+			refused = unmet(idOf(v[1]), omniq.Status(ended).String())
 		}
 		n.waits = n.waits || ended == 0
 		if ended != v[3].(int64) {
@@ -304,6 +311,11 @@ func (t *tx) edgesAgain(n *newTask) (changed map[int64]int64, refused, err error
 		return nil
 	}, n.id[:], firstWait)
 	return changed, refused, err
+}
+
+// unmet is that a task cannot begin a new life before one that it needs.
+func unmet(dep uuid.UUID, status string) error {
+	return fmt.Errorf("%w: it needs task %v, which is %s: requeue that one", omniq.ErrState, dep, status)
 }
 
 // renew makes what is kept beside a task ready for its next life.

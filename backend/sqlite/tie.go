@@ -307,29 +307,45 @@ func (t *tx) lead(id uuid.UUID, edges []edge, first int64) error {
 	return nil
 }
 
-// untie removes what is kept beside the row of a task that goes: at most as many rows of a table as most, which it counts
-// down. all reports that there is no more.
+// besides are what is kept beside the row of a task: how it is found, with the ID and the number of rows, and removed. What is
+// found is what removes it.
+var besides = []struct{ find, remove string }{
+	{"SELECT task, n FROM omniq_edges WHERE task = ? LIMIT ?", "DELETE FROM omniq_edges WHERE task = ? AND n = ?"},
+	{"SELECT n FROM omniq_items WHERE id = ? LIMIT ?", "DELETE FROM omniq_items WHERE n = ?"},
+	{"SELECT seq FROM omniq_notes WHERE id = ? LIMIT ?", "DELETE FROM omniq_notes WHERE seq = ?"},
+}
+
+// untie removes what is kept beside the row of a task that goes, as many rows as most, which it counts down. all reports that
+// there is no more.
 func (t *tx) untie(id uuid.UUID, most *int) (all bool, err error) {
-	for _, q := range []string{
-		"DELETE FROM omniq_edges WHERE task = ?1 AND n IN (SELECT n FROM omniq_edges WHERE task = ?1 LIMIT ?2)",
-		"DELETE FROM omniq_items WHERE n IN (SELECT n FROM omniq_items WHERE id = ?1 LIMIT ?2)",
-		"DELETE FROM omniq_notes WHERE seq IN (SELECT seq FROM omniq_notes WHERE id = ?1 LIMIT ?2)",
-	} {
-		n, err := t.q.exec(q, id[:], int64(*most))
-		if err != nil {
+	for _, b := range besides {
+		if all, err := t.clear(b.find, b.remove, id, most); !all || err != nil {
 			return false, err
-		}
-		if *most -= int(n); *most <= 0 {
-			return false, nil
 		}
 	}
 	return true, nil
 }
 
+// clear is untie for one table.
+func (t *tx) clear(find, remove string, id uuid.UUID, most *int) (all bool, err error) {
+	var found [][]driver.Value
+	err = t.q.query(find, func(v []driver.Value) error { found = append(found, slices.Clone(v)); return nil }, id[:], int64(*most))
+	if err != nil {
+		return false, err
+	}
+	for _, keys := range found {
+		if _, err := t.q.exec(remove, keys...); err != nil {
+			return false, err
+		}
+	}
+	*most -= len(found)
+	return *most > 0, nil
+}
+
 // untieAll removes all that is kept beside the row of a task that goes.
 func (t *tx) untieAll(id uuid.UUID) error {
 	for {
-		most := 1 << 20
+		most := stride * stride
 		if all, err := t.untie(id, &most); all || err != nil {
 			return err
 		}
