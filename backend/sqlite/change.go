@@ -41,7 +41,7 @@ type tx struct {
 
 	fallout []fallout           // tasks that have ended, whose followers are to be told
 	left    bool                // some of them are in the store
-	members map[uuid.UUID]int64 // the last number of a member of each flow that was looked up
+	members map[uuid.UUID]int64 // the last number of a member of each flow that was joined
 }
 
 type count struct {
@@ -97,21 +97,19 @@ type task struct {
 	worker     driver.Value
 	uniqueKey  driver.Value
 	ties       int64
-	flow       driver.Value
-	member     driver.Value
 	envelope   string // empty if it was not asked for
 }
 
-const taskColumns = "seq, state, id, name, queue, due, deadline, wake, token, attempt, worker, unique_key, started, lost, shunned, ties, flow, member"
+const taskColumns = "seq, state, id, name, queue, due, deadline, wake, token, attempt, worker, unique_key, started, lost, shunned, ties"
 
 // columnsOfTask is how many they are.
-const columnsOfTask = 18
+const columnsOfTask = 16
 
 func (r *task) scan(v []driver.Value) {
 	*r = task{
 		seq: v[0].(int64), state: v[1].(int64), name: text(v[3]), queue: text(v[4]),
 		due: v[5].(int64), deadline: v[6], attempt: v[9].(int64), worker: v[10], uniqueKey: v[11],
-		started: v[12].(int64) != 0, lost: v[13].(int64), shunned: v[14], ties: v[15].(int64), flow: v[16], member: v[17],
+		started: v[12].(int64) != 0, lost: v[13].(int64), shunned: v[14], ties: v[15].(int64),
 	}
 	r.id = idOf(v[2])
 	r.wake, _ = v[7].(int64)
@@ -250,19 +248,22 @@ func (t *tx) finish(r *task, result *omniq.RawResult, envelope string) error {
 
 // keep stores a result.
 func (t *tx) keep(r *task, result *omniq.RawResult, envelope string, kept driver.Value) error {
-	const q = `INSERT INTO omniq_results (id, status, name, queue, since, due, worker, expires, result, task, lost, ties, flow, member, until, look)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?15, ?15) ON CONFLICT (id) DO NOTHING`
-	var due, until driver.Value
+	const q = `INSERT INTO omniq_results (id, status, name, queue, since, due, worker, expires, result, task, lost, ties)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`
+	var due driver.Value
 	if r.due != 0 {
 		due = r.due
 	}
 	expires := t.expiry(result.TTL)
-	if r.ties&tieInput != 0 {
-		expires, until = nil, expires
+	if until, ends := expires.(int64); ends && r.ties&tieInput != 0 {
+		if err := t.keepInput(r.id, until); err != nil {
+			return err
+		}
+		expires = nil
 	}
 	for {
 		n, err := t.q.exec(q, r.id[:], int64(result.Status), r.name, r.queue, t.us, due, r.worker,
-			expires, envelope, kept, r.lost, r.ties, r.flow, r.member, until)
+			expires, envelope, kept, r.lost, r.ties)
 		if err != nil {
 			return err
 		}
@@ -297,6 +298,9 @@ func (t *tx) dropRow(id uuid.UUID) (ties int64, err error) {
 	if err == nil && ties&tieFollowed != 0 { // who waits for it waits for its next life now
 		_, err = t.q.exec("DELETE FROM omniq_fallout WHERE id = ?", id[:])
 		t.fallout = slices.DeleteFunc(t.fallout, func(f fallout) bool { return f.id == id })
+	}
+	if err == nil && ties&tieInput != 0 {
+		_, err = t.q.exec("DELETE FROM omniq_held WHERE id = ?", id[:])
 	}
 	return ties, err
 }

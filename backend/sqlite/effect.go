@@ -31,8 +31,10 @@ func (t *tx) settleWith(s *settlement) (refused, err error) {
 		return nil, err
 	}
 	j := newJoint()
-	if r.flow != nil {
-		j.grows = idOf(r.flow)
+	if r.ties&tieFlow != 0 {
+		if j.grows, err = flowOf(t.q, r.id); err != nil {
+			return nil, err
+		}
 	}
 	if s.Action != omniq.ActionWait {
 		j.settled = s.TaskID

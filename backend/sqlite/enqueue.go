@@ -5,7 +5,6 @@ import (
 	"context"
 	"database/sql/driver"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -29,11 +28,10 @@ type newTask struct {
 	idFor     time.Duration
 	envelope  string
 
-	after  []omniq.Dependency
-	ties   int64
-	flow   driver.Value
-	member int64
-	waits  bool // for others, or to be resolved
+	after []omniq.Dependency
+	ties  int64
+	flow  uuid.UUID
+	waits bool // for others, or to be resolved
 }
 
 // encode is done by the caller of a method, so that the writer has less to do.
@@ -53,7 +51,7 @@ func encode(t *omniq.RawTask) (n newTask, err error) {
 		n.uniqueKey = t.UniqueKey
 	}
 	if t.Flow != uuid.Nil {
-		n.flow, n.ties = slices.Clone(t.Flow[:]), tieFlow
+		n.flow, n.ties = t.Flow, tieFlow
 	}
 	if len(t.After) > 0 {
 		n.after = t.After
@@ -240,8 +238,8 @@ func (t *tx) insertRow(n *newTask, due int64, deadline driver.Value, state int64
 			WHERE NOT EXISTS (SELECT 1 FROM omniq_results WHERE id = ? AND (expires IS NULL OR expires > ? OR ties <> 0))
 			ON CONFLICT (id) DO NOTHING`
 		tied = `INSERT INTO omniq_tasks
-			(id, name, queue, priority, due, deadline, state, wake, attempt, since, unique_key, task, ties, delay, flow, member)
-			SELECT ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?
+			(id, name, queue, priority, due, deadline, state, wake, attempt, since, unique_key, task, ties, delay)
+			SELECT ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?
 			WHERE NOT EXISTS (SELECT 1 FROM omniq_results WHERE id = ? AND (expires IS NULL OR expires > ? OR ties <> 0))
 			ON CONFLICT (id) DO NOTHING`
 	)
@@ -249,15 +247,12 @@ func (t *tx) insertRow(n *newTask, due int64, deadline driver.Value, state int64
 		return t.q.exec(plain, n.id[:], n.name, n.queue, n.priority, due, deadline, state, wake, t.us, n.uniqueKey,
 			n.envelope, n.id[:], t.us)
 	}
-	var delay, member driver.Value
+	var delay driver.Value
 	if n.waits && n.runAt.IsZero() && n.delay > 0 {
 		delay = microseconds(n.delay)
 	}
-	if n.flow != nil {
-		member = n.member
-	}
 	return t.q.exec(tied, n.id[:], n.name, n.queue, n.priority, due, deadline, state, wake, t.us, n.uniqueKey,
-		n.envelope, n.ties, delay, n.flow, member, n.id[:], t.us)
+		n.envelope, n.ties, delay, n.id[:], t.us)
 }
 
 // holder tells who has a unique key.

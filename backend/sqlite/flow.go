@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql/driver"
+	"fmt"
 	"slices"
 	"time"
 
@@ -40,35 +41,112 @@ func (b *Backend) Resolve(ctx context.Context, results []*omniq.RawResult) ([]er
 	})
 }
 
+// flowOf returns the flow of which a task is a member, zero for none.
+func flowOf(q querier, id uuid.UUID) (flow uuid.UUID, err error) {
+	err = q.query("SELECT flow FROM omniq_members WHERE id = ?", func(v []driver.Value) error { flow = idOf(v[0]); return nil }, id[:])
+	return flow, err
+}
+
+// lastMember is the number of the last member of a flow, 0 for none.
+func lastMember(q querier, flow uuid.UUID) (int64, error) {
+	return one(q, "SELECT member FROM omniq_members WHERE flow = ? ORDER BY member DESC LIMIT 1", flow[:])
+}
+
+// kept reports whether there is a flow: a member that is a task, or a result whose time is not over.
+func (t *tx) kept(flow uuid.UUID) (bool, error) {
+	n, err := one(t.q, `SELECT 1 FROM omniq_members m WHERE m.flow = ?1 AND (
+			EXISTS (SELECT 1 FROM omniq_tasks t WHERE t.id = m.id) OR
+			EXISTS (SELECT 1 FROM omniq_results r WHERE r.id = m.id AND (r.expires IS NULL OR r.expires > ?2)))
+		LIMIT 1`, flow[:], t.us)
+	return n != 0, err
+}
+
+// mayJoin is [impossible] if a new task cannot be a member of its flow.
+func (t *tx) mayJoin(n *newTask, j *joint, flows map[uuid.UUID]bool) error {
+	if !flows[n.flow] && n.flow != j.grows {
+		known, err := t.kept(n.flow)
+		if err != nil {
+			return err
+		}
+		if known {
+			return impossible{fmt.Errorf("%w: task %v is of flow %v, which is stored already: only its members can add to it",
+				omniq.ErrState, n.id, n.flow)}
+		}
+	}
+	flows[n.flow] = true
+	return nil
+}
+
+// join makes a new task a member of its flow.
+func (t *tx) join(n *newTask) (err error) {
+	last, known := t.members[n.flow]
+	if !known {
+		if last, err = lastMember(t.q, n.flow); err != nil {
+			return err
+		}
+		if t.members == nil {
+			t.members = make(map[uuid.UUID]int64)
+		}
+	}
+	t.members[n.flow] = last + 1
+	_, err = t.q.exec("INSERT INTO omniq_members (flow, member, id) VALUES (?, ?, ?)", n.flow[:], last+1, n.id[:])
+	return err
+}
+
 // CancelFlow ends the members of a flow that are not final: see [omniq.TaskQueue].
 func (b *Backend) CancelFlow(ctx context.Context, flow uuid.UUID) (int, error) {
 	n := 0
-	for {
-		ended, left, known := 0, false, false
+	for c := (cancelling{flow: flow}); ; {
+		ended, next := 0, c
 		err := b.write(ctx, func(t *tx) (err error) {
-			ended, left, known, err = t.cancelSome(flow)
+			next = c
+			ended, err = next.some(t)
 			return err
 		})
-		n += ended
-		switch {
-		case err != nil:
+		if err != nil {
 			return n, err
-		case !known && n == 0:
+		}
+		n, c = n+ended, next
+		switch {
+		case !c.known:
 			return 0, omniq.ErrNotFound
-		case !left:
+		case c.done:
 			return n, nil
 		}
 	}
 }
 
-// cancelSome ends some members of a flow, the last ones first, so that none ends because of another. It returns how many, and
-// reports whether there may be more, and whether anything is kept of the flow.
-func (t *tx) cancelSome(flow uuid.UUID) (n int, left, known bool, err error) {
+// cancelling is how far a call of CancelFlow has come. It goes from the last member down to the first, so that none ends because
+// of another, and then to those that have come meanwhile.
+type cancelling struct {
+	flow         uuid.UUID
+	known        bool  // anything is kept of the flow
+	from, at, to int64 // members from at down to above from are to be looked at, of those up to to
+	done         bool
+}
+
+// some cancels some members, and returns how many.
+func (c *cancelling) some(t *tx) (n int, err error) {
+	if !c.known {
+		if c.known, err = t.kept(c.flow); !c.known || err != nil {
+			return 0, err
+		}
+	}
 	allowed := t.allowed
-	all, err := within(&allowed, func() (more bool, err error) {
+	_, err = within(&allowed, func() (more bool, err error) {
+		if c.at == c.from {
+			c.from = c.to
+			if c.to, err = lastMember(t.q, c.flow); err != nil || c.to <= c.from {
+				c.done = true
+				return false, err
+			}
+			c.at = c.to
+		}
+		floor := max(c.at-4*stride, c.from)
 		var ids []uuid.UUID
-		err = t.q.query("SELECT id FROM omniq_tasks WHERE flow = ? ORDER BY member DESC LIMIT ?",
-			func(v []driver.Value) error { ids = append(ids, idOf(v[0])); return nil }, flow[:], int64(stride))
+		err = t.q.query(`SELECT t.id FROM omniq_members m CROSS JOIN omniq_tasks t ON t.id = m.id
+			WHERE m.flow = ? AND m.member <= ? AND m.member > ? ORDER BY m.member DESC LIMIT ?`,
+			func(v []driver.Value) error { ids = append(ids, idOf(v[0])); return nil }, c.flow[:], c.at, floor, int64(stride))
 		if err != nil {
 			return false, err
 		}
@@ -85,14 +163,12 @@ func (t *tx) cancelSome(flow uuid.UUID) (n int, left, known bool, err error) {
 			}
 			n++
 		}
-		known = known || len(ids) > 0
-		return len(ids) == stride, nil
+		if len(ids) < stride {
+			c.at = floor
+		}
+		return true, nil
 	})
-	if err != nil || known {
-		return n, !all, known, err
-	}
-	kept, err := one(t.q, "SELECT 1 FROM omniq_results WHERE flow = ? AND (expires IS NULL OR expires > ?) LIMIT 1", flow[:], t.us)
-	return 0, false, kept != 0, err
+	return n, err
 }
 
 // FlowStats returns figures of a flow: see [omniq.TaskQueue]. Its time is that of the number of members.
@@ -109,54 +185,43 @@ func (b *Backend) FlowStats(ctx context.Context, flow uuid.UUID) (omniq.FlowStat
 }
 
 func readFlow(c *conn, flow uuid.UUID, now time.Time) (s omniq.FlowStats, err error) {
-	const (
-		tasks = `SELECT count(*) FILTER (WHERE state = 7), count(*) FILTER (WHERE state IN (0, 1)), count(*) FILTER (WHERE state = 2)
-			FROM omniq_tasks INDEXED BY omniq_tasks_flow WHERE flow = ?`
-		results = `SELECT count(*) FILTER (WHERE status = 3), count(*) FILTER (WHERE status = 4), count(*) FILTER (WHERE status = 5),
-			count(*) FILTER (WHERE status = 6)
-			FROM omniq_results INDEXED BY omniq_results_flow WHERE flow = ? AND (expires IS NULL OR expires > ?)`
-	)
-	counts := func(to ...*int) func(v []driver.Value) error {
-		return func(v []driver.Value) error {
-			for i, n := range to {
-				*n = int(v[i].(int64))
-			}
-			return nil
+	const q = `SELECT count(*) FILTER (WHERE t.state = 7), count(*) FILTER (WHERE t.state < 2), count(*) FILTER (WHERE t.state = 2),
+			count(*) FILTER (WHERE r.status = 3), count(*) FILTER (WHERE r.status = 4), count(*) FILTER (WHERE r.status = 5),
+			count(*) FILTER (WHERE r.status = 6)
+		FROM omniq_members m LEFT JOIN omniq_tasks t ON t.id = m.id
+		LEFT JOIN omniq_results r ON t.seq IS NULL AND r.id = m.id AND (r.expires IS NULL OR r.expires > ?2)
+		WHERE m.flow = ?1`
+	err = c.query(q, func(v []driver.Value) error {
+		for i, n := range []*int{&s.Waiting, &s.Pending, &s.Running, &s.Succeeded, &s.Failed, &s.Cancelled, &s.Expired} {
+			*n = int(v[i].(int64))
 		}
-	}
-	if err := c.query(tasks, counts(&s.Waiting, &s.Pending, &s.Running), flow[:]); err != nil {
-		return s, err
-	}
-	err = c.query(results, counts(&s.Succeeded, &s.Failed, &s.Cancelled, &s.Expired), flow[:], now.UnixMicro())
+		return nil
+	}, flow[:], now.UnixMicro())
 	return s, err
 }
 
-// listFlow returns a page of members of a flow, and after which number the next one begins, 0 for none. It looks at few members
-// at a time.
+// listFlow returns a page of members of a flow, and after which number the next one begins, 0 for none.
 func listFlow(c *conn, r *omniq.ListRequest, after, now int64) (page []tiedInfo, next int64, err error) {
-	const (
-		last = `SELECT max(ifnull((SELECT member FROM omniq_tasks WHERE flow = ?1 ORDER BY member DESC LIMIT 1), 0),
-			ifnull((SELECT member FROM omniq_results WHERE flow = ?1 ORDER BY member DESC LIMIT 1), 0))`
-		members = "SELECT member, " + taskInfo + ` FROM omniq_tasks
-			WHERE flow = ?1 AND member > ?2 AND member <= ?3 AND state BETWEEN ?5 AND ?6 AND (?8 = '' OR queue = ?8)
-			UNION ALL SELECT member, ` + resultInfo + ` FROM omniq_results
-			WHERE flow = ?1 AND member > ?2 AND member <= ?3 AND status BETWEEN ?5 AND ?6 AND (expires IS NULL OR expires > ?7)
-			AND (?8 = '' OR queue = ?8) ORDER BY member LIMIT ?4`
-	)
-	from, to := int64(r.Status), int64(r.Status)
+	const members = "SELECT member, t." + taskInfo + ` FROM omniq_members m CROSS JOIN omniq_tasks t ON t.id = m.id
+			WHERE m.flow = ?1 AND m.member > ?2 AND m.member <= ?3 AND t.state BETWEEN ?5 AND ?6 AND (?8 = '' OR t.queue = ?8)
+			UNION ALL SELECT member, r.` + resultInfo + ` FROM omniq_members m CROSS JOIN omniq_results r ON r.id = m.id
+			WHERE m.flow = ?1 AND m.member > ?2 AND m.member <= ?3 AND r.status BETWEEN ?5 AND ?6 AND (r.expires IS NULL OR r.expires > ?7)
+			AND (?8 = '' OR r.queue = ?8) ORDER BY member LIMIT ?4`
+	from, to := int64(r.Status), int64(r.Status) // the numbers of other states are those of statuses
 	switch r.Status {
 	case 0:
 		from, to = 0, stateWaiting
 	case omniq.StatusPending:
 		from, to = stateScheduled, stateReady
 	}
-	end, err := one(c, last, r.Flow[:])
+	end, err := lastMember(c, r.Flow)
 	if err != nil {
 		return nil, 0, err
 	}
 	upto := min(after+omniq.MaxListed, end)
+	more := false
 	err = c.query(members, func(v []driver.Value) error {
-		if len(page) == r.Max {
+		if more = len(page) == r.Max; more {
 			return errEnough
 		}
 		info, err := inspect(v, 0) // the query has looked at the time
@@ -164,7 +229,7 @@ func listFlow(c *conn, r *omniq.ListRequest, after, now int64) (page []tiedInfo,
 		return err
 	}, r.Flow[:], after, upto, int64(r.Max)+1, from, to, now, r.Queue)
 	switch {
-	case err == errEnough:
+	case more:
 		return page, next, nil
 	case err != nil || upto >= end:
 		return page, 0, err

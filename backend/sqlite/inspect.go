@@ -17,8 +17,8 @@ import (
 
 // The columns of a row that is a task, and of one that is a result, for people to look at.
 const (
-	taskInfo   = "id, state, name, queue, since, due, worker, wake, attempt, error, task, NULL, lost, ties, flow"
-	resultInfo = "id, status, name, queue, since, due, worker, expires, NULL, NULL, task, result, lost, ties, flow"
+	taskInfo   = "id, state, name, queue, since, due, worker, wake, attempt, error, task, NULL, lost, ties"
+	resultInfo = "id, status, name, queue, since, due, worker, expires, NULL, NULL, task, result, lost, ties"
 )
 
 // tiedInfo is what is shown of a row so far, and what the task has to do with others.
@@ -31,7 +31,7 @@ type tiedInfo struct {
 func inspect(v []driver.Value, now int64) (tiedInfo, error) {
 	info := &omniq.TaskInfo{
 		ID: idOf(v[1]), FuncName: text(v[3]), Queue: text(v[4]), Since: moment(v[5]), Due: moment(v[6]), WorkerID: text(v[7]),
-		Lost: int(v[13].(int64)), Flow: idOf(v[15]),
+		Lost: int(v[13].(int64)),
 	}
 	at, ends := v[8].(int64)
 	ends = ends && at <= now
@@ -66,7 +66,12 @@ func inspect(v []driver.Value, now int64) (tiedInfo, error) {
 }
 
 // complete adds what is kept beside the task's row.
-func (i *tiedInfo) complete(c *conn) error {
+func (i *tiedInfo) complete(c *conn) (err error) {
+	if i.ties&tieFlow != 0 {
+		if i.Flow, err = flowOf(c, i.ID); err != nil {
+			return err
+		}
+	}
 	if i.ties&tieEdges != 0 {
 		from, to := current(i.ties)
 		err := c.query("SELECT dep, need, input FROM omniq_edges WHERE task = ? AND n >= ? AND n < ? ORDER BY n", func(v []driver.Value) error {

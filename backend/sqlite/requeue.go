@@ -183,10 +183,9 @@ func (r *requeuing) left(b blockedTask) (int, error) {
 
 // endedTask is one that is final without success.
 type endedTask struct {
-	id           uuid.UUID
-	envelope     string
-	ties         int64
-	flow, member driver.Value
+	id       uuid.UUID
+	envelope string
+	ties     int64
 }
 
 // failedTask returns a task that is final without success, or says why it is not.
@@ -201,10 +200,10 @@ func (t *tx) failedTask(id uuid.UUID) (e *endedTask, refused, err error) {
 	}
 	var status omniq.Status
 	e = &endedTask{id: id}
-	err = t.q.query("SELECT status, task, ties, flow, member FROM omniq_results WHERE id = ? AND (expires IS NULL OR expires > ?)",
+	err = t.q.query("SELECT status, task, ties FROM omniq_results WHERE id = ? AND (expires IS NULL OR expires > ?)",
 		func(v []driver.Value) error {
 			status, e.envelope = omniq.Status(v[0].(int64)), text(v[1])
-			e.ties, e.flow, e.member = v[2].(int64), v[3], v[4]
+			e.ties = v[2].(int64)
 			return nil
 		}, id[:], t.us)
 	switch {
@@ -240,8 +239,7 @@ func (t *tx) requeue(e *endedTask) (refused, err error) {
 	if err != nil {
 		return err, nil //nolint:nilerr // it concerns this task alone
 	}
-	n.ties, n.flow = e.ties&^(tieResumed|tieBlocked), e.flow
-	n.member, _ = e.member.(int64)
+	n.ties = e.ties &^ (tieResumed | tieBlocked)
 	edges, refused, err := t.edgesAgain(&n)
 	if refused != nil || err != nil {
 		return refused, err

@@ -140,7 +140,7 @@ func (b *Backend) Forget(ctx context.Context, ids []uuid.UUID) ([]error, error) 
 			return stateError(statusOf[r.state], "one that is final"), nil
 		}
 		// The row is kept for a moment for those who wait in other processes, see omniq_results.
-		const q = `UPDATE omniq_results SET expires = ?, task = NULL, until = NULL, look = NULL
+		const q = `UPDATE omniq_results SET expires = ?, task = NULL
 			WHERE id = ? AND (expires IS NULL OR expires > ?) AND ties & 128 = 0`
 		n, err := t.q.exec(q, t.us, ids[i][:], t.us)
 		if err != nil || n > 0 {
@@ -166,6 +166,9 @@ func (t *tx) forgetInput(id uuid.UUID) (refused, err error) {
 	if by != uuid.Nil {
 		return fmt.Errorf("%w: its result is an input of task %v, which has not succeeded", omniq.ErrState, by), nil
 	}
-	_, err = t.q.exec("UPDATE omniq_results SET expires = ?, task = NULL, until = NULL, look = NULL WHERE id = ?", t.us, id[:])
+	if _, err := t.q.exec("DELETE FROM omniq_held WHERE id = ?", id[:]); err != nil {
+		return nil, err
+	}
+	_, err = t.q.exec("UPDATE omniq_results SET expires = ?, task = NULL WHERE id = ?", t.us, id[:])
 	return nil, err
 }

@@ -112,7 +112,7 @@ func encodeResult(r *omniq.RawResult) (string, error) {
 // settle ends a task with its result.
 func (t *tx) settle(s *settlement) (refused, err error) {
 	// What is not needed is not read: the task of one that succeeded.
-	const columns = "SELECT seq, name, queue, due, worker, unique_key, lost, ties, flow, member"
+	const columns = "SELECT seq, name, queue, due, worker, unique_key, lost, ties"
 	query := columns + " FROM omniq_tasks WHERE id = ? AND token = ? AND wake > ?"
 	if s.Result.Status != omniq.StatusSuccess {
 		query = columns + ", task FROM omniq_tasks WHERE id = ? AND token = ? AND wake > ?"
@@ -121,9 +121,9 @@ func (t *tx) settle(s *settlement) (refused, err error) {
 	err = t.q.query(query, func(v []driver.Value) error {
 		row.seq, row.name, row.queue, row.due = v[0].(int64), text(v[1]), text(v[2]), v[3].(int64)
 		row.worker, row.uniqueKey, row.lost = v[4], v[5], v[6].(int64)
-		row.ties, row.flow, row.member = v[7].(int64), v[8], v[9]
-		if len(v) > 10 {
-			row.envelope = text(v[10])
+		row.ties = v[7].(int64)
+		if len(v) > 8 {
+			row.envelope = text(v[8])
 		}
 		return nil
 	}, s.TaskID[:], s.token, t.us)

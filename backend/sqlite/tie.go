@@ -79,6 +79,8 @@ type joint struct {
 type dependency struct {
 	ended omniq.Status // 0 if it has not
 	ties  int64        // of those that its followers make
+
+	expires driver.Value // of its result
 }
 
 func newJoint() *joint {
@@ -158,7 +160,7 @@ func (t *tx) enqueueTied(n *newTask, j *joint, flows map[uuid.UUID]bool) (refuse
 	}
 	delete(j.holders, n.id)
 	if n.ties&tieFlow != 0 {
-		if err := t.join(n, j, flows); err != nil {
+		if err := t.mayJoin(n, j, flows); err != nil {
 			return nil, err
 		}
 	}
@@ -171,6 +173,11 @@ func (t *tx) enqueueTied(n *newTask, j *joint, flows map[uuid.UUID]bool) (refuse
 	if refused, err := t.insert(n, remaining); refused != nil || err != nil {
 		return refused, err
 	}
+	if n.ties&tieFlow != 0 {
+		if err := t.join(n); err != nil {
+			return nil, err
+		}
+	}
 	j.deps[n.id] = &dependency{ties: n.ties}
 	if err := t.lead(n.id, edges, 0); err != nil || unmet == nil {
 		return nil, err
@@ -181,38 +188,6 @@ func (t *tx) enqueueTied(n *newTask, j *joint, flows map[uuid.UUID]bool) (refuse
 		return nil, err
 	}
 	return nil, t.block(r, unmet)
-}
-
-// join makes a new task a member of its flow.
-func (t *tx) join(n *newTask, j *joint, flows map[uuid.UUID]bool) error {
-	flow := idOf(n.flow)
-	if !flows[flow] && flow != j.grows {
-		known, err := one(t.q, `SELECT EXISTS (SELECT 1 FROM omniq_tasks WHERE flow = ?1) OR
-			EXISTS (SELECT 1 FROM omniq_results WHERE flow = ?1 AND (expires IS NULL OR expires > ?2))`, n.flow, t.us)
-		if err != nil {
-			return err
-		}
-		if known != 0 || j.flows[flow] {
-			return impossible{fmt.Errorf("%w: task %v is of flow %v, which is stored already: only its members can add to it",
-				omniq.ErrState, n.id, flow)}
-		}
-	}
-	flows[flow] = true
-	last, known := t.members[flow]
-	if !known {
-		var err error
-		last, err = one(t.q, `SELECT max(ifnull((SELECT member FROM omniq_tasks WHERE flow = ?1 ORDER BY member DESC LIMIT 1), 0),
-			ifnull((SELECT member FROM omniq_results WHERE flow = ?1 ORDER BY member DESC LIMIT 1), 0))`, n.flow)
-		if err != nil {
-			return err
-		}
-		if t.members == nil {
-			t.members = make(map[uuid.UUID]int64)
-		}
-	}
-	t.members[flow] = last + 1
-	n.member = last + 1
-	return nil
 }
 
 // edges finds what a task is to wait for. It returns one that has ended otherwise than the task needs it, nil if there is
@@ -253,9 +228,9 @@ func (t *tx) dependency(d omniq.Dependency, j *joint) (*dependency, error) {
 			return nil, err
 		}
 		if dep == nil {
-			err := t.q.query("SELECT status FROM omniq_results WHERE id = ? AND (expires IS NULL OR expires > ? OR id = ?)",
+			err := t.q.query("SELECT status, expires FROM omniq_results WHERE id = ? AND (expires IS NULL OR expires > ? OR id = ?)",
 				func(v []driver.Value) error {
-					dep = &dependency{ended: omniq.Status(v[0].(int64))}
+					dep = &dependency{ended: omniq.Status(v[0].(int64)), expires: v[1]}
 					return nil
 				}, d.ID[:], t.us, j.settled[:])
 			if err != nil {
@@ -276,9 +251,8 @@ func (t *tx) dependency(d omniq.Dependency, j *joint) (*dependency, error) {
 	switch {
 	case dep.ended == 0:
 		_, err = t.q.exec("UPDATE omniq_tasks SET ties = ties | ? WHERE id = ?", ties, d.ID[:])
-	case d.Input: // it is kept as long as it is needed, and who has just found that it is not looks again
-		_, err = t.q.exec(`UPDATE omniq_results SET ties = ties | ?, until = coalesce(until, expires),
-			look = coalesce(look + 1, expires), expires = NULL WHERE id = ?`, ties, d.ID[:])
+	case d.Input:
+		err = t.needInput(d.ID, ties, dep.expires)
 	default:
 		_, err = t.q.exec("UPDATE omniq_results SET ties = ties | ? WHERE id = ?", ties, d.ID[:])
 	}
@@ -313,6 +287,7 @@ var besides = []struct{ find, remove string }{
 	{"SELECT task, n FROM omniq_edges WHERE task = ? LIMIT ?", "DELETE FROM omniq_edges WHERE task = ? AND n = ?"},
 	{"SELECT n FROM omniq_items WHERE id = ? LIMIT ?", "DELETE FROM omniq_items WHERE n = ?"},
 	{"SELECT seq FROM omniq_notes WHERE id = ? LIMIT ?", "DELETE FROM omniq_notes WHERE seq = ?"},
+	{"SELECT flow, member FROM omniq_members WHERE id = ? LIMIT ?", "DELETE FROM omniq_members WHERE flow = ? AND member = ?"},
 }
 
 // untie removes what is kept beside the row of a task that goes, as many rows as most, which it counts down. all reports that

@@ -6,19 +6,17 @@
 -- 128 its result is an input of others.
 ALTER TABLE omniq_tasks ADD COLUMN ties INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE omniq_tasks ADD COLUMN delay INTEGER; -- of one that waits: from its release on; NULL for none, or for a time in due
-ALTER TABLE omniq_tasks ADD COLUMN flow BLOB;
-ALTER TABLE omniq_tasks ADD COLUMN member INTEGER; -- its number in the flow
 CREATE INDEX omniq_tasks_waiting ON omniq_tasks (seq, queue) WHERE state = 7;
-CREATE INDEX omniq_tasks_flow ON omniq_tasks (flow, member, state) WHERE flow IS NOT NULL;
-
 ALTER TABLE omniq_results ADD COLUMN ties INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE omniq_results ADD COLUMN flow BLOB;
-ALTER TABLE omniq_results ADD COLUMN member INTEGER;
--- A result that may be an input of others has no expires while it may be needed, whatever its TTL.
-ALTER TABLE omniq_results ADD COLUMN until INTEGER; -- when its TTL is over
-ALTER TABLE omniq_results ADD COLUMN look INTEGER;  -- when to look whether it is still needed; NULL for one that expires or stays
-CREATE INDEX omniq_results_flow ON omniq_results (flow, member, status, expires) WHERE flow IS NOT NULL;
-CREATE INDEX omniq_results_look ON omniq_results (look) WHERE look IS NOT NULL;
+
+-- Members of flows: tasks, or their results.
+CREATE TABLE omniq_members (
+	flow   BLOB NOT NULL,
+	member INTEGER NOT NULL, -- their order
+	id     BLOB NOT NULL,    -- of the task
+	PRIMARY KEY (flow, member)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX omniq_members_id ON omniq_members (id);
 
 -- What tasks wait for, or have waited for. They stay as long as the task or its result.
 CREATE TABLE omniq_edges (
@@ -32,6 +30,14 @@ CREATE TABLE omniq_edges (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX omniq_edges_dep ON omniq_edges (dep, ended);
 CREATE INDEX omniq_edges_open ON omniq_edges (task) WHERE ended = 0;
+
+-- Results that may be inputs of others, and whose TTL ends some time. They have no expires.
+CREATE TABLE omniq_held (
+	id    BLOB PRIMARY KEY, -- of the task
+	until INTEGER NOT NULL, -- when the TTL is over
+	look  INTEGER NOT NULL  -- when to look whether it is still needed
+) STRICT, WITHOUT ROWID;
+CREATE INDEX omniq_held_look ON omniq_held (look);
 
 -- Tasks that have ended, of whose followers some are still to be told.
 CREATE TABLE omniq_fallout (
