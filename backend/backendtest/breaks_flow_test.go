@@ -38,6 +38,9 @@ var brokenGraphs = []breakage{
 	}), []string{
 		"a task waits until the one that it needs has succeeded",
 		"a waiting Lease gets a task whose last dependency ends",
+		"dependencies that end at once release their task once",
+		"settlements at once, in opposite orders, of tasks for which the same ones wait do not stop each other",
+		"whatever becomes of the tasks of a graph, each ends, runs once in a life and gets its inputs",
 		"a task that waits for thousands gets all that they have left, in order",
 		others,
 	}},
@@ -77,6 +80,7 @@ var brokenGraphs = []breakage{
 		}
 	}), []string{"the holder of a duplicate takes its place as a dependency", others}},
 	{"hands out no inputs", inputs(func([]*omniq.RawResult) []*omniq.RawResult { return nil }), []string{
+		"whatever becomes of the tasks of a graph, each ends, runs once in a life and gets its inputs",
 		"the inputs of a task are the results of what it waited for, in the order of its dependencies",
 		"each attempt of a task has its inputs",
 		others,

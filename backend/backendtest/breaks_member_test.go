@@ -60,6 +60,7 @@ var brokenFlows = []breakage{
 	}, []string{
 		"the figures of a flow are those of its members, in each state",
 		"the last member adds to its flow, though nothing is kept of its end",
+		others,
 	}},
 	{"lists flows without their states", func(b *broken) {
 		b.list = func(ctx context.Context, r omniq.ListRequest) ([]*omniq.TaskInfo, string, error) {
@@ -111,6 +112,7 @@ var brokenFlows = []breakage{
 		"a flow that is cancelled ends, whatever its members do, and no other one",
 		"the figures of a flow are those of its members, in each state",
 		"the last member adds to its flow, though nothing is kept of its end",
+		others,
 	}},
 	{"follows nobody", func(b *broken) {
 		b.requeue = func(ctx context.Context, ids []uuid.UUID, _ bool) ([]error, error) {

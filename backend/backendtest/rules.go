@@ -19,7 +19,7 @@ var soleRules = slices.Concat(
 // flowsRules are about tasks that are tied to others, and about what handlers leave of their tasks.
 var flowsRules = slices.Concat(
 	dependencyRules, inputRules, resolveRules, effectsRules, handoverRules, noteRules, streamRules,
-	flowRules, followRules,
+	flowRules, followRules, tangleRules,
 )
 
 func fences(c omniq.Capabilities) bool { return c.Fencing }

@@ -1,6 +1,7 @@
 package backendtest
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -25,7 +26,7 @@ func (cfg *config) runShared(t *testing.T, caps omniq.Capabilities) {
 			caps.Name)
 		return
 	}
-	for _, r := range sharedRules {
+	for _, r := range slices.Concat(sharedRules, sharedFlowRules) {
 		t.Run(subtest("shared: "+r.name), func(t *testing.T) {
 			t.Parallel()
 			one, other := cfg.shared(t, long)

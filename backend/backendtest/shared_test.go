@@ -103,12 +103,15 @@ func (h *half) until(ctx context.Context, wait time.Duration, look func() bool) 
 	}
 }
 
-// brokenShares are pairs of backends on one store that are not of one mind.
-var brokenShares = []struct {
+// rift is a way in which two backends on one store are not of one mind, and the rules that it breaks.
+type rift struct {
 	name   string
 	breaks func(one, other *half)
 	rules  []string
-}{
+}
+
+// brokenShares are not of one mind about tasks as such.
+var brokenShares = []rift{
 	{"has a store for each", func(one, other *half) {
 		apart := newHalf(memory.New(memory.WithEvents(long)))
 		other.broken, other.ctx = apart.broken, apart.ctx
@@ -284,10 +287,16 @@ func shares(t *testing.T, r sharedRule, breaks func(one, other *half)) (log []st
 
 // Each pair that is broken in one way breaks the rule about it. Each rule is broken by one.
 func TestBrokenSharesFail(t *testing.T) {
+	testBrokenShares(t, brokenShares, sharedRules)
+	testBrokenShares(t, brokenFlowShares, sharedFlowRules)
+}
+
+func testBrokenShares(t *testing.T, broken []rift, rules []sharedRule) {
+	t.Helper()
 	tested := make(map[string]bool)
-	for _, tt := range brokenShares {
+	for _, tt := range broken {
 		var got []string
-		for _, r := range sharedRules {
+		for _, r := range rules {
 			if complains(t, r.name, shares(t, r, tt.breaks)) {
 				got = append(got, r.name)
 			}
@@ -297,7 +306,7 @@ func TestBrokenSharesFail(t *testing.T) {
 			tested[name] = true
 		}
 	}
-	for _, r := range sharedRules {
+	for _, r := range rules {
 		assert.True(t, tested[r.name], "nothing breaks the rule %q", r.name)
 		assert.Empty(t, shares(t, r, func(*half, *half) {}), r.name)
 	}

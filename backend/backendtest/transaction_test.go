@@ -65,12 +65,15 @@ func (p page) Settle(ctx context.Context, s []omniq.Settlement) ([]error, error)
 	return p.l.settle(ctx, p.tx, s)
 }
 
-// brokenLedgers do something wrong with transactions.
-var brokenLedgers = []struct {
+// fraud is a way to do something wrong with transactions, and the rules that it breaks.
+type fraud struct {
 	name   string
 	breaks func(*ledger)
 	rules  []string
-}{
+}
+
+// brokenLedgers do something wrong with tasks as such.
+var brokenLedgers = []fraud{
 	{"enqueues outside", func(l *ledger) {
 		l.enqueue = func(ctx context.Context, _ *memory.Tx, tasks []*omniq.RawTask) ([]error, error) {
 			return l.m.Enqueue(ctx, tasks)
@@ -278,10 +281,16 @@ func commits(t *testing.T, r transactionRule, breaks func(*ledger)) (log []strin
 
 // Each ledger that is broken in one way breaks the rules about it, and no other one. Each rule is broken by one.
 func TestBrokenLedgersFail(t *testing.T) {
+	testBrokenLedgers(t, brokenLedgers, transactionRules)
+	testBrokenLedgers(t, brokenFlowLedgers, transactionFlowRules)
+}
+
+func testBrokenLedgers(t *testing.T, broken []fraud, rules []transactionRule) {
+	t.Helper()
 	tested := make(map[string]bool)
-	for _, tt := range brokenLedgers {
+	for _, tt := range broken {
 		var got []string
-		for _, r := range transactionRules {
+		for _, r := range rules {
 			if r.name == costlyInTx && !slices.Contains(tt.rules, r.name) {
 				continue
 			}
@@ -294,7 +303,7 @@ func TestBrokenLedgersFail(t *testing.T) {
 			tested[name] = true
 		}
 	}
-	for _, r := range transactionRules {
+	for _, r := range rules {
 		assert.True(t, tested[r.name], "nothing breaks the rule %q", r.name)
 		assert.Empty(t, commits(t, r, func(*ledger) {}), r.name)
 		if r.needs != nil {

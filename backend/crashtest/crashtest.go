@@ -9,7 +9,7 @@
 //   - a task was started no more often than its own failures and the kills allow;
 //   - after stops that were asked for with SIGTERM nothing was started twice, and no attempt was lost.
 //
-// [Pill] is about one task that ends its process, and those that run beside it.
+// [Flows] does the same with flows. [Pill] is about one task that ends its process, and those that run beside it.
 package crashtest
 
 import (
@@ -73,25 +73,12 @@ func (r Report) String() string {
 // Run does what the plan says, and fails the test if the backend has not kept its word.
 func Run(t *testing.T, open Open, plan Plan) Report {
 	t.Helper()
-	plan.Duration = or(plan.Duration, 10*time.Second)
-	plan.Pause = or(plan.Pause, 100*time.Millisecond)
-	plan.Producers, plan.Workers = or(plan.Producers, 2), or(plan.Workers, 3)
-	plan.Finish = or(plan.Finish, time.Minute+plan.Duration)
-	r := &runner{t: t, plan: plan, tasks: make(map[uuid.UUID]*history)}
-
+	r := newRunner(t, plan, producer, worker)
 	began := time.Now()
 	r.stopAtRandom()
-	for _, c := range r.children {
-		if c.role == producer {
-			r.stop(c, syscall.SIGTERM)
-		}
-	}
+	r.stopAll(producer)
 	r.check(open)
-	for _, c := range r.children {
-		if c.role == worker {
-			r.stop(c, syscall.SIGTERM)
-		}
-	}
+	r.stopAll(worker)
 	r.report.Took = time.Since(began)
 	r.checkStarts()
 	t.Log(r.report)
@@ -109,6 +96,8 @@ func or[T comparable](value, otherwise T) T {
 type runner struct {
 	t        *testing.T
 	plan     Plan
+	producer string // the role of those who enqueue
+	worker   string // of those who work
 	children []*child
 	report   Report
 
@@ -116,7 +105,31 @@ type runner struct {
 	tasks map[uuid.UUID]*history
 }
 
-// history is what the children have said about a task.
+func newRunner(t *testing.T, plan Plan, producer, worker string) *runner {
+	plan.Duration = or(plan.Duration, 10*time.Second)
+	plan.Pause = or(plan.Pause, 100*time.Millisecond)
+	plan.Producers, plan.Workers = or(plan.Producers, 2), or(plan.Workers, 3)
+	plan.Finish = or(plan.Finish, time.Minute+plan.Duration)
+	return &runner{t: t, plan: plan, producer: producer, worker: worker, tasks: make(map[uuid.UUID]*history)}
+}
+
+// known are the tasks, or the flows, of which the children have said something.
+func (r *runner) known() map[uuid.UUID]*history {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.tasks)
+}
+
+// stopAll asks the children of a role to stop.
+func (r *runner) stopAll(role string) {
+	for _, c := range r.children {
+		if c.role == role {
+			r.stop(c, syscall.SIGTERM)
+		}
+	}
+}
+
+// history is what the children have said about a task, or a flow.
 type history struct {
 	stored   bool
 	starts   int
@@ -215,10 +228,10 @@ func (r *runner) note(line string) {
 
 func (r *runner) stopAtRandom() {
 	for range r.plan.Producers {
-		r.children = append(r.children, &child{role: producer})
+		r.children = append(r.children, &child{role: r.producer})
 	}
 	for range r.plan.Workers {
-		r.children = append(r.children, &child{role: worker})
+		r.children = append(r.children, &child{role: r.worker})
 	}
 	for _, c := range r.children {
 		r.start(c)
@@ -240,7 +253,7 @@ func (r *runner) stopAtRandom() {
 		r.stop(c, r.plan.Signal)
 		r.start(c)
 		r.report.Stopped++
-		if c.role == worker {
+		if c.role == r.worker {
 			r.report.Workers++
 		}
 	}
@@ -256,9 +269,7 @@ func (r *runner) check(open Open) {
 	ctx, cancel := context.WithTimeout(r.t.Context(), r.plan.Finish)
 	defer cancel()
 
-	r.mu.Lock()
-	tasks := maps.Clone(r.tasks)
-	r.mu.Unlock()
+	tasks := r.known()
 	results := make(map[uuid.UUID]int) // attempts
 	for id, h := range tasks {
 		r.report.Tried++

@@ -18,17 +18,33 @@ func (b *Backend) Requeue(ctx context.Context, ids []uuid.UUID, follow bool) ([]
 		return nil, err
 	}
 	defer b.end()
-	r := requeue{b: b, now: now, follow: follow}
+	r := requeue{
+		b: b, now: now, follow: follow, asked: make(map[*entry]bool), unmet: make(map[*entry]int), why: make(map[*entry]error),
+		again: make(map[*entry]bool), keys: make(map[uniqueKey]uuid.UUID),
+	}
 	for _, id := range ids {
-		if e := b.task(id, now); e != nil && e.links != nil { // others need no order
-			r.asked(e)
+		if e := b.task(id, now); e != nil && e.result != nil && e.task != nil {
+			r.asked[e] = true
+		}
+	}
+	for _, id := range ids {
+		if e := b.tasks[id]; e != nil && r.asked[e] && r.count(e) == 0 {
+			r.add(e)
 		}
 	}
 	var errs []error
 	for i, id := range ids {
-		if err := r.id(id); err != nil {
+		if err := r.answer(id); err != nil {
 			errs = engine.Report(errs, len(ids), i, err)
 		}
+	}
+	for _, e := range r.order {
+		e.again(b, now)
+	}
+	for _, e := range r.order {
+		t := *e.task
+		t.CreatedAt, t.RunAt, t.Delay = wire(now), time.Time{}, 0
+		b.begins(e, &t, now)
 	}
 	return errs, nil
 }
@@ -38,125 +54,126 @@ type requeue struct {
 	b      *Backend
 	now    time.Time
 	follow bool
-	ask    map[*entry]bool // tasks that are tied to others: false once it was tried to requeue them because of others
-	again  map[*entry]bool // those that were requeued because of others
-	unmet  map[*entry]int  // of tasks that others had ended: how many of what they need have ended otherwise
+	asked  map[*entry]bool         // tasks of the call that are final without success
+	unmet  map[*entry]int          // how many of what they need have ended otherwise, and are not requeued
+	why    map[*entry]error        // tasks that could be requeued but for these
+	order  []*entry                // tasks that are requeued
+	again  map[*entry]bool         // the same ones; false for one that was answered
+	keys   map[uniqueKey]uuid.UUID // their unique keys
 }
 
-func (r *requeue) asked(e *entry) {
-	if r.ask == nil {
-		r.ask, r.again, r.unmet = make(map[*entry]bool), make(map[*entry]bool), make(map[*entry]int)
-	}
-	r.ask[e] = true
-}
-
-// id requeues a task that was asked for.
-func (r *requeue) id(id uuid.UUID) error {
-	e := r.b.task(id, r.now)
-	if e == nil {
-		return omniq.ErrNotFound
-	}
-	err := r.entry(e)
-	delete(r.again, e) // else it could stand twice in the call
-	return err
-}
-
-// entry requeues a task, after those that it depends on.
-func (r *requeue) entry(e *entry) error {
-	if r.before(e); r.again[e] {
-		return nil
-	}
-	if err := r.b.requeue(e, r.now); err != nil {
-		return err
-	}
-	if r.follow {
-		r.followers(e)
-	}
-	return nil
-}
-
-// before requeues those that a task depends on and that are asked for, too.
-func (r *requeue) before(e *entry) {
-	if e.links == nil || e.result == nil {
-		return
-	}
-	for _, d := range e.links.own {
-		if r.ask[d.dep] {
-			r.ask[d.dep] = false
-			if r.entry(d.dep) == nil {
-				r.again[d.dep] = true
+// count returns how many of what a task needs have ended otherwise, and are not requeued. It counts them once.
+func (r *requeue) count(e *entry) int {
+	n, ok := r.unmet[e]
+	if !ok && e.links != nil {
+		for i := range e.links.own {
+			if d := &e.links.own[i]; d.unmet() && !r.requeued(d.dep) {
+				n++
 			}
 		}
+		r.unmet[e] = n
 	}
+	return n
 }
 
-// followers requeues the tasks that a task had ended by its own end, and those that they had ended.
-func (r *requeue) followers(e *entry) {
-	for next := []*entry{e}; len(next) > 0; {
-		e, next = next[len(next)-1], next[:len(next)-1]
-		if e.links == nil {
-			continue
-		}
-		for _, f := range e.links.followers {
-			switch {
-			case f.result == nil || !f.links.blocked || r.b.tasks[f.id] != f.entry || f.edge.past || f.edge.need == omniq.NeedFinal:
-				continue
-			case f.edge.first && r.counted(f.entry):
-				r.unmet[f.entry]--
-			}
-			if r.unmet[f.entry] > 0 {
-				continue
-			}
-			if r.before(f.entry); r.b.requeue(f.entry, r.now) != nil { // before may have come to it
-				continue
-			}
-			r.again[f.entry] = true
-			next = append(next, f.entry)
-		}
-	}
-}
-
-// counted reports whether it is known how many of what a task needs have ended otherwise. From now on it is.
-func (r *requeue) counted(e *entry) bool {
-	if _, ok := r.unmet[e]; ok {
-		return true
-	}
-	n := 0
-	for i := range e.links.own {
-		if e.links.own[i].unmet() {
-			n++
-		}
-	}
-	r.unmet[e] = n
-	return false
+func (r *requeue) requeued(e *entry) bool {
+	_, ok := r.again[e]
+	return ok
 }
 
 // unmet reports whether what an edge leads to has ended otherwise than is needed.
 func (d *edge) unmet() bool { return d.dep.result != nil && !d.need.Met(d.dep.status) }
 
-// requeue begins a new life of a task.
-func (b *Backend) requeue(e *entry, now time.Time) error {
-	if e.result == nil || e.task == nil {
-		return state(e, "one that is final without success")
-	}
-	if e.links != nil {
-		for i := range e.links.own {
-			if d := &e.links.own[i]; d.unmet() {
-				return fmt.Errorf("%w: it needs task %v, which is %v: requeue that one", omniq.ErrState, d.dep.id, d.dep.status)
+// add requeues a task, and those that are asked for, or follow, and need nothing else then.
+func (r *requeue) add(e *entry) {
+	for next := []*entry{e}; len(next) > 0; {
+		e, next = next[len(next)-1], next[:len(next)-1]
+		if r.requeued(e) || r.why[e] != nil {
+			continue
+		}
+		if err := r.obstacle(e); err != nil {
+			r.why[e] = err
+			continue
+		}
+		r.order = append(r.order, e)
+		r.again[e] = true
+		if e.links == nil {
+			continue
+		}
+		for _, f := range e.links.followers {
+			if r.wants(f) {
+				next = append(next, f.entry)
 			}
 		}
 	}
-	if f := b.user(e); f != nil {
+}
+
+// wants reports whether a follower of a task that is requeued is to be requeued, too.
+func (r *requeue) wants(f follower) bool {
+	if f.result == nil || f.edge.past || r.b.tasks[f.id] != f.entry || f.edge.need == omniq.NeedFinal {
+		return false // it goes on, or has ended for another reason
+	}
+	if !r.asked[f.entry] && !(r.follow && f.links.blocked) {
+		return false
+	}
+	_, counted := r.unmet[f.entry]
+	n := r.count(f.entry)
+	if counted && f.edge.first {
+		n--
+		r.unmet[f.entry] = n
+	}
+	return n == 0
+}
+
+// obstacle is why a task cannot be requeued that needs nothing which has ended otherwise.
+func (r *requeue) obstacle(e *entry) error {
+	if f := r.b.user(e); f != nil {
 		return fmt.Errorf("%w: its result is an input of task %v, which is %v: it can be requeued when that one has ended",
 			omniq.ErrState, f.id, f.status)
 	}
-	t := *e.task
-	t.CreatedAt, t.RunAt, t.Delay = wire(now), time.Time{}, 0
-	if t.UniqueKey != "" {
-		if holder, taken := b.holder(keyOf(&t), now); taken && holder != e.id {
-			return omniq.Duplicate{ID: e.id, Holder: holder}
+	if e.task.UniqueKey == "" {
+		return nil
+	}
+	key := keyOf(e.task)
+	holder, taken := r.keys[key]
+	if !taken {
+		holder, taken = r.b.holder(key, r.now)
+	}
+	if taken && holder != e.id {
+		return omniq.Duplicate{ID: e.id, Holder: holder}
+	}
+	r.keys[key] = e.id
+	return nil
+}
+
+// answer is what becomes of a task of the call.
+func (r *requeue) answer(id uuid.UUID) error {
+	e := r.b.tasks[id]
+	if e == nil {
+		return omniq.ErrNotFound
+	}
+	again, ok := r.again[e]
+	switch {
+	case again:
+		r.again[e] = false
+		return nil
+	case ok:
+		return fmt.Errorf("%w: it stands in the call twice, and is requeued once", omniq.ErrState)
+	case !r.asked[e]:
+		return state(e, "one that is final without success")
+	case r.why[e] != nil:
+		return r.why[e]
+	}
+	for i := range e.links.own {
+		if d := &e.links.own[i]; d.unmet() && !r.requeued(d.dep) {
+			return fmt.Errorf("%w: it needs task %v, which is %v: requeue that one", omniq.ErrState, d.dep.id, d.dep.status)
 		}
 	}
+	return state(e, "one that can be requeued")
+}
+
+// again ends what a task has come to.
+func (e *entry) again(b *Backend, now time.Time) {
 	b.going.drop(e)
 	e.result, e.attempt, e.lost, e.shunned, e.worker = nil, 0, 0, time.Time{}, ""
 	e.notes.renew()
@@ -164,9 +181,7 @@ func (b *Backend) requeue(e *entry, now time.Time) error {
 		b.leave(e, now)
 		l.after, l.open, l.resumed, l.blocked, l.over = nil, 0, false, false, false
 	}
-	if t.TTL != nil {
-		e.ends = now.Add(*t.TTL)
+	if e.task.TTL != nil {
+		e.ends = now.Add(*e.task.TTL)
 	}
-	b.begins(e, &t, now)
-	return nil
 }
