@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"database/sql/driver"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -15,6 +16,7 @@ const (
 	stateScheduled int64 = 0 // pending, and due later
 	stateReady     int64 = 1
 	stateRunning   int64 = 2
+	stateWaiting   int64 = 7
 )
 
 // tx is what a transaction does, and what others are to be told when it is committed.
@@ -28,12 +30,18 @@ type tx struct {
 	allowed time.Duration // see allowance
 	spare   time.Duration // what is left of that for what leases need at once
 	recount bool          // the counts are to be compared with what there is
+	review  bool          // inputs are to be looked at that are kept
 
 	counts  map[count]int64 // what is to be added
 	ready   map[string]bool // queues that have got tasks that are ready
 	revoked map[string]bool // workers that have lost leases
 	ended   []ended
-	noted   bool // there are events
+	noted   bool        // there are events
+	streams []uuid.UUID // tasks whose streams have got items
+
+	fallout []fallout           // tasks that have ended, whose followers are to be told
+	left    bool                // some of them are in the store
+	members map[uuid.UUID]int64 // the last number of a member of each flow that was joined
 }
 
 type count struct {
@@ -88,22 +96,26 @@ type task struct {
 	shunned    driver.Value
 	worker     driver.Value
 	uniqueKey  driver.Value
+	ties       int64
 	envelope   string // empty if it was not asked for
 }
 
-const taskColumns = "seq, state, id, name, queue, due, deadline, wake, token, attempt, worker, unique_key, started, lost, shunned"
+const taskColumns = "seq, state, id, name, queue, due, deadline, wake, token, attempt, worker, unique_key, started, lost, shunned, ties"
+
+// columnsOfTask is how many they are.
+const columnsOfTask = 16
 
 func (r *task) scan(v []driver.Value) {
 	*r = task{
 		seq: v[0].(int64), state: v[1].(int64), name: text(v[3]), queue: text(v[4]),
 		due: v[5].(int64), deadline: v[6], attempt: v[9].(int64), worker: v[10], uniqueKey: v[11],
-		started: v[12].(int64) != 0, lost: v[13].(int64), shunned: v[14],
+		started: v[12].(int64) != 0, lost: v[13].(int64), shunned: v[14], ties: v[15].(int64),
 	}
 	r.id = idOf(v[2])
 	r.wake, _ = v[7].(int64)
 	r.token, _ = v[8].(int64)
-	if len(v) > 15 {
-		r.envelope = text(v[15])
+	if len(v) > columnsOfTask {
+		r.envelope = text(v[columnsOfTask])
 	}
 }
 
@@ -172,8 +184,18 @@ func (t *tx) move(queue string, from, to int64) {
 	}
 }
 
-// end ends a task with the result that a backend makes.
+// end ends a task that was cancelled or has expired.
 func (t *tx) end(r *task, status omniq.Status) error {
+	return t.conclude(r, func(raw *omniq.RawTask) *omniq.RawResult {
+		if status == omniq.StatusExpired {
+			return omniq.ExpiredResult(raw, t.now, int(r.attempt))
+		}
+		return omniq.CancelledResult(raw, t.now, int(r.attempt))
+	})
+}
+
+// conclude ends a task with the result that a backend makes of it.
+func (t *tx) conclude(r *task, of func(*omniq.RawTask) *omniq.RawResult) error {
 	raw := new(omniq.RawTask)
 	if err := raw.UnmarshalJSON([]byte(r.envelope)); err != nil { // it must not be in the way of all others
 		raw = &omniq.RawTask{ID: r.id}
@@ -184,10 +206,7 @@ func (t *tx) end(r *task, status omniq.Status) error {
 	if raw.TTL == nil {
 		raw.TTL = new(time.Duration)
 	}
-	result := omniq.CancelledResult(raw, t.now, int(r.attempt))
-	if status == omniq.StatusExpired {
-		result = omniq.ExpiredResult(raw, t.now, int(r.attempt))
-	}
+	result := of(raw)
 	envelope, err := result.AppendJSON(nil)
 	if err != nil {
 		return err
@@ -215,6 +234,11 @@ func (t *tx) finish(r *task, result *omniq.RawResult, envelope string) error {
 		}
 	}
 	t.add(r.queue, r.state, -1)
+	if r.ties != 0 {
+		if err := t.ends(r, result); err != nil {
+			return err
+		}
+	}
 	worker := r.worker
 	if r.token == 0 { // it ends on none
 		worker = nil
@@ -224,15 +248,22 @@ func (t *tx) finish(r *task, result *omniq.RawResult, envelope string) error {
 
 // keep stores a result.
 func (t *tx) keep(r *task, result *omniq.RawResult, envelope string, kept driver.Value) error {
-	const q = `INSERT INTO omniq_results (id, status, name, queue, since, due, worker, expires, result, task, lost)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`
+	const q = `INSERT INTO omniq_results (id, status, name, queue, since, due, worker, expires, result, task, lost, ties)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`
 	var due driver.Value
 	if r.due != 0 {
 		due = r.due
 	}
+	expires := t.expiry(result.TTL)
+	if until, ends := expires.(int64); ends && r.ties&tieInput != 0 {
+		if err := t.keepInput(r.id, until); err != nil {
+			return err
+		}
+		expires = nil
+	}
 	for {
 		n, err := t.q.exec(q, r.id[:], int64(result.Status), r.name, r.queue, t.us, due, r.worker,
-			t.expiry(result.TTL), envelope, kept, r.lost)
+			expires, envelope, kept, r.lost, r.ties)
 		if err != nil {
 			return err
 		}
@@ -248,12 +279,30 @@ func (t *tx) keep(r *task, result *omniq.RawResult, envelope string, kept driver
 	return nil
 }
 
-// drop removes a result.
+// drop removes a result, and what is kept beside it.
 func (t *tx) drop(id uuid.UUID) error {
-	return t.q.query("DELETE FROM omniq_results WHERE id = ? RETURNING queue, status", func(v []driver.Value) error {
+	ties, err := t.dropRow(id)
+	if err == nil && ties != 0 {
+		err = t.untieAll(id)
+	}
+	return err
+}
+
+// dropRow removes a result, and returns its ties.
+func (t *tx) dropRow(id uuid.UUID) (ties int64, err error) {
+	err = t.q.query("DELETE FROM omniq_results WHERE id = ? RETURNING queue, status, ties", func(v []driver.Value) error {
 		t.add(text(v[0]), v[1].(int64), -1)
+		ties = v[2].(int64)
 		return nil
 	}, id[:])
+	if err == nil && ties&tieFollowed != 0 { // who waits for it waits for its next life now
+		_, err = t.q.exec("DELETE FROM omniq_fallout WHERE id = ?", id[:])
+		t.fallout = slices.DeleteFunc(t.fallout, func(f fallout) bool { return f.id == id })
+	}
+	if err == nil && ties&tieInput != 0 {
+		_, err = t.q.exec("DELETE FROM omniq_held WHERE id = ?", id[:])
+	}
+	return ties, err
 }
 
 // expiry is when a result goes that is kept for a TTL from now.

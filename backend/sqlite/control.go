@@ -6,7 +6,6 @@ import (
 	"database/sql/driver"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -15,7 +14,10 @@ import (
 )
 
 // statusOf are the statuses of the states of tasks that are not final.
-var statusOf = [...]omniq.Status{omniq.StatusPending, omniq.StatusPending, omniq.StatusRunning}
+var statusOf = [...]omniq.Status{
+	stateScheduled: omniq.StatusPending, stateReady: omniq.StatusPending, stateRunning: omniq.StatusRunning,
+	stateWaiting: omniq.StatusWaiting,
+}
 
 // Cancel ends tasks that are not final: see [omniq.TaskQueue].
 func (b *Backend) Cancel(ctx context.Context, ids []uuid.UUID) ([]error, error) {
@@ -31,16 +33,21 @@ func (b *Backend) Cancel(ctx context.Context, ids []uuid.UUID) ([]error, error) 
 			}
 			return t.not("one that is not final", nil, ids[i])
 		}
-		if r.state == stateRunning {
-			_, err := t.q.exec("INSERT OR REPLACE INTO omniq_revoked (worker, id, token, until) VALUES (?, ?, ?, ?)",
-				text(r.worker), r.id[:], r.token, r.wake)
-			if err != nil {
-				return nil, err
-			}
-			t.revoked[text(r.worker)] = true
-		}
-		return nil, t.end(r, omniq.StatusCancelled)
+		return nil, t.cancel(r)
 	})
+}
+
+// cancel ends a task that is not final.
+func (t *tx) cancel(r *task) error {
+	if r.state == stateRunning {
+		_, err := t.q.exec("INSERT OR REPLACE INTO omniq_revoked (worker, id, token, until) VALUES (?, ?, ?, ?)",
+			text(r.worker), r.id[:], r.token, r.wake)
+		if err != nil {
+			return err
+		}
+		t.revoked[text(r.worker)] = true
+	}
+	return t.end(r, omniq.StatusCancelled)
 }
 
 // status is that of a result that is kept, 0 for none.
@@ -81,64 +88,6 @@ func (b *Backend) Revoked(ctx context.Context, workerID string) ([]omniq.LeaseID
 	return leases, nil
 }
 
-// Requeue enqueues tasks again that have ended without success: see [omniq.TaskQueue].
-func (b *Backend) Requeue(ctx context.Context, ids []uuid.UUID, follow bool) ([]error, error) {
-	ids = slices.Clone(ids)
-	return b.each(ctx, len(ids), func(t *tx, i int) (error, error) { return t.requeue(ids[i]) })
-}
-
-func (t *tx) requeue(id uuid.UUID) (refused, err error) {
-	r, err := t.find(id)
-	if err != nil {
-		return nil, err
-	}
-	const want = "one that is final without success"
-	if r != nil {
-		return stateError(statusOf[r.state], want), nil
-	}
-	var status omniq.Status
-	envelope := ""
-	err = t.q.query("SELECT status, task FROM omniq_results WHERE id = ? AND (expires IS NULL OR expires > ?)",
-		func(v []driver.Value) error {
-			status, envelope = omniq.Status(v[0].(int64)), text(v[1])
-			return nil
-		}, id[:], t.us)
-	switch {
-	case err != nil:
-		return nil, err
-	case status == 0:
-		return omniq.ErrNotFound, nil
-	case envelope == "":
-		return stateError(status, want), nil
-	}
-	raw := new(omniq.RawTask)
-	if err := raw.UnmarshalJSON([]byte(envelope)); err != nil {
-		return fmt.Errorf("sqlite: task %v: %w", id, err), nil
-	}
-	raw.CreatedAt, raw.RunAt, raw.Delay = time.UnixMicro(t.us).UTC(), time.Time{}, 0
-	n, err := encode(raw)
-	if err != nil {
-		return err, nil //nolint:nilerr // it concerns this task alone
-	}
-	if n.uniqueKey != nil {
-		holder, held, err := t.holder(n.name, n.uniqueKey)
-		if err != nil {
-			return nil, err
-		}
-		if held && holder != id {
-			return omniq.Duplicate{ID: id, Holder: holder}, nil
-		}
-	}
-	if err := t.drop(id); err != nil {
-		return nil, err
-	}
-	remaining := time.Duration(0)
-	if n.ttl != nil { // all of it is left
-		remaining = *n.ttl
-	}
-	return t.insert(&n, remaining)
-}
-
 // RunNow makes tasks due now that wait for their time: see [omniq.TaskQueue].
 func (b *Backend) RunNow(ctx context.Context, ids []uuid.UUID) ([]error, error) {
 	ids = slices.Clone(ids)
@@ -147,7 +96,7 @@ func (b *Backend) RunNow(ctx context.Context, ids []uuid.UUID) ([]error, error) 
 		if err != nil {
 			return nil, err
 		}
-		if r == nil || r.state == stateRunning {
+		if r == nil || r.state == stateRunning || r.state == stateWaiting {
 			return t.not("a pending one", r, ids[i])
 		}
 		if r.state == stateReady {

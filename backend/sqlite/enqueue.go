@@ -27,6 +27,11 @@ type newTask struct {
 	uniqueFor time.Duration
 	idFor     time.Duration
 	envelope  string
+
+	after []omniq.Dependency
+	ties  int64
+	flow  uuid.UUID
+	waits bool // for others, or to be resolved
 }
 
 // encode is done by the caller of a method, so that the writer has less to do.
@@ -45,14 +50,21 @@ func encode(t *omniq.RawTask) (n newTask, err error) {
 	if t.UniqueKey != "" {
 		n.uniqueKey = t.UniqueKey
 	}
+	if t.Flow != uuid.Nil {
+		n.flow, n.ties = t.Flow, tieFlow
+	}
+	if len(t.After) > 0 {
+		n.after = t.After
+		n.ties |= tieEdges
+	}
+	if t.Manual {
+		n.ties |= tieManual
+	}
 	return n, nil
 }
 
 func encodeAll(tasks []*omniq.RawTask) ([]newTask, error) {
 	if err := engine.CheckTasks(tasks); err != nil {
-		return nil, err
-	}
-	if err := engine.CheckNoFlows("sqlite", tasks); err != nil {
 		return nil, err
 	}
 	list := make([]newTask, len(tasks))
@@ -63,6 +75,9 @@ func encodeAll(tasks []*omniq.RawTask) ([]newTask, error) {
 		}
 		list[i] = n
 	}
+	if tied(list) {
+		follow(list, nil)
+	}
 	return list, nil
 }
 
@@ -72,7 +87,19 @@ func (b *Backend) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error,
 	if err != nil {
 		return nil, err
 	}
-	return b.each(ctx, len(list), func(t *tx, i int) (error, error) { return t.enqueue(&list[i]) })
+	if !tied(list) {
+		return b.each(ctx, len(list), func(t *tx, i int) (error, error) { return t.enqueue(&list[i]) })
+	}
+	var errs []error
+	var refused error
+	err = b.write(ctx, func(t *tx) (err error) {
+		refused, err = t.try(func() (_, err error) { errs, err = t.enqueueAll(list, newJoint()); return nil, err })
+		return err
+	})
+	if err = cmp.Or(err, refused); err != nil {
+		return nil, err
+	}
+	return errs, nil
 }
 
 // each does one write of n items. The second error of do is one of the database.
@@ -110,21 +137,25 @@ func (t *tx) enqueue(n *newTask) (refused, err error) {
 			return refused, err
 		}
 	}
+	return t.insert(n, t.remaining(n))
+}
+
+// remaining is what is left of the TTL of a task.
+func (t *tx) remaining(n *newTask) time.Duration {
 	remaining, ok := (&omniq.RawTask{TTL: n.ttl, CreatedAt: n.createdAt}).Remaining()
 	if ok {
 		remaining += t.config.clock().Sub(t.now) // it counts from now, not from when the transaction began
 	}
-	return t.insert(n, remaining)
+	return remaining
 }
 
 // taken says who has the task's ID or its unique key.
 func (t *tx) taken(n *newTask) (refused, err error) {
-	taken, err := one(t.q, `SELECT EXISTS (SELECT 1 FROM omniq_tasks WHERE id = ?1) OR
-		EXISTS (SELECT 1 FROM omniq_results WHERE id = ?1 AND (expires IS NULL OR expires > ?2))`, n.id[:], t.us)
+	holder := n.id
+	held, err := t.known(n.id)
 	if err != nil {
 		return nil, err
 	}
-	holder, held := n.id, taken != 0
 	if !held && n.idFor > 0 {
 		if _, held, err = t.holder("", n.id.String()); err != nil {
 			return nil, err
@@ -141,6 +172,13 @@ func (t *tx) taken(n *newTask) (refused, err error) {
 	return nil, nil
 }
 
+// known reports whether there is a task, or its result.
+func (t *tx) known(id uuid.UUID) (bool, error) {
+	n, err := one(t.q, `SELECT EXISTS (SELECT 1 FROM omniq_tasks WHERE id = ?1) OR
+		EXISTS (SELECT 1 FROM omniq_results WHERE id = ?1 AND (expires IS NULL OR expires > ?2))`, id[:], t.us)
+	return n != 0, err
+}
+
 // insert stores a task, which gets its unique key, and keeps its ID. remaining is what is left of its TTL.
 func (t *tx) insert(n *newTask, remaining time.Duration) (refused, err error) {
 	due := t.us + microseconds(n.delay)
@@ -152,18 +190,27 @@ func (t *tx) insert(n *newTask, remaining time.Duration) (refused, err error) {
 		deadline = t.us + microseconds(remaining)
 	}
 	state, wake := t.place(due, deadline)
-	const q = `INSERT INTO omniq_tasks
-		(id, name, queue, priority, due, deadline, state, wake, attempt, since, unique_key, task)
-		SELECT ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?
-		WHERE NOT EXISTS (SELECT 1 FROM omniq_results WHERE id = ? AND (expires IS NULL OR expires > ?))
-		ON CONFLICT (id) DO NOTHING`
-	stored, err := t.q.exec(q, n.id[:], n.name, n.queue, n.priority, due, deadline, state, wake, t.us, n.uniqueKey,
-		n.envelope, n.id[:], t.us)
-	if err != nil {
-		return nil, err
+	if n.waits {
+		state, wake = stateWaiting, deadline
 	}
-	if stored == 0 {
-		return omniq.Duplicate{ID: n.id, Holder: n.id}, nil
+	for {
+		stored, err := t.insertRow(n, due, deadline, state, wake)
+		if err != nil {
+			return nil, err
+		}
+		if stored > 0 {
+			break
+		}
+		known, err := t.known(n.id)
+		if err != nil {
+			return nil, err
+		}
+		if known {
+			return omniq.Duplicate{ID: n.id, Holder: n.id}, nil
+		}
+		if err := t.drop(n.id); err != nil { // with what was kept of an earlier life beside its result, whose time is over
+			return nil, err
+		}
 	}
 	t.add(n.queue, state, 1)
 	if state == stateReady {
@@ -180,6 +227,32 @@ func (t *tx) insert(n *newTask, remaining time.Duration) (refused, err error) {
 		}
 	}
 	return nil, t.note(omniq.EventEnqueued, n.id, n.queue, nil, 0, nil)
+}
+
+// insertRow stores the row of a task, unless its ID is known, or something is kept beside the result of its last life.
+func (t *tx) insertRow(n *newTask, due int64, deadline driver.Value, state int64, wake driver.Value) (stored int64, err error) {
+	const (
+		plain = `INSERT INTO omniq_tasks
+			(id, name, queue, priority, due, deadline, state, wake, attempt, since, unique_key, task)
+			SELECT ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?
+			WHERE NOT EXISTS (SELECT 1 FROM omniq_results WHERE id = ? AND (expires IS NULL OR expires > ? OR ties <> 0))
+			ON CONFLICT (id) DO NOTHING`
+		tied = `INSERT INTO omniq_tasks
+			(id, name, queue, priority, due, deadline, state, wake, attempt, since, unique_key, task, ties, delay)
+			SELECT ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?
+			WHERE NOT EXISTS (SELECT 1 FROM omniq_results WHERE id = ? AND (expires IS NULL OR expires > ? OR ties <> 0))
+			ON CONFLICT (id) DO NOTHING`
+	)
+	if n.ties == 0 {
+		return t.q.exec(plain, n.id[:], n.name, n.queue, n.priority, due, deadline, state, wake, t.us, n.uniqueKey,
+			n.envelope, n.id[:], t.us)
+	}
+	var delay driver.Value
+	if n.waits && n.runAt.IsZero() && n.delay > 0 {
+		delay = microseconds(n.delay)
+	}
+	return t.q.exec(tied, n.id[:], n.name, n.queue, n.priority, due, deadline, state, wake, t.us, n.uniqueKey,
+		n.envelope, n.ties, delay, n.id[:], t.us)
 }
 
 // holder tells who has a unique key.

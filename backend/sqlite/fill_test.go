@@ -21,12 +21,22 @@ var rowsOf = map[string]struct{ table, columns, values string }{
 		"omniq_results", "id, name, queue, since, worker, status, expires, result, task",
 		"blob(i), 'f', 'bulk', ?3, 'w', 3, ?2, result(i), NULL",
 	},
+	"waiting": {"omniq_tasks", taskRow + ", ties", "7, ?2, ?3, ?2, NULL, NULL, 0, 66"},
+	"members": {"omniq_members", "flow, member, id", "unhex(printf('%032x', i / 100)), i % 100, blob(i)"},
+	"held":    {"omniq_held", "id, until, look", "blob(i), ?2, ?2"},
 	"failures": {
 		"omniq_results", "id, name, queue, since, worker, status, expires, result, task",
 		"blob(i), 'f', 'bulk', ?3, 'w', 4, ?2, result(i), NULL",
 	},
-	"keys":   {"omniq_unique", "name, key, id, until", "'f', 'key ' || i, blob(i), ?2"},
-	"events": {"omniq_events", "until, event", "?2, event(i)"},
+	"edges": {
+		"omniq_edges", "task, n, dep, need, input, ended",
+		"unhex(printf('%032x', i / 100)), i % 100, blob(i), 0, 1, i % 3",
+	},
+	"items":   {"omniq_items", "id, name, data", "unhex(printf('%032x', i / 100)), 's', '1'"},
+	"notes":   {"omniq_notes", "id, kind, data", "blob(i), 0, '{}'"},
+	"fallout": {"omniq_fallout", "id, status, name", "blob(i), 3, 'f'"},
+	"keys":    {"omniq_unique", "name, key, id, until", "'f', 'key ' || i, blob(i), ?2"},
+	"events":  {"omniq_events", "until, event", "?2, event(i)"},
 }
 
 const taskRow = "id, name, queue, priority, attempt, since, task, state, deadline, due, wake, token, worker, started"
@@ -46,7 +56,7 @@ func fill(tb testing.TB, b *sqlite.Backend, kind string, first, n int, moment ti
 	k, ok := rowsOf[kind]
 	require.True(tb, ok, kind)
 	values := k.values
-	if k.columns == taskRow {
+	if strings.HasPrefix(k.columns, taskRow) {
 		values = "blob(i), 'f', 'bulk', 0, 0, ?3, task(i), " + values
 	}
 	for name, sql := range map[string]string{"blob(i)": sqlBlob, "task(i)": sqlTask, "result(i)": sqlResult, "event(i)": sqlEvent} {

@@ -2,35 +2,237 @@ package sqlite
 
 import (
 	"context"
+	"database/sql/driver"
+	"fmt"
+	"slices"
+	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/engine"
 )
 
-// The engine has no flows and no notes yet: see its Capabilities. What is about them is [omniq.ErrInvalid].
-
-// Note is [omniq.ErrInvalid]: this engine keeps no notes.
-func (b *Backend) Note(context.Context, []omniq.LeaseNotes) ([]error, error) {
-	return nil, invalid("it keeps no notes of tasks")
+// Resolve ends manual tasks: see [omniq.TaskQueue].
+func (b *Backend) Resolve(ctx context.Context, results []*omniq.RawResult) ([]error, error) {
+	if err := engine.CheckResolutions(results); err != nil {
+		return nil, err
+	}
+	envelopes := make([]string, len(results))
+	for i, r := range results {
+		var err error
+		if envelopes[i], err = encodeResult(r); err != nil {
+			return nil, err
+		}
+	}
+	results = slices.Clone(results)
+	return b.each(ctx, len(results), func(t *tx, i int) (refused, err error) {
+		r, err := t.find(results[i].TaskID)
+		if err != nil {
+			return nil, err
+		}
+		if r == nil || r.ties&tieManual == 0 {
+			return t.not("a manual one that waits", r, results[i].TaskID)
+		}
+		if _, err := t.q.exec("DELETE FROM omniq_tasks WHERE seq = ?", r.seq); err != nil {
+			return nil, err
+		}
+		return nil, t.finish(r, results[i], envelopes[i])
+	})
 }
 
-// Resolve is [omniq.ErrInvalid]: this engine has no manual tasks.
-func (b *Backend) Resolve(context.Context, []*omniq.RawResult) ([]error, error) {
-	return nil, invalid("it has no manual tasks")
+// flowOf returns the flow of which a task is a member, zero for none.
+func flowOf(q querier, id uuid.UUID) (flow uuid.UUID, err error) {
+	err = q.query("SELECT flow FROM omniq_members WHERE id = ?", func(v []driver.Value) error { flow = idOf(v[0]); return nil }, id[:])
+	return flow, err
 }
 
-// CancelFlow is [omniq.ErrInvalid]: this engine has no flows.
-func (b *Backend) CancelFlow(context.Context, uuid.UUID) (int, error) {
-	return 0, invalid("it has no flows")
+// lastMember is the number of the last member of a flow, 0 for none.
+func lastMember(q querier, flow uuid.UUID) (int64, error) {
+	return one(q, "SELECT member FROM omniq_members WHERE flow = ? ORDER BY member DESC LIMIT 1", flow[:])
 }
 
-// FlowStats is [omniq.ErrInvalid]: this engine has no flows.
-func (b *Backend) FlowStats(context.Context, uuid.UUID) (omniq.FlowStats, error) {
-	return omniq.FlowStats{}, invalid("it has no flows")
+// kept reports whether there is a flow: a member that is a task, or a result whose time is not over.
+func (t *tx) kept(flow uuid.UUID) (bool, error) {
+	n, err := one(t.q, `SELECT 1 FROM omniq_members m WHERE m.flow = ?1 AND (
+			EXISTS (SELECT 1 FROM omniq_tasks t WHERE t.id = m.id) OR
+			EXISTS (SELECT 1 FROM omniq_results r WHERE r.id = m.id AND (r.expires IS NULL OR r.expires > ?2)))
+		LIMIT 1`, flow[:], t.us)
+	return n != 0, err
 }
 
-// Stream is [omniq.ErrInvalid]: this engine keeps no streams.
-func (b *Backend) Stream(context.Context, omniq.StreamRequest) (omniq.StreamPage, error) {
-	return omniq.StreamPage{}, invalid("it keeps no streams of tasks")
+// mayJoin is [impossible] if a new task cannot be a member of its flow.
+func (t *tx) mayJoin(n *newTask, j *joint, flows map[uuid.UUID]bool) error {
+	if !flows[n.flow] && n.flow != j.grows {
+		known, err := t.kept(n.flow)
+		if err != nil {
+			return err
+		}
+		if known {
+			return impossible{fmt.Errorf("%w: task %v is of flow %v, which is stored already: only its members can add to it",
+				omniq.ErrState, n.id, n.flow)}
+		}
+	}
+	flows[n.flow] = true
+	return nil
+}
+
+// join makes a new task a member of its flow.
+func (t *tx) join(n *newTask) (err error) {
+	last, known := t.members[n.flow]
+	if !known {
+		if last, err = lastMember(t.q, n.flow); err != nil {
+			return err
+		}
+		if t.members == nil {
+			t.members = make(map[uuid.UUID]int64)
+		}
+	}
+	t.members[n.flow] = last + 1
+	_, err = t.q.exec("INSERT INTO omniq_members (flow, member, id) VALUES (?, ?, ?)", n.flow[:], last+1, n.id[:])
+	return err
+}
+
+// CancelFlow ends the members of a flow that are not final: see [omniq.TaskQueue].
+func (b *Backend) CancelFlow(ctx context.Context, flow uuid.UUID) (int, error) {
+	n := 0
+	for c := (cancelling{flow: flow}); ; {
+		ended, next := 0, c
+		err := b.write(ctx, func(t *tx) (err error) {
+			next = c
+			ended, err = next.some(t)
+			return err
+		})
+		if err != nil {
+			return n, err
+		}
+		n, c = n+ended, next
+		switch {
+		case !c.known:
+			return 0, omniq.ErrNotFound
+		case c.done:
+			return n, nil
+		}
+	}
+}
+
+// cancelling is how far a call of CancelFlow has come. It goes from the last member down to the first, so that none ends because
+// of another, and then to those that have come meanwhile.
+type cancelling struct {
+	flow         uuid.UUID
+	known        bool  // anything is kept of the flow
+	from, at, to int64 // members from at down to above from are to be looked at, of those up to to
+	done         bool
+}
+
+// some cancels some members, and returns how many.
+func (c *cancelling) some(t *tx) (n int, err error) {
+	if !c.known {
+		if c.known, err = t.kept(c.flow); !c.known || err != nil {
+			return 0, err
+		}
+	}
+	allowed := t.allowed
+	_, err = within(&allowed, func() (more bool, err error) {
+		if c.at == c.from {
+			c.from = c.to
+			if c.to, err = lastMember(t.q, c.flow); err != nil || c.to <= c.from {
+				c.done = true
+				return false, err
+			}
+			c.at = c.to
+		}
+		floor := max(c.at-4*stride, c.from)
+		var ids []uuid.UUID
+		err = t.q.query(`SELECT t.id FROM omniq_members m CROSS JOIN omniq_tasks t ON t.id = m.id
+			WHERE m.flow = ? AND m.member <= ? AND m.member > ? ORDER BY m.member DESC LIMIT ?`,
+			func(v []driver.Value) error { ids = append(ids, idOf(v[0])); return nil }, c.flow[:], c.at, floor, int64(stride))
+		if err != nil {
+			return false, err
+		}
+		for _, id := range ids {
+			r, err := t.find(id)
+			if err != nil {
+				return false, err
+			}
+			if r == nil { // it has expired
+				continue
+			}
+			if err := t.cancel(r); err != nil {
+				return false, err
+			}
+			n++
+		}
+		if len(ids) < stride {
+			c.at = floor
+		}
+		return true, nil
+	})
+	return n, err
+}
+
+// FlowStats returns figures of a flow: see [omniq.TaskQueue]. Its time is that of the number of members.
+func (b *Backend) FlowStats(ctx context.Context, flow uuid.UUID) (omniq.FlowStats, error) {
+	var stats omniq.FlowStats
+	err := b.caughtUp(ctx, func(c *conn) (err error) {
+		stats, err = readFlow(c, flow, b.config.clock())
+		return err
+	})
+	if err == nil && stats.Members() == 0 {
+		err = omniq.ErrNotFound
+	}
+	return stats, err
+}
+
+func readFlow(c *conn, flow uuid.UUID, now time.Time) (s omniq.FlowStats, err error) {
+	const q = `SELECT count(*) FILTER (WHERE t.state = 7), count(*) FILTER (WHERE t.state < 2), count(*) FILTER (WHERE t.state = 2),
+			count(*) FILTER (WHERE r.status = 3), count(*) FILTER (WHERE r.status = 4), count(*) FILTER (WHERE r.status = 5),
+			count(*) FILTER (WHERE r.status = 6)
+		FROM omniq_members m LEFT JOIN omniq_tasks t ON t.id = m.id
+		LEFT JOIN omniq_results r ON t.seq IS NULL AND r.id = m.id AND (r.expires IS NULL OR r.expires > ?2)
+		WHERE m.flow = ?1`
+	err = c.query(q, func(v []driver.Value) error {
+		for i, n := range []*int{&s.Waiting, &s.Pending, &s.Running, &s.Succeeded, &s.Failed, &s.Cancelled, &s.Expired} {
+			*n = int(v[i].(int64))
+		}
+		return nil
+	}, flow[:], now.UnixMicro())
+	return s, err
+}
+
+// listFlow returns a page of members of a flow, and after which number the next one begins, 0 for none.
+func listFlow(c *conn, r *omniq.ListRequest, after, now int64) (page []tiedInfo, next int64, err error) {
+	const members = "SELECT member, t." + taskInfo + ` FROM omniq_members m CROSS JOIN omniq_tasks t ON t.id = m.id
+			WHERE m.flow = ?1 AND m.member > ?2 AND m.member <= ?3 AND t.state BETWEEN ?5 AND ?6 AND (?8 = '' OR t.queue = ?8)
+			UNION ALL SELECT member, r.` + resultInfo + ` FROM omniq_members m CROSS JOIN omniq_results r ON r.id = m.id
+			WHERE m.flow = ?1 AND m.member > ?2 AND m.member <= ?3 AND r.status BETWEEN ?5 AND ?6 AND (r.expires IS NULL OR r.expires > ?7)
+			AND (?8 = '' OR r.queue = ?8) ORDER BY member LIMIT ?4`
+	from, to := int64(r.Status), int64(r.Status) // the numbers of other states are those of statuses
+	switch r.Status {
+	case 0:
+		from, to = 0, stateWaiting
+	case omniq.StatusPending:
+		from, to = stateScheduled, stateReady
+	}
+	end, err := lastMember(c, r.Flow)
+	if err != nil {
+		return nil, 0, err
+	}
+	upto := min(after+omniq.MaxListed, end)
+	more := false
+	err = c.query(members, func(v []driver.Value) error {
+		if more = len(page) == r.Max; more {
+			return errEnough
+		}
+		info, err := inspect(v, 0) // the query has looked at the time
+		page, next = append(page, info), v[0].(int64)
+		return err
+	}, r.Flow[:], after, upto, int64(r.Max)+1, from, to, now, r.Queue)
+	switch {
+	case more:
+		return page, next, nil
+	case err != nil || upto >= end:
+		return page, 0, err
+	}
+	return page, upto, nil
 }

@@ -150,7 +150,7 @@ func (w *writer) rollback() {
 	if err == nil || errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_ERROR { // SQLite has done so already
 		w.c.failed = false
 	}
-	w.paused, w.wake, w.retry = nil, 0, true
+	w.paused, w.wake, w.retry, w.told = nil, 0, true, false
 	w.failed()
 }
 
@@ -182,12 +182,18 @@ func (w *writer) group(ops []*op) error {
 	if err != nil {
 		return err
 	}
+	if err := t.tell(w.left || !w.told); err != nil {
+		return err
+	}
 	served, err := w.serve(t, w.retry)
 	if err == nil {
 		// What came after one of these in the transaction may be what it waits for.
 		var found []*op
 		found, parked, err = again(t, parked)
 		finished = append(finished, found...)
+	}
+	if err == nil {
+		err = t.defers() // what follows from it comes soon: here it would come after those who wait for it
 	}
 	done := time.Now()
 	if err == nil {
@@ -200,8 +206,8 @@ func (w *writer) group(ops []*op) error {
 		w.parked = except(w.parked, served)
 		return err
 	}
-	w.retry = false
-	if t.behind || full {
+	w.retry, w.told, w.left = false, true, t.left
+	if t.behind || t.left || full {
 		// To commit takes as much longer as there is to it.
 		share := float64(housed.Sub(w.began)) / float64(done.Sub(w.began))
 		w.pace.took(time.Duration(share*float64(time.Since(w.began))), w.b.config.allowance)
@@ -212,16 +218,23 @@ func (w *writer) group(ops []*op) error {
 			w.sweep = time.Now().Add(sweepPause)
 		}
 	}
-	if t.behind { // others get their turn
+	if t.behind || t.left { // others get their turn
 		w.rest = time.Now().Add(sweepPause)
 	}
 	if t.recount {
 		w.b.recount()
 	}
+	if t.review {
+		w.b.review()
+	}
 	w.b.awaited.deliver(t.ended)
+	w.b.streams.stir(t)
 	if t.noted || w.tell {
-		w.tell = false
 		w.b.events.send()
+	}
+	if w.tell {
+		w.tell = false
+		w.b.streams.stirAll()
 	}
 	w.parked = except(w.parked, served)
 	for _, o := range append(finished, served...) {

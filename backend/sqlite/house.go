@@ -86,6 +86,9 @@ func (t *tx) happen(r *task) error {
 	case r.state == stateRunning:
 		r.due = t.us + engine.Pause(int(r.lost)).Microseconds()
 		return t.pend(r, false, nil)
+	case r.state == stateWaiting: // SQL has written its wake
+		_, err := t.q.exec("UPDATE omniq_tasks SET wake = deadline WHERE seq = ?", r.seq)
+		return err
 	}
 	state, wake := t.place(r.due, r.deadline)
 	_, err := t.q.exec("UPDATE omniq_tasks SET state = ?, wake = ? WHERE seq = ?", state, wake, r.seq)
@@ -105,7 +108,7 @@ func (t *tx) catchUp(queue string, n int) (done bool, err error) {
 	return within(&t.spare, func() (more bool, err error) {
 		var list []task
 		err = t.q.query(first, func(v []driver.Value) error {
-			if v[16] == int64(1) {
+			if v[columnsOfTask+1] == int64(1) {
 				return rows(&list)(v)
 			}
 			return nil
@@ -160,7 +163,8 @@ type garbage struct {
 
 var garbages = []garbage{
 	{
-		"SELECT seq, queue, status FROM omniq_results INDEXED BY omniq_results_expires WHERE expires <= ?1 ORDER BY expires LIMIT ?2",
+		`SELECT seq, queue, status, ties, id FROM omniq_results INDEXED BY omniq_results_expires
+			WHERE expires <= ?1 ORDER BY expires LIMIT ?2`,
 		"DELETE FROM omniq_results WHERE seq = ?", 1, true,
 	},
 	{
@@ -193,6 +197,9 @@ func (t *tx) sweep() (more bool, err error) {
 	if t.recount, err = t.recountIsDue(); err != nil {
 		return false, err
 	}
+	if t.review, err = t.reviewIsDue(); err != nil {
+		return false, err
+	}
 	_, err = t.q.exec("DELETE FROM omniq_counts WHERE n = 0")
 	return more, err
 }
@@ -208,7 +215,17 @@ func (t *tx) collect(g *garbage) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	most := 8 * stride // of what is kept beside results
 	for _, v := range found {
+		if g.kept && v[3] != int64(0) {
+			all, err := t.untie(idOf(v[4]), &most)
+			if err != nil {
+				return false, err
+			}
+			if !all {
+				return true, nil
+			}
+		}
 		if _, err := t.q.exec(g.remove, v[:g.keys]...); err != nil {
 			return false, err
 		}

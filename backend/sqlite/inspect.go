@@ -17,12 +17,18 @@ import (
 
 // The columns of a row that is a task, and of one that is a result, for people to look at.
 const (
-	taskInfo   = "SELECT seq, id, state, name, queue, since, due, worker, wake, attempt, error, task, NULL, lost"
-	resultInfo = "SELECT seq, id, status, name, queue, since, due, worker, expires, NULL, NULL, task, result, lost"
+	taskInfo   = "id, state, name, queue, since, due, worker, wake, attempt, error, task, NULL, lost, ties"
+	resultInfo = "id, status, name, queue, since, due, worker, expires, NULL, NULL, task, result, lost, ties"
 )
 
-// inspect makes what is shown of a row. It is nil for a result whose time is over.
-func inspect(v []driver.Value, now int64) (*omniq.TaskInfo, error) {
+// tiedInfo is what is shown of a row so far, and what the task has to do with others.
+type tiedInfo struct {
+	*omniq.TaskInfo
+	ties int64
+}
+
+// inspect makes what is shown of a row whose columns come after the first one. It is nil for a result whose time is over.
+func inspect(v []driver.Value, now int64) (tiedInfo, error) {
 	info := &omniq.TaskInfo{
 		ID: idOf(v[1]), FuncName: text(v[3]), Queue: text(v[4]), Since: moment(v[5]), Due: moment(v[6]), WorkerID: text(v[7]),
 		Lost: int(v[13].(int64)),
@@ -31,7 +37,7 @@ func inspect(v []driver.Value, now int64) (*omniq.TaskInfo, error) {
 	ends = ends && at <= now
 	if envelope := text(v[12]); envelope != "" {
 		if ends {
-			return nil, nil
+			return tiedInfo{}, nil
 		}
 		r := new(omniq.RawResult)
 		if err := decodeResult(info.ID, envelope, r); err != nil { // what else is known is shown all the same
@@ -40,7 +46,7 @@ func inspect(v []driver.Value, now int64) (*omniq.TaskInfo, error) {
 		info.Status, info.Attempts, info.Error = r.Status, r.Attempts, r.Error
 	} else {
 		if ends {
-			return nil, errWake
+			return tiedInfo{}, errWake
 		}
 		info.Status, info.Attempts = statusOf[v[2].(int64)], int(v[9].(int64))
 		if failure := text(v[10]); failure != "" {
@@ -56,7 +62,38 @@ func inspect(v []driver.Value, now int64) (*omniq.TaskInfo, error) {
 			info.Task = nil // it fails, or has failed, by being unreadable
 		}
 	}
-	return info, nil
+	return tiedInfo{info, v[14].(int64)}, nil
+}
+
+// complete adds what is kept beside the task's row.
+func (i *tiedInfo) complete(c *conn) (err error) {
+	if i.ties&tieFlow != 0 {
+		if i.Flow, err = flowOf(c, i.ID); err != nil {
+			return err
+		}
+	}
+	if i.ties&tieEdges != 0 {
+		from, to := current(i.ties)
+		err := c.query("SELECT dep, need, input FROM omniq_edges WHERE task = ? AND n >= ? AND n < ? ORDER BY n", func(v []driver.Value) error {
+			i.After = append(i.After, omniq.Dependency{ID: idOf(v[0]), Need: omniq.Need(v[1].(int64)), Input: v[2] != int64(0)})
+			return nil
+		}, i.ID[:], from, to)
+		if err != nil {
+			return err
+		}
+	}
+	if i.ties&tieNotes == 0 {
+		return nil
+	}
+	return c.query("SELECT kind, data FROM omniq_notes WHERE id = ?", func(v []driver.Value) error {
+		switch v[0].(int64) {
+		case noteProgress:
+			i.Progress = omniq.Raw(text(v[1]))
+		case noteState:
+			i.State = omniq.Raw(text(v[1]))
+		}
+		return nil
+	}, i.ID[:])
 }
 
 // unreadable is what is shown in the place of an error or a result that cannot be read.
@@ -66,25 +103,31 @@ func unreadable(err error) *omniq.TaskError {
 
 // Inspect tells what is known of a task: see [omniq.TaskQueue].
 func (b *Backend) Inspect(ctx context.Context, id uuid.UUID) (*omniq.TaskInfo, error) {
-	var info *omniq.TaskInfo
+	var info tiedInfo
 	err := b.settled(ctx, id, func(c *conn) error {
-		info = nil
-		now := b.config.clock().UnixMicro()
-		const q = taskInfo + " FROM omniq_tasks WHERE id = ? UNION ALL " + resultInfo + " FROM omniq_results WHERE id = ?"
-		return c.query(q, func(v []driver.Value) (err error) {
-			if info == nil {
-				info, err = inspect(v, now)
+		return c.snapshot(func() error {
+			info = tiedInfo{}
+			now := b.config.clock().UnixMicro()
+			const q = "SELECT seq, " + taskInfo + " FROM omniq_tasks WHERE id = ? UNION ALL SELECT seq, " + resultInfo + " FROM omniq_results WHERE id = ?"
+			err := c.query(q, func(v []driver.Value) (err error) {
+				if info.TaskInfo == nil {
+					info, err = inspect(v, now)
+				}
+				return err
+			}, id[:], id[:])
+			if err != nil || info.TaskInfo == nil {
+				return err
 			}
-			return err
-		}, id[:], id[:])
+			return info.complete(c)
+		})
 	})
 	if err != nil {
 		return nil, err
 	}
-	if info == nil {
+	if info.TaskInfo == nil {
 		return nil, omniq.ErrNotFound
 	}
-	return info, nil
+	return info.TaskInfo, nil
 }
 
 // caughtUp calls look in a transaction that reads, after what has happened by itself is written down, as far as one
@@ -166,7 +209,7 @@ func readStats(c *conn, now int64) (stats []omniq.QueueStats, wrong bool, err er
 		return nil, false, err
 	}
 	for _, s := range queues {
-		for _, n := range []*int{&s.Scheduled, &s.Ready, &s.Running, &s.Succeeded, &s.Failed, &s.Cancelled, &s.Expired} {
+		for _, n := range []*int{&s.Waiting, &s.Scheduled, &s.Ready, &s.Running, &s.Succeeded, &s.Failed, &s.Cancelled, &s.Expired} {
 			wrong = wrong || *n < 0
 			*n = max(*n, 0)
 		}

@@ -29,6 +29,12 @@ type leased struct {
 	shunned       driver.Value
 	started       bool
 	envelope      string
+
+	ties   int64
+	inputs []*omniq.RawResult
+	size   int64 // of the inputs
+	state  omniq.Raw
+	failed error // an input cannot be read
 }
 
 // leasing is what a request needs in the transaction.
@@ -61,6 +67,9 @@ func (b *Backend) Lease(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Leas
 	for end := time.Now().Add(r.Wait); ; r.Wait = max(0, time.Until(end)) {
 		l := leasing{LeaseRequest: &r, names: names}
 		if err := b.lease(ctx, &l); err != nil {
+			return nil, err
+		}
+		if err := b.furnish(ctx, &l); err != nil {
 			return nil, err
 		}
 		leases, unreadable := l.decode(b.config.clock())
@@ -113,6 +122,9 @@ func (l *leasing) decode(now time.Time) (leases []omniq.Lease, unreadable []omni
 		if err == nil && raw.ID != g.id {
 			err = fmt.Errorf("it stands in the row of task %v", g.id)
 		}
+		if err == nil && g.failed != nil {
+			err = fmt.Errorf("an input of it: %w", g.failed)
+		}
 		if err != nil {
 			unreadable = append(unreadable, omniq.Settlement{LeaseID: id, Action: omniq.ActionFinish, Result: &omniq.RawResult{
 				TaskID: g.id, Status: omniq.StatusFailure, Timestamp: now.UTC().Truncate(time.Microsecond),
@@ -121,7 +133,17 @@ func (l *leasing) decode(now time.Time) (leases []omniq.Lease, unreadable []omni
 			}})
 			continue
 		}
-		lease := omniq.Lease{LeaseID: id, Task: raw, Attempt: int(g.attempt), Started: g.started, Lost: int(g.lost), Expires: end}
+		if g.size > omniq.MaxInputs {
+			before := g.attempt - integer(g.started) // it is not handed out
+			unreadable = append(unreadable, omniq.Settlement{
+				LeaseID: id, Action: omniq.ActionFinish, Result: omniq.InputsResult(raw, now, int(before), g.size),
+			})
+			continue
+		}
+		lease := omniq.Lease{
+			LeaseID: id, Task: raw, Attempt: int(g.attempt), Started: g.started, Lost: int(g.lost), Expires: end,
+			Inputs: g.inputs, Resumed: g.ties&tieResumed != 0, State: g.state,
+		}
 		if !g.started {
 			lease.Attempt++
 		}
@@ -211,7 +233,7 @@ var errEnough = errors.New("enough")
 // choose finds the first tasks of a queue that can be handed out, and looks at few others.
 func (t *tx) choose(queue string, l *leasing, names driver.Value) error {
 	const q = `SELECT seq, id, attempt, lost, shunned, CASE WHEN (?3 IS NULL OR name IN (SELECT value FROM json_each(?3)))
-			AND (deadline IS NULL OR deadline > ?4) THEN task END
+			AND (deadline IS NULL OR deadline > ?4) THEN task END, ties
 		FROM omniq_tasks INDEXED BY omniq_tasks_ready WHERE state = 1 AND queue = ?1 ORDER BY priority DESC, due, seq LIMIT ?2`
 	err := t.q.query(q, func(v []driver.Value) error {
 		envelope, chosen := v[5].(string)
@@ -220,6 +242,7 @@ func (t *tx) choose(queue string, l *leasing, names driver.Value) error {
 		}
 		l.got = append(l.got, leased{
 			seq: v[0].(int64), id: idOf(v[1]), attempt: v[2].(int64), lost: v[3].(int64), shunned: v[4], envelope: envelope,
+			ties: v[6].(int64),
 		})
 		if len(l.got) == l.most {
 			return errEnough

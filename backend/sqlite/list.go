@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql/driver"
+	"errors"
 	"math"
 	"strconv"
 
@@ -26,6 +27,9 @@ var (
 	listPending = listing{
 		taskInfo, "omniq_tasks NOT INDEXED", "", "state IN (0, 1) AND (deadline IS NULL OR deadline > ?3) AND ",
 	}
+	listWaiting = listing{
+		taskInfo, "omniq_tasks INDEXED BY omniq_tasks_waiting", "state = 7 AND ", "(deadline IS NULL OR deadline > ?3) AND ",
+	}
 	listRunning = listing{taskInfo, "omniq_tasks INDEXED BY omniq_tasks_running", "state = 2 AND ", "wake > ?3 AND "}
 	listSuccess = listing{resultInfo, "omniq_results NOT INDEXED", "", "status = ?5 AND (expires IS NULL OR expires > ?3) AND "}
 	listOther   = listing{
@@ -42,6 +46,8 @@ func listingOf(r *omniq.ListRequest) listing {
 	switch {
 	case r.Status == omniq.StatusPending:
 		return listPending
+	case r.Status == omniq.StatusWaiting:
+		return listWaiting
 	case r.Status == omniq.StatusRunning:
 		return listRunning
 	case r.Queue != "":
@@ -59,7 +65,7 @@ func (l listing) edge() string {
 
 // page finds what is listed of some rows.
 func (l listing) page(queue string) string {
-	q := l.columns + " FROM " + l.from + " WHERE " + l.all + l.shown
+	q := "SELECT seq, " + l.columns + " FROM " + l.from + " WHERE " + l.all + l.shown
 	if queue != "" {
 		q += "queue = ?6 AND "
 	}
@@ -84,7 +90,20 @@ func (b *Backend) List(ctx context.Context, r omniq.ListRequest) ([]*omniq.TaskI
 	var page []*omniq.TaskInfo
 	var next int64
 	err := b.caughtUp(ctx, func(c *conn) (err error) {
-		page, next, err = list(c, &r, after, b.config.clock().UnixMicro())
+		look := list
+		if r.Flow != uuid.Nil {
+			look = listFlow
+		}
+		var found []tiedInfo
+		if found, next, err = look(c, &r, after, b.config.clock().UnixMicro()); err != nil {
+			return err
+		}
+		page = make([]*omniq.TaskInfo, len(found))
+		for i := range found {
+			if page[i] = found[i].TaskInfo; found[i].ties != 0 {
+				err = errors.Join(err, found[i].complete(c))
+			}
+		}
 		return err
 	})
 	if err != nil || next == 0 {
@@ -94,7 +113,7 @@ func (b *Backend) List(ctx context.Context, r omniq.ListRequest) ([]*omniq.TaskI
 }
 
 // list returns a page, and after which row the next one begins, 0 for none. It looks at few rows at a time.
-func list(c *conn, r *omniq.ListRequest, after, now int64) (page []*omniq.TaskInfo, next int64, err error) {
+func list(c *conn, r *omniq.ListRequest, after, now int64) (page []tiedInfo, next int64, err error) {
 	const few = 500
 	l := listingOf(r)
 	var last int64

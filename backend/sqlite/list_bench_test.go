@@ -58,6 +58,9 @@ func mix(tb testing.TB, b *sqlite.Backend, n int) {
 	fill(tb, b, "expiring", 1+n, n/4, later)
 	fill(tb, b, "results", 1+2*n, n*8/10, later)
 	fill(tb, b, "failures", 1+3*n, n*2/10, later)
+	for _, kind := range []string{"waiting", "edges", "members", "held", "items", "notes"} {
+		fill(tb, b, kind, 1+4*n, n/4, later)
+	}
 	rare := func(with func(*omniq.RawTask)) []uuid.UUID {
 		tasks := tasksIn("rare", 10, with)
 		enqueue(tb, b, tasks...)

@@ -111,6 +111,7 @@ func exercise(t *testing.T, b *sqlite.Backend, clock *clock) {
 			require.NoError(t, err)
 		}
 	}
+	exerciseFlows(t, b)
 	b.Recount(t)
 
 	// Others have changed something while calls wait here.
@@ -141,6 +142,132 @@ func exercise(t *testing.T, b *sqlite.Backend, clock *clock) {
 	lasting(1, 0)
 	require.Eventually(t, func() bool {
 		return number(t, b, "SELECT count(*) FROM omniq_unique") == 0
+	}, 20*time.Second, 10*time.Millisecond)
+}
+
+// exerciseFlows makes a backend prepare its statements about tasks that are tied to others.
+func exerciseFlows(t *testing.T, b *sqlite.Backend) {
+	t.Helper()
+	ctx := t.Context()
+	none, flow := time.Duration(0), uuid.New()
+	member := func(t *omniq.RawTask) { t.Flow, t.ResultTTL, t.Delay = flow, &none, 0 }
+	notes := omniq.Notes{Progress: omniq.Raw("{}"), State: omniq.Raw("{}"), Stream: []omniq.StreamItem{{Name: "s", Data: omniq.Raw("1")}}}
+	tasks := tasksIn("flow", 6, member)
+	tasks[1].After, tasks[1].Delay = after(tasks[0]), time.Millisecond
+	tasks[2].After, tasks[2].Manual = after(tasks[1]), true
+	tasks[3].After = after(tasks[0])
+	tasks[4].Manual = true
+	tasks[5].After = []omniq.Dependency{{ID: tasks[4].ID, Need: omniq.NeedFinal}}
+	enqueue(t, b, tasks...)
+	resolved := &omniq.RawResult{TaskID: tasks[4].ID, Status: omniq.StatusFailure, Timestamp: time.Now()}
+	_, err := b.Resolve(ctx, []*omniq.RawResult{resolved})
+	require.NoError(t, err)
+	l := leaseOf(t, b, "flow", 1)[0]
+	_, err = b.Note(ctx, []omniq.LeaseNotes{{LeaseID: l.LeaseID, Notes: notes}})
+	require.NoError(t, err)
+	_, err = b.Stream(ctx, omniq.StreamRequest{TaskID: l.TaskID, Name: "s", Max: 1})
+	require.NoError(t, err)
+	s := finish(l, "1", 0)
+	child := tasksIn("flow", 1, member)[0]
+	other := tasksIn("other", 1, member)[0]
+	other.Flow = uuid.New()
+	s.Effects = &omniq.Effects{Enqueue: []*omniq.RawTask{child, other}, Cancel: ids(other), Notes: notes}
+	require.NoError(t, settle(t, b, s))
+	l = leaseOf(t, b, "flow", 1)[0] // with an input
+	later := tasksIn("flow", 2, member)
+	for i, t := range later {
+		t.Flow, t.After = uuid.Nil, []omniq.Dependency{{ID: tasks[0].ID, Input: i == 0}}
+	}
+	enqueue(t, b, later...)
+	_, err = b.Enqueue(ctx, tasksIn("flow", 1, func(t *omniq.RawTask) { t.Flow, t.After = uuid.Nil, after(newTasks(1)...) }))
+	require.ErrorIs(t, err, omniq.ErrNotFound)
+	wait := omniq.Settlement{LeaseID: l.LeaseID, Action: omniq.ActionWait, Effects: &omniq.Effects{After: after(child)}}
+	require.NoError(t, settle(t, b, wait))
+	_, err = b.Cancel(ctx, ids(child))
+	require.NoError(t, err)
+	_, err = b.Requeue(ctx, []uuid.UUID{l.TaskID, tasks[5].ID}, true)
+	require.NoError(t, err)
+	_, err = b.Requeue(ctx, ids(child), true)
+	require.NoError(t, err)
+	_, err = b.Forget(ctx, ids(tasks[0]))
+	require.NoError(t, err)
+	for _, f := range []func() error{
+		func() error { _, err := b.FlowStats(ctx, flow); return err },
+		func() error { _, _, err := b.List(ctx, omniq.ListRequest{Flow: flow, Max: 10}); return err },
+		func() error { _, err := b.CancelFlow(ctx, flow); return err },
+		func() error { _, err := b.CancelFlow(ctx, flow); return err },
+	} {
+		require.NoError(t, f())
+	}
+	first := tasksIn("many", 1, func(*omniq.RawTask) {})[0]
+	enqueue(t, b, append([]*omniq.RawTask{first}, following(100, first)...)...)
+	_, err = b.Cancel(ctx, ids(first))
+	require.NoError(t, err)
+	whole(t, b)
+
+	noted := tasksIn("noted", 3, func(*omniq.RawTask) {})
+	noted[1].After, noted[2].After = after(noted[0]), []omniq.Dependency{{ID: first.ID}}
+	enqueue(t, b, noted[:2]...)
+	s.LeaseID, s.Action = leaseOf(t, b, "noted", 1)[0].LeaseID, omniq.ActionRelease
+	s.Effects = &omniq.Effects{Notes: notes}
+	require.NoError(t, settle(t, b, s))
+	require.Len(t, leaseOf(t, b, "noted", 1), 1)
+	_, err = b.Cancel(ctx, ids(noted[0]))
+	require.NoError(t, err)
+	enqueue(t, b, noted[2]) // after one that was cancelled
+	_, err = b.Requeue(ctx, ids(noted[:2]...), true)
+	require.NoError(t, err)
+	_, err = b.Cancel(ctx, ids(noted[:2]...))
+	require.NoError(t, err)
+	_, err = b.Forget(ctx, ids(noted[1]))
+	require.NoError(t, err)
+	_, err = b.Forget(ctx, ids(noted[0]))
+	require.NoError(t, err)
+	plain := tasksIn("noted", 2, func(*omniq.RawTask) {})
+	enqueue(t, b, plain...)
+	held := leaseOf(t, b, "noted", 2)
+	_, err = b.Note(ctx, []omniq.LeaseNotes{{LeaseID: held[0].LeaseID, Notes: notes}})
+	require.NoError(t, err)
+	_, err = b.Cancel(ctx, ids(plain...))
+	require.NoError(t, err)
+	enqueue(t, b, tasksIn("late", 1, func(t *omniq.RawTask) {
+		t.After = []omniq.Dependency{{ID: held[1].TaskID, Need: omniq.NeedFinal}}
+	})...)
+	_, err = b.Requeue(ctx, []uuid.UUID{held[0].TaskID}, false)
+	require.NoError(t, err)
+
+	again := tasksIn("again", 1, func(*omniq.RawTask) {})[0]
+	enqueue(t, b, again)
+	_, err = b.Note(ctx, []omniq.LeaseNotes{{LeaseID: leaseOf(t, b, "again", 1)[0].LeaseID, Notes: notes}})
+	require.NoError(t, err)
+	_, err = b.Cancel(ctx, ids(again))
+	require.NoError(t, err)
+	_, err = b.Forget(ctx, ids(again))
+	require.NoError(t, err)
+	enqueue(t, b, again)
+
+	// SQL may have written anything.
+	manual := tasksIn("noted", 1, func(t *omniq.RawTask) { t.Manual = true })[0]
+	enqueue(t, b, manual)
+	_, err = b.DB().ExecContext(ctx, "UPDATE omniq_tasks SET wake = 1 WHERE id = ?", manual.ID[:])
+	require.NoError(t, err)
+	require.Equal(t, omniq.StatusWaiting, statusOf(t, b, manual.ID))
+	var unneeded uuid.UUID
+	for _, ended := range []bool{true, false} { // an input that is not needed any more, and one that is
+		parts := tasksIn("parts", 2, func(t *omniq.RawTask) { t.ResultTTL = &none })
+		parts[1].After = after(parts[0])
+		enqueue(t, b, parts...)
+		for _, l := range leaseOf(t, b, "parts", 1) {
+			require.NoError(t, settle(t, b, finish(l, "1", 0)))
+		}
+		if ended {
+			require.NoError(t, settle(t, b, finish(leaseOf(t, b, "parts", 1)[0], "1", 0)))
+			unneeded = parts[0].ID
+		}
+	}
+	require.Eventually(t, func() bool {
+		return number(t, b, "SELECT count(*) FROM omniq_held WHERE id = ?", unneeded[:]) == 0 &&
+			number(t, b, "SELECT count(*) FROM omniq_held WHERE look <= until AND until < unixepoch() * 1000000") == 0
 	}, 20*time.Second, 10*time.Millisecond)
 }
 
@@ -244,7 +371,7 @@ func TestPlans(t *testing.T) {
 }
 
 // sorts are the statements that may sort or group what they have found: the running tasks, or a bounded number.
-var sorts = regexp.MustCompile(`INDEXED BY omniq_tasks_running WHERE state = 2 GROUP BY|-count\(\*\) FROM`)
+var sorts = regexp.MustCompile(`INDEXED BY omniq_tasks_(running|waiting) WHERE state = [27] GROUP BY|-count\(\*\) FROM`)
 
 // walks are the statements that may go through an index: to its first row, or to count.
 var walks = regexp.MustCompile(`ORDER BY wake LIMIT 1$|GROUP BY queue|ORDER BY seq LIMIT (1|\?2)|WHERE latest`)
@@ -262,6 +389,6 @@ func checkPlan(t *testing.T, q string, plan []string) {
 		}
 	}
 	if regexp.MustCompile(`\bid = \?`).MatchString(q) {
-		assert.Regexp(t, `_id \(id=\?\)|omniq_unique|omniq_revoked`, all, q)
+		assert.Regexp(t, `_id \(id=\?( AND kind=\?)?\)|omniq_unique|omniq_revoked|omniq_held USING PRIMARY KEY|omniq_items_stream \(id=\?`, all, q)
 	}
 }

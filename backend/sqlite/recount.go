@@ -14,6 +14,7 @@ var counts = []string{
 	"SELECT queue, 0, count(*) FROM omniq_tasks INDEXED BY omniq_tasks_scheduled WHERE state = 0 GROUP BY queue",
 	"SELECT queue, 1, count(*) FROM omniq_tasks INDEXED BY omniq_tasks_ready WHERE state = 1 GROUP BY queue",
 	"SELECT queue, 2, count(*) FROM omniq_tasks INDEXED BY omniq_tasks_running WHERE state = 2 GROUP BY queue",
+	"SELECT queue, 7, count(*) FROM omniq_tasks INDEXED BY omniq_tasks_waiting WHERE state = 7 GROUP BY queue",
 	"SELECT queue, status, count(*) FROM omniq_results INDEXED BY omniq_results_queue GROUP BY queue, status",
 }
 

@@ -111,7 +111,7 @@ func (r *remote) ask(ctx context.Context, method string, args []any, results ...
 	var failed *failure
 	results = append(results, &failed)
 	for i, data := range a.Results {
-		if err := json.Unmarshal(data, results[i]); err != nil {
+		if err := receive(data, results[i]); err != nil {
 			return fmt.Errorf("result %d of %s: %w", i, method, err)
 		}
 	}

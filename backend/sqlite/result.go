@@ -140,11 +140,35 @@ func (b *Backend) Forget(ctx context.Context, ids []uuid.UUID) ([]error, error) 
 			return stateError(statusOf[r.state], "one that is final"), nil
 		}
 		// The row is kept for a moment for those who wait in other processes, see omniq_results.
-		n, err := t.q.exec(`UPDATE omniq_results SET expires = ?, task = NULL
-			WHERE id = ? AND (expires IS NULL OR expires > ?)`, t.us, ids[i][:], t.us)
-		if err == nil && n == 0 {
-			return omniq.ErrNotFound, nil
+		const q = `UPDATE omniq_results SET expires = ?, task = NULL
+			WHERE id = ? AND (expires IS NULL OR expires > ?) AND ties & 128 = 0`
+		n, err := t.q.exec(q, t.us, ids[i][:], t.us)
+		if err != nil || n > 0 {
+			return nil, err
 		}
-		return nil, err
+		return t.forgetInput(ids[i])
 	})
+}
+
+// forgetInput removes a result that may be an input of others.
+func (t *tx) forgetInput(id uuid.UUID) (refused, err error) {
+	status, err := t.status(id)
+	if err != nil {
+		return nil, err
+	}
+	if status == 0 {
+		return omniq.ErrNotFound, nil
+	}
+	by, err := needed(t.q, id, t.us)
+	if err != nil {
+		return nil, err
+	}
+	if by != uuid.Nil {
+		return fmt.Errorf("%w: its result is an input of task %v, which has not succeeded", omniq.ErrState, by), nil
+	}
+	if _, err := t.q.exec("DELETE FROM omniq_held WHERE id = ?", id[:]); err != nil {
+		return nil, err
+	}
+	_, err = t.q.exec("UPDATE omniq_results SET expires = ?, task = NULL WHERE id = ?", t.us, id[:])
+	return nil, err
 }

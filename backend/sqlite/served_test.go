@@ -111,7 +111,7 @@ func (c *call) do(ctx context.Context, method reflect.Value) ([]json.RawMessage,
 			continue
 		}
 		arg := reflect.New(kind.In(i))
-		if err := json.Unmarshal(c.Args[len(c.Args)-kind.NumIn()+i], arg.Interface()); err != nil {
+		if err := receive(c.Args[len(c.Args)-kind.NumIn()+i], arg.Interface()); err != nil {
 			return nil, err
 		}
 		args = append(args, arg.Elem())
@@ -143,6 +143,41 @@ func (c *call) do(ctx context.Context, method reflect.Value) ([]json.RawMessage,
 		results = append(results, data)
 	}
 	return results, nil
+}
+
+// receive reads a value that was sent.
+func receive(data []byte, to any) error {
+	if err := json.Unmarshal(data, to); err != nil {
+		return err
+	}
+	clearNotes(reflect.ValueOf(to))
+	return nil
+}
+
+// clearNotes makes notes nil that were sent as null, because they were nil.
+func clearNotes(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		clearNotes(v.Elem())
+	case reflect.Slice:
+		if v.Type().Elem().Kind() == reflect.Uint8 {
+			return
+		}
+		for i := range v.Len() {
+			clearNotes(v.Index(i))
+		}
+	case reflect.Struct:
+		for _, name := range []string{"Progress", "State"} {
+			if f := v.FieldByName(name); f.IsValid() && f.Type() == reflect.TypeFor[omniq.Raw]() && string(f.Bytes()) == "null" {
+				f.SetZero()
+			}
+		}
+		for i := range v.NumField() {
+			if v.Type().Field(i).IsExported() {
+				clearNotes(v.Field(i))
+			}
+		}
+	}
 }
 
 // causes are the errors that are found in those that come from the other process.

@@ -18,6 +18,7 @@ type settlement struct {
 	refused  error        // its content cannot be stored
 	envelope string       // of the result
 	failure  driver.Value // the error of a retry
+	enqueue  []newTask    // of its effects
 }
 
 // Settle ends leases with what became of their attempts: see [omniq.TaskQueue].
@@ -34,9 +35,6 @@ func newSettlements(settlements []omniq.Settlement) ([]settlement, error) {
 		if err := engine.CheckSettlement(&settlements[i]); err != nil {
 			return nil, err
 		}
-	}
-	if err := engine.CheckNoEffects("sqlite", settlements); err != nil {
-		return nil, err
 	}
 	list := make([]settlement, len(settlements))
 	for i := range settlements {
@@ -55,7 +53,15 @@ func (t *tx) endLease(s *settlement) (refused, err error) {
 		return s.refused, nil
 	case !s.ok:
 		return omniq.ErrLeaseLost, nil
-	case s.Action == omniq.ActionFinish:
+	case s.Effects != nil:
+		return t.effect(s)
+	}
+	return t.endPlain(s)
+}
+
+// endPlain does what a settlement says, but for its effects.
+func (t *tx) endPlain(s *settlement) (refused, err error) {
+	if s.Action == omniq.ActionFinish {
 		return t.settle(s)
 	}
 	return t.giveBack(s)
@@ -64,6 +70,11 @@ func (t *tx) endLease(s *settlement) (refused, err error) {
 func (s *settlement) encode() (err error) {
 	if err := engine.CheckOutcome(&s.Settlement); err != nil {
 		return err
+	}
+	if s.Effects != nil {
+		if err := s.encodeEffects(); err != nil {
+			return err
+		}
 	}
 	if s.Action == omniq.ActionFinish {
 		s.envelope, err = encodeResult(s.Result)
@@ -80,6 +91,16 @@ func (s *settlement) encode() (err error) {
 	return nil
 }
 
+func (s *settlement) encodeEffects() (err error) {
+	if s.enqueue, err = encodeAll(s.Effects.Enqueue); err != nil {
+		return fmt.Errorf("what task %v enqueues: %w", s.TaskID, err)
+	}
+	if len(s.Effects.After) > 0 {
+		follow(s.enqueue, s.Effects.After)
+	}
+	return s.Effects.Notes.Validate()
+}
+
 func encodeResult(r *omniq.RawResult) (string, error) {
 	buf, err := r.AppendJSON(make([]byte, 0, 256+len(r.ResultData)))
 	if err != nil {
@@ -91,7 +112,7 @@ func encodeResult(r *omniq.RawResult) (string, error) {
 // settle ends a task with its result.
 func (t *tx) settle(s *settlement) (refused, err error) {
 	// What is not needed is not read: the task of one that succeeded.
-	const columns = "SELECT seq, name, queue, due, worker, unique_key, lost"
+	const columns = "SELECT seq, name, queue, due, worker, unique_key, lost, ties"
 	query := columns + " FROM omniq_tasks WHERE id = ? AND token = ? AND wake > ?"
 	if s.Result.Status != omniq.StatusSuccess {
 		query = columns + ", task FROM omniq_tasks WHERE id = ? AND token = ? AND wake > ?"
@@ -100,8 +121,9 @@ func (t *tx) settle(s *settlement) (refused, err error) {
 	err = t.q.query(query, func(v []driver.Value) error {
 		row.seq, row.name, row.queue, row.due = v[0].(int64), text(v[1]), text(v[2]), v[3].(int64)
 		row.worker, row.uniqueKey, row.lost = v[4], v[5], v[6].(int64)
-		if len(v) > 7 {
-			row.envelope = text(v[7])
+		row.ties = v[7].(int64)
+		if len(v) > 8 {
+			row.envelope = text(v[8])
 		}
 		return nil
 	}, s.TaskID[:], s.token, t.us)

@@ -62,10 +62,12 @@ type Backend struct {
 	w       *writer
 	awaited awaited
 	events  broadcast
+	streams streams
 
 	survives omniq.Survival
 
 	recounting  atomic.Bool
+	reviewing   atomic.Bool
 	recountNext atomic.Int64 // not before, in nanoseconds since 1970
 }
 
@@ -107,7 +109,7 @@ func WithLogger(l *slog.Logger) Option { return func(c *config) { c.logger = l }
 func (b *Backend) Capabilities() omniq.Capabilities {
 	return omniq.Capabilities{
 		Name: "sqlite", Durable: true, Survives: b.survives, Shared: true, Fencing: true, AtomicFinish: true, Priorities: true,
-		Transactions: true, Events: b.config.retention > 0, AtomicEvents: true,
+		Transactions: true, Flows: true, Notes: true, Events: b.config.retention > 0, AtomicEvents: true,
 	}
 }
 

@@ -52,6 +52,9 @@ func (c callers) Enqueue(ctx context.Context, tasks []*omniq.RawTask) (errs []er
 	if err != nil {
 		return nil, err
 	}
+	if tied(list) {
+		return c.call(ctx, func(t *tx) ([]error, error) { return t.enqueueAll(list, newJoint()) })
+	}
 	return c.each(ctx, len(list), func(t *tx, i int) (error, error) { return t.enqueue(&list[i]) })
 }
 
@@ -68,6 +71,25 @@ func (c callers) Settle(ctx context.Context, settlements []omniq.Settlement) (er
 
 // each does something with each of n items, or with none.
 func (c callers) each(ctx context.Context, n int, do func(t *tx, i int) (refused, err error)) (errs []error, err error) {
+	return c.call(ctx, func(t *tx) (errs []error, err error) {
+		for i := range n {
+			if ctx.Err() != nil {
+				return nil, contextError(ctx)
+			}
+			refused, err := do(t, i)
+			if err != nil {
+				return nil, err
+			}
+			if refused != nil {
+				errs = engine.Report(errs, n, i, refused)
+			}
+		}
+		return errs, nil
+	})
+}
+
+// call does something whole or not at all.
+func (c callers) call(ctx context.Context, do func(t *tx) ([]error, error)) (errs []error, err error) {
 	// An interrupted write would make SQLite roll back the whole transaction, and what follows would commit by itself.
 	q := caller{context.WithoutCancel(ctx), c.tx}
 	if err := c.begun(q); err != nil {
@@ -76,7 +98,7 @@ func (c callers) each(ctx context.Context, n int, do func(t *tx, i int) (refused
 	if _, err := q.exec("SAVEPOINT omniq"); err != nil {
 		return nil, c.fail(err)
 	}
-	errs, err = c.inside(ctx, newTx(q, &c.b.config), n, do)
+	errs, err = c.inside(newTx(q, &c.b.config), do)
 	if err == nil {
 		_, err = q.exec("RELEASE omniq")
 	}
@@ -104,21 +126,15 @@ func (c callers) over(why error) error {
 	return fmt.Errorf("%w: SQLite has rolled it back: %w", sql.ErrTxDone, why)
 }
 
-func (c callers) inside(ctx context.Context, t *tx, n int, do func(t *tx, i int) (refused, err error)) (errs []error, err error) {
+func (c callers) inside(t *tx, do func(t *tx) ([]error, error)) (errs []error, err error) {
 	if err := compatible(t.q, c.b.path); err != nil {
 		return nil, err
 	}
-	for i := range n {
-		if ctx.Err() != nil {
-			return nil, contextError(ctx)
-		}
-		refused, err := do(t, i)
-		if err != nil {
-			return nil, err
-		}
-		if refused != nil {
-			errs = engine.Report(errs, n, i, refused)
-		}
+	if errs, err = do(t); err != nil {
+		return nil, err
+	}
+	if err := t.tell(false); err != nil {
+		return nil, err
 	}
 	return errs, t.count()
 }

@@ -70,6 +70,11 @@ func TestOneTransaction(t *testing.T) {
 			assert.Nil(t, errs)
 		}
 	}
+	success := func(l omniq.Lease) omniq.Settlement {
+		return omniq.Settlement{LeaseID: l.LeaseID, Action: omniq.ActionFinish, Result: &omniq.RawResult{
+			TaskID: l.TaskID, Status: omniq.StatusSuccess, ResultData: omniq.Raw("1"), Timestamp: time.Now(),
+		}}
+	}
 	started := func(t *testing.T, b *Backend) omniq.Lease {
 		put(b, aTask())()
 		var got []omniq.Lease
@@ -127,6 +132,76 @@ func TestOneTransaction(t *testing.T) {
 				assert.Nil(t, errs)
 			})
 			assert.Len(t, got, 1)
+		}},
+		{"Lease and the end of what a task waits for", func(t *testing.T, b *Backend) {
+			l, f := started(t, b), aTask()
+			f.After = []omniq.Dependency{{ID: l.TaskID}}
+			put(b, f)()
+			var got []omniq.Lease
+			together(t, b, leaseFrom(b, &got, "other", "default"), settle(b, success(l)))
+			require.Len(t, got, 1)
+			assert.Equal(t, f.ID, got[0].TaskID)
+		}},
+		{"Lease and the end of two that a task waits for", func(t *testing.T, b *Backend) {
+			one, two, f := started(t, b), started(t, b), aTask()
+			f.After = []omniq.Dependency{{ID: one.TaskID}, {ID: two.TaskID, Need: omniq.NeedFinal}}
+			put(b, f)()
+			var got []omniq.Lease
+			together(t, b, settle(b, success(one)), leaseFrom(b, &got, "default"), func() {
+				errs, err := b.Cancel(ctx, []uuid.UUID{two.TaskID})
+				assert.NoError(t, err)
+				assert.Nil(t, errs)
+			})
+			require.Len(t, got, 1)
+			assert.Equal(t, f.ID, got[0].TaskID)
+		}},
+		{"Lease and a settlement that enqueues", func(t *testing.T, b *Backend) {
+			l, next := started(t, b), aTask()
+			s := success(l)
+			s.Effects = &omniq.Effects{Enqueue: []*omniq.RawTask{next}}
+			var got []omniq.Lease
+			together(t, b, leaseFrom(b, &got, "default"), settle(b, s))
+			require.Len(t, got, 1)
+			assert.Equal(t, next.ID, got[0].TaskID)
+		}},
+		{"Lease and a task that waits for nothing", func(t *testing.T, b *Backend) {
+			l := started(t, b)
+			var got []omniq.Lease
+			together(t, b, leaseFrom(b, &got, "default"),
+				settle(b, omniq.Settlement{LeaseID: l.LeaseID, Action: omniq.ActionWait, Effects: new(omniq.Effects)}))
+			require.Len(t, got, 1)
+			assert.True(t, got[0].Resumed)
+		}},
+		{"Lease and Resolve", func(t *testing.T, b *Backend) {
+			manual, f := aTask(), aTask()
+			manual.Manual, f.After = true, []omniq.Dependency{{ID: manual.ID, Input: true}}
+			put(b, manual, f)()
+			var got []omniq.Lease
+			together(t, b, leaseFrom(b, &got, "default"), func() {
+				errs, err := b.Resolve(ctx, []*omniq.RawResult{success(omniq.Lease{LeaseID: omniq.LeaseID{TaskID: manual.ID}}).Result})
+				assert.NoError(t, err)
+				assert.Nil(t, errs)
+			})
+			require.Len(t, got, 1)
+			assert.Equal(t, f.ID, got[0].TaskID)
+		}},
+		{"Stream and Note", func(t *testing.T, b *Backend) {
+			l := started(t, b)
+			var got omniq.StreamPage
+			var reading sync.WaitGroup
+			reading.Go(func() {
+				page, err := b.Stream(ctx, omniq.StreamRequest{TaskID: l.TaskID, Name: "s", Max: 9, Wait: time.Minute})
+				assert.NoError(t, err)
+				got = page
+			})
+			require.Eventually(t, b.streams.waits, 10*time.Second, 100*time.Microsecond)
+			items := []omniq.StreamItem{{Name: "s", Data: omniq.Raw("1")}}
+			errs, err := b.Note(ctx, []omniq.LeaseNotes{{LeaseID: l.LeaseID, Notes: omniq.Notes{Stream: items}}})
+			require.NoError(t, err)
+			require.Nil(t, errs)
+			reading.Wait()
+			assert.Equal(t, []omniq.Raw{omniq.Raw("1")}, got.Items)
+			assert.False(t, b.streams.waits())
 		}},
 		{"Revoked and Cancel", func(t *testing.T, b *Backend) {
 			l := started(t, b)

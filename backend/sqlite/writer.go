@@ -38,6 +38,8 @@ type writer struct {
 	checked bool            // the schema is that of this program
 	paused  map[string]bool // nil if it is to be read
 	wake    int64           // when the next thing happens to a task by itself, 0 if it is to be read
+	told    bool            // left is known
+	left    bool            // there are tasks that have ended, whose followers are still to be told
 	retry   bool            // what parked ops wait for may be there
 	tell    bool            // events may be there
 }
@@ -125,7 +127,7 @@ func (w *writer) end() {
 // nextTick is when tick is to be called, if no write comes before.
 func (w *writer) nextTick() time.Time {
 	next := w.sweep
-	if w.retry || w.c.failed {
+	if w.retry || w.left || w.c.failed {
 		next = time.Now()
 	} else if w.wake != 0 {
 		if at := time.Now().Add(time.UnixMicro(w.wake).Sub(w.b.config.clock())); at.Before(next) {
@@ -145,7 +147,7 @@ func (w *writer) nextTick() time.Time {
 
 // watched reports whether somebody waits for what others may do.
 func (w *writer) watched() bool {
-	return len(w.parked) > 0 || w.b.awaited.Any() || w.b.events.waits()
+	return len(w.parked) > 0 || w.b.awaited.Any() || w.b.events.waits() || w.b.streams.waits()
 }
 
 // tick does what is to be done when nobody writes.
@@ -161,7 +163,7 @@ func (w *writer) tick() {
 		w.b.awaited.check(w.c, now)
 	}
 	w.parked = without(w.parked)
-	due := w.retry || w.c.failed || w.wake != 0 && w.wake <= w.b.config.clock().UnixMicro() || !now.Before(w.sweep)
+	due := w.retry || w.left || w.c.failed || w.wake != 0 && w.wake <= w.b.config.clock().UnixMicro() || !now.Before(w.sweep)
 	if due && !now.Before(w.rest) {
 		w.transact()
 	}
@@ -176,6 +178,11 @@ func (w *writer) poll(now time.Time) {
 	if w.tell {
 		w.tell = false
 		w.b.events.send()
+		w.b.streams.stirAll()
+	}
+	if !w.told {
+		n, err := one(w.c, "SELECT seq FROM omniq_fallout ORDER BY seq LIMIT 1")
+		w.told, w.left = err == nil, n != 0
 	}
 	if w.wake == 0 {
 		w.wake, _ = nextWake(w.c)
@@ -191,7 +198,7 @@ func (w *writer) notice() error {
 		return err
 	}
 	w.seen = version
-	w.checked, w.paused, w.wake = false, nil, 0
+	w.checked, w.paused, w.wake, w.told = false, nil, 0, false
 	w.retry, w.tell, w.b.awaited.stale = true, true, true
 	return nil
 }
