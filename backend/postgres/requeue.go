@@ -33,7 +33,7 @@ const (
 			SELECT * FROM {s}.edges e WHERE e.tie = i.tie AND NOT e.passed ORDER BY e.n OFFSET 0) e`
 
 	reopenEdges = `UPDATE {s}.edges e SET met = CASE WHEN i.met THEN true END FROM unnest($1::bigint[], $2::integer[], $3::boolean[]) AS i (tie, n, met)
-		WHERE e.tie = i.tie AND NOT e.passed AND e.n = i.n`
+		WHERE e.tie = ANY (ARRAY[i.tie]) AND NOT e.passed AND e.n = ANY (ARRAY[i.n])`
 	dropPassed = "DELETE FROM {s}.edges e WHERE e.tie = ANY ($1) AND e.passed"
 	dropItems  = "DELETE FROM {s}.items s WHERE s.tie = ANY ($1)"
 )

@@ -217,7 +217,7 @@ const forgetResults = `WITH
 		UPDATE {s}.results SET expires = {now}, lapses = NULL, task = NULL
 		WHERE id = ANY (ARRAY (SELECT id FROM found WHERE NOT needed))
 		AND (expires IS NULL OR expires > {clock}) RETURNING id)
-	SELECT id, NULL, false FROM gone UNION ALL SELECT id, NULL, true FROM found WHERE needed
+	SELECT id, NULL::smallint, false FROM gone UNION ALL SELECT id, NULL, true FROM found WHERE needed
 	UNION ALL SELECT id, state, false FROM {s}.tasks WHERE id = ANY ($1)`
 
 // Forget removes results before their time is over: see [omniq.ResultStore].

@@ -43,7 +43,7 @@ const (
 	closed AS (
 		UPDATE {s}.edges e SET met = CASE WHEN e.need = 0 THEN i.status = 3 ELSE i.status > 0 OR NOT e.input END
 		FROM unnest($1::bigint[], $2::uuid[], $3::smallint[]) AS i (tie, dep, status)
-		WHERE e.dep = ANY (ARRAY[i.dep]) AND e.tie = i.tie AND e.met IS NULL
+		WHERE e.dep = ANY (ARRAY[i.dep]) AND e.tie = ANY (ARRAY[i.tie]) AND e.met IS NULL
 		RETURNING e.task, e.n, e.dep, e.met),
 	told AS MATERIALIZED (
 		SELECT task AS id, count(*)::integer AS closed, bool_and(met) AS well, (array_agg(dep ORDER BY n) FILTER (WHERE NOT met))[1] AS unmet
@@ -78,12 +78,12 @@ const (
 	// What an edge leads to is told that it is followed, or kept for as long as it is needed. It is locked.
 	markFollowed = `UPDATE {s}.tasks t SET followed = coalesce(t.followed, 0)::integer | e.bits
 		FROM (SELECT e.dep, bit_or(CASE WHEN e.input THEN 3 ELSE 1 END) AS bits FROM unnest($1::bigint[], $2::uuid[]) AS i (tie, dep)
-			JOIN {s}.edges e ON e.dep = i.dep AND e.tie = i.tie GROUP BY e.dep) e
+			CROSS JOIN LATERAL (SELECT e.dep, e.input FROM {s}.edges e WHERE e.dep = i.dep AND e.tie = i.tie OFFSET 0) e GROUP BY e.dep) e
 		WHERE t.id = ANY (ARRAY[e.dep])`
 
 	holdResults = `UPDATE {s}.results r SET followed = 3, lapses = r.expires, expires = NULL
 		FROM (SELECT DISTINCT e.dep FROM unnest($1::bigint[], $2::uuid[]) AS i (tie, dep)
-			JOIN {s}.edges e ON e.dep = i.dep AND e.tie = i.tie WHERE e.input ORDER BY 1 OFFSET 0) e
+			CROSS JOIN LATERAL (SELECT e.dep FROM {s}.edges e WHERE e.dep = i.dep AND e.tie = i.tie AND e.input OFFSET 0) e ORDER BY 1 OFFSET 0) e
 		WHERE r.id = ANY (ARRAY[e.dep]) AND r.expires IS NOT NULL`
 
 	envelopesOf = "SELECT id, coalesce(token, 0), attempt, task, {now} FROM {s}.tasks WHERE id = ANY ($1)"
