@@ -111,7 +111,7 @@ func TestFunctionErrors(t *testing.T) {
 	name := schema(t)
 	b := open(t, postgres.WithSchema(name))
 	tests := []struct{ arguments, message string }{
-		{"NULL", "name, args, kwargs, queue, priority and notify may not be NULL"},
+		{"NULL", "name, args, kwargs, queue, priority, notify and manual may not be NULL"},
 		{"'f', priority => NULL", "may not be NULL"},
 		{"''", "name is '', want 1 to 255 bytes"},
 		{"repeat('x', 256)", "want 1 to 255 bytes"},
