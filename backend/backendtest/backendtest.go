@@ -38,6 +38,7 @@ type config struct {
 	shared func(*testing.T, time.Duration) (one, other omniq.Backend)
 	skewed func(*testing.T, time.Duration) omniq.Backend
 	quick  bool
+	much   int
 
 	transactions func(*testing.T) (omniq.Backend, func() Tx)
 }
@@ -62,6 +63,10 @@ func Skewed(open func(t *testing.T, by time.Duration) omniq.Backend) Option {
 	return func(c *config) { c.skewed = open }
 }
 
+// Much makes the rules about large and random flows that many times larger. It is for a Run that may take minutes. Without it
+// they are as large as a Run of all rules can bear.
+func Much(times int) Option { return func(c *config) { c.much = times } }
+
 // Run checks the backends that open returns, a new and empty one for each rule, several at once. It closes what it
 // opened. It uses leases and TTLs of some hundred milliseconds of real time, longer ones where the backend or the machine
 // turns out to be slow. The backend's clock must be that of the test, to the millisecond, but for those of Skewed.
@@ -81,7 +86,7 @@ func Run(t *testing.T, open func(t *testing.T) omniq.Backend, opts ...Option) {
 		if r.events > 0 && cfg.events != nil {
 			openOne = func(t *testing.T) omniq.Backend { return cfg.events(t, r.events) }
 		}
-		r.run(t, r.name, openOne)
+		r.run(t, r.name, cfg.much, openOne)
 	}
 	if !cfg.quick {
 		cfg.runShared(t, caps)
@@ -106,7 +111,7 @@ func (cfg *config) asks(r *rule, caps omniq.Capabilities) bool {
 }
 
 // run asks one rule of one backend.
-func (r *rule) run(t *testing.T, name string, open func(*testing.T) omniq.Backend) {
+func (r *rule) run(t *testing.T, name string, much int, open func(*testing.T) omniq.Backend) {
 	t.Run(subtest(name), func(t *testing.T) {
 		t.Parallel()
 		b := open(t)
@@ -115,7 +120,7 @@ func (r *rule) run(t *testing.T, name string, open func(*testing.T) omniq.Backen
 			t.Logf("not asked: %s does not promise it", b.Capabilities().Name)
 			return
 		}
-		r.check(&checker{T: t, rule: r.name, b: b})
+		r.check(&checker{T: t, rule: r.name, b: b, much: much})
 	})
 }
 
@@ -150,7 +155,11 @@ type checker struct {
 	rule string
 	b    omniq.Backend
 	skew time.Duration // how far the backend's clock is ahead
+	much int           // how many times larger large rules are, 0 for once
 }
+
+// factor is how many times larger large rules are than they must be.
+func (c *checker) factor() int { return max(c.much, 1) }
 
 // Errorf names the rule that is broken.
 func (c *checker) Errorf(format string, args ...any) {

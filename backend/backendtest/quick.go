@@ -21,4 +21,7 @@ var costly = []string{
 	"a few tasks among many that a list does not want are each in one page",
 	"a task that stays in a state is in one page, whatever comes and goes meanwhile",
 	"calls at once for the same tasks in opposite orders do not stop each other, and do each once",
+	"many tasks that wait for one are released, or end, with it",
+	"a task whose inputs are too large together ends instead of being leased",
+	"a task that waits for thousands gets all that they have left, in order",
 }

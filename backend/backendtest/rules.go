@@ -11,6 +11,8 @@ var rules = slices.Concat(
 	leaseRules, startRules, waitRules, timeRules, deferRules, clockRules, resultRules, callRules,
 	cancelRules, revokeRules, requeueRules, nowRules, updateRules, limitRules, uniqueRules, keyRules, inspectRules, listRules, statsRules, pauseRules, recordRules,
 	eventRules, cursorRules, raceRules, hostileRules,
+	dependencyRules, inputRules, resolveRules, effectsRules, handoverRules, noteRules, streamRules,
+	flowRules, followRules,
 )
 
 func fences(c omniq.Capabilities) bool { return c.Fencing }

@@ -156,11 +156,11 @@ var raceRules = []rule{
 		}
 		c.leaseOne()
 	}},
-	{name: "the events of calls at once tell what became of their tasks", events: long, needs: notes, check: func(c *checker) {
+	{name: "the events of calls at once tell what became of their tasks", events: long, needs: tells, check: func(c *checker) {
 		all := c.inOrder(omniq.StatusRunning, callLease, callCancel, callRequeue, callRetry, callFail)
 		told := make(map[uuid.UUID]omniq.Status)
 		for _, e := range c.stored(omniq.CursorOldest, 100) {
-			to, ok := tells[e.EventType]
+			to, ok := toldBy[e.EventType]
 			require.True(c, ok, "nothing was %v", e.EventType)
 			was := told[e.TaskID]
 			require.True(c, slices.Contains(to.from, was), "%v of a task that was %v", e.EventType, was)
@@ -216,11 +216,11 @@ var raceRules = []rule{
 	}},
 }
 
-// notes says that events are written with what they tell of, and leases are fenced.
-func notes(c omniq.Capabilities) bool { return c.AtomicEvents && c.Fencing }
+// tells says that events are written with what they tell of, and leases are fenced.
+func tells(c omniq.Capabilities) bool { return c.AtomicEvents && c.Fencing }
 
-// tells is what a task is after an event, and what it can have been before; 0 for unknown.
-var tells = map[omniq.EventType]struct {
+// toldBy is what a task is after an event, and what it can have been before; 0 for unknown.
+var toldBy = map[omniq.EventType]struct {
 	status omniq.Status
 	from   []omniq.Status
 }{

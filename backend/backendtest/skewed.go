@@ -22,7 +22,7 @@ func (cfg *config) runSkewed(t *testing.T) {
 				c.skew = by
 				check(c)
 			}
-			r.run(t, "clock "+where+": "+r.name, func(t *testing.T) omniq.Backend { return cfg.skewed(t, by) })
+			r.run(t, "clock "+where+": "+r.name, cfg.much, func(t *testing.T) omniq.Backend { return cfg.skewed(t, by) })
 		}
 	}
 }

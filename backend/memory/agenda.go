@@ -58,7 +58,7 @@ func (b *Backend) advance(now time.Time) {
 		if !ok {
 			break
 		}
-		b.over(e)
+		b.over(e, now)
 	}
 	if len(b.fallout) > 0 {
 		b.tell(now)
@@ -96,7 +96,7 @@ func (b *Backend) task(id uuid.UUID, now time.Time) *entry {
 		b.happen(e, now)
 	}
 	if e.result != nil && e.index >= 0 && !e.at.After(now) {
-		b.over(e)
+		b.over(e, now)
 	}
 	return b.tasks[id]
 }

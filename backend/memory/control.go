@@ -3,7 +3,6 @@ package memory
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -31,91 +30,6 @@ func (b *Backend) cancel(e *entry, now time.Time) {
 		b.revoked.add(e.worker, omniq.LeaseID{TaskID: e.id, Token: token(e.token)}, e.at)
 	}
 	b.finish(e, omniq.CancelledResult(e.task, now, e.attempt), now)
-}
-
-// Requeue enqueues tasks again that have ended without success: see [omniq.TaskQueue]. It never blocks.
-func (b *Backend) Requeue(ctx context.Context, ids []uuid.UUID, follow bool) ([]error, error) {
-	now, err := b.begin(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer b.end()
-	var errs []error
-	again := make(map[*entry]bool) // those that have begun a new life because of others
-	for {
-		left, any := errs, false
-		errs = nil
-		for i, id := range ids {
-			if left != nil && left[i] == nil {
-				continue // it is done
-			}
-			e := b.task(id, now)
-			switch {
-			case e == nil:
-				err = omniq.ErrNotFound
-			case again[e]:
-				delete(again, e) // else it could stand twice in the call
-				err = nil
-			default:
-				if err = b.requeue(e, now); err == nil && follow {
-					b.follow(e, again, now)
-				}
-			}
-			if err != nil {
-				errs = engine.Report(errs, len(ids), i, err)
-			}
-			any = any || err == nil
-		}
-		if errs == nil || !any { // those that wait for others in the call come after them
-			return errs, nil
-		}
-	}
-}
-
-// requeue begins a new life of a task.
-func (b *Backend) requeue(e *entry, now time.Time) error {
-	if e.result == nil || e.task == nil {
-		return state(e, "one that is final without success")
-	}
-	if e.links != nil {
-		for _, d := range e.links.own {
-			if d.dep.result != nil && !d.need.Met(d.dep.status) {
-				return fmt.Errorf("%w: it needs task %v, which is %v: requeue that one", omniq.ErrState, d.dep.id, d.dep.status)
-			}
-		}
-	}
-	t := *e.task
-	t.CreatedAt, t.RunAt, t.Delay = wire(now), time.Time{}, 0
-	if t.UniqueKey != "" {
-		if holder, taken := b.holder(keyOf(&t), now); taken && holder != e.id {
-			return omniq.Duplicate{ID: e.id, Holder: holder}
-		}
-	}
-	b.going.drop(e)
-	e.result, e.attempt, e.lost, e.shunned, e.worker = nil, 0, 0, time.Time{}, ""
-	e.notes.renew()
-	if l := e.links; l != nil {
-		l.leave()
-		l.after, l.open, l.resumed, l.blocked, l.over = nil, 0, false, false, false
-	}
-	if t.TTL != nil {
-		e.ends = now.Add(*t.TTL)
-	}
-	b.begins(e, &t, now)
-	return nil
-}
-
-// follow begins new lives of the tasks that a task had ended by its own end, and of those that they had ended.
-func (b *Backend) follow(e *entry, again map[*entry]bool, now time.Time) {
-	if e.links == nil {
-		return
-	}
-	for _, f := range slices.Clone(e.links.followers) {
-		if f.result != nil && f.links.blocked && !again[f.entry] && b.tasks[f.id] == f.entry && b.requeue(f.entry, now) == nil {
-			again[f.entry] = true
-			b.follow(f.entry, again, now)
-		}
-	}
 }
 
 // RunNow makes tasks due now that wait for their time: see [omniq.TaskQueue]. It never blocks.

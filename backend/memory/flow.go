@@ -2,6 +2,7 @@ package memory
 
 import (
 	"context"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -9,11 +10,10 @@ import (
 	"github.com/omniq-go/omniq/internal/engine"
 )
 
-// flow has its members that are kept, in the order in which they were enqueued. It exists while there are any.
+// flow has its members that are kept. It exists while there are any.
 type flow struct {
 	id      uuid.UUID
-	members []*entry // nil where one is forgotten
-	size    int
+	members shelf
 	stats   omniq.FlowStats
 }
 
@@ -27,10 +27,10 @@ func (b *Backend) join(e *entry, id uuid.UUID) {
 		}
 		b.flows[id] = f
 	}
+	b.row++
 	l := e.link()
-	l.flow, l.member = f, len(f.members)
-	f.members = append(f.members, e)
-	f.size++
+	l.flow, l.member = f, b.row
+	f.members.add(e, l.member)
 }
 
 // part takes a task out of its flow.
@@ -39,15 +39,15 @@ func (b *Backend) part(e *entry) {
 		return
 	}
 	f := e.links.flow
-	f.members[e.links.member] = nil
-	if f.size--; f.size == 0 {
+	f.members.remove(e.links.member)
+	if len(f.members.rows) == 0 {
 		delete(b.flows, f.id)
 	}
 }
 
 // CancelFlow ends the members of a flow that are not final: see [omniq.TaskQueue]. It never blocks.
 func (b *Backend) CancelFlow(ctx context.Context, id uuid.UUID) (int, error) {
-	n := 0
+	n, known, last := 0, false, uint64(0)
 	for {
 		now, err := b.begin(ctx)
 		if err != nil {
@@ -56,24 +56,38 @@ func (b *Backend) CancelFlow(ctx context.Context, id uuid.UUID) (int, error) {
 		f, ok := b.flows[id]
 		if !ok {
 			b.end()
-			if n > 0 { // and nothing was kept of them
-				return n, nil
+			if !known {
+				return 0, omniq.ErrNotFound
 			}
-			return 0, omniq.ErrNotFound
+			return n, nil // nothing was kept of its members
 		}
-		left := atOnce
-		for i := 0; i < len(f.members) && left > 0; i++ {
-			if e := f.members[i]; e != nil && !e.status.Final() && b.task(e.id, now) == e && !e.status.Final() {
-				b.cancel(e, now)
-				n++
-				left--
-			}
-		}
+		known = true
+		var more bool
+		n, last, more = b.cancelSome(f, n, last, now)
 		b.end()
-		if left > 0 {
+		if !more {
 			return n, nil
 		}
 	}
+}
+
+// cancelSome cancels some of the members after a number. It counts them, and tells the number of the last one, and whether there
+// may be more. Members that come meanwhile have higher numbers.
+func (b *Backend) cancelSome(f *flow, n int, last uint64, now time.Time) (int, uint64, bool) {
+	looks := 0
+	rows := f.members.rows // a cancel that forgets a task may make the shelf another array
+	for _, row := range rows[f.members.after(last):] {
+		if looks == atOnce {
+			return n, last, true
+		}
+		looks++
+		last = row.number
+		if e := row.task; e != nil && b.task(e.id, now) == e && e.result == nil {
+			b.cancel(e, now)
+			n++
+		}
+	}
+	return n, last, false
 }
 
 // FlowStats returns figures of a flow: see [omniq.TaskQueue]. It never blocks.
@@ -87,27 +101,6 @@ func (b *Backend) FlowStats(ctx context.Context, id uuid.UUID) (omniq.FlowStats,
 		return omniq.FlowStats{}, omniq.ErrNotFound
 	}
 	return f.stats, nil
-}
-
-// page returns the next members in a state, or in any, and of a queue, or of all, that come after a number, and the number of
-// the last one that was looked at: zero if nothing comes after it. The numbers begin with 1.
-func (f *flow) page(r *omniq.ListRequest, after uint64) (page []*entry, last uint64) {
-	looked := 0
-	for i := after; i < uint64(len(f.members)); i++ {
-		e := f.members[i]
-		if e == nil {
-			continue
-		}
-		if looked == omniq.MaxListed || len(page) == r.Max {
-			return page, last
-		}
-		looked++
-		last = i + 1
-		if (r.Status == 0 || e.status == r.Status) && (r.Queue == "" || e.queue.name == r.Queue) {
-			page = append(page, e)
-		}
-	}
-	return page, 0
 }
 
 // count counts a member in or out of a state.

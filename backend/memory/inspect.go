@@ -66,9 +66,9 @@ func (b *Backend) List(ctx context.Context, r omniq.ListRequest) ([]*omniq.TaskI
 	var found []*entry
 	var last uint64
 	if r.Flow == uuid.Nil {
-		found, last = b.shelves[r.Status].page(r.Queue, after, r.Max)
+		found, last = b.shelves[r.Status].page(&r, after)
 	} else if f, ok := b.flows[r.Flow]; ok {
-		found, last = f.page(&r, after)
+		found, last = f.members.page(&r, after)
 	}
 	page := make([]*omniq.TaskInfo, len(found))
 	for i, e := range found {

@@ -2,10 +2,7 @@ package memory
 
 import (
 	"context"
-	"fmt"
 	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/internal/engine"
@@ -129,10 +126,19 @@ func (b *Backend) settle(e *entry, s *omniq.Settlement, now time.Time) error {
 		b.conclude(e, s, now)
 		return nil
 	}
-	p, errs, err := b.effects(e, s, now)
+	p := b.plan()
+	errs, err := p.effects(e, s, now)
 	if err != nil {
 		return err
 	}
+	p.pin()
+	defer p.unpin(now)
+	b.carryOut(e, s, p, errs, now)
+	return nil
+}
+
+// carryOut ends a lease with effects that are planned.
+func (b *Backend) carryOut(e *entry, s *omniq.Settlement, p *plan, errs []error, now time.Time) {
 	e.note(&s.Effects.Notes)
 	if s.Action != omniq.ActionWait {
 		b.conclude(e, s, now)
@@ -143,42 +149,25 @@ func (b *Backend) settle(e *entry, s *omniq.Settlement, now time.Time) error {
 		}
 	}
 	if s.Action == omniq.ActionWait {
-		b.passOn(e, b.edges(e, s.Effects.After, p.entry), now)
+		b.handOver(e, s.Effects.After, p, now)
 	}
 	for _, id := range s.Effects.Cancel {
 		if other := b.task(id, now); other != nil && other.result == nil {
 			b.cancel(other, now)
 		}
 	}
-	return nil
 }
 
-// effects plans what a settlement of a task is to enqueue, and reports what is left out. An error says that the effects cannot
-// be.
-func (b *Backend) effects(e *entry, s *omniq.Settlement, now time.Time) (p *plan, errs []error, err error) {
-	p = b.plan(map[uuid.UUID]bool{e.id: s.Action == omniq.ActionFinish})
-	if e.links != nil {
-		p.grows = e.links.flow
-	}
-	if errs, err = p.addAll(s.Effects.Enqueue, now); err == nil {
-		err = p.check(e.id, s.Effects.After, now)
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", omniq.ErrInvalid, err)
-	}
-	return p, errs, nil
-}
-
-// passOn makes a task wait that was handed out, for what its edges lead to.
-func (b *Backend) passOn(e *entry, after []edge, now time.Time) {
+// handOver makes a task wait for others that was handed out.
+func (b *Backend) handOver(e *entry, after []omniq.Dependency, p *plan, now time.Time) {
 	if e.started {
 		e.attempt--
 	}
-	l := e.link()
-	l.leave()
-	l.resumed, e.ends, e.due, e.shunned = true, time.Time{}, now, time.Time{}
+	edges := e.edges(after, false, p.entry)
+	b.leave(e, now)
+	e.link().resumed, e.ends, e.due, e.shunned = true, time.Time{}, now, time.Time{}
 	e.token, e.started = 0, false
-	b.waits(e, e.await(after), now)
+	b.waits(e, e.await(edges), now)
 }
 
 // conclude ends a lease as its action says.

@@ -1,7 +1,6 @@
 package memory
 
 import (
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -12,23 +11,27 @@ import (
 // links are what ties a task to others. A task that is in no flow, waits for none and for which none waits has no links.
 type links struct {
 	flow      *flow      // nil for none
-	member    int        // its number in the flow
+	member    uint64     // its number in the flow
 	own       []edge     // what it was enqueued to wait for
-	after     []edge     // what it waits for now, or has waited for: own, unless it has passed its result on
+	after     []edge     // what it waits for now, or has waited for: own, unless it is resumed
 	open      int        // of after: those that have not ended
-	resumed   bool       // it waits, or has waited, because it has passed its result on
+	resumed   bool       // it waits, or has waited, because it has handed over
 	blocked   bool       // it has ended because of one of after
-	over      bool       // its result is kept only as an input of others
 	followers []follower // those that wait for it, have waited, or did so in an earlier life
+	stale     int        // of followers: those that are forgotten, or do not follow it any more
+	wanted    int        // edges for which its result is kept
+	over      bool       // the time of its result is over: it is kept for those alone
 }
 
 // edge is a dependency of a task. What it leads to stays there when it is forgotten.
 type edge struct {
-	dep  *entry
-	need omniq.Need
-	in   bool // its result is an input
-	open bool // it is counted as one that has not ended
-	past bool // others have taken its place
+	dep   *entry
+	need  omniq.Need
+	in    bool // its result is an input
+	first bool // it is one that the task was enqueued with
+	open  bool // it is counted as one that has not ended
+	held  bool // the result of dep is kept for it
+	past  bool // others have taken its place
 }
 
 // follower is a task, and its edge to the one that it follows.
@@ -46,17 +49,49 @@ func (e *entry) link() *links {
 }
 
 // edges are those of a task to dependencies that are there.
-func (b *Backend) edges(e *entry, after []omniq.Dependency, at func(uuid.UUID) *entry) []edge {
+func (e *entry) edges(after []omniq.Dependency, first bool, at func(uuid.UUID) *entry) []edge {
 	edges := make([]edge, len(after))
 	for i, d := range after {
-		edges[i] = edge{dep: at(d.ID), need: d.Need, in: d.Input}
+		edges[i] = edge{dep: at(d.ID), need: d.Need, in: d.Input, first: first, held: d.Input}
 		l := edges[i].dep.link()
-		if len(l.followers) == cap(l.followers) {
-			l.followers = slices.DeleteFunc(l.followers, func(f follower) bool { return f.edge.past || b.tasks[f.id] != f.entry })
-		}
 		l.followers = append(l.followers, follower{e, &edges[i]})
+		if d.Input {
+			l.wanted++
+		}
 	}
 	return edges
+}
+
+// shed notes that a task has a follower less, and forgets such followers when they are many. Those that a fallout has are in
+// another array then.
+func (b *Backend) shed(dep *entry) {
+	l := dep.links
+	if l.stale++; l.stale < 16 || l.stale <= len(l.followers)/2 {
+		return
+	}
+	live := make([]follower, 0, max(len(l.followers)-l.stale, 0))
+	for _, f := range l.followers {
+		if !f.edge.past && b.tasks[f.id] == f.entry {
+			live = append(live, f)
+		}
+	}
+	l.followers, l.stale = live, 0
+}
+
+// drop ends that the result of what an edge leads to is kept for it.
+func (b *Backend) drop(d *edge, now time.Time) {
+	if d.held {
+		d.held = false
+		b.unwant(d.dep, now)
+	}
+}
+
+// unwant is that one less needs a task's result.
+func (b *Backend) unwant(e *entry, now time.Time) {
+	if e.links.wanted--; e.links.wanted == 0 && e.links.over {
+		e.links.over = false
+		b.going.put(e, now)
+	}
 }
 
 // await makes the task wait for what its edges lead to, as far as that has not ended. It returns one that has ended otherwise
@@ -77,12 +112,16 @@ func (e *entry) await(edges []edge) (unmet *entry) {
 	return unmet
 }
 
-// leave ends that the task follows those to which it has passed its result on.
-func (l *links) leave() {
-	if l.resumed {
-		for i := range l.after {
-			l.after[i].open, l.after[i].past = false, true
-		}
+// leave ends that a task follows those to which it has handed over.
+func (b *Backend) leave(e *entry, now time.Time) {
+	if e.links == nil || !e.links.resumed {
+		return
+	}
+	for i := range e.links.after {
+		d := &e.links.after[i]
+		d.open, d.past = false, true
+		b.drop(d, now)
+		b.shed(d.dep)
 	}
 }
 
@@ -121,24 +160,23 @@ func (b *Backend) block(e, dep *entry, now time.Time) {
 	e.links.blocked = true
 }
 
-// fallout is a task that has ended, whose followers are to be told.
+// fallout is a task that has ended, and those of its followers that are to be told.
 type fallout struct {
 	dep  *entry
-	next int // of its followers
+	left []follower
 }
 
 // tell tells the followers of tasks that have ended, some of them.
 func (b *Backend) tell(now time.Time) {
-	for left := atOnce; left > 0 && len(b.fallout) > 0; {
+	for left := atOnce; left > 0 && len(b.fallout) > 0; left-- {
 		f := &b.fallout[0]
-		dep := f.dep
-		if dep.result == nil || f.next >= len(dep.links.followers) { // it was requeued, or all are told
+		if f.dep.result == nil || len(f.left) == 0 { // it was requeued, or all are told
+			b.fallout[0] = fallout{}
 			b.fallout = b.fallout[1:]
 			continue
 		}
-		follower := dep.links.followers[f.next]
-		f.next++
-		left--
+		follower := f.left[0]
+		f.left = f.left[1:]
 		b.lead(follower, now)
 	}
 	if len(b.fallout) == 0 {
@@ -165,7 +203,7 @@ func (b *Backend) lead(f follower, now time.Time) {
 // released makes a task pending that has waited for others.
 func (b *Backend) released(e *entry, now time.Time) {
 	e.due = now
-	if !e.links.resumed {
+	if e.links == nil || !e.links.resumed {
 		if e.due = e.task.RunAt; e.due.Before(now) {
 			e.due = now.Add(e.task.Delay)
 		}
@@ -174,45 +212,74 @@ func (b *Backend) released(e *entry, now time.Time) {
 }
 
 // needed reports whether a task's result is an input of one that is kept and has not succeeded.
-func (b *Backend) needed(e *entry) bool {
-	if e.links == nil {
-		return false
+func (e *entry) needed() bool { return e.links != nil && e.links.wanted > 0 }
+
+// user is a task that has not ended and goes on with this one's result, nil for none.
+func (b *Backend) user(e *entry) *entry {
+	if !e.needed() {
+		return nil
 	}
 	for _, f := range e.links.followers {
-		if f.edge.in && !f.edge.past && f.status != omniq.StatusSuccess && b.tasks[f.id] == f.entry {
-			return true
+		current := !f.edge.past && f.edge.first != f.links.resumed
+		if current && f.edge.held && !f.edge.open && f.result == nil && b.tasks[f.id] == f.entry {
+			return f.entry
 		}
 	}
-	return false
+	return nil
 }
 
-// free removes the inputs of a task that are kept for it alone.
-func (b *Backend) free(e *entry) {
+// free ends that results are kept for a task.
+func (b *Backend) free(e *entry, now time.Time) {
 	if e.links == nil {
 		return
 	}
 	for _, edges := range [][]edge{e.links.own, e.links.after} {
 		for i := range edges {
-			if d := edges[i].dep; edges[i].in && d.links.over && b.tasks[d.id] == d && !b.needed(d) {
-				b.remove(d)
-			}
+			b.drop(&edges[i], now)
 		}
 	}
 }
 
-// inputs are the results that a task gets, and how many bytes they have.
-func (e *entry) inputs() (inputs []*omniq.RawResult, size int64) {
-	if e.links == nil || len(e.links.after) == 0 {
-		return nil, 0
+// untie is for a task that is forgotten: it follows nobody any more, and those that follow it know how it has ended.
+func (b *Backend) untie(e *entry, now time.Time) {
+	if e.links == nil {
+		return
 	}
-	inputs = make([]*omniq.RawResult, len(e.links.after))
+	b.free(e, now)
+	b.leave(e, now)
+	for i := range e.links.own {
+		b.shed(e.links.own[i].dep)
+	}
+	e.links.own, e.links.after, e.links.followers = nil, nil, nil
+	e.result = &omniq.RawResult{TaskID: e.id, Status: e.result.Status, Error: e.result.Error}
+	e.task, e.notes = nil, nil
+}
+
+// inputs are the results that a task gets.
+func (e *entry) inputs() []*omniq.RawResult {
+	if len(e.links.after) == 0 {
+		return nil
+	}
+	inputs := make([]*omniq.RawResult, len(e.links.after))
 	for i, d := range e.links.after {
 		if d.in {
 			inputs[i] = d.dep.result
+		}
+	}
+	return inputs
+}
+
+// load is how many bytes the inputs of a task have.
+func (e *entry) load() (size int64) {
+	if e.links == nil {
+		return 0
+	}
+	for _, d := range e.links.after {
+		if d.in {
 			size += int64(len(d.dep.result.ResultData))
 		}
 	}
-	return inputs, size
+	return size
 }
 
 // dependencies are what a task waits for, or has waited for, as people see it.
@@ -228,17 +295,13 @@ func (e *entry) dependencies() []omniq.Dependency {
 }
 
 // overloaded reports whether a task has more inputs than it may have.
-func (e *entry) overloaded() bool {
-	_, size := e.inputs()
-	return size > omniq.MaxInputs
-}
+func (e *entry) overloaded() bool { return e.load() > omniq.MaxInputs }
 
-// drop ends a task that is ready and cannot be handed out any more.
-func (b *Backend) drop(e *entry, now time.Time) {
+// discard ends a task that is ready and cannot be handed out any more.
+func (b *Backend) discard(e *entry, now time.Time) {
 	if e.expired(now) {
 		b.pend(e, now)
 		return
 	}
-	_, size := e.inputs()
-	b.finish(e, omniq.InputsResult(e.task, now, e.attempt, size), now)
+	b.finish(e, omniq.InputsResult(e.task, now, e.attempt, e.load()), now)
 }

@@ -190,11 +190,13 @@ func (b *Backend) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error,
 
 // enqueue stores tasks that are tied to others, all or none.
 func (b *Backend) enqueue(tasks []*omniq.RawTask, now time.Time) ([]error, error) {
-	p := b.plan(nil)
+	p := b.plan()
 	errs, err := p.addAll(tasks, now)
 	if err != nil {
 		return nil, err
 	}
+	p.pin()
+	defer p.unpin(now)
 	for i, t := range tasks {
 		if errs == nil || errs[i] == nil {
 			b.add(t, p, now)
@@ -231,10 +233,10 @@ func (b *Backend) add(t *omniq.RawTask, p *plan, now time.Time) {
 		b.join(e, t.Flow)
 	}
 	if len(t.After) > 0 {
-		e.link().own = b.edges(e, t.After, p.entry)
+		e.link().own = e.edges(t.After, true, p.entry)
 	}
 	if p != nil {
-		p.deps[e.id] = e
+		p.stored(e)
 	}
 	b.begins(e, t, now)
 }
@@ -333,7 +335,7 @@ func (b *Backend) finish(e *entry, r *omniq.RawResult, now time.Time) {
 	}
 	e.notes.wake()
 	if e.links != nil && len(e.links.followers) > 0 {
-		b.fallout = append(b.fallout, fallout{dep: e})
+		b.fallout = append(b.fallout, fallout{e, e.links.followers})
 	}
 	b.note(e, engine.EventOf[r.Status], e.attempt, worker, r.Error, now)
 	if e.outcome != nil {
@@ -341,26 +343,27 @@ func (b *Backend) finish(e *entry, r *omniq.RawResult, now time.Time) {
 		close(e.outcome.done)
 		e.outcome = nil
 	}
-	b.keep(e, now)
 	if r.Status == omniq.StatusSuccess {
-		b.free(e)
+		b.free(e, now)
 	}
+	b.keep(e, now)
 }
 
 // become gives a task another status.
 func (b *Backend) become(e *entry, s omniq.Status, now time.Time) {
-	b.leave(e)
+	b.quit(e)
 	e.count(s, 1)
 	e.status, e.since = s, now
 	b.row++
-	b.shelves[s].add(e, b.row)
+	e.row = b.row
+	b.shelves[s].add(e, e.row)
 }
 
-// leave takes a task out of its status, if it has one.
-func (b *Backend) leave(e *entry) {
+// quit takes a task out of its status, if it has one.
+func (b *Backend) quit(e *entry) {
 	if e.status != 0 {
 		e.count(e.status, -1)
-		b.shelves[e.status].remove(e)
+		b.shelves[e.status].remove(e.row)
 	}
 }
 
@@ -369,30 +372,30 @@ func (b *Backend) keep(e *entry, now time.Time) {
 	switch ttl := e.result.TTL; {
 	case ttl == nil:
 	case *ttl <= 0:
-		b.over(e)
+		b.over(e, now)
 	default:
 		b.going.put(e, now.Add(*ttl))
 	}
 }
 
 // over ends the time of a result: the task is forgotten, unless others need the result.
-func (b *Backend) over(e *entry) {
-	if b.needed(e) {
+func (b *Backend) over(e *entry, now time.Time) {
+	if e.needed() {
 		b.going.drop(e)
 		e.links.over = true
 		return
 	}
-	b.remove(e)
+	b.remove(e, now)
 }
 
 // remove forgets a task that is final.
-func (b *Backend) remove(e *entry) {
+func (b *Backend) remove(e *entry, now time.Time) {
 	b.going.drop(e)
-	b.leave(e)
+	b.quit(e)
 	b.part(e)
 	b.release(e.queue)
 	delete(b.tasks, e.id)
-	b.free(e)
+	b.untie(e, now)
 }
 
 // Record keeps results of tasks that another engine queues: see [omniq.ResultStore]. It never blocks.
@@ -429,14 +432,14 @@ func (b *Backend) Record(ctx context.Context, results []*omniq.RawResult) ([]err
 
 // Forget removes results before their time is over: see [omniq.ResultStore]. It never blocks.
 func (b *Backend) Forget(ctx context.Context, ids []uuid.UUID) ([]error, error) {
-	return b.each(ctx, ids, func(e *entry, _ time.Time) error {
+	return b.each(ctx, ids, func(e *entry, now time.Time) error {
 		if e.result == nil {
 			return state(e, "one that is final")
 		}
-		if b.needed(e) {
+		if e.needed() {
 			return fmt.Errorf("%w: its result is an input of a task that has not succeeded", omniq.ErrState)
 		}
-		b.remove(e)
+		b.remove(e, now)
 		return nil
 	})
 }

@@ -2,6 +2,7 @@ package memory
 
 import (
 	"context"
+	"sort"
 	"time"
 
 	"github.com/omniq-go/omniq"
@@ -12,9 +13,15 @@ import (
 type notes struct {
 	progress omniq.Raw
 	state    omniq.Raw
-	items    []omniq.StreamItem // of all streams
-	gone     int64              // how many were dropped before them
-	more     chan struct{}      // closed when there is another item, or the task is final; nil if nobody waits
+	streams  map[string][]item
+	last     int64         // the number of the last item of all streams, in all lives
+	more     chan struct{} // closed when there is another item, or the task is final; nil if nobody waits
+}
+
+// item is one of a stream. The numbers of all streams of a task ascend.
+type item struct {
+	number int64
+	data   omniq.Raw
 }
 
 // note keeps what a handler has to say of its task.
@@ -31,8 +38,14 @@ func (e *entry) note(n *omniq.Notes) {
 	if n.State != nil {
 		e.notes.state = n.State
 	}
+	for _, i := range n.Stream {
+		if e.notes.streams == nil {
+			e.notes.streams = make(map[string][]item)
+		}
+		e.notes.last++
+		e.notes.streams[i.Name] = append(e.notes.streams[i.Name], item{e.notes.last, i.Data})
+	}
 	if len(n.Stream) > 0 {
-		e.notes.items = append(e.notes.items, n.Stream...)
 		e.notes.wake()
 	}
 }
@@ -47,9 +60,7 @@ func (n *notes) wake() {
 // renew is for the next life of the task.
 func (n *notes) renew() {
 	if n != nil {
-		n.progress = nil
-		n.gone += int64(len(n.items))
-		n.items = nil
+		n.progress, n.streams = nil, nil
 	}
 }
 
@@ -131,16 +142,14 @@ func (b *Backend) Stream(ctx context.Context, r omniq.StreamRequest) (omniq.Stre
 // stream returns the next items of a stream.
 func (e *entry) stream(r *omniq.StreamRequest) omniq.StreamPage {
 	page := omniq.StreamPage{Next: r.After}
-	if n := e.notes; n != nil {
-		for i := max(r.After-n.gone, 0); i < int64(len(n.items)); i++ {
-			if n.items[i].Name != r.Name {
-				continue
-			}
+	if e.notes != nil {
+		items := e.notes.streams[r.Name]
+		first := sort.Search(len(items), func(i int) bool { return items[i].number > r.After })
+		for _, item := range items[first:] {
 			if len(page.Items) == r.Max {
 				return page
 			}
-			page.Items = append(page.Items, n.items[i].Data)
-			page.Next = n.gone + i + 1
+			page.Items, page.Next = append(page.Items, item.data), item.number
 		}
 	}
 	page.Ended = e.result != nil

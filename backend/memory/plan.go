@@ -12,31 +12,34 @@ import (
 	"github.com/omniq-go/omniq/internal/engine"
 )
 
-// plan is what a call, or a transaction, is about to enqueue of tasks that may be tied to others.
+// plan is what a call, or a transaction, is about to do to tasks that may be tied to others.
 type plan struct {
 	b       *Backend
-	ending  map[uuid.UUID]bool      // tasks that end before it
+	ending  map[uuid.UUID]bool      // tasks that end before what it stores, and give up their unique keys
+	lost    map[uuid.UUID]bool      // tasks that it cancels
 	added   map[uuid.UUID]bool      // tasks that it stores
 	holders map[uuid.UUID]uuid.UUID // the tasks that take the places of those that it leaves out
 	keys    map[uniqueKey]uuid.UUID // unique keys, and which of its tasks have them
 	flows   map[uuid.UUID]bool      // of its tasks
 	grows   *flow                   // a flow to which members may be added, nil for none
 	deps    map[uuid.UUID]*entry    // what its tasks depend on, as far as that is stored
+	inputs  map[uuid.UUID]bool      // those of them whose results are inputs
 }
 
-func (b *Backend) plan(ending map[uuid.UUID]bool) *plan {
+func (b *Backend) plan() *plan {
 	return &plan{
-		b: b, ending: ending, added: make(map[uuid.UUID]bool), holders: make(map[uuid.UUID]uuid.UUID),
-		keys: make(map[uniqueKey]uuid.UUID), flows: make(map[uuid.UUID]bool), deps: make(map[uuid.UUID]*entry),
+		b: b, ending: make(map[uuid.UUID]bool), lost: make(map[uuid.UUID]bool), added: make(map[uuid.UUID]bool),
+		holders: make(map[uuid.UUID]uuid.UUID), keys: make(map[uniqueKey]uuid.UUID), flows: make(map[uuid.UUID]bool),
+		deps: make(map[uuid.UUID]*entry), inputs: make(map[uuid.UUID]bool),
 	}
 }
 
 // clone is for a call of a transaction, which may fail.
 func (p *plan) clone() *plan {
-	c := *p
-	c.added, c.holders, c.keys = maps.Clone(p.added), maps.Clone(p.holders), maps.Clone(p.keys)
-	c.flows, c.deps = maps.Clone(p.flows), maps.Clone(p.deps)
-	return &c
+	return &plan{
+		b: p.b, ending: maps.Clone(p.ending), lost: maps.Clone(p.lost), added: maps.Clone(p.added), holders: maps.Clone(p.holders),
+		keys: maps.Clone(p.keys), flows: maps.Clone(p.flows), deps: maps.Clone(p.deps), inputs: maps.Clone(p.inputs),
+	}
 }
 
 // plain reports whether no task is tied to others.
@@ -79,7 +82,7 @@ func (p *plan) add(t *omniq.RawTask, flows map[uuid.UUID]bool, now time.Time) er
 		return err
 	}
 	if t.Flow != uuid.Nil && !flows[t.Flow] {
-		if f, known := p.b.flows[t.Flow]; p.flows[t.Flow] || known && f != p.grows {
+		if f, known := p.b.flows[t.Flow]; known && f != p.grows || !known && p.flows[t.Flow] {
 			return fmt.Errorf("%w: task %v is of flow %v, which is stored already: only its members can add to it", omniq.ErrState, t.ID, t.Flow)
 		}
 		flows[t.Flow] = true
@@ -105,10 +108,33 @@ func (p *plan) conflict(t *omniq.RawTask) error {
 	return nil
 }
 
+// effects adds what a settlement of a task does beside ending its lease, and reports what is left out. An error says that the
+// effects cannot be; the plan is not to be used any more then.
+func (p *plan) effects(e *entry, s *omniq.Settlement, now time.Time) (errs []error, err error) {
+	p.ending[e.id] = s.Action == omniq.ActionFinish
+	if e.links != nil {
+		p.grows = e.links.flow
+		defer func() { p.grows = nil }()
+	}
+	if errs, err = p.addAll(s.Effects.Enqueue, now); err == nil {
+		err = p.check(e.id, s.Effects.After, now)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", omniq.ErrInvalid, err)
+	}
+	for _, id := range s.Effects.Cancel {
+		p.lost[id] = true
+	}
+	return errs, nil
+}
+
 // check reports the first dependency of a task that is unknown, and notes the others.
 func (p *plan) check(id uuid.UUID, after []omniq.Dependency, now time.Time) error {
 	for _, d := range after {
 		at := p.at(d.ID)
+		if d.Input {
+			p.inputs[at] = true
+		}
 		if p.added[at] || p.deps[at] != nil {
 			continue
 		}
@@ -119,6 +145,30 @@ func (p *plan) check(id uuid.UUID, after []omniq.Dependency, now time.Time) erro
 		p.deps[at] = e
 	}
 	return nil
+}
+
+// pin keeps the inputs that are there until the tasks are stored: what is done before may end their time.
+func (p *plan) pin() {
+	for id := range p.inputs {
+		if e := p.deps[id]; e != nil {
+			e.link().wanted++
+		}
+	}
+}
+
+// stored notes a task that is stored now.
+func (p *plan) stored(e *entry) {
+	p.deps[e.id] = e
+	if p.inputs[e.id] {
+		e.link().wanted++
+	}
+}
+
+// unpin ends what pin has begun.
+func (p *plan) unpin(now time.Time) {
+	for id := range p.inputs {
+		p.b.unwant(p.deps[id], now)
+	}
 }
 
 // at is the task that stands for one with this ID.

@@ -203,7 +203,7 @@ func (b *Backend) take(r *omniq.LeaseRequest, now time.Time) (leases []omniq.Lea
 			e := q.ready.pop()
 			switch {
 			case e.expired(now), e.overloaded():
-				b.drop(e, now)
+				b.discard(e, now)
 				if looks--; looks == 0 {
 					for _, s := range strange {
 						s.entry.queue.ready.push(s.entry)
@@ -255,8 +255,7 @@ func (b *Backend) hand(e *entry, r *omniq.LeaseRequest, start bool, now time.Tim
 		l.Deferred = now.Sub(e.shunned)
 	}
 	if e.links != nil {
-		l.Inputs, _ = e.inputs()
-		l.Resumed = e.links.resumed
+		l.Inputs, l.Resumed = e.inputs(), e.links.resumed
 	}
 	if e.notes != nil {
 		l.State = e.notes.state

@@ -7,7 +7,7 @@ import (
 	"github.com/omniq-go/omniq"
 )
 
-// shelf has the tasks of one status in the order in which they got it. A task that stays keeps its place.
+// shelf has the tasks of one status, or of one flow, in the order in which they came. A task that stays keeps its place.
 type shelf struct {
 	rows []row // with ascending numbers
 	free int   // rows whose task has left
@@ -20,13 +20,12 @@ type row struct {
 
 // add puts a task at the end, in a place with a number above all others.
 func (s *shelf) add(e *entry, number uint64) {
-	e.row = number
 	s.rows = append(s.rows, row{number, e})
 }
 
-// remove takes a task out.
-func (s *shelf) remove(e *entry) {
-	s.rows[s.after(e.row-1)].task = nil
+// remove takes a task out that has a number.
+func (s *shelf) remove(number uint64) {
+	s.rows[s.after(number-1)].task = nil
 	s.free++
 	for len(s.rows) > 0 && s.rows[0].task == nil {
 		s.rows = s.rows[1:]
@@ -57,21 +56,22 @@ func (s *shelf) after(number uint64) int {
 	return i
 }
 
-// page returns the next tasks of a queue, or of all, that come after a number, and the number of the last one that was
-// looked at: zero if nothing comes after it.
-func (s *shelf) page(queue string, after uint64, most int) (page []*entry, last uint64) {
+// page returns the next tasks that a list wants, after a number, and the number of the last one that was looked at: zero if
+// nothing comes after it.
+func (s *shelf) page(r *omniq.ListRequest, after uint64) (page []*entry, last uint64) {
 	looked := 0
-	for _, r := range s.rows[s.after(after):] {
-		if r.task == nil {
+	for _, row := range s.rows[s.after(after):] {
+		e := row.task
+		if e == nil {
 			continue
 		}
-		if looked == omniq.MaxListed || len(page) == most {
+		if looked == omniq.MaxListed || len(page) == r.Max {
 			return page, last
 		}
 		looked++
-		last = r.number
-		if queue == "" || r.task.queue.name == queue {
-			page = append(page, r.task)
+		last = row.number
+		if (r.Queue == "" || e.queue.name == r.Queue) && (r.Status == 0 || e.status == r.Status) {
+			page = append(page, e)
 		}
 	}
 	return page, 0

@@ -7,8 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/internal/engine"
 )
@@ -30,23 +28,20 @@ type Tx struct {
 	mu     sync.Mutex
 	done   bool
 	steps  []step
-	plan   *plan                  // of what is enqueued in it
-	ending map[uuid.UUID]bool     // tasks that end in it
+	plan   *plan                  // of what is done in it
 	leases map[omniq.LeaseID]bool // those that are settled in it
 }
 
-// step is a task to enqueue or a lease to settle.
+// step is what a call enqueues, or a lease to settle.
 type step struct {
-	task       *omniq.RawTask
+	tasks      []*omniq.RawTask
 	settlement omniq.Settlement
+	left       []error // what of its effects is left out, once it is planned to commit
 }
 
 // Begin begins a transaction.
 func (b *Backend) Begin() *Tx {
-	ending := make(map[uuid.UUID]bool)
-	return &Tx{
-		b: b, plan: b.plan(ending), ending: ending, leases: make(map[omniq.LeaseID]bool),
-	}
+	return &Tx{b: b, plan: b.plan(), leases: make(map[omniq.LeaseID]bool)}
 }
 
 // Transaction returns what enqueues and settles in a transaction: see [omniq.Transactor]. It takes a *[Tx] of this backend.
@@ -108,10 +103,14 @@ func (t *Tx) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error, erro
 			return err
 		}
 		t.plan = p
+		var fresh []*omniq.RawTask
 		for i, task := range tasks {
 			if errs == nil || errs[i] == nil {
-				t.steps = append(t.steps, step{task: task})
+				fresh = append(fresh, task)
 			}
+		}
+		if fresh != nil {
+			t.steps = append(t.steps, step{tasks: fresh})
 		}
 		return nil
 	})
@@ -129,20 +128,23 @@ func (t *Tx) Settle(ctx context.Context, settlements []omniq.Settlement) ([]erro
 		for i, s := range settlements {
 			e := t.b.leased(s.LeaseID, now)
 			var why error
+			p := t.plan
 			switch {
-			case e == nil || t.leases[s.LeaseID]:
+			case e == nil || t.leases[s.LeaseID] || p.lost[s.TaskID]:
 				why = omniq.ErrLeaseLost
 			case refused != nil && refused[i] != nil:
 				why = refused[i]
 			case s.Effects != nil:
-				_, _, why = t.b.effects(e, &s, now)
+				p = p.clone()
+				_, why = p.effects(e, &s, now)
 			}
 			if why != nil {
 				errs = engine.Report(errs, len(settlements), i, why)
 				continue
 			}
+			t.plan = p
+			t.plan.ending[s.TaskID] = s.Action == omniq.ActionFinish
 			t.leases[s.LeaseID] = true
-			t.ending[s.TaskID] = s.Action == omniq.ActionFinish
 			t.steps = append(t.steps, step{settlement: s})
 		}
 		return nil
@@ -167,38 +169,52 @@ func (t *Tx) Commit() error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrConflict, err)
 	}
+	p.pin()
+	defer p.unpin(now)
 	for i := range t.steps {
-		if s := &t.steps[i]; s.task != nil {
-			t.b.add(s.task, p, now)
-		} else if err := t.b.settle(t.b.leased(s.settlement.LeaseID, now), &s.settlement, now); err != nil {
-			return err // not after obstacle
+		s := &t.steps[i]
+		for _, task := range s.tasks {
+			t.b.add(task, p, now)
+		}
+		if s.tasks != nil {
+			continue
+		}
+		e := t.b.tasks[s.settlement.TaskID]
+		if s.settlement.Effects == nil {
+			t.b.conclude(e, &s.settlement, now)
+		} else {
+			t.b.carryOut(e, &s.settlement, p, s.left, now)
 		}
 	}
 	return nil
 }
 
-// obstacle is what is in the way of the steps. Without one it plans the tasks.
+// obstacle is what is in the way of the steps. Without one it plans them.
 func (t *Tx) obstacle(now time.Time) (*plan, error) {
-	p := t.b.plan(t.ending)
-	var tasks []*omniq.RawTask
+	p := t.b.plan()
 	for i := range t.steps {
-		s := &t.steps[i].settlement
-		if task := t.steps[i].task; task != nil {
-			tasks = append(tasks, task)
-			continue
-		}
-		e := t.b.leased(s.LeaseID, now)
-		if e == nil {
-			return nil, fmt.Errorf("%w: of task %v", omniq.ErrLeaseLost, s.TaskID)
-		}
-		if s.Effects != nil {
-			if _, _, err := t.b.effects(e, s, now); err != nil {
+		if tasks := t.steps[i].tasks; tasks != nil {
+			errs, err := p.addAll(tasks, now)
+			if err := errors.Join(append(errs, err)...); err != nil {
 				return nil, err
 			}
+			continue
+		}
+		s := &t.steps[i].settlement
+		e := t.b.leased(s.LeaseID, now)
+		if e == nil || p.lost[s.TaskID] {
+			return nil, fmt.Errorf("%w: of task %v", omniq.ErrLeaseLost, s.TaskID)
+		}
+		p.ending[s.TaskID] = s.Action == omniq.ActionFinish
+		if s.Effects == nil {
+			continue
+		}
+		var err error
+		if t.steps[i].left, err = p.effects(e, s, now); err != nil {
+			return nil, err
 		}
 	}
-	errs, err := p.addAll(tasks, now)
-	return p, errors.Join(append(errs, err)...)
+	return p, nil
 }
 
 // Rollback ends the transaction without anything done. After an end it is [ErrTxDone], and changes nothing.

@@ -191,7 +191,9 @@ func CheckWorker(id string) error {
 func CheckOutcome(s *omniq.Settlement) error {
 	switch s.Action {
 	case omniq.ActionFinish:
-		return s.Result.Validate()
+		if err := s.Result.Validate(); err != nil {
+			return err
+		}
 	case omniq.ActionRetry:
 		if err := s.Error.Validate(); err != nil {
 			return fmt.Errorf("the error of task %v: %w", s.TaskID, err)
