@@ -44,6 +44,7 @@ type edge struct {
 	need   omniq.Need
 	input  bool
 	met    bool // it has ended as the task needs it
+	late   bool // it is stored by the same call, and stands after the task
 	looked bool // it is known that who ends it tells the task: it is stored by the same statement
 }
 
@@ -56,7 +57,8 @@ type tying struct {
 
 	flows   map[uuid.UUID]bool      // those that have members, nil until it is known; they are locked
 	others  []omniq.Dependency      // what a task of no call waits for
-	added   map[uuid.UUID]bool      // tasks that the call has stored
+	later   map[uuid.UUID]bool      // tasks that the call has stored, and of these:
+	added   map[uuid.UUID]bool      // those whose place has come
 	holders map[uuid.UUID]uuid.UUID // the tasks that take the places of those that it has left out
 	marked  map[uuid.UUID]int16     // tasks of the call that were stored as ones that are followed
 	edges   []edge
@@ -105,7 +107,8 @@ func (t *tying) add(id uuid.UUID, after []omniq.Dependency) {
 		}
 		bits := followedBy(d.Input)
 		t.edges = append(t.edges, edge{
-			task: id, n: n, dep: dep, need: d.Need, input: d.Input, looked: t.added[dep] && t.marked[dep]&bits == bits,
+			task: id, n: n, dep: dep, need: d.Need, input: d.Input,
+			looked: t.added[dep] && t.marked[dep]&bits == bits, late: t.later[dep] && !t.added[dep],
 		})
 	}
 	if len(after) > 0 {
@@ -122,8 +125,8 @@ func followedBy(input bool) int16 {
 }
 
 // join stores the edges. Passed is for those of a task that has passed its result on.
-func (t *tying) join(ctx context.Context, passed bool, later map[uuid.UUID]bool) error {
-	if err := t.find(ctx, later); err != nil {
+func (t *tying) join(ctx context.Context, passed bool) error {
+	if err := t.find(ctx); err != nil {
 		return err
 	}
 	n := len(t.edges)
@@ -176,8 +179,8 @@ func keys[V any](m map[uuid.UUID]V) []uuid.UUID {
 	return list
 }
 
-// find finds out about the dependencies that were not stored by this call before the task. Later are those that it has stored.
-func (t *tying) find(ctx context.Context, later map[uuid.UUID]bool) error {
+// find finds out about the dependencies that were not stored by this call before the task.
+func (t *tying) find(ctx context.Context) error {
 	var ids []uuid.UUID
 	for i := range t.edges {
 		if e := &t.edges[i]; !e.looked {
@@ -206,7 +209,7 @@ func (t *tying) find(ctx context.Context, later map[uuid.UUID]bool) error {
 			continue
 		}
 		status, there := found[e.dep]
-		if !there || later[e.dep] && !t.added[e.dep] {
+		if !there || e.late {
 			return &known{fmt.Errorf("%w: task %v depends on task %v, which is unknown or gone", omniq.ErrNotFound, e.task, e.dep)}
 		}
 		e.met = status != 0 && e.need.Met(status)
@@ -244,13 +247,13 @@ func (e *enqueuing) tie(ctx context.Context, t *tying, grows uuid.UUID) error {
 	if err != nil {
 		return err
 	}
-	later := make(map[uuid.UUID]bool)
+	t.later = make(map[uuid.UUID]bool)
 	for i := range e.tasks {
 		n := &e.tasks[i]
 		if e.errs[i] == nil && t.flows[n.flow] {
 			return errStored(n)
 		}
-		later[n.id] = later[n.id] || e.errs[i] == nil
+		t.later[n.id] = t.later[n.id] || e.errs[i] == nil
 	}
 	for i := range e.tasks {
 		n := &e.tasks[i]
@@ -265,5 +268,5 @@ func (e *enqueuing) tie(ctx context.Context, t *tying, grows uuid.UUID) error {
 	if len(t.opens) == 0 {
 		return nil
 	}
-	return t.join(ctx, false, later)
+	return t.join(ctx, false)
 }

@@ -160,7 +160,7 @@ func (x *effecting) wait(ctx context.Context, t *tying, e *effected) error {
 	}
 	t.edges, t.opens = nil, map[uuid.UUID]int{e.id: 0}
 	t.add(e.id, e.from.Effects.After)
-	return t.join(ctx, true, t.added)
+	return t.join(ctx, true)
 }
 
 // cancel cancels other tasks, those that are there now.

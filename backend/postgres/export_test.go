@@ -92,7 +92,7 @@ func (b *Backend) Statements() map[string]string {
 		"goOnWork": goOnWork, "addChecks": addChecks, "flowOf": flowOf, "passOn": passOn, "keepNotes": keepNotes,
 		"readStream": readStream, "afterOf": afterOf, "sizeInputs": sizeInputs, "loadInputs": loadInputs,
 		"openMembers": openMembers, "countMembers": countMembers, "listFlow": listFlow, "findBlocked": findBlocked,
-		"edgesOf": edgesOf, "reopenEdges": reopenEdges, "dropPassed": dropPassed, "dropItems": dropItems,
+		"edgesOf": edgesOf, "usersOf": usersOf, "reopenEdges": reopenEdges, "dropPassed": dropPassed, "dropItems": dropItems,
 		"sweepLapsed": sweepLapsed, "lockFlows": lockFlows,
 		"overdue": overdue, "findWork": findWork, "newEvents": newEvents, "oldestReady": oldestReady,
 	}

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -17,20 +18,28 @@ const (
 	lockResults = `SELECT id, status, task, coalesce(tie, 0), coalesce(followed, 0), saved, {now} FROM {s}.results
 		WHERE id = ANY ($1) AND (expires IS NULL OR expires > {clock}) ORDER BY id FOR UPDATE`
 
-	// Tasks, and those that they have ended by not being what these needed, and so on.
+	// Tasks, and those that have ended by not having what they need of them, and so on.
 	findBlocked = `WITH RECURSIVE f (id) AS (
 			SELECT i.id FROM unnest($1::uuid[]) AS i (id)
 			UNION
-			SELECT r.id FROM f CROSS JOIN LATERAL (SELECT e.task, e.tie FROM {s}.edges e WHERE e.dep = f.id OFFSET 0) e
+			SELECT r.id FROM f CROSS JOIN LATERAL (SELECT e.task, e.tie FROM {s}.edges e
+				WHERE e.dep = f.id AND e.need = 0 OFFSET 0) e
 			CROSS JOIN LATERAL (SELECT r.id FROM {s}.results r WHERE r.id = e.task AND r.tie = e.tie AND r.blocked
 				AND (r.expires IS NULL OR r.expires > {now}) OFFSET 0) r)
 		SELECT id FROM f`
 
 	// What tasks wait for when they are requeued, and what has become of that: 0 for what is not final, NULL for what is gone.
-	edgesOf = `SELECT e.task, e.n, e.dep, e.need, e.input, e.met IS TRUE,
+	edgesOf = `SELECT e.task, e.passed, e.n, e.dep, e.need, e.input, e.met IS TRUE,
 			CASE WHEN (SELECT true FROM {s}.tasks t WHERE t.id = e.dep) THEN 0 ELSE (SELECT r.status FROM {s}.results r WHERE r.id = e.dep) END
 		FROM unnest($1::bigint[]) AS i (tie) CROSS JOIN LATERAL (
-			SELECT * FROM {s}.edges e WHERE e.tie = i.tie AND NOT e.passed ORDER BY e.n OFFSET 0) e`
+			SELECT * FROM {s}.edges e WHERE e.tie = i.tie ORDER BY e.n OFFSET 0) e`
+
+	// Tasks whose results others go on with, that have not ended.
+	usersOf = `SELECT i.id, u.id, u.state FROM unnest($1::uuid[]) AS i (id) CROSS JOIN LATERAL (
+		SELECT t.id, t.state FROM (SELECT e.task, e.tie, e.passed FROM {s}.edges e
+			WHERE e.dep = i.id AND e.input AND e.met IS NOT NULL OFFSET 0) e
+		CROSS JOIN LATERAL (SELECT * FROM {s}.tasks t WHERE t.id = e.task AND t.tie = e.tie AND e.passed = (t.resumed IS TRUE) OFFSET 0) t
+		LIMIT 1) u`
 
 	reopenEdges = `UPDATE {s}.edges e SET met = CASE WHEN i.met THEN true END FROM unnest($1::bigint[], $2::integer[], $3::boolean[]) AS i (tie, n, met)
 		WHERE e.tie = ANY (ARRAY[i.tie]) AND NOT e.passed AND e.n = ANY (ARRAY[i.n])`
@@ -109,6 +118,8 @@ type revived struct {
 	newTask
 	*dead
 	edges []fatedEdge
+	leads []uuid.UUID // what it needed, or needed last, in its life before
+	used  error       // others go on with its result
 }
 
 // fatedEdge is an edge, and what has become of its dependency.
@@ -213,8 +224,19 @@ func (r *requeuing) choose(all []uuid.UUID, living map[uuid.UUID]*living, found 
 	return nil
 }
 
-// look finds out about what they wait for.
+// look finds out about what they wait for, and who goes on with their results.
 func (r *requeuing) look(ctx context.Context) error {
+	err := r.q.run(ctx, stmt{sql: r.b.sql.of(usersOf), args: []any{sortedIDs(keys(r.again))}, row: func(row scanner) error {
+		var id, user uuid.UUID
+		var state int16
+		err := row.Scan((*[16]byte)(&id), (*[16]byte)(&user), &state)
+		r.again[id].used = fmt.Errorf("%w: its result is an input of task %v, which is %v: it can be requeued when that one has ended",
+			omniq.ErrState, user, statusOf(state))
+		return err
+	}})
+	if err != nil {
+		return err
+	}
 	var ties list[int64]
 	for _, t := range r.again {
 		if t.newTask.tie != 0 {
@@ -226,15 +248,42 @@ func (r *requeuing) look(ctx context.Context) error {
 	}
 	return r.q.run(ctx, stmt{sql: r.b.sql.of(edgesOf), args: []any{ties}, row: func(row scanner) error {
 		var e fatedEdge
+		var passed bool
 		var need int16
-		err := row.Scan((*[16]byte)(&e.task), &e.n, (*[16]byte)(&e.dep), &need, &e.input, &e.closed, &e.status)
+		err := row.Scan((*[16]byte)(&e.task), &passed, &e.n, (*[16]byte)(&e.dep), &need, &e.input, &e.closed, &e.status)
 		e.need = omniq.Need(need)
-		if t := r.again[e.task]; t != nil {
+		t := r.again[e.task]
+		if t == nil {
+			return err
+		}
+		if e.need == omniq.NeedSuccess {
+			t.leads = append(t.leads, e.dep)
+		}
+		if !passed {
 			t.edges = append(t.edges, e)
 		}
 		return err
 	}})
 }
+
+// reason is why a task cannot begin a new life.
+func (r *requeuing) reason(id uuid.UUID, t *revived) error {
+	if t.used != nil {
+		return t.used
+	}
+	for i := range t.edges {
+		if _, err := r.open(&t.edges[i]); err != nil {
+			return err
+		}
+	}
+	if _, asked := r.places[id]; asked || slices.ContainsFunc(t.leads, func(id uuid.UUID) bool { return r.again[id] != nil }) {
+		return nil
+	}
+	return errNotFollowed
+}
+
+// errNotFollowed is of a task that nobody has asked for, and that needs none of those that are requeued. Nobody sees it.
+var errNotFollowed = errors.New("it follows none")
 
 // open reports whether a task waits for what an edge leads to, and an error for what can never be what it needs.
 func (r *requeuing) open(e *fatedEdge) (bool, error) {
@@ -253,16 +302,23 @@ func (r *requeuing) open(e *fatedEdge) (bool, error) {
 
 // settle leaves out those that need what has ended otherwise, and is not requeued, and then those that need these.
 func (r *requeuing) settle() {
-	for some := true; some; {
-		some = false
-		for id, t := range r.again {
-			for i := range t.edges {
-				if _, err := r.open(&t.edges[i]); err != nil {
-					delete(r.again, id)
-					r.report(id, err)
-					some = true
-					break
-				}
+	followers := make(map[uuid.UUID][]uuid.UUID)
+	for id, t := range r.again {
+		for i := range t.edges {
+			followers[t.edges[i].dep] = append(followers[t.edges[i].dep], id)
+		}
+		for _, dep := range t.leads {
+			followers[dep] = append(followers[dep], id)
+		}
+	}
+	for left := keys(r.again); len(left) > 0; {
+		id := left[len(left)-1]
+		left = left[:len(left)-1]
+		if t := r.again[id]; t != nil {
+			if err := r.reason(id, t); err != nil {
+				delete(r.again, id)
+				r.report(id, err)
+				left = append(left, followers[id]...)
 			}
 		}
 	}
