@@ -300,7 +300,7 @@ const (
 	ids AS (
 		INSERT INTO {s}.unique_keys AS u (name, key, id, until)
 		SELECT '', i.id::text, i.id, {now} + i.id_for * interval '1 microsecond'
-		FROM stored s JOIN input i ON i.id = s.id WHERE i.id_for > 0 ORDER BY i.id
+		FROM input i WHERE i.id_for > 0 AND (i.id IN (SELECT id FROM stored)) IS TRUE ORDER BY i.id
 		ON CONFLICT (name, key) DO UPDATE SET id = excluded.id, until = excluded.until WHERE u.until <= {now} RETURNING id)`
 	insertThen = ` AND (SELECT count(*) FROM dead) >= 0 ORDER BY id
 		ON CONFLICT (id) DO NOTHING RETURNING id, seq, queue, state, wake, deadline, unique_key),
@@ -320,7 +320,7 @@ const (
 	// Who has got a key and then lost the race for its ID, or the other way round, must not keep it: all is undone, by a
 	// division by zero, and done again, when the other task with the ID is seen before.
 	insertCheck = ` RIGHT JOIN (SELECT 1 / CASE WHEN (SELECT count(*) FROM mine) > (SELECT count(unique_key) FROM stored)
-			OR (SELECT count(*) FROM ids) < (SELECT count(*) FROM stored s JOIN input i ON i.id = s.id WHERE i.id_for > 0)
+			OR (SELECT count(*) FROM ids) < (SELECT count(*) FROM input i WHERE i.id_for > 0 AND (i.id IN (SELECT id FROM stored)) IS TRUE)
 		THEN 0 ELSE 1 END AS one) c ON c.one = 1`
 )
 
@@ -339,10 +339,10 @@ var asTied = strings.NewReplacer(
 )
 
 var (
-	insertTied      = asTied.Replace(insertKeyed)
-	insertTiedPlain = asTied.Replace(insertKeyedPlain)
-	// insertAgain is for those that hold their keys already.
-	insertAgain = asTied.Replace(insertTasks)
+	insertTied          = asTied.Replace(insertKeyed)
+	insertTiedPlain     = asTied.Replace(insertKeyedPlain)
+	insertTiedFree      = asTied.Replace(insertTasks) // for those that have no keys, or hold them already
+	insertTiedPlainFree = asTied.Replace(insertTasksPlain)
 )
 
 // insert stores tasks that have different IDs. With claims it gives them their unique keys, which are different, too;
@@ -388,10 +388,10 @@ func (e *enqueuing) insert(tasks []newTask, claims bool) []stmt {
 	sql := insertTasks
 	args := []any{ids, places, ranks, runAts, delays, lefts, names, queues, keys, holds, idFors, envelopes}
 	switch {
-	case e.tied && claims:
+	case e.tied && keyed:
 		sql, args = insertTied, append(args, tiesOf(tasks, order)...)
 	case e.tied:
-		sql, args = insertAgain, append(args, tiesOf(tasks, order)...)
+		sql, args = insertTiedFree, append(args, tiesOf(tasks, order)...)
 	case keyed:
 		sql = insertKeyed
 	}
@@ -453,8 +453,10 @@ func (e *enqueuing) insertPlain(tasks []newTask, order []int, keyed bool, stored
 	}
 	template := insertTasksPlain
 	switch {
-	case e.tied:
+	case e.tied && keyed:
 		template = insertTiedPlain
+	case e.tied:
+		template = insertTiedPlainFree
 	case keyed:
 		template = insertKeyedPlain
 	}

@@ -84,7 +84,7 @@ func (b *Backend) Statements() map[string]string {
 		"insertResults": insertResults, "lookUpTasks": lookUpTasks, "lockTasksOf": lockTasksOf, "lockResults": lockResults,
 		"knownTasks": knownTasks, "forgetResults": forgetResults, "inspectTask": inspectTask, "findWaited": findWaited,
 		"sweepResults": sweepResults, "sweepKeys": sweepKeys, "findRubbish": findRubbish, "lockHeld": lockHeld,
-		"insertTied": insertTied, "insertTiedPlain": insertTiedPlain, "insertAgain": insertAgain, "knownFlows": knownFlows,
+		"insertTied": insertTied, "insertTiedPlain": insertTiedPlain, "insertTiedFree": insertTiedFree, "insertTiedPlainFree": insertTiedPlainFree, "knownFlows": knownFlows,
 		"findDependencies": findDependencies, "insertEdges": insertEdges, "checkEdges": checkEdges, "openEdges": openEdges,
 		"takeWork": takeWork, "findFollowers": findFollowers, "lockFollowers": lockFollowers, "lookAround": lookAround,
 		"closeEdges": closeEdges, "releaseNew": releaseNew, "markFollowed": markFollowed, "holdResults": holdResults,

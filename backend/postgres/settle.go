@@ -42,7 +42,8 @@ const finishTasks = `WITH
 		SELECT id, {now}, CASE WHEN followed > 1 THEN NULL ELSE until END, CASE WHEN followed > 1 THEN until END,
 			due, status, name, queue, worker, lost, result, task, flow, tie, resumed, followed, progress, saved FROM gone),
 	told AS (
-		INSERT INTO {s}.work (kind, dep, status, tie) SELECT 0, id, status, 0 FROM gone WHERE followed IS NOT NULL),
+		INSERT INTO {s}.work (kind, ended, how, tie)
+		SELECT 0, array_agg(id), array_agg(status), 0 FROM gone WHERE followed IS NOT NULL HAVING count(*) > 0),
 	released AS (
 		DELETE FROM {s}.unique_keys u
 		USING (SELECT id, name, unique_key FROM gone WHERE unique_key IS NOT NULL ORDER BY name, unique_key OFFSET 0) g

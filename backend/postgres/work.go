@@ -15,7 +15,7 @@ import (
 
 // Kinds of work.
 const (
-	workEnded = 0 // tell those that wait for dep
+	workEnded = 0 // tell those that wait for what has ended
 	workCheck = 1 // look whether dep has ended, and tell task
 	workUntie = 2 // remove what has a tie
 )
@@ -25,7 +25,7 @@ const mostTold = 500
 
 // Rows that others have locked are skipped, here and below: nobody waits for this.
 const (
-	takeWork = `SELECT id, tries, kind, task, dep, coalesce(status, 0), coalesce(tie, 0) FROM {s}.work
+	takeWork = `SELECT id, tries, kind, task, dep, coalesce(tie, 0), ended[:$2], how[:$2], coalesce(cardinality(ended), 0) FROM {s}.work
 		WHERE at <= {now} ORDER BY at, id LIMIT $1 FOR UPDATE SKIP LOCKED`
 
 	// Those that wait for tasks, in the order of the tasks and of their ties.
@@ -63,7 +63,7 @@ const (
 			wake = CASE WHEN r.released AND d.due > {now} THEN d.due END,
 			state = CASE WHEN NOT r.released THEN -1 WHEN d.due <= {now} AND NOT coalesce(t.deadline <= {now}, false) THEN 1 ELSE 0 END
 		FROM told m
-		CROSS JOIN LATERAL (SELECT * FROM {s}.tasks t WHERE t.id = m.id AND t.state = -1 OFFSET 0) o
+		CROSS JOIN LATERAL (SELECT t.open, t.manual, t.resumed, t.delay, t.due FROM {s}.tasks t WHERE t.id = m.id AND t.state = -1 OFFSET 0) o
 		CROSS JOIN LATERAL (SELECT m.well AND o.open = m.closed AND o.manual IS NULL AS released) r
 		CROSS JOIN LATERAL (SELECT CASE WHEN o.resumed THEN {now} WHEN o.delay IS NULL THEN greatest(o.due, {now})
 			ELSE {now} + o.delay * interval '1 microsecond' END AS due) d
@@ -96,7 +96,7 @@ const (
 
 	doneWork    = "DELETE FROM {s}.work WHERE id = ANY ($1)"
 	laterWork   = "UPDATE {s}.work SET at = {now} + $2 * interval '1 microsecond', tries = least(tries, 100) + 1 WHERE id = ANY ($1)"
-	goOnWork    = "UPDATE {s}.work SET tie = $2 WHERE id = $1"
+	goOnWork    = "UPDATE {s}.work SET ended = ended[$2:], how = how[$2:], tie = $3 WHERE id = $1"
 	addChecks   = "INSERT INTO {s}.work (at, kind, task, dep, tie) SELECT {now} + $4 * interval '1 microsecond', 1, * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[])"
 	firstRetry  = 5 * time.Millisecond
 	slowestWork = time.Second
@@ -115,7 +115,9 @@ type job struct {
 	tries     int
 	kind      int16
 	task, dep uuid.UUID
-	status    int16
+	ended     list[pgtype.UUID] // the first of them
+	how       list[int16]
+	all       int // of them
 }
 
 // pair is an edge that is to be looked at, and the job that it is for.
@@ -230,11 +232,11 @@ func (w *working) take(ctx context.Context) (some bool, err error) {
 	err = w.q.run(ctx, w.stmt(takeWork, func(row scanner) error {
 		var j job
 		var task, dep pgtype.UUID
-		err := row.Scan(&j.id, &j.tries, &j.kind, &task, &dep, &j.status, &j.tie)
+		err := row.Scan(&j.id, &j.tries, &j.kind, &task, &dep, &j.tie, &j.ended, &j.how, &j.all)
 		j.task, j.dep = task.Bytes, dep.Bytes
 		jobs = append(jobs, j)
 		return err
-	}, w.limit))
+	}, w.limit, w.limit))
 	if err != nil {
 		return false, err
 	}
@@ -243,6 +245,10 @@ func (w *working) take(ctx context.Context) (some bool, err error) {
 	for i := range jobs {
 		switch j := &jobs[i]; j.kind {
 		case workEnded:
+			if j.all == 0 || len(j.how) != len(j.ended) { // it was written by hand
+				w.done = append(w.done, j.id)
+				continue
+			}
 			ended = append(ended, j)
 		case workCheck:
 			w.pairs = append(w.pairs, pair{j, j.task, j.dep, j.tie, 0})
@@ -268,20 +274,35 @@ func (w *working) untie(ctx context.Context, j *job) error {
 }
 
 // expand finds those that wait for tasks that have ended, up to the limit.
-func (w *working) expand(ctx context.Context, ended []*job) error {
+func (w *working) expand(ctx context.Context, jobs []*job) error {
 	room := w.limit - len(w.pairs)
-	if len(ended) == 0 {
+	if len(jobs) == 0 {
 		return nil
 	}
 	if room <= 0 {
 		w.full = true
 		return nil
 	}
-	deps, ties := make(list[pgtype.UUID], len(ended)), make(list[int64], len(ended))
-	for i, j := range ended {
-		deps[i], ties[i] = uuidOf(j.dep), j.tie
+	type place struct {
+		*job
+		n int // in what has ended
 	}
-	n, last := 0, len(ended) // the last one of which all are found
+	var deps list[pgtype.UUID]
+	var ties list[int64]
+	var places []place
+	for _, j := range jobs {
+		for n, dep := range j.ended {
+			if len(places) == room {
+				w.full = true
+				break
+			}
+			deps, ties, places = append(deps, dep), append(ties, 0), append(places, place{j, n})
+			if n == 0 {
+				ties[len(ties)-1] = j.tie
+			}
+		}
+	}
+	n, all := 0, len(places) // all those that follow these are found
 	err := w.q.run(ctx, w.stmt(findFollowers, func(row scanner) error {
 		var at int
 		p := pair{}
@@ -289,37 +310,54 @@ func (w *working) expand(ctx context.Context, ended []*job) error {
 			return err
 		}
 		if n++; n > room {
-			last = at - 1
+			all = at - 1
 			return nil
 		}
-		p.job = ended[at-1]
-		p.dep, p.status = p.job.dep, p.job.status
+		p.job = places[at-1].job
+		p.dep, p.status = deps[at-1].Bytes, p.job.how[places[at-1].n]
 		w.pairs = append(w.pairs, p)
 		return nil
 	}, deps, ties, room+1))
 	if err != nil {
 		return err
 	}
-	for _, j := range ended[:last] {
-		w.done = append(w.done, j.id)
+	for _, p := range places[:all] {
+		if p.n == p.all-1 {
+			w.done = append(w.done, p.id)
+		}
 	}
-	if last == len(ended) {
+	// Of the last one some may be left.
+	var last place
+	n, tie := 0, int64(0)
+	switch {
+	case all < len(places):
+		last = places[all]
+		n = last.n
+		if p := w.pairs[len(w.pairs)-1]; p.dep == deps[all].Bytes {
+			tie = p.tie
+		} else if n == 0 {
+			return nil
+		}
+	case places[all-1].n < places[all-1].all-1:
+		last = places[all-1]
+		n = last.n + 1
+	default:
 		return nil
 	}
 	w.full = true
-	if p := w.pairs[len(w.pairs)-1]; p.job == ended[last] {
-		return w.q.run(ctx, w.stmt(goOnWork, nil, p.job.id, p.tie))
-	}
-	return nil
+	return w.q.run(ctx, w.stmt(goOnWork, nil, last.id, n+1, tie))
 }
 
 // lock locks the tasks at both ends of the edges, as far as nobody else has, and finds out about them.
 func (w *working) lock(ctx context.Context) error {
 	ids, all := make([]uuid.UUID, 0, len(w.pairs)), make([]uuid.UUID, 0, 2*len(w.pairs))
 	for _, p := range w.pairs {
-		ids, all = append(ids, p.task), append(all, p.task, p.dep)
+		ids, all = append(ids, p.task), append(all, p.task)
 		if p.status == 0 {
 			ids = append(ids, p.dep)
+		}
+		if p.status != int16(omniq.StatusSuccess) { // it may have been requeued
+			all = append(all, p.dep)
 		}
 	}
 	w.locked, w.known = make(map[uuid.UUID]int64), make(map[uuid.UUID]fate)
@@ -353,7 +391,7 @@ func (w *working) tell(ctx context.Context) error {
 	var statuses list[int16]
 	for _, p := range w.pairs {
 		dep, there := w.known[p.dep]
-		living := there && dep.status == 0
+		living := there && dep.status == 0 && p.status != int16(omniq.StatusSuccess)
 		_, depLocked := w.locked[p.dep]
 		tie, locked := w.locked[p.task]
 		task, kept := w.known[p.task]

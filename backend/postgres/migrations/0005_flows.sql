@@ -43,11 +43,12 @@ CREATE TABLE {schema}.work (
 	id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 	at     timestamptz NOT NULL DEFAULT '-infinity', -- not before
 	tries  smallint NOT NULL DEFAULT 0,
-	kind   smallint NOT NULL, -- 0: dep has ended; 1: look whether dep has, and tell task; 2: remove what has this tie
+	kind   smallint NOT NULL, -- 0: ended have ended; 1: look whether dep has, and tell task; 2: remove what has this tie
+	ended  uuid[],
+	how    smallint[],        -- their statuses
 	task   uuid,
 	dep    uuid,
-	status smallint,          -- of dep
-	tie    bigint             -- with 0, the last one that has been told
+	tie    bigint             -- of the task; with 0, the last one of those that follow the first of ended that has been told
 );
 CREATE INDEX work_at ON {schema}.work (at, id);
 
@@ -60,7 +61,8 @@ CREATE TABLE {schema}.items (
 	PRIMARY KEY (tie, name, n)
 );
 
-ALTER TABLE {schema}.edges SET (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000,
+-- Each row of edges is changed once: there is room in its page.
+ALTER TABLE {schema}.edges SET (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000,
 	autovacuum_vacuum_cost_delay = 0);
 ALTER TABLE {schema}.work SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
 	autovacuum_vacuum_cost_delay = 0);
