@@ -99,6 +99,35 @@ func TestMigrateInUse(t *testing.T) {
 	exec(t, "SET ROLE "+name+"; GRANT EXECUTE ON FUNCTION "+name+".enqueue TO PUBLIC")
 }
 
+// What was stored by the version before flows is worked off by this one, and others can wait for it.
+func TestMigrateToFlows(t *testing.T) {
+	name := schema(t)
+	exec(t, "CREATE ROLE "+name)
+	t.Cleanup(func() { exec(t, "DROP OWNED BY "+name+"; DROP ROLE "+name) })
+	var sql strings.Builder
+	sql.WriteString("CREATE SCHEMA {schema};")
+	for _, file := range []string{"0001_tables", "0002_enqueue", "0003_started", "0004_enqueue"} {
+		script, err := os.ReadFile("migrations/" + file + ".sql")
+		require.NoError(t, err)
+		sql.WriteString(string(script) + ";")
+	}
+	exec(t, strings.ReplaceAll(sql.String()+`
+		CREATE TABLE {schema}.migrations (version integer PRIMARY KEY, at timestamptz NOT NULL DEFAULT now());
+		INSERT INTO {schema}.migrations (version) SELECT generate_series(1, 4);
+		GRANT USAGE ON SCHEMA {schema} TO {schema}; GRANT EXECUTE ON FUNCTION {schema}.enqueue TO {schema};
+		SELECT {schema}.enqueue('f')`, "{schema}", name))
+	b := open(t, postgres.WithSchema(name))
+	l := lease(t, b)
+	waits := after(t, l.Task)
+	enqueue(t, b, waits)
+	settle(t, b, ending(l, omniq.StatusSuccess, `"old"`))
+	l = lease(t, b)
+	require.Equal(t, waits.ID, l.TaskID)
+	require.JSONEq(t, `"old"`, string(l.Inputs[0].ResultData))
+	exec(t, "SET ROLE "+name+"; SELECT "+name+".enqueue('f', after => ARRAY['"+waits.ID.String()+"'::uuid])")
+	none(t, b)
+}
+
 // What cannot be migrated is left as it is.
 func TestMigrateErrors(t *testing.T) {
 	pool := newPool(t)

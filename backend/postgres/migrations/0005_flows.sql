@@ -207,17 +207,6 @@ BEGIN
 		first := NOT EXISTS (SELECT FROM {schema}.tasks t WHERE t.flow = enqueue.flow)
 			AND NOT EXISTS (SELECT FROM {schema}.results r WHERE r.flow = enqueue.flow AND (r.expires IS NULL OR r.expires > made));
 	END IF;
-	SELECT array_agg(d.id) FILTER (WHERE d.status IS NULL), array_agg(d.id) FILTER (WHERE d.status = 0 OR d.status > 3 AND d.strict)
-	INTO gone, unmet
-	FROM (SELECT d.id, d.n <= cardinality(coalesce(enqueue.after, '{}')) AS strict, coalesce(
-			(SELECT 0 FROM {schema}.tasks t WHERE t.id = d.id),
-			(SELECT r.status FROM {schema}.results r WHERE r.id = d.id AND (r.expires IS NULL OR r.expires > made))) AS status
-		FROM unnest(needs) WITH ORDINALITY AS d (id, n)) d;
-	IF gone IS NOT NULL THEN
-		RAISE EXCEPTION 'task % depends on task %, which is unknown or gone', id, gone[1] USING ERRCODE = 'invalid_parameter_value';
-	END IF;
-	waits := manual OR unmet IS NOT NULL;
-	stored := CASE WHEN waits THEN -1 WHEN starts <= made THEN 1 ELSE 0 END;
 	IF unique_key IS NOT NULL THEN
 		LOOP
 			UPDATE {schema}.unique_keys u SET id = enqueue.id, until = made + enqueue.unique_for
@@ -232,6 +221,17 @@ BEGIN
 			EXIT WHEN FOUND;
 		END LOOP;
 	END IF;
+	SELECT array_agg(d.id) FILTER (WHERE d.status IS NULL), array_agg(d.id) FILTER (WHERE d.status = 0 OR d.status > 3 AND d.strict)
+	INTO gone, unmet
+	FROM (SELECT d.id, d.n <= cardinality(coalesce(enqueue.after, '{}')) AS strict, coalesce(
+			(SELECT 0 FROM {schema}.tasks t WHERE t.id = d.id),
+			(SELECT r.status FROM {schema}.results r WHERE r.id = d.id AND (r.expires IS NULL OR r.expires > made))) AS status
+		FROM unnest(needs) WITH ORDINALITY AS d (id, n)) d;
+	IF gone IS NOT NULL THEN
+		RAISE EXCEPTION 'task % depends on task %, which is unknown or gone', id, gone[1] USING ERRCODE = 'invalid_parameter_value';
+	END IF;
+	waits := manual OR unmet IS NOT NULL;
+	stored := CASE WHEN waits THEN -1 WHEN starts <= made THEN 1 ELSE 0 END;
 	place := nextval('{schema}.task_order') * 65536;
 	INSERT INTO {schema}.tasks (id, seq, rank, due, deadline, wake, since, state, attempt, name, queue, unique_key, task,
 		flow, tie, manual, open, delay)
