@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -26,6 +27,27 @@ type crossing struct {
 	database string
 	tasks    []*omniq.RawTask
 	leases   []omniq.Lease
+	flow     uuid.UUID // of some that wait for the tasks
+}
+
+// follower makes a member of the flow that waits for some of the tasks.
+func (c *crossing) follower() *omniq.RawTask {
+	t := *c.tasks[0]
+	t.ID, t.UniqueKey, t.Flow = uuid.New(), "", c.flow
+	for i, id := range c.ids()[:3] {
+		t.After = append(t.After, omniq.Dependency{ID: id, Need: omniq.Need(i % 2), Input: i == 1})
+	}
+	return &t
+}
+
+// unless is err, unless it is one of those that are right where calls cross.
+func unless(err error, those ...error) error {
+	for _, right := range those {
+		if errors.Is(err, right) {
+			return nil
+		}
+	}
+	return err
 }
 
 func (c *crossing) ids() []uuid.UUID {
@@ -116,6 +138,52 @@ var crossingCalls = map[string]func(context.Context, *crossing) error{
 		_, err := c.Backend.Record(ctx, list)
 		return err
 	},
+	"Enqueue of followers": func(ctx context.Context, c *crossing) error {
+		_, err := c.Backend.Enqueue(ctx, []*omniq.RawTask{c.follower(), c.follower()})
+		return unless(err, omniq.ErrNotFound, omniq.ErrState)
+	},
+	"Enqueue of followers in a caller's transaction": func(ctx context.Context, c *crossing) error {
+		return pgx.BeginFunc(ctx, c.Pool(), func(tx pgx.Tx) error {
+			t := c.follower()
+			t.Flow = uuid.Nil
+			_, err := c.Backend.Tx(tx).Enqueue(ctx, []*omniq.RawTask{t})
+			return unless(err, omniq.ErrNotFound)
+		})
+	},
+	"Settle with effects": func(ctx context.Context, c *crossing) error {
+		var list []omniq.Settlement
+		for i, l := range c.held()[:8] {
+			s := omniq.Settlement{LeaseID: l, Action: omniq.ActionWait, Effects: &omniq.Effects{Cancel: c.ids()[:2]}}
+			t := c.follower()
+			t.After, t.Flow = nil, uuid.Nil
+			s.Effects.Enqueue = []*omniq.RawTask{t}
+			s.Effects.After = []omniq.Dependency{{ID: t.ID, Input: true}}
+			if i%2 == 0 {
+				s.Action, s.Effects.After, s.Effects.State = omniq.ActionRetry, nil, omniq.Raw("{}")
+			}
+			list = append(list, s)
+		}
+		_, err := c.Backend.Settle(ctx, list)
+		return err
+	},
+	"Requeue with those that follow": func(ctx context.Context, c *crossing) error {
+		_, err := c.Backend.Requeue(ctx, c.ids(), true)
+		return err
+	},
+	"CancelFlow": func(ctx context.Context, c *crossing) error {
+		_, err := c.Backend.CancelFlow(ctx, c.flow)
+		return unless(err, omniq.ErrNotFound)
+	},
+	"Note": func(ctx context.Context, c *crossing) error {
+		var list []omniq.LeaseNotes
+		for _, l := range c.held() {
+			list = append(list, omniq.LeaseNotes{LeaseID: l, Notes: omniq.Notes{
+				Progress: omniq.Raw("{}"), Stream: []omniq.StreamItem{{Name: "s", Data: omniq.Raw("1")}},
+			}})
+		}
+		_, err := c.Backend.Note(ctx, list)
+		return err
+	},
 	"SQL function": func(ctx context.Context, c *crossing) error {
 		t := c.tasks[rand.IntN(len(c.tasks))]
 		_, err := c.Pool().Exec(ctx, "SELECT omniq.enqueue('f', unique_key => $1)", t.UniqueKey)
@@ -126,7 +194,7 @@ var crossingCalls = map[string]func(context.Context, *crossing) error{
 func newCrossing(tb testing.TB, at, database string) *crossing {
 	b, err := postgres.Open(tb.Context(), at)
 	require.NoError(tb, err)
-	c := &crossing{Backend: b, database: database}
+	c := &crossing{Backend: b, database: database, flow: uuid.New()}
 	for i := range 40 {
 		task, err := omniq.NewTask("f", omniq.Raw("[]"), omniq.Raw("{}"), omniq.Unique(strconv.Itoa(i)))
 		require.NoError(tb, err)
@@ -137,7 +205,7 @@ func newCrossing(tb testing.TB, at, database string) *crossing {
 
 // refill makes half of the tasks running and the others pending.
 func (c *crossing) refill(ctx context.Context, tb testing.TB) {
-	_, err := c.Pool().Exec(ctx, "TRUNCATE omniq.tasks, omniq.results, omniq.unique_keys, omniq.revoked")
+	_, err := c.Pool().Exec(ctx, "TRUNCATE omniq.tasks, omniq.results, omniq.unique_keys, omniq.revoked, omniq.edges, omniq.work, omniq.items")
 	require.NoError(tb, err)
 	_, err = c.Backend.Enqueue(ctx, c.tasks)
 	require.NoError(tb, err)
@@ -185,6 +253,7 @@ func TestCallsCross(t *testing.T) {
 				})
 			}
 			calls.Wait()
+			none(t, c.Backend)
 		}
 	}
 	require.Zero(t, c.deadlocks(t))

@@ -31,7 +31,19 @@ type newTask struct {
 	uniqueFor time.Duration
 	idFor     time.Duration
 	envelope  string
+
+	// See the table. Waits is for one that has dependencies, or is manual.
+	flow     uuid.UUID
+	waits    bool
+	manual   bool
+	after    []omniq.Dependency
+	followed int16
+	tie      int64       // of its earlier lives; 0 for none
+	saved    pgtype.Text // what they have left
 }
+
+// tied reports whether the task has something to do with others.
+func (n *newTask) tied() bool { return n.flow != uuid.Nil || n.waits }
 
 func encode(t *omniq.RawTask) (n newTask, err error) {
 	buf, err := t.AppendJSON(make([]byte, 0, 256+len(t.Args)+len(t.Kwargs)))
@@ -41,7 +53,7 @@ func encode(t *omniq.RawTask) (n newTask, err error) {
 	n = newTask{
 		id: t.ID, queue: cmp.Or(t.Queue, omniq.DefaultQueue), rank: ^int64(t.Priority),
 		unique: uniqueKey{t.FuncName, t.UniqueKey}, uniqueFor: t.UniqueFor, idFor: t.IDFor, delay: t.Delay,
-		envelope: string(buf),
+		envelope: string(buf), flow: t.Flow, waits: len(t.After) > 0 || t.Manual, manual: t.Manual, after: t.After,
 	}
 	if !t.RunAt.IsZero() {
 		n.runAt = micros(t.RunAt)
@@ -57,6 +69,7 @@ type enqueuing struct {
 	b     *Backend
 	tasks []newTask // in the order of the call
 	plain bool      // only parameters that each driver can send: texts
+	tied  bool      // some have to do with others: all are stored in one transaction
 
 	errs    []error                 // nil as long as all went well
 	holders map[uuid.UUID]uuid.UUID // of the unique keys that others have, by the ID of who wanted them
@@ -68,9 +81,6 @@ func (b *Backend) newEnqueuing(tasks []*omniq.RawTask) (*enqueuing, error) {
 	if err := engine.CheckTasks(tasks); err != nil {
 		return nil, err
 	}
-	if err := engine.CheckNoFlows("postgres", tasks); err != nil {
-		return nil, err
-	}
 	e := &enqueuing{b: b, tasks: make([]newTask, len(tasks))}
 	for i, t := range tasks {
 		n, err := encode(t)
@@ -78,7 +88,7 @@ func (b *Backend) newEnqueuing(tasks []*omniq.RawTask) (*enqueuing, error) {
 			return nil, err
 		}
 		n.place = i
-		e.tasks[i] = n
+		e.tasks[i], e.tied = n, e.tied || n.tied()
 	}
 	return e, nil
 }
@@ -93,10 +103,31 @@ func (b *Backend) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error,
 	if len(tasks) == 0 {
 		return nil, b.alive(ctx)
 	}
+	if e.tied {
+		return b.enqueueTied(ctx, e)
+	}
 	if err := e.run(func(stmts func() []stmt) error { return b.write(ctx, stmts) }); err != nil {
 		return nil, err
 	}
 	e.announce()
+	return e.result(), nil
+}
+
+// enqueueTied stores tasks that are tied to others.
+func (b *Backend) enqueueTied(ctx context.Context, e *enqueuing) ([]error, error) {
+	var t *tying
+	err := b.transact(ctx, func(q querier) error {
+		t = newTying(b, q)
+		return e.tie(ctx, t, uuid.Nil)
+	})
+	if err != nil {
+		return nil, err
+	}
+	e.announce()
+	t.ready.announce()
+	if t.checks {
+		b.follow(ctx)
+	}
 	return e.result(), nil
 }
 
@@ -138,7 +169,7 @@ func (e *enqueuing) run(write func(stmts func() []stmt) error) error {
 		}
 		err := write(func() []stmt { return append(e.insert(wave, true), e.findHolders(wave)...) })
 		switch {
-		case err != nil && (first || e.plain):
+		case err != nil && (first || e.plain || e.tied):
 			return err
 		case err != nil:
 			for _, n := range append(wave, left...) {
@@ -269,13 +300,14 @@ const (
 	ids AS (
 		INSERT INTO {s}.unique_keys AS u (name, key, id, until)
 		SELECT '', i.id::text, i.id, {now} + i.id_for * interval '1 microsecond'
-		FROM stored s JOIN input i ON i.id = s.id WHERE i.id_for > 0 ORDER BY i.id
+		FROM input i WHERE i.id_for > 0 AND (i.id IN (SELECT id FROM stored)) IS TRUE ORDER BY i.id
 		ON CONFLICT (name, key) DO UPDATE SET id = excluded.id, until = excluded.until WHERE u.until <= {now} RETURNING id)`
 	insertThen = ` AND (SELECT count(*) FROM dead) >= 0 ORDER BY id
 		ON CONFLICT (id) DO NOTHING RETURNING id, seq, queue, state, wake, deadline, unique_key),
 	removed AS (
 		DELETE FROM {s}.results WHERE ctid = ANY (ARRAY (SELECT at FROM dead WHERE id IN (SELECT id FROM stored)))
-		RETURNING queue, status),
+		RETURNING queue, status, tie),
+	untied AS (INSERT INTO {s}.work (kind, tie) SELECT 2, tie FROM removed WHERE tie IS NOT NULL),
 	counted AS (
 		INSERT INTO {s}.counts SELECT queue, state, count(*) FROM stored GROUP BY queue, state
 		UNION ALL SELECT queue, status, -count(*) FROM removed GROUP BY queue, status)
@@ -288,8 +320,29 @@ const (
 	// Who has got a key and then lost the race for its ID, or the other way round, must not keep it: all is undone, by a
 	// division by zero, and done again, when the other task with the ID is seen before.
 	insertCheck = ` RIGHT JOIN (SELECT 1 / CASE WHEN (SELECT count(*) FROM mine) > (SELECT count(unique_key) FROM stored)
-			OR (SELECT count(*) FROM ids) < (SELECT count(*) FROM stored s JOIN input i ON i.id = s.id WHERE i.id_for > 0)
+			OR (SELECT count(*) FROM ids) < (SELECT count(*) FROM input i WHERE i.id_for > 0 AND (i.id IN (SELECT id FROM stored)) IS TRUE)
 		THEN 0 ELSE 1 END AS one) c ON c.one = 1`
+)
+
+// asTied are changes of statements that store tasks, for those that are tied to others.
+var asTied = strings.NewReplacer(
+	"$12::text[])", "$12::text[], $13::uuid[], $14::boolean[], $15::boolean[], $16::smallint[], $17::bigint[], $18::text[])",
+	"id_for, task)", "id_for, task, flow, waits, manual, followed, tie, saved)",
+	"task text)", "task text, flow uuid, waits boolean, manual boolean, followed smallint, tie bigint, saved text)",
+	"unique_key, task)\n\t\tSELECT", "unique_key, task, flow, manual, followed, saved, tie, delay, open)\n\t\tSELECT",
+	"CASE WHEN due > {now} THEN due END, {now}", "CASE WHEN NOT waits AND due > {now} THEN due END, {now}",
+	"CASE WHEN due <= {now} AND", "CASE WHEN waits THEN -1 WHEN due <= {now} AND",
+	"queue, unique_key, task\n", `queue, unique_key, task,
+			flow, CASE WHEN manual THEN true END, nullif(followed, 0), saved,
+			CASE WHEN tie <> 0 THEN tie WHEN waits THEN (SELECT n FROM number) * 65536 + place END,
+			CASE WHEN waits AND run_at IS NULL THEN delay END, CASE WHEN waits THEN 0 END`+"\n",
+)
+
+var (
+	insertTied          = asTied.Replace(insertKeyed)
+	insertTiedPlain     = asTied.Replace(insertKeyedPlain)
+	insertTiedFree      = asTied.Replace(insertTasks) // for those that have no keys, or hold them already
+	insertTiedPlainFree = asTied.Replace(insertTasksPlain)
 )
 
 // insert stores tasks that have different IDs. With claims it gives them their unique keys, which are different, too;
@@ -317,7 +370,7 @@ func (e *enqueuing) insert(tasks []newTask, claims bool) []stmt {
 		return nil
 	}
 	if e.plain {
-		return []stmt{insertPlain(e.b.sql, tasks, order, keyed, stored)}
+		return []stmt{e.insertPlain(tasks, order, keyed, stored)}
 	}
 	n := len(tasks)
 	ids, places, ranks := make(list[pgtype.UUID], n), make(list[int64], n), make(list[int64], n)
@@ -333,18 +386,42 @@ func (e *enqueuing) insert(tasks []newTask, claims bool) []stmt {
 		holds[i], idFors[i] = microseconds(t.uniqueFor), microseconds(t.idFor)
 	}
 	sql := insertTasks
-	if keyed {
+	args := []any{ids, places, ranks, runAts, delays, lefts, names, queues, keys, holds, idFors, envelopes}
+	switch {
+	case e.tied && keyed:
+		sql, args = insertTied, append(args, tiesOf(tasks, order)...)
+	case e.tied:
+		sql, args = insertTiedFree, append(args, tiesOf(tasks, order)...)
+	case keyed:
 		sql = insertKeyed
 	}
-	return []stmt{{
-		sql:  e.b.sql.of(sql),
-		args: []any{ids, places, ranks, runAts, delays, lefts, names, queues, keys, holds, idFors, envelopes},
-		row:  stored,
-	}}
+	return []stmt{{sql: e.b.sql.of(sql), args: args, row: stored}}
+}
+
+// tiesOf are the parameters that only statements for tied tasks have.
+func tiesOf(tasks []newTask, order []int) []any {
+	n := len(order)
+	flows, waits, manuals := make(list[pgtype.UUID], n), make(list[bool], n), make(list[bool], n)
+	followed, ties, saved := make(list[int16], n), make(list[int64], n), make(list[pgtype.Text], n)
+	for i, place := range order {
+		t := &tasks[place]
+		flows[i] = pgtype.UUID{Bytes: t.flow, Valid: t.flow != uuid.Nil}
+		waits[i], manuals[i], followed[i], ties[i], saved[i] = t.waits, t.manual, t.followed, t.tie, t.saved
+	}
+	return []any{flows, waits, manuals, followed, ties, saved}
+}
+
+// tiedRow are the parameters that only statements for tied tasks have.
+type tiedRow struct {
+	Flow     *uuid.UUID `json:"flow"`
+	Waits    bool       `json:"waits"`
+	Manual   bool       `json:"manual"`
+	Followed int16      `json:"followed"`
+	Tie      int64      `json:"tie"`
 }
 
 // insertPlain is insert with texts for parameters.
-func insertPlain(sql *templates, tasks []newTask, order []int, keyed bool, stored func(scanner) error) stmt {
+func (e *enqueuing) insertPlain(tasks []newTask, order []int, keyed bool, stored func(scanner) error) stmt {
 	type row struct {
 		ID        uuid.UUID  `json:"id"`
 		Place     int        `json:"place"`
@@ -358,23 +435,32 @@ func insertPlain(sql *templates, tasks []newTask, order []int, keyed bool, store
 		Hold      int64      `json:"hold"`
 		IDFor     int64      `json:"id_for"`
 		Task      string     `json:"task"`
+		*tiedRow
 	}
 	rows := make([]row, len(order))
 	for i, place := range order {
 		t := &tasks[place]
 		rows[i] = row{
 			t.id, place, t.rank, unlessZero(t.runAt), microseconds(t.delay), nil, t.unique.name, t.queue,
-			unlessZero(t.unique.key), microseconds(t.uniqueFor), microseconds(t.idFor), t.envelope,
+			unlessZero(t.unique.key), microseconds(t.uniqueFor), microseconds(t.idFor), t.envelope, nil,
+		}
+		if e.tied {
+			rows[i].tiedRow = &tiedRow{unlessZero(t.flow), t.waits, t.manual, t.followed, t.tie}
 		}
 		if t.remaining.Valid {
 			rows[i].Remaining = &t.remaining.Int64
 		}
 	}
 	template := insertTasksPlain
-	if keyed {
+	switch {
+	case e.tied && keyed:
+		template = insertTiedPlain
+	case e.tied:
+		template = insertTiedPlainFree
+	case keyed:
 		template = insertKeyedPlain
 	}
-	return stmt{sql: sql.of(template), args: []any{jsonText(rows)}, row: stored}
+	return stmt{sql: e.b.sql.of(template), args: []any{jsonText(rows)}, row: stored}
 }
 
 // unlessZero points to a value, unless it is the zero one, which is NULL.

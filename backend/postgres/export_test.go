@@ -84,6 +84,16 @@ func (b *Backend) Statements() map[string]string {
 		"insertResults": insertResults, "lookUpTasks": lookUpTasks, "lockTasksOf": lockTasksOf, "lockResults": lockResults,
 		"knownTasks": knownTasks, "forgetResults": forgetResults, "inspectTask": inspectTask, "findWaited": findWaited,
 		"sweepResults": sweepResults, "sweepKeys": sweepKeys, "findRubbish": findRubbish, "lockHeld": lockHeld,
+		"insertTied": insertTied, "insertTiedPlain": insertTiedPlain, "insertTiedFree": insertTiedFree, "insertTiedPlainFree": insertTiedPlainFree, "knownFlows": knownFlows,
+		"findDependencies": findDependencies, "insertEdges": insertEdges, "checkEdges": checkEdges, "openEdges": openEdges,
+		"takeWork": takeWork, "findFollowers": findFollowers, "lockFollowers": lockFollowers, "lookAround": lookAround,
+		"closeEdges": closeEdges, "releaseNew": releaseNew, "markFollowed": markFollowed, "holdResults": holdResults,
+		"envelopesOf": envelopesOf, "markBlocked": markBlocked, "untie": untie, "doneWork": doneWork, "laterWork": laterWork,
+		"goOnWork": goOnWork, "addChecks": addChecks, "flowOf": flowOf, "passOn": passOn, "keepNotes": keepNotes,
+		"readStream": readStream, "afterOf": afterOf, "sizeInputs": sizeInputs, "loadInputs": loadInputs,
+		"openMembers": openMembers, "countMembers": countMembers, "listFlow": listFlow, "findBlocked": findBlocked,
+		"edgesOf": edgesOf, "usersOf": usersOf, "reopenEdges": reopenEdges, "dropPassed": dropPassed, "dropItems": dropItems,
+		"sweepLapsed": sweepLapsed, "lockFlows": lockFlows,
 		"overdue": overdue, "findWork": findWork, "newEvents": newEvents, "oldestReady": oldestReady,
 	}
 	for status, l := range listings {

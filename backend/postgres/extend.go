@@ -71,23 +71,28 @@ func holdsOf(held []hold) (ids list[pgtype.UUID], tokens list[int64]) {
 
 // run does a statement, whose first parameters are the leases' IDs and tokens, and which returns those that it changed.
 func (t *touching) run(ctx context.Context, template string, args ...any) error {
-	do := func(held []hold) []stmt {
-		clear(t.done)
+	return t.do(ctx, func(held []hold) []stmt {
 		ids, tokens := holdsOf(held)
-		return []stmt{
-			{sql: unflushed},
-			{sql: t.b.sql.of(template), args: append([]any{ids, tokens}, args...), row: func(row scanner) error {
-				var h hold
-				err := row.Scan((*[16]byte)(&h.id), &h.token)
-				t.done[h] = true
-				return err
-			}},
-		}
-	}
-	locked, err := t.b.writeHeld(ctx, t.held, do)
+		return []stmt{{sql: unflushed}, {sql: t.b.sql.of(template), args: append([]any{ids, tokens}, args...), row: t.row}}
+	})
+}
+
+// do does statements about some of the leases, of which one has rows for those that it has changed.
+func (t *touching) do(ctx context.Context, stmts func(held []hold) []stmt) error {
+	locked, err := t.b.writeHeld(ctx, t.held, func(held []hold) []stmt {
+		clear(t.done)
+		return stmts(held)
+	})
 	for _, h := range locked {
 		t.errs[h] = lockedError(h)
 	}
+	return err
+}
+
+func (t *touching) row(row scanner) error {
+	var h hold
+	err := row.Scan((*[16]byte)(&h.id), &h.token)
+	t.done[h] = true
 	return err
 }
 
@@ -199,5 +204,8 @@ func (t *touching) unbegun(ctx context.Context) error {
 		}
 	}
 	s.announce()
+	if s.follows {
+		t.b.follow(vital(ctx))
+	}
 	return nil
 }

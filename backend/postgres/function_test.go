@@ -111,8 +111,14 @@ func TestFunctionErrors(t *testing.T) {
 	name := schema(t)
 	b := open(t, postgres.WithSchema(name))
 	tests := []struct{ arguments, message string }{
-		{"NULL", "name, args, kwargs, queue, priority and notify may not be NULL"},
+		{"NULL", "name, args, kwargs, queue, priority, notify and manual may not be NULL"},
 		{"'f', priority => NULL", "may not be NULL"},
+		{"'f', manual => NULL", "may not be NULL"},
+		{"'f', flow => '00000000-0000-0000-0000-000000000000'", "flow is nil"},
+		{"'f', after => ARRAY[NULL::uuid]", "after and after_final may not have a NULL"},
+		{"'f', id => '" + uuid.Max.String() + "', after_final => ARRAY['" + uuid.Max.String() + "'::uuid]", "it depends on itself"},
+		{"'f', after => ARRAY['" + uuid.Max.String() + "'::uuid], after_final => ARRAY['" + uuid.Max.String() + "'::uuid]", "it depends on one task twice"},
+		{"'f', after => ARRAY['" + uuid.Max.String() + "'::uuid]", "depends on task " + uuid.Max.String() + ", which is unknown or gone"},
 		{"''", "name is '', want 1 to 255 bytes"},
 		{"repeat('x', 256)", "want 1 to 255 bytes"},
 		{"E'a\\nb'", "without control characters"},
@@ -348,4 +354,66 @@ func TestUnreadable(t *testing.T) {
 	errs, err = b.Cancel(t.Context(), ids(tasks[3]))
 	require.NoError(t, err)
 	require.Nil(t, errs)
+}
+
+// Tasks that SQL enqueues wait for others, are manual and members of a flow, as those that a client enqueues.
+func TestFunctionFlow(t *testing.T) {
+	name := schema(t)
+	b := open(t, postgres.WithSchema(name), postgres.WithEvents(time.Hour))
+	call := func(q interface {
+		QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+	}, arguments string,
+	) (id uuid.UUID, err error) {
+		err = q.QueryRow(t.Context(), "SELECT "+name+".enqueue("+arguments+")").Scan((*[16]byte)(&id))
+		return id, err
+	}
+	flow := uuid.New()
+	member := ", flow => '" + flow.String() + "'"
+	var first, second, third, manual uuid.UUID
+	require.NoError(t, pgx.BeginFunc(t.Context(), b.Pool(), func(tx pgx.Tx) (err error) {
+		first, err = call(tx, "'f'"+member)
+		require.NoError(t, err)
+		manual, err = call(tx, "'f', manual => true"+member)
+		require.NoError(t, err)
+		second, err = call(tx, "'f', after => ARRAY['"+first.String()+"'::uuid], delay => '1 microsecond'"+member)
+		require.NoError(t, err)
+		third, err = call(tx, "'f', after => ARRAY['"+second.String()+"'::uuid], after_final => ARRAY['"+manual.String()+"'::uuid]"+member)
+		return err
+	}))
+	_, err := call(b.Pool(), "'f'"+member)
+	require.ErrorContains(t, err, "flow "+flow.String()+" is stored already")
+	require.ErrorContains(t, err, "SQLSTATE 22023")
+	stats, err := b.FlowStats(t.Context(), flow)
+	require.NoError(t, err)
+	require.Equal(t, omniq.FlowStats{Waiting: 3, Pending: 1}, stats)
+	l := lease(t, b)
+	require.Equal(t, first, l.TaskID)
+	settle(t, b, ending(l, omniq.StatusSuccess, "1"))
+	l = lease(t, b)
+	require.Equal(t, second, l.TaskID)
+	require.Equal(t, []omniq.Dependency{{ID: first}}, l.Task.After)
+	require.Equal(t, []*omniq.RawResult{nil}, l.Inputs)
+	require.Equal(t, flow, l.Task.Flow)
+	settle(t, b, ending(l, omniq.StatusSuccess, "1"))
+	info, err := b.Inspect(t.Context(), third)
+	require.NoError(t, err)
+	require.Equal(t, omniq.StatusWaiting, info.Status)
+	require.Equal(t, []omniq.Dependency{{ID: second}, {ID: manual, Need: omniq.NeedFinal}}, info.After)
+	errs, err := b.Resolve(t.Context(), []*omniq.RawResult{{
+		TaskID: manual, Status: omniq.StatusFailure, Timestamp: time.Now().UTC(), Error: &omniq.TaskError{Message: "no"},
+	}})
+	require.NoError(t, err)
+	require.Nil(t, errs)
+	require.Equal(t, third, lease(t, b).TaskID)
+
+	done, err := call(b.Pool(), "'f', after => ARRAY['"+first.String()+"'::uuid], after_final => ARRAY['"+manual.String()+"'::uuid]")
+	require.NoError(t, err)
+	require.Equal(t, done, lease(t, b).TaskID, "all has ended as it is needed")
+	blocked, err := call(b.Pool(), "'f', after => ARRAY['"+manual.String()+"'::uuid]")
+	require.NoError(t, err)
+	r, err := b.Await(t.Context(), blocked)
+	require.NoError(t, err)
+	require.ErrorIs(t, r.Error, omniq.ErrDependency)
+	require.ErrorContains(t, r.Error, manual.String())
+	none(t, b)
 }

@@ -23,7 +23,13 @@ func queueTopic(queue string) topic   { return topicOf('q', queue) }
 func resultTopic(id uuid.UUID) topic  { return topicOf('r', string(id[:])) }
 func workerTopic(worker string) topic { return topicOf('w', worker) }
 
-var eventTopic = topicOf('e', "")
+// streamTopic is of a task whose streams have more. It ends with the task, of which resultTopic tells.
+func streamTopic(id uuid.UUID) topic { return topicOf('s', string(id[:])) }
+
+var (
+	eventTopic = topicOf('e', "")
+	workTopic  = topicOf('f', "") // there is work for whoever does it
+)
 
 // hub wakes those in this process who wait for something.
 type hub struct {

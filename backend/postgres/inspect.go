@@ -16,46 +16,62 @@ import (
 // The columns of a row that is a task, and of one that is a result, for people to look at. The flag among them says that
 // something was to happen to the task by itself, or that the result is not kept.
 const (
-	taskInfo = "SELECT id, state, name, queue, since, due, worker, {overdue}, attempt, lost, error, task, NULL FROM "
+	taskInfo = `SELECT id, state, name, queue, since, due, worker, {overdue}, attempt, lost, error, task, NULL,
+		flow, tie, resumed, progress, saved FROM `
 
-	resultInfo = `SELECT id, status, name, queue, since, due, worker, coalesce(expires <= {now}, false), 0, lost, NULL, task,
-		result FROM `
+	resultInfo = `SELECT id, status, name, queue, since, due, worker, coalesce(expires <= {now}, false), 0, lost, NULL, task, result,
+		flow, tie, resumed, progress, saved FROM `
 )
 
-// scanInfo reads such a row. over is for a task to which something was to happen, and a result that is not kept.
-func scanInfo(row scanner) (info *omniq.TaskInfo, over bool, err error) {
-	info = new(omniq.TaskInfo)
+// info is what such a row tells.
+type info struct {
+	*omniq.TaskInfo
+	over    bool   // something was to happen to the task, or the result is not kept
+	tie     *int64 // by which its edges are found
+	resumed bool   // they are those that it has passed its result on to
+}
+
+func scanInfo(row scanner) (i info, err error) {
+	i.TaskInfo = new(omniq.TaskInfo)
 	var state int16
 	var since, due pgtype.Timestamptz // in a row that was written by hand they may be infinite
-	var worker, failure, task, result *string
-	err = row.Scan((*[16]byte)(&info.ID), &state, &info.FuncName, &info.Queue, &since, &due, &worker, &over,
-		&info.Attempts, &info.Lost, &failure, &task, &result)
+	var worker, failure, task, result, progress, saved *string
+	var flow pgtype.UUID
+	var resumed *bool
+	err = row.Scan((*[16]byte)(&i.ID), &state, &i.FuncName, &i.Queue, &since, &due, &worker, &i.over,
+		&i.Attempts, &i.Lost, &failure, &task, &result, &flow, &i.tie, &resumed, &progress, &saved)
 	if err != nil {
-		return nil, false, err
+		return i, err
 	}
-	info.Since, info.WorkerID = since.Time.UTC(), text(worker)
+	i.Since, i.WorkerID, i.Flow, i.resumed = since.Time.UTC(), text(worker), flow.Bytes, resumed != nil && *resumed
 	if due.Valid {
-		info.Due = due.Time.UTC()
+		i.Due = due.Time.UTC()
+	}
+	if progress != nil {
+		i.Progress = omniq.Raw(*progress)
+	}
+	if saved != nil {
+		i.State = omniq.Raw(*saved)
 	}
 	if result != nil {
 		r := new(omniq.RawResult)
-		if err := decodeResult(info.ID, *result, r); err != nil { // it was written by hand, and must not hide the others
+		if err := decodeResult(i.ID, *result, r); err != nil { // it was written by hand, and must not hide the others
 			r = &omniq.RawResult{Status: omniq.Status(state), Error: &omniq.TaskError{Type: "omniq.Decode", Message: err.Error()}}
 		}
-		info.Status, info.Attempts, info.Error = r.Status, r.Attempts, r.Error
+		i.Status, i.Attempts, i.Error = r.Status, r.Attempts, r.Error
 	} else {
-		info.Status = statusOf(state)
+		i.Status = statusOf(state)
 		if failure != nil {
-			info.Error = decodeError(*failure)
+			i.Error = decodeError(*failure)
 		}
 	}
 	if task != nil {
-		info.Task = new(omniq.RawTask)
-		if err := info.Task.UnmarshalJSON([]byte(*task)); err != nil {
-			info.Task = nil // it fails, or has failed, by being unreadable
+		i.Task = new(omniq.RawTask)
+		if err := i.Task.UnmarshalJSON([]byte(*task)); err != nil {
+			i.Task = nil // it fails, or has failed, by being unreadable
 		}
 	}
-	return info, over, nil
+	return i, nil
 }
 
 const inspectTask = taskInfo + "{s}.tasks WHERE id = $1 UNION ALL " + resultInfo + "{s}.results WHERE id = $1 AND (expires IS NULL OR expires > {now})"
@@ -63,21 +79,19 @@ const inspectTask = taskInfo + "{s}.tasks WHERE id = $1 UNION ALL " + resultInfo
 // Inspect tells what is known of a task: see [omniq.TaskQueue].
 func (b *Backend) Inspect(ctx context.Context, id uuid.UUID) (*omniq.TaskInfo, error) {
 	for {
-		var found *omniq.TaskInfo
-		var overdue bool
-		err := b.read(ctx, stmt{sql: b.sql.of(inspectTask), args: []any{uuidOf(id)}, row: func(row scanner) (err error) {
-			if found == nil {
-				found, overdue, err = scanInfo(row)
-			}
+		var found []info // the task, and what is left of an earlier life
+		err := b.read(ctx, stmt{sql: b.sql.of(inspectTask), args: []any{uuidOf(id)}, row: func(row scanner) error {
+			i, err := scanInfo(row)
+			found = append(found, i)
 			return err
 		}})
 		switch {
 		case err != nil:
 			return nil, err
-		case found == nil:
+		case len(found) == 0:
 			return nil, omniq.ErrNotFound
-		case !overdue:
-			return found, nil
+		case !found[0].over:
+			return found[0].TaskInfo, b.dependencies(ctx, found[:1])
 		}
 		if err := b.wake(ctx, id); err != nil {
 			return nil, err
@@ -93,7 +107,8 @@ const looked = 2000
 type listing struct{ from, where string }
 
 var listings = map[omniq.Status]listing{
-	omniq.StatusPending: {"{s}.tasks WHERE id > $1", "state < 2"},
+	omniq.StatusPending: {"{s}.tasks WHERE id > $1", "state BETWEEN 0 AND 1"},
+	omniq.StatusWaiting: {"{s}.tasks WHERE id > $1", "state = -1"},
 	omniq.StatusRunning: {"{s}.tasks WHERE state = 2 AND id > $1", "true"},
 	omniq.StatusSuccess: {"{s}.results WHERE id > $1", "status = 3 AND " + keptResult},
 	// The index wants to see the condition on the status twice.
@@ -139,15 +154,18 @@ func (b *Backend) List(ctx context.Context, r omniq.ListRequest) ([]*omniq.TaskI
 	if err := b.settled(ctx); err != nil {
 		return nil, "", err
 	}
-	var page []*omniq.TaskInfo
+	if r.Flow != uuid.Nil {
+		return b.listFlow(ctx, &r, after)
+	}
+	var page []info
 	more, next := false, ""
 	rows := func(row scanner) error {
 		if len(page) == r.Max {
 			more = true
 			return nil
 		}
-		info, _, err := scanInfo(row)
-		page = append(page, info)
+		i, err := scanInfo(row)
+		page = append(page, i)
 		return err
 	}
 	end := func(row scanner) error {
@@ -165,7 +183,43 @@ func (b *Backend) List(ctx context.Context, r omniq.ListRequest) ([]*omniq.TaskI
 	if more {
 		next = page[len(page)-1].ID.String()
 	}
-	return page, next, nil
+	list, err := b.complete(ctx, page)
+	return list, next, err
+}
+
+// listFlow returns a page of the members of a flow.
+func (b *Backend) listFlow(ctx context.Context, r *omniq.ListRequest, after pgtype.UUID) ([]*omniq.TaskInfo, string, error) {
+	var page []info
+	more := false
+	err := b.search(ctx, stmt{sql: b.sql.of(listFlow), args: []any{
+		uuidOf(r.Flow), after, r.Queue, int16(r.Status), int64(r.Max) + 1,
+	}, row: func(row scanner) error {
+		if len(page) == r.Max {
+			more = true
+			return nil
+		}
+		i, err := scanInfo(row)
+		page = append(page, i)
+		return err
+	}})
+	if err != nil {
+		return nil, "", err
+	}
+	next := ""
+	if more {
+		next = page[len(page)-1].ID.String()
+	}
+	list, err := b.complete(ctx, page)
+	return list, next, err
+}
+
+// complete adds what tasks wait for to what is told of them.
+func (b *Backend) complete(ctx context.Context, page []info) ([]*omniq.TaskInfo, error) {
+	list := make([]*omniq.TaskInfo, len(page))
+	for i := range page {
+		list[i] = page[i].TaskInfo
+	}
+	return list, b.dependencies(ctx, page)
 }
 
 const overdue = `SELECT EXISTS (SELECT FROM {s}.tasks WHERE wake <= {now})

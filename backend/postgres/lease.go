@@ -28,6 +28,9 @@ type leased struct {
 	lost     int
 	shunned  int64 // microseconds, see [omniq.Lease].Deferred
 	envelope string
+	tie      *int64 // by which its edges are found, nil for none
+	resumed  *bool
+	saved    *string
 }
 
 // A lease need not survive a crash of the server: its task is ready again then, and who holds it finds it lost.
@@ -51,7 +54,8 @@ const leaseTasks = `WITH
 		UPDATE {s}.tasks t SET state = 2, attempt = least(t.attempt, 2147483646) + c.starts::integer, started = c.starts,
 			token = $3, since = {now}, worker = $4, wake = {now} + $5 * interval '1 microsecond'
 		FROM chosen c WHERE t.ctid = c.at
-		RETURNING t.id, t.queue, t.rank, t.due, t.seq, t.attempt, t.started, t.lost, t.shunned, t.wake, t.task),
+		RETURNING t.id, t.queue, t.rank, t.due, t.seq, t.attempt, t.started, t.lost, t.shunned, t.wake, t.task,
+			t.tie, t.resumed, t.saved),
 	counted AS (
 		INSERT INTO {s}.counts SELECT queue, c.state, c.n
 		FROM (SELECT queue, count(*) AS n FROM leased GROUP BY queue) l
@@ -61,7 +65,7 @@ const leaseTasks = `WITH
 		SELECT {until}, {now}, id, 2, attempt, queue, nullif($4, '') FROM leased WHERE started):events}
 	SELECT id, queue, rank, greatest(due, '0001-01-01Z'::timestamptz), seq, attempt, started, lost,
 		CASE WHEN isfinite(shunned) THEN (extract(epoch FROM {now} - shunned) * 1000000)::bigint ELSE 0 END, wake, task,
-		(extract(epoch FROM {clock} - {now}) * 1000000)::bigint
+		tie, resumed, saved, (extract(epoch FROM {clock} - {now}) * 1000000)::bigint
 	FROM leased`
 
 // leaseLimited is leaseTasks with a limit for each queue.
@@ -150,7 +154,7 @@ func (b *Backend) lease(ctx context.Context, r *omniq.LeaseRequest) (leases []om
 					got = append(got, leased{})
 					l := &got[len(got)-1]
 					return row.Scan((*[16]byte)(&l.id), &l.queue, &l.rank, &l.due, &l.seq, &l.attempt, &l.started, &l.lost, &l.shunned,
-						&l.expires, &l.envelope, &took)
+						&l.expires, &l.envelope, &l.tie, &l.resumed, &l.saved, &took)
 				},
 			},
 		}
@@ -181,7 +185,12 @@ func (b *Backend) lease(ctx context.Context, r *omniq.LeaseRequest) (leases []om
 	slices.SortFunc(got, func(a, b leased) int { // RETURNING has no order
 		return cmp.Or(cmp.Compare(order[a.queue], order[b.queue]), a.compare(b.position))
 	})
-	leases, unreadable = decodeLeases(got, formatToken(token))
+	inputs, err := b.inputs(vital(lingering), got)
+	if err != nil {
+		b.giveBack(ctx, got, formatToken(token))
+		return nil, nil, err
+	}
+	leases, unreadable = decodeLeases(got, formatToken(token), inputs)
 	return leases, unreadable, nil
 }
 
@@ -202,7 +211,7 @@ func linger(ctx context.Context) (context.Context, context.CancelFunc) {
 }
 
 // decodeLeases also returns the ends of tasks that cannot be read: SQL may have written anything.
-func decodeLeases(got []leased, token string) (leases []omniq.Lease, unreadable []omniq.Settlement) {
+func decodeLeases(got []leased, token string, inputs map[int64]*given) (leases []omniq.Lease, unreadable []omniq.Settlement) {
 	leases = make([]omniq.Lease, 0, len(got))
 	for i := range got {
 		l := &got[i]
@@ -216,6 +225,19 @@ func decodeLeases(got []leased, token string) (leases []omniq.Lease, unreadable 
 		if !l.started {
 			attempt++
 		}
+		var in *given
+		if l.tie != nil {
+			in = inputs[*l.tie]
+		}
+		if err == nil && in != nil && in.over() {
+			unreadable = append(unreadable, omniq.Settlement{
+				LeaseID: id, Action: omniq.ActionFinish, Result: omniq.InputsResult(raw, time.Now(), attempt-1, in.size),
+			})
+			continue
+		}
+		if err == nil && in != nil {
+			err = in.err
+		}
 		if err != nil {
 			ttl := omniq.DefaultFailureTTL
 			unreadable = append(unreadable, omniq.Settlement{LeaseID: id, Action: omniq.ActionFinish, Result: &omniq.RawResult{
@@ -224,10 +246,17 @@ func decodeLeases(got []leased, token string) (leases []omniq.Lease, unreadable 
 			}})
 			continue
 		}
-		leases = append(leases, omniq.Lease{
+		given := omniq.Lease{
 			LeaseID: id, Task: raw, Attempt: attempt, Started: l.started, Lost: l.lost, Expires: l.expires.UTC(),
-			Deferred: time.Duration(max(l.shunned, 0)) * time.Microsecond,
-		})
+			Deferred: time.Duration(max(l.shunned, 0)) * time.Microsecond, Resumed: l.resumed != nil && *l.resumed,
+		}
+		if in != nil {
+			given.Inputs = in.list
+		}
+		if l.saved != nil {
+			given.State = omniq.Raw(*l.saved)
+		}
+		leases = append(leases, given)
 	}
 	return leases, unreadable
 }

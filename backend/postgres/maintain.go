@@ -132,8 +132,9 @@ func (b *Backend) expire(ctx context.Context, id uuid.UUID, limit int) (n int, e
 		list = stmt{sql: b.sql.of(expireTask), args: []any{uuidOf(id)}}
 	}
 	var endings []ending
+	var follows bool
 	err = b.transact(ctx, func(q querier) error {
-		endings = nil
+		endings, follows = nil, false
 		list.row = func(row scanner) error {
 			var h hold
 			var attempts int
@@ -149,7 +150,7 @@ func (b *Backend) expire(ctx context.Context, id uuid.UUID, limit int) (n int, e
 		if err := q.run(ctx, list); err != nil || len(endings) == 0 {
 			return err
 		}
-		finish, err := b.finish(endings, true, func(hold) {})
+		finish, err := b.finish(endings, true, func(_ hold, followed bool) { follows = follows || followed })
 		if err != nil {
 			return err
 		}
@@ -159,6 +160,9 @@ func (b *Backend) expire(ctx context.Context, id uuid.UUID, limit int) (n int, e
 		return 0, err
 	}
 	b.ended(endings)
+	if follows {
+		b.follow(vital(ctx))
+	}
 	return len(endings), nil
 }
 

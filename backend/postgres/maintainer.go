@@ -94,25 +94,31 @@ func (m *maintainer) run() {
 }
 
 // What there is to do: a process that is idle asks for nothing else.
-const findWork = `SELECT {now},
+const findWork = `SELECT {now}, EXISTS (SELECT FROM {s}.work WHERE at <= {now}),
 	EXISTS (SELECT FROM {s}.tasks WHERE wake <= {now}) OR EXISTS (SELECT FROM {s}.tasks WHERE state < 2 AND deadline <= {now}),
 	(extract(epoch FROM least((SELECT min(wake) FROM {s}.tasks WHERE wake > {now} AND wake < 'infinity'),
-		(SELECT min(deadline) FROM {s}.tasks WHERE state < 2 AND deadline > {now} AND deadline < 'infinity')) - {now}) * 1000000)::bigint`
+		(SELECT min(deadline) FROM {s}.tasks WHERE state < 2 AND deadline > {now} AND deadline < 'infinity'),
+		(SELECT min(at) FROM {s}.work WHERE at > {now})) - {now}) * 1000000)::bigint`
 
 // pass does what is to be done now, and returns how long there is nothing more.
 func (m *maintainer) pass() (time.Duration, error) {
 	var now time.Time
-	var due bool
+	var work, due bool
 	var next *int64
 	var r rubbish
 	ctx, cancel := bounded(m.b.ctx)
 	defer cancel()
 	err := m.b.read(ctx,
 		append(m.look(),
-			stmt{sql: m.b.sql.of(findWork), row: func(row scanner) error { return row.Scan(&now, &due, &next) }},
+			stmt{sql: m.b.sql.of(findWork), row: func(row scanner) error { return row.Scan(&now, &work, &due, &next) }},
 			r.find(m.b))...)
-	for more := due; more && err == nil; {
-		more, err = m.b.wakeSome(m.b.ctx)
+	for due, work := due, work; (due || work) && err == nil; {
+		if due {
+			due, err = m.b.wakeSome(m.b.ctx)
+		}
+		if work && err == nil {
+			work, err = m.b.workOn(m.b.ctx)
+		}
 	}
 	if err != nil {
 		return 0, err
@@ -125,7 +131,7 @@ func (m *maintainer) pass() (time.Duration, error) {
 	}
 	m.heal()
 	switch {
-	case due: // there may be something by now
+	case due || work: // there may be something by now
 		return 0, nil
 	case next != nil:
 		return time.Duration(*next) * time.Microsecond, nil

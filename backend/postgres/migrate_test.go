@@ -62,7 +62,7 @@ func TestMigrateOlder(t *testing.T) {
 
 	_, err = postgres.Open(t.Context(), url(t), postgres.WithSchema(name), postgres.WithoutMigration())
 	require.ErrorIs(t, err, postgres.ErrSchema)
-	require.ErrorContains(t, err, "has version 1, want 4: call Migrate with a user who may create tables")
+	require.ErrorContains(t, err, "has version 1, want 5: call Migrate with a user who may create tables")
 	b := open(t, postgres.WithSchema(name))
 	require.Equal(t, task, lease(t, b).Task)
 	open(t, postgres.WithSchema(name), postgres.WithoutMigration())
@@ -99,6 +99,35 @@ func TestMigrateInUse(t *testing.T) {
 	exec(t, "SET ROLE "+name+"; GRANT EXECUTE ON FUNCTION "+name+".enqueue TO PUBLIC")
 }
 
+// What was stored by the version before flows is worked off by this one, and others can wait for it.
+func TestMigrateToFlows(t *testing.T) {
+	name := schema(t)
+	exec(t, "CREATE ROLE "+name)
+	t.Cleanup(func() { exec(t, "DROP OWNED BY "+name+"; DROP ROLE "+name) })
+	var sql strings.Builder
+	sql.WriteString("CREATE SCHEMA {schema};")
+	for _, file := range []string{"0001_tables", "0002_enqueue", "0003_started", "0004_enqueue"} {
+		script, err := os.ReadFile("migrations/" + file + ".sql")
+		require.NoError(t, err)
+		sql.WriteString(string(script) + ";")
+	}
+	exec(t, strings.ReplaceAll(sql.String()+`
+		CREATE TABLE {schema}.migrations (version integer PRIMARY KEY, at timestamptz NOT NULL DEFAULT now());
+		INSERT INTO {schema}.migrations (version) SELECT generate_series(1, 4);
+		GRANT USAGE ON SCHEMA {schema} TO {schema}; GRANT EXECUTE ON FUNCTION {schema}.enqueue TO {schema};
+		SELECT {schema}.enqueue('f')`, "{schema}", name))
+	b := open(t, postgres.WithSchema(name))
+	l := lease(t, b)
+	waits := after(t, l.Task)
+	enqueue(t, b, waits)
+	settle(t, b, ending(l, omniq.StatusSuccess, `"old"`))
+	l = lease(t, b)
+	require.Equal(t, waits.ID, l.TaskID)
+	require.JSONEq(t, `"old"`, string(l.Inputs[0].ResultData))
+	exec(t, "SET ROLE "+name+"; SELECT "+name+".enqueue('f', after => ARRAY['"+waits.ID.String()+"'::uuid])")
+	none(t, b)
+}
+
 // What cannot be migrated is left as it is.
 func TestMigrateErrors(t *testing.T) {
 	pool := newPool(t)
@@ -108,8 +137,8 @@ func TestMigrateErrors(t *testing.T) {
 		err           error
 		message       string
 	}{
-		{"nothing", "", []postgres.Option{postgres.WithoutMigration()}, postgres.ErrSchema, "has version 0, want 4: call Migrate"},
-		{"newer", "CREATE SCHEMA {s}; CREATE TABLE {s}.migrations (version) AS VALUES (99)", nil, postgres.ErrSchema, "has version 99, and this program knows up to 4"},
+		{"nothing", "", []postgres.Option{postgres.WithoutMigration()}, postgres.ErrSchema, "has version 0, want 5: call Migrate"},
+		{"newer", "CREATE SCHEMA {s}; CREATE TABLE {s}.migrations (version) AS VALUES (99)", nil, postgres.ErrSchema, "has version 99, and this program knows up to 5"},
 		{"newer, not to be migrated", "CREATE SCHEMA {s}; CREATE TABLE {s}.migrations (version) AS VALUES (99)", []postgres.Option{postgres.WithoutMigration()}, postgres.ErrSchema, "has version 99"},
 		{"another program's tasks", "CREATE SCHEMA {s}; CREATE TABLE {s}.tasks ()", nil, postgres.ErrSchema, "has a table tasks of another program: use WithSchema"},
 		{"another program's migrations", "CREATE SCHEMA {s}; CREATE TABLE {s}.migrations (name) AS VALUES ('x')", nil, nil, `column "version" does not exist`},

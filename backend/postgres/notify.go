@@ -184,7 +184,11 @@ func (b *Backend) receive(note string) {
 	}
 	topics := make([]topic, 0, len(buf)/8-1)
 	for buf = buf[8:]; len(buf) > 0; buf = buf[8:] {
-		topics = append(topics, topic(binary.BigEndian.Uint64(buf)))
+		t := topic(binary.BigEndian.Uint64(buf))
+		topics = append(topics, t)
+		if t == workTopic {
+			b.maintainer.poke(0)
+		}
 	}
 	b.hub.wake(topics...)
 }

@@ -32,24 +32,31 @@ func TestPlans(t *testing.T) {
 				FROM generate_series(1, $1::int) i ON CONFLICT DO NOTHING`,
 			`INSERT INTO {s}.results (id, since, expires, status, name, queue, result)
 				SELECT gen_random_uuid(), now(), now() + interval '1 day', 3 + i % 4, 'f', 'default', '{}' FROM generate_series(1, $1::int) i`,
+			`INSERT INTO {s}.edges SELECT (i / 10) * 65536, i % 3 = 0, i % 10, gen_random_uuid(), gen_random_uuid(), 0, i % 2 = 0, nullif(i % 2 = 0, false)
+				FROM generate_series(1, $1::int) i ON CONFLICT DO NOTHING`,
+			`INSERT INTO {s}.work (kind, task, dep, tie) SELECT i % 3, gen_random_uuid(), gen_random_uuid(), i FROM generate_series(1, $1::int) i`,
+			`INSERT INTO {s}.items (tie, name, data) SELECT i / 10, 's' || i % 3, '1' FROM generate_series(1, $1::int) i`,
+			`UPDATE {s}.tasks SET flow = gen_random_uuid() WHERE seq % 7 = 0 AND $1::int > 0`,
 		} {
 			_, err := c.Exec(t.Context(), strings.ReplaceAll(q, "{s}", name), n)
 			require.NoError(t, err)
 		}
 	}
 	analyze := func() {
-		_, err := c.Exec(t.Context(), fmt.Sprintf("ANALYZE %[1]s.tasks, %[1]s.results, %[1]s.unique_keys", name))
+		_, err := c.Exec(t.Context(), fmt.Sprintf("ANALYZE %[1]s.tasks, %[1]s.results, %[1]s.unique_keys, %[1]s.edges, %[1]s.work, %[1]s.items", name))
 		require.NoError(t, err)
 	}
 	_, err := c.Exec(t.Context(), fmt.Sprintf(`ALTER TABLE %[1]s.tasks SET (autovacuum_enabled = off);
-		ALTER TABLE %[1]s.results SET (autovacuum_enabled = off); ALTER TABLE %[1]s.unique_keys SET (autovacuum_enabled = off)`, name))
+		ALTER TABLE %[1]s.results SET (autovacuum_enabled = off); ALTER TABLE %[1]s.unique_keys SET (autovacuum_enabled = off);
+		ALTER TABLE %[1]s.edges SET (autovacuum_enabled = off); ALTER TABLE %[1]s.work SET (autovacuum_enabled = off);
+		ALTER TABLE %[1]s.items SET (autovacuum_enabled = off)`, name))
 	require.NoError(t, err)
 	check := func(when string) {
 		for what, sql := range b.Statements() {
 			for _, node := range planOf(t, c, sql, true) {
 				table, index := node["Relation Name"], node["Index Name"]
 				switch table {
-				case "tasks", "results", "unique_keys":
+				case "tasks", "results", "unique_keys", "edges", "work", "items":
 				default:
 					continue // small, or never asked for single rows
 				}

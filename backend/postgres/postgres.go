@@ -108,6 +108,7 @@ type Backend struct {
 	hub        *hub
 	notifier   *notifier // nil without push
 	maintainer *maintainer
+	worker     worker
 	advances   pace // of tasks that are due, and of leases that ran out
 	expiries   pace // of tasks whose TTL is over
 	floors     floors
@@ -247,7 +248,7 @@ func open(ctx context.Context, pool *pgxpool.Pool, c config, release func()) (*B
 	}
 	b := &Backend{
 		survival: survival, config: c, pool: pool, own: own, looking: make(chan struct{}, 1), sql: newTemplates(&c),
-		closing: make(chan struct{}), hub: newHub(),
+		closing: make(chan struct{}), hub: newHub(), worker: worker{turn: make(chan struct{}, 1)},
 	}
 	b.closed = sync.OnceValue(func() error { b.close(); own.Close(); release(); return nil })
 	b.ctx, b.stop = context.WithCancel(vital(context.Background()))
@@ -270,7 +271,7 @@ func (b *Backend) Capabilities() omniq.Capabilities {
 	push := !b.config.silent
 	return omniq.Capabilities{
 		Name: "postgres", Durable: true, Survives: b.survival, Shared: true, Fencing: true, AtomicFinish: true, Priorities: true,
-		PushLease: push, PushResult: push, PushCancel: push, Transactions: true, Events: b.config.retention > 0,
+		PushLease: push, PushResult: push, PushCancel: push, Transactions: true, Flows: true, Notes: true, Events: b.config.retention > 0,
 		AtomicEvents: true,
 	}
 }

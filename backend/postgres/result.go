@@ -209,34 +209,43 @@ func idInto(set map[uuid.UUID]bool) func(scanner) error {
 
 // The row is kept for a moment for those who wait in other processes, see the table. Both are from one snapshot: whatever
 // somebody moves at this moment is in one of the two, or was waited for. Who was waited for has a later time than {now}.
-const forgetResults = `WITH gone AS (
-		UPDATE {s}.results SET expires = {now}, task = NULL
-		WHERE id = ANY (ARRAY (SELECT id FROM {s}.results WHERE id = ANY ($1)
-			AND (expires IS NULL OR expires > {clock}) ORDER BY id FOR UPDATE))
+const forgetResults = `WITH
+	found AS MATERIALIZED (
+		SELECT o.id, ` + neededBy + ` AS needed FROM (SELECT id FROM {s}.results WHERE id = ANY ($1)
+			AND (expires IS NULL OR expires > {clock}) ORDER BY id FOR UPDATE) o),
+	gone AS (
+		UPDATE {s}.results SET expires = {now}, lapses = NULL, task = NULL
+		WHERE id = ANY (ARRAY (SELECT id FROM found WHERE NOT needed))
 		AND (expires IS NULL OR expires > {clock}) RETURNING id)
-	SELECT id, NULL FROM gone UNION ALL SELECT id, state FROM {s}.tasks WHERE id = ANY ($1)`
+	SELECT id, NULL::smallint, false FROM gone UNION ALL SELECT id, NULL, true FROM found WHERE needed
+	UNION ALL SELECT id, state, false FROM {s}.tasks WHERE id = ANY ($1)`
 
 // Forget removes results before their time is over: see [omniq.ResultStore].
 func (b *Backend) Forget(ctx context.Context, ids []uuid.UUID) ([]error, error) {
 	var gone map[uuid.UUID]bool
 	var living map[uuid.UUID]omniq.Status
+	var inputs map[uuid.UUID]bool
 	err := b.transact(ctx, func(q querier) error {
-		gone, living = make(map[uuid.UUID]bool), make(map[uuid.UUID]omniq.Status)
+		gone, living, inputs = make(map[uuid.UUID]bool), make(map[uuid.UUID]omniq.Status), make(map[uuid.UUID]bool)
 		err := q.run(ctx, stmt{sql: b.sql.of(forgetResults), args: []any{sortedIDs(ids)}, row: func(row scanner) error {
 			var id uuid.UUID
 			var state *int16
-			err := row.Scan((*[16]byte)(&id), &state)
-			if state == nil {
-				gone[id] = true
-			} else {
+			var needed bool
+			err := row.Scan((*[16]byte)(&id), &state, &needed)
+			switch {
+			case state != nil:
 				living[id] = statusOf(*state)
+			case needed:
+				inputs[id] = true
+			default:
+				gone[id] = true
 			}
 			return err
 		}})
 		if err != nil {
 			return err
 		}
-		return b.known(ctx, q, ids, func(id uuid.UUID) bool { return gone[id] || living[id] != 0 })
+		return b.known(ctx, q, ids, func(id uuid.UUID) bool { return gone[id] || inputs[id] || living[id] != 0 })
 	})
 	if err != nil {
 		return nil, err
@@ -244,6 +253,9 @@ func (b *Backend) Forget(ctx context.Context, ids []uuid.UUID) ([]error, error) 
 	var errs []error
 	for i, id := range ids {
 		switch {
+		case inputs[id]:
+			err := fmt.Errorf("%w: its result is an input of a task that has not succeeded", omniq.ErrState)
+			errs = engine.Report(errs, len(ids), i, err)
 		case gone[id]:
 			delete(gone, id) // a second time there is nothing
 		case living[id] != 0:

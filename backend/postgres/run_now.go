@@ -40,7 +40,7 @@ func (b *Backend) RunNow(ctx context.Context, ids []uuid.UUID) ([]error, error) 
 			}
 		}
 		for i, id := range ids {
-			if l := found[id]; l == nil || l.state == stateRunning {
+			if l := found[id]; l == nil || l.state != stateScheduled && l.state != stateReady {
 				errs = engine.Report(errs, len(ids), i, not("a pending one", l, final[id]))
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 
@@ -32,10 +33,17 @@ const finishTasks = `WITH
 			AS i (id, token, status, keep, result, attempts, error)
 		WHERE t.id = ANY (ARRAY[i.id]) AND ($8 OR t.token = i.token AND coalesce(t.wake > {now}, false))
 		RETURNING t.id, t.name, t.queue, t.state, t.due, t.worker, t.unique_key, t.lost,
-			CASE WHEN i.status > 3 THEN t.task END AS task, i.token, i.status, i.keep, i.result, i.attempts, i.error),
+			CASE WHEN i.status > 3 THEN t.task END AS task, i.token, i.status, i.result, i.attempts, i.error,
+			{now} + i.keep * interval '1 microsecond' AS until,
+			t.flow, t.tie, t.resumed, t.followed, t.progress, CASE WHEN i.status > 3 THEN t.saved END AS saved),
 	kept AS (
-		INSERT INTO {s}.results (id, since, expires, due, status, name, queue, worker, lost, result, task)
-		SELECT id, {now}, {now} + keep * interval '1 microsecond', due, status, name, queue, worker, lost, result, task FROM gone),
+		INSERT INTO {s}.results (id, since, expires, lapses, due, status, name, queue, worker, lost, result, task,
+			flow, tie, resumed, followed, progress, saved)
+		SELECT id, {now}, CASE WHEN followed > 1 THEN NULL ELSE until END, CASE WHEN followed > 1 THEN until END,
+			due, status, name, queue, worker, lost, result, task, flow, tie, resumed, followed, progress, saved FROM gone),
+	told AS (
+		INSERT INTO {s}.work (kind, ended, how, tie)
+		SELECT 0, array_agg(id), array_agg(status), 0 FROM gone WHERE followed IS NOT NULL HAVING count(*) > 0),
 	released AS (
 		DELETE FROM {s}.unique_keys u
 		USING (SELECT id, name, unique_key FROM gone WHERE unique_key IS NOT NULL ORDER BY name, unique_key OFFSET 0) g
@@ -48,7 +56,7 @@ const finishTasks = `WITH
 		INSERT INTO {s}.events (until, at, task_id, type, attempt, queue, worker, error)
 		SELECT {until}, {now}, id, CASE status WHEN 5 THEN 6 WHEN 6 THEN 7 ELSE status END, attempts, queue, worker, error
 		FROM gone):events}
-	SELECT id, token FROM gone`
+	SELECT id, token, followed IS NOT NULL FROM gone`
 
 // A task has no result while it is not final, unless calls with its ID crossed each other. Then this has to go before.
 const replaceResults = dropFirst + "AND EXISTS (SELECT FROM {s}.tasks t WHERE t.id = r.id)" + dropThen
@@ -59,8 +67,9 @@ func crossed(err error) bool {
 	return errors.As(err, &e) && e.Code == "23505" && e.ConstraintName == "results_pkey"
 }
 
-// finish makes tasks final. With locked it does so whatever their leases are: the caller has locked their rows.
-func (b *Backend) finish(endings []ending, locked bool, done func(hold)) (stmt, error) {
+// finish makes tasks final. With locked it does so whatever their leases are: the caller has locked their rows. Done is told
+// of each that is final, and whether others follow it.
+func (b *Backend) finish(endings []ending, locked bool, done func(h hold, followed bool)) (stmt, error) {
 	endings = slices.Clone(endings)
 	slices.SortFunc(endings, func(x, y ending) int { return x.compare(y.hold) })
 	n := len(endings)
@@ -82,8 +91,9 @@ func (b *Backend) finish(endings []ending, locked bool, done func(hold)) (stmt, 
 		args: []any{ids, tokens, statuses, keeps, results, attempts, failures, locked},
 		row: func(row scanner) error {
 			var h hold
-			err := row.Scan((*[16]byte)(&h.id), &h.token)
-			done(h)
+			var followed bool
+			err := row.Scan((*[16]byte)(&h.id), &h.token, &followed)
+			done(h, followed)
 			return err
 		},
 	}, nil
@@ -160,12 +170,15 @@ type settling struct {
 	b        *Backend
 	endings  []ending
 	backs    []back
+	effects  []effected
 	replaces bool // results that are there already, see replaceResults
 
 	done    map[hold]bool
 	locked  map[hold]bool
-	refused map[hold]error  // what cannot be stored
+	refused map[hold]error  // what cannot be stored, or cannot be
+	failed  map[hold]error  // what was not done while others were
 	ready   map[string]bool // queues that have got tasks back that are ready
+	follows bool            // there are tasks to be told
 	next    coming
 }
 
@@ -176,16 +189,24 @@ func (b *Backend) Settle(ctx context.Context, settlements []omniq.Settlement) ([
 	if err != nil {
 		return nil, err
 	}
-	err = s.write(ctx)
-	if refusal(err) {
-		if err = s.refuse(ctx); err == nil {
-			err = s.write(ctx)
+	if len(s.endings)+len(s.backs) > 0 || len(s.effects) == 0 {
+		err = s.write(ctx)
+		if refusal(err) {
+			if err = s.refuse(ctx); err == nil {
+				err = s.write(ctx)
+			}
 		}
+		if err != nil {
+			return nil, err
+		}
+		s.announce()
 	}
-	if err != nil {
+	if err := s.runEffects(ctx); err != nil {
 		return nil, err
 	}
-	s.announce()
+	if s.follows {
+		b.follow(vital(ctx))
+	}
 	return s.report(settlements), nil
 }
 
@@ -195,10 +216,9 @@ func (b *Backend) newSettling(settlements []omniq.Settlement) (*settling, error)
 			return nil, err
 		}
 	}
-	if err := engine.CheckNoEffects("postgres", settlements); err != nil {
-		return nil, err
+	s := &settling{
+		b: b, done: make(map[hold]bool), locked: make(map[hold]bool), refused: make(map[hold]error), failed: make(map[hold]error),
 	}
-	s := &settling{b: b, done: make(map[hold]bool), locked: make(map[hold]bool), refused: make(map[hold]error)}
 	for i := range settlements {
 		s.add(&settlements[i])
 	}
@@ -215,6 +235,8 @@ func (s *settling) report(settlements []omniq.Settlement) (errs []error) {
 		case s.refused[h] != nil:
 			err := fmt.Errorf("%w: postgres: the outcome of task %v: %w", omniq.ErrInvalid, h.id, s.refused[h])
 			errs = engine.Report(errs, len(settlements), i, err)
+		case s.failed[h] != nil:
+			errs = engine.Report(errs, len(settlements), i, s.failed[h])
 		case s.locked[h]:
 			errs = engine.Report(errs, len(settlements), i, lockedError(h))
 		case !done:
@@ -256,13 +278,29 @@ func (s *settling) add(from *omniq.Settlement) {
 		s.refused[h] = err
 		return
 	}
-	if from.Action == omniq.ActionFinish {
+	e := effected{hold: h, from: from}
+	defer func() {
+		if from.Effects != nil {
+			s.effects = append(s.effects, e)
+		}
+	}()
+	switch {
+	case from.Action == omniq.ActionWait:
+		return
+	case from.Action == omniq.ActionFinish && from.Effects != nil:
+		e.end = &ending{h, from.Result, text}
+		return
+	case from.Action == omniq.ActionFinish:
 		s.endings = append(s.endings, ending{h, from.Result, text})
 		return
 	}
 	t := back{hold: h, retry: from.Action == omniq.ActionRetry, shun: from.Action == omniq.ActionDefer, failure: textOf(text)}
 	if from.Delay > 0 || from.Action != omniq.ActionRelease {
 		t.delay = pgtype.Int8{Int64: microseconds(from.Delay), Valid: true}
+	}
+	if from.Effects != nil {
+		e.back = &t
+		return
 	}
 	s.backs = append(s.backs, t)
 }
@@ -327,7 +365,7 @@ func (s *settling) statements(held []hold) (stmts []stmt) {
 	for h := range s.done {
 		s.done[h] = false
 	}
-	s.ready, s.next = make(map[string]bool), coming{}
+	s.ready, s.next, s.follows = make(map[string]bool), coming{}, false
 	endings := slices.DeleteFunc(slices.Clone(s.endings), func(e ending) bool { return !wanted[e.hold] })
 	backs := slices.DeleteFunc(slices.Clone(s.backs), func(t back) bool { return !wanted[t.hold] })
 	slices.SortFunc(endings, func(x, y ending) int { return x.compare(y.hold) })
@@ -351,7 +389,7 @@ func (s *settling) statements(held []hold) (stmts []stmt) {
 }
 
 func (s *settling) finish(endings []ending) []stmt {
-	finish, err := s.b.finish(endings, false, func(h hold) { s.done[h] = true })
+	finish, err := s.b.finish(endings, false, func(h hold, followed bool) { s.done[h], s.follows = true, s.follows || followed })
 	if err != nil {
 		panic(err) // the result has been encoded with this error in it
 	}
@@ -429,11 +467,7 @@ func (b *Backend) ended(list []ending) {
 
 // endingOf is the end that a backend makes of a task.
 func endingOf(h hold, envelope string, status omniq.Status, now time.Time, attempts int) (ending, error) {
-	raw := new(omniq.RawTask)
-	if err := raw.UnmarshalJSON([]byte(envelope)); err != nil { // it must not be in the way of all others
-		raw = &omniq.RawTask{ID: h.id, TTL: new(time.Duration)}
-	}
-	raw.ID = h.id // whoever wrote the row by hand
+	raw := taskOf(h.id, envelope)
 	if raw.TTL == nil && status == omniq.StatusExpired {
 		raw.TTL = new(time.Duration)
 	}
@@ -443,4 +477,14 @@ func endingOf(h hold, envelope string, status omniq.Status, now time.Time, attem
 	}
 	text, err := encodeResult(result)
 	return ending{h, result, text}, err
+}
+
+// taskOf is the task of an envelope. One that cannot be read must not be in the way of all others.
+func taskOf(id uuid.UUID, envelope string) *omniq.RawTask {
+	raw := new(omniq.RawTask)
+	if err := raw.UnmarshalJSON([]byte(envelope)); err != nil {
+		raw = &omniq.RawTask{TTL: new(time.Duration)}
+	}
+	raw.ID = id // whoever wrote the row by hand
+	return raw
 }

@@ -335,13 +335,17 @@ func text(s *string) string {
 
 // statusOf is the status of a state of tasks that are not final.
 func statusOf(state int16) omniq.Status {
-	if state == stateRunning {
+	switch state {
+	case stateRunning:
 		return omniq.StatusRunning
+	case stateWaiting:
+		return omniq.StatusWaiting
 	}
 	return omniq.StatusPending
 }
 
 const (
+	stateWaiting   = -1
 	stateScheduled = 0 // pending, and due later
 	stateReady     = 1
 	stateRunning   = 2

@@ -15,10 +15,11 @@ const (
 )
 
 // rubbish says of which kinds there is something to remove.
-type rubbish struct{ results, keys, revoked, counts, events bool }
+type rubbish struct{ results, lapsed, keys, revoked, counts, events bool }
 
 const (
 	findRubbish = `SELECT EXISTS (SELECT FROM {s}.results WHERE expires <= {now} - $1 * interval '1 microsecond'),
+	EXISTS (SELECT FROM {s}.results WHERE lapses <= {now}),
 	EXISTS (SELECT FROM {s}.unique_keys WHERE until <= {now}),
 	EXISTS (SELECT FROM {s}.revoked WHERE until <= {now}),
 	(SELECT count(*) >= $2 FROM (SELECT FROM {s}.counts LIMIT $2) c),
@@ -30,9 +31,29 @@ const (
 			DELETE FROM {s}.results WHERE ctid = ANY (ARRAY (
 				SELECT ctid FROM {s}.results WHERE expires <= {now} - $2 * interval '1 microsecond' ORDER BY expires LIMIT $1
 				FOR UPDATE SKIP LOCKED))
-			RETURNING queue, status),
+			RETURNING queue, status, tie),
+		untied AS (INSERT INTO {s}.work (kind, tie) SELECT 2, tie FROM gone WHERE tie IS NOT NULL),
 		counted AS (INSERT INTO {s}.counts SELECT queue, status, -count(*) FROM gone GROUP BY queue, status)
 		SELECT count(*) FROM gone`
+
+	// Results whose time is over, and of which it was not known whether others need them. It is looked again, after a pause that
+	// grows with the age of the result.
+	sweepLapsed = `WITH over AS MATERIALIZED (
+			SELECT ctid AS at, id, since FROM {s}.results WHERE lapses <= {now} ORDER BY lapses LIMIT $1 FOR UPDATE SKIP LOCKED),
+		looked AS (
+			UPDATE {s}.results r SET
+				expires = CASE WHEN n.needed THEN r.expires ELSE {now} END,
+				lapses = CASE WHEN n.needed THEN {now} + least(greatest(({now} - o.since) / 8, interval '1 second'), interval '1 hour') END
+			FROM over o CROSS JOIN LATERAL (SELECT ` + neededBy + ` AS needed) n
+			WHERE r.ctid = o.at RETURNING r.id)
+		SELECT count(*) FROM looked`
+
+	// neededBy says whether the result of o is an input of a task that is kept and has not succeeded.
+	neededBy = `EXISTS (
+				SELECT FROM (SELECT e.task, e.tie FROM {s}.edges e WHERE e.dep = o.id AND e.input OFFSET 0) e
+				WHERE (SELECT true FROM {s}.tasks t WHERE t.id = e.task AND t.tie = e.tie)
+					OR (SELECT true FROM {s}.results f WHERE f.id = e.task AND f.tie = e.tie AND f.status > 3
+						AND (f.expires IS NULL OR f.expires > {now})))`
 
 	sweepKeys = `WITH gone AS (
 			DELETE FROM {s}.unique_keys WHERE ctid = ANY (ARRAY (
@@ -55,7 +76,7 @@ const (
 // find finds out.
 func (r *rubbish) find(b *Backend) stmt {
 	return stmt{sql: b.sql.of(findRubbish), args: []any{grace.Microseconds(), manyCounts}, row: func(row scanner) error {
-		return row.Scan(&r.results, &r.keys, &r.revoked, &r.counts, &r.events)
+		return row.Scan(&r.results, &r.lapsed, &r.keys, &r.revoked, &r.counts, &r.events)
 	}}
 }
 
@@ -66,6 +87,7 @@ func (b *Backend) sweep(ctx context.Context, r rubbish) error {
 		template string
 		args     []any
 	}{
+		{r.lapsed, sweepLapsed, nil},
 		{r.results, sweepResults, []any{grace.Microseconds()}},
 		{r.keys, sweepKeys, nil},
 		{r.revoked, sweepRevoked, nil},

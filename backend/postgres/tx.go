@@ -114,14 +114,8 @@ func (c callers) Settle(ctx context.Context, settlements []omniq.Settlement) ([]
 
 // settle does what the settlements say, and has the commit tell those who wait.
 func (c callers) settle(ctx context.Context, s *settling) error {
-	for _, one := range s.statements(s.held()) {
-		one, err := plain(one)
-		if err == nil {
-			err = c.q.run(ctx, one)
-		}
-		if err != nil {
-			return err
-		}
+	if err := (anyDriver{c.q}).run(ctx, s.statements(s.held())...); err != nil {
+		return err
 	}
 	var topics []topic
 	for _, e := range s.endings {
@@ -132,6 +126,14 @@ func (c callers) settle(ctx context.Context, s *settling) error {
 	for queue := range s.ready {
 		topics = append(topics, queueTopic(queue))
 	}
+	if s.follows {
+		topics = append(topics, workTopic)
+	}
+	more, err := c.effects(ctx, s)
+	if err != nil {
+		return err
+	}
+	topics = append(topics, more...)
 	if c.b.config.retention > 0 {
 		topics = append(topics, eventTopic)
 	}
@@ -176,20 +178,23 @@ func (c callers) undo(ctx context.Context) {
 }
 
 func (c callers) enqueue(ctx context.Context, call *enqueuing) error {
-	err := call.run(func(stmts func() []stmt) error {
-		for _, s := range stmts() { // one after the other: package database/sql has one connection for both
-			if err := c.q.run(ctx, s); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	t := newTying(c.b, anyDriver{c.q})
+	t.store = c.q
+	var err error
+	if call.tied {
+		err = call.tie(ctx, t, uuid.Nil)
+	} else {
+		err = call.run(func(stmts func() []stmt) error { return c.q.run(ctx, stmts()...) })
+	}
 	if err != nil {
 		return err
 	}
 	notes := make([]string, 0, len(call.queues))
 	for queue := range call.queues {
 		notes = append(notes, queueNote+queue)
+	}
+	if t.checks {
+		notes = append(notes, notesOf(nobody, []topic{workTopic})...)
 	}
 	return c.notify(ctx, notes...)
 }
@@ -240,14 +245,30 @@ var arrays = regexp.MustCompile(`\$(\d+)::(\w+)\[\]`)
 // arrayTypes are the types of arrays by the names of their elements.
 var arrayTypes = map[string]uint32{
 	"uuid": pgtype.UUIDArrayOID, "bigint": pgtype.Int8ArrayOID, "smallint": pgtype.Int2ArrayOID, "integer": pgtype.Int4ArrayOID,
-	"boolean": pgtype.BoolArrayOID, "text": pgtype.TextArrayOID,
+	"boolean": pgtype.BoolArrayOID, "text": pgtype.TextArrayOID, "timestamptz": pgtype.TimestamptzArrayOID,
 }
 
 // types encode values. Each is for one goroutine at a time: it remembers how it has done so.
 var types = sync.Pool{New: func() any { return pgtype.NewMap() }}
 
-// plain is a statement whose arrays are sent as texts, and whose first column is an ID that comes as a text: any driver can do
-// so.
+// anyDriver does statements as any driver can: see plain.
+type anyDriver struct{ q querier }
+
+func (p anyDriver) run(ctx context.Context, stmts ...stmt) error {
+	for _, s := range stmts {
+		s, err := plain(s)
+		if err == nil {
+			err = p.q.run(ctx, s)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// plain is a statement whose arrays are sent as texts, and whose first column, if it is an ID, comes as a text: any driver can
+// do so.
 func plain(s stmt) (stmt, error) {
 	s.args = slices.Clone(s.args)
 	known := types.Get().(*pgtype.Map)
@@ -269,6 +290,9 @@ func plain(s stmt) (stmt, error) {
 	s.sql = arrays.ReplaceAllString(s.sql, "($$$1::text)::$2[]")
 	if row := s.row; row != nil {
 		at := strings.LastIndex(s.sql, "SELECT id,")
+		if at < 0 {
+			return s, nil // it has no ID
+		}
 		s.sql = s.sql[:at] + "SELECT id::text," + s.sql[at+len("SELECT id,"):]
 		s.row = func(r scanner) error { return row(idScanner{r}) }
 	}
