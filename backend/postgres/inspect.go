@@ -139,10 +139,6 @@ func (b *Backend) List(ctx context.Context, r omniq.ListRequest) ([]*omniq.TaskI
 	if err := engine.CheckList(&r); err != nil {
 		return nil, "", err
 	}
-	l, ok := listings[r.Status]
-	if !ok || r.Flow != uuid.Nil { // nothing waits, and there are no flows
-		return nil, "", nil
-	}
 	after := pgtype.UUID{Valid: true} // no task has this ID
 	if r.After != "" {
 		id, err := uuid.Parse(r.After)
@@ -174,6 +170,7 @@ func (b *Backend) List(ctx context.Context, r omniq.ListRequest) ([]*omniq.TaskI
 		next = id.String()
 		return err
 	}
+	l := listings[r.Status]
 	err := b.read(ctx,
 		stmt{sql: b.sql.of(l.page(r.Status)), args: []any{after, r.Queue, int64(r.Max) + 1, looked}, row: rows},
 		stmt{sql: b.sql.of(l.end()), args: []any{after, looked}, row: end})

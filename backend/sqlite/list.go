@@ -77,9 +77,6 @@ func (b *Backend) List(ctx context.Context, r omniq.ListRequest) ([]*omniq.TaskI
 	if err := engine.CheckList(&r); err != nil {
 		return nil, "", err
 	}
-	if r.Flow != uuid.Nil { // there are none
-		return nil, "", nil
-	}
 	var after int64
 	if r.After != "" {
 		var err error
