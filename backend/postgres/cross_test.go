@@ -205,9 +205,17 @@ func newCrossing(tb testing.TB, at, database string) *crossing {
 
 // refill makes half of the tasks running and the others pending.
 func (c *crossing) refill(ctx context.Context, tb testing.TB) {
-	_, err := c.Pool().Exec(ctx, "TRUNCATE omniq.tasks, omniq.results, omniq.unique_keys, omniq.revoked, omniq.edges, omniq.work, omniq.items")
-	require.NoError(tb, err)
-	_, err = c.Backend.Enqueue(ctx, c.tasks)
+	const tables = "omniq.tasks, omniq.results, omniq.unique_keys, omniq.revoked, omniq.edges, omniq.work, omniq.items"
+	require.EventuallyWithT(tb, func(t *assert.CollectT) { // to wait for all of them could end in a deadlock with what works by itself
+		assert.NoError(t, pgx.BeginFunc(ctx, c.Pool(), func(tx pgx.Tx) error {
+			if _, err := tx.Exec(ctx, "LOCK TABLE "+tables+" IN ACCESS EXCLUSIVE MODE NOWAIT"); err != nil {
+				return err
+			}
+			_, err := tx.Exec(ctx, "TRUNCATE "+tables)
+			return err
+		}))
+	}, 30*time.Second, time.Millisecond)
+	_, err := c.Backend.Enqueue(ctx, c.tasks)
 	require.NoError(tb, err)
 	c.leases, err = c.Backend.Lease(ctx, omniq.LeaseRequest{Queues: anyTask.Queues, Max: 20, Duration: time.Minute, WorkerID: "w"})
 	require.NoError(tb, err)

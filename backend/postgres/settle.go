@@ -47,7 +47,7 @@ const finishTasks = `WITH
 	released AS (
 		DELETE FROM {s}.unique_keys u
 		USING (SELECT id, name, unique_key FROM gone WHERE unique_key IS NOT NULL ORDER BY name, unique_key OFFSET 0) g
-		WHERE u.name = ANY (ARRAY[g.name]) AND u.key = ANY (ARRAY[g.unique_key]) AND u.id = g.id AND u.until IS NULL),
+		WHERE u.name = ANY (ARRAY[g.name]) AND u.key = ANY (ARRAY[g.unique_key]) AND u.id = ANY (ARRAY[g.id]) AND u.until IS NULL),
 	counted AS (
 		INSERT INTO {s}.counts SELECT queue, c.state, c.n
 		FROM (SELECT queue, state, status, count(*) AS n FROM gone GROUP BY queue, state, status) g
@@ -353,7 +353,7 @@ func (s *settling) held() []hold {
 // maxSize is how many bytes of results a statement has at the most, or one of them.
 const maxSize = 64 << 20
 
-// lockHeld is for a call that does several statements: all lock in the order of the IDs.
+// lockHeld is for a call that does several statements, or whose plans are the caller's: all lock in the order of the IDs.
 const lockHeld = "SELECT FROM {s}.tasks WHERE id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE"
 
 // statements are those for some of the leases.

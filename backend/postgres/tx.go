@@ -114,7 +114,13 @@ func (c callers) Settle(ctx context.Context, settlements []omniq.Settlement) ([]
 
 // settle does what the settlements say, and has the commit tell those who wait.
 func (c callers) settle(ctx context.Context, s *settling) error {
-	if err := (anyDriver{c.q}).run(ctx, s.statements(s.held())...); err != nil {
+	held := s.held()
+	stmts := s.statements(held)
+	if len(held) > 1 {
+		ids, _ := holdsOf(held)
+		stmts = append([]stmt{{sql: c.b.sql.of(lockHeld), args: []any{ids}}}, stmts...)
+	}
+	if err := (anyDriver{c.q}).run(ctx, stmts...); err != nil {
 		return err
 	}
 	var topics []topic
