@@ -46,6 +46,15 @@ func TestCrash(t *testing.T) {
 	checkEvents(t, b, r.Results)
 }
 
+// So are those that work flows. Longer: go test -run TestCrashOfFlows -crash 5m
+func TestCrashOfFlows(t *testing.T) {
+	t.Parallel()
+	url, schema := url(t), schema(t)
+	r := crashtest.Flows(t, openCrash, crashtest.Plan{Place: schema + " " + url, Duration: *crashTime / 2})
+	assert.Positive(t, r.Stored)
+	checkConsistent(t, openAt(t, url, schema), schema)
+}
+
 // Processes that are asked to stop use up no attempt, and leave nothing to be done twice.
 func TestGracefulStopUnderLoad(t *testing.T) {
 	t.Parallel()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -354,9 +355,7 @@ func (r *requeuing) claim(ctx context.Context, all []uuid.UUID) error {
 	if len(refused) == 0 {
 		return nil
 	}
-	for id, holder := range refused {
-		r.held[id] = holder
-	}
+	maps.Copy(r.held, refused)
 	return errRefused
 }
 

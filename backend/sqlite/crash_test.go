@@ -49,6 +49,14 @@ func TestCrash(t *testing.T) {
 	checkIntegrity(t, file)
 }
 
+// So are those that work flows. Longer: go test -run TestCrashOfFlows -crash 5m
+func TestCrashOfFlows(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "queue.db")
+	r := crashtest.Flows(t, openCrash, crashtest.Plan{Place: file, Duration: *crashTime})
+	assert.Positive(t, r.Stored)
+	checkIntegrity(t, file)
+}
+
 // Processes that are asked to stop use up no attempt, and leave nothing to be done twice.
 func TestGracefulStopUnderLoad(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "queue.db")

@@ -138,28 +138,6 @@ func CheckStream(r *omniq.StreamRequest) error {
 	return nil
 }
 
-// CheckNoFlows reports the first of the tasks that an engine without flows cannot store: it is [omniq.ErrInvalid].
-func CheckNoFlows(engine string, tasks []*omniq.RawTask) error {
-	for _, t := range tasks {
-		if t.Tied() {
-			return fmt.Errorf("%w: task %v is part of a flow, which the engine %q does not have", omniq.ErrInvalid, t.ID, engine)
-		}
-	}
-	return nil
-}
-
-// CheckNoEffects reports the first of the settlements that an engine without flows and notes cannot do: it is
-// [omniq.ErrInvalid].
-func CheckNoEffects(engine string, settlements []omniq.Settlement) error {
-	for i := range settlements {
-		if settlements[i].Effects != nil {
-			return fmt.Errorf("%w: the settlement of task %v has effects, which the engine %q does not have",
-				omniq.ErrInvalid, settlements[i].TaskID, engine)
-		}
-	}
-	return nil
-}
-
 // CheckKeys reports what is wrong with the first of the keys that cannot be: it is [omniq.ErrInvalid].
 func CheckKeys(keys []omniq.UniqueKey) error {
 	for _, k := range keys {
