@@ -144,10 +144,10 @@ func TestFlowFails(t *testing.T) {
 	t.Parallel()
 	b := open(t, place(t), postgres.WithEvents(time.Hour))
 	first := newTask(t)
-	second, any := after(t, first), newTask(t)
-	any.After = []omniq.Dependency{{ID: first.ID, Need: omniq.NeedFinal}}
+	second, either := after(t, first), newTask(t)
+	either.After = []omniq.Dependency{{ID: first.ID, Need: omniq.NeedFinal}}
 	third := after(t, second)
-	enqueue(t, b, first, second, third, any)
+	enqueue(t, b, first, second, third, either)
 	settle(t, b, ending(lease(t, b), omniq.StatusFailure, "no"))
 	for _, task := range []*omniq.RawTask{second, third} {
 		r, err := b.Await(t.Context(), task.ID)
@@ -157,7 +157,7 @@ func TestFlowFails(t *testing.T) {
 		require.ErrorContains(t, r.Error, first.ID.String())
 		require.ErrorContains(t, r.Error, "failed: no")
 	}
-	require.Equal(t, omniq.StatusPending, statusOf(t, b, any.ID))
+	require.Equal(t, omniq.StatusPending, statusOf(t, b, either.ID))
 	errs, err := b.Requeue(t.Context(), []uuid.UUID{third.ID}, false)
 	require.NoError(t, err)
 	require.ErrorIs(t, errs[0], omniq.ErrState)
@@ -170,7 +170,7 @@ func TestFlowFails(t *testing.T) {
 	for range 4 {
 		settle(t, b, ending(lease(t, b), omniq.StatusSuccess, "1"))
 	}
-	for _, task := range []*omniq.RawTask{first, second, third, any} {
+	for _, task := range []*omniq.RawTask{first, second, third, either} {
 		require.Equal(t, omniq.StatusSuccess, statusOf(t, b, task.ID))
 	}
 	none(t, b)

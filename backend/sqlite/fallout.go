@@ -81,8 +81,8 @@ func (t *tx) tellNew() (n int, err error) {
 	return n, err
 }
 
-// tellStored tells some followers of the first task in the store. any reports whether there may be more.
-func (t *tx) tellStored() (n int, any bool, err error) {
+// tellStored tells some followers of the first task in the store. more reports whether there may be more.
+func (t *tx) tellStored() (n int, more bool, err error) {
 	var f *fallout
 	var seq int64
 	err = t.q.query("SELECT seq, id, status, name, result FROM omniq_fallout ORDER BY seq LIMIT 1", func(v []driver.Value) error {
