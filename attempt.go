@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -26,8 +27,10 @@ type attempt struct {
 	took  time.Duration // the handler's, once it has returned or the attempt is settled without it
 	inTx  bool          // its result is in a transaction of the handler's, which may have been committed
 
-	info   infoContext // the handler's context
-	outbox *outbox     // what it does if it succeeds, nil for nothing
+	info   infoContext         // the handler's context
+	outbox *outbox             // what it does if it succeeds, nil for nothing
+	shut   bool                // what its handler does is part of a settlement
+	jot    atomic.Pointer[jot] // what it leaves of its task, nil for nothing; read without the lock
 
 	// The settler's.
 	settlement Settlement

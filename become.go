@@ -97,6 +97,8 @@ var shut = &outbox{closed: true}
 func (w *Worker) shut(a *attempt) *outbox {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	a.shut = true
+	a.jot.Load().close(errReturned)
 	if a.outbox == nil {
 		a.outbox = shut
 	} else if a.outbox != shut {
@@ -109,6 +111,8 @@ func (w *Worker) shut(a *attempt) *outbox {
 func (w *Worker) reopen(a *attempt) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	a.shut = false
+	a.jot.Load().reopen()
 	if a.outbox == shut {
 		a.outbox = nil
 	} else {

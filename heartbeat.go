@@ -88,6 +88,7 @@ func (w *Worker) extend(ctx context.Context) (left time.Duration, ok bool) {
 func (a *attempt) lose(why error) {
 	if a.lost == nil {
 		a.lost = why
+		a.jot.Load().close(why)
 		if a.cancel != nil && !(a.inTx && why == ErrLeaseLost) {
 			a.cancel(why)
 		}

@@ -64,6 +64,7 @@ func (s *settler) settle(a *attempt, settlement Settlement) {
 	w.mu.Unlock()
 	a.settlement = settlement
 	a.settlement.LeaseID = a.lease.LeaseID
+	a.settlement.Effects = a.withNotes(a.settlement.Effects)
 	s.ended <- a
 	s.senders.Done()
 }
@@ -206,7 +207,11 @@ func (s *settler) try(batch []*attempt, settlements []Settlement) (again []*atte
 		switch {
 		case e == nil, errors.Is(e, ErrLeaseLost):
 		case errors.Is(e, ErrInvalid) && !a.refused && (err == nil || len(batch) == 1):
-			a.settlement, a.refused = refuse(a, e), true
+			if a.withoutNotes() {
+				w.log.Error("the engine refused the end of the attempt; trying again without its progress", a.attrs("error", e)...)
+			} else {
+				a.settlement, a.refused = refuse(a, e), true
+			}
 			refused = append(refused, a)
 			continue
 		case errors.Is(e, ErrClosed), errors.Is(e, ErrInvalid) && (err == nil || len(batch) == 1):

@@ -62,7 +62,8 @@ func (t noTransaction) Settle(context.Context, []Settlement) ([]error, error) { 
 // written in tx and the end of the task are one: both count, or neither. ctx is the handler's or derived from it. R is the
 // type of the handler's result, [Void] for none. For tx see [Client.Tx].
 //
-// What the handler has enqueued by [Enqueue] before, and cancelled by [Cancel], counts with it, too. After that the handler
+// What the handler has enqueued by [Enqueue] before, and cancelled by [Cancel], counts with it, too, and so does the progress
+// that it has set. It can add nothing more. After that the handler
 // commits tx, soon, and returns the same result. If tx was committed, the task has succeeded,
 // whatever the handler returns. If the handler returns and has not committed tx, the attempt has failed, and another one may
 // follow. [Middleware] does not see the result that is recorded.
@@ -105,7 +106,7 @@ func (h *execution) completeTx(ctx context.Context, tx any, typ reflect.Type, re
 	if r.ResultData, r.Codec, err = encodeResult(w.codecs.writer(), result); err != nil {
 		return err
 	}
-	errs, err := t.Settle(ctx, []Settlement{{LeaseID: a.lease.LeaseID, Action: ActionFinish, Result: r, Effects: w.shut(a).effects()}})
+	errs, err := t.Settle(ctx, []Settlement{{LeaseID: a.lease.LeaseID, Action: ActionFinish, Result: r, Effects: a.withNotes(w.shut(a).effects())}})
 	if err == nil && errs != nil {
 		err = errs[0]
 	}

@@ -74,6 +74,7 @@ type Worker struct {
 	handlers map[string]HandlerFunc // specs inside the middleware
 	names    []string               // of handlers
 	starts   *batch.Group[LeaseID]
+	jotter   *jotter
 
 	mu       sync.Mutex
 	running  bool
@@ -130,7 +131,7 @@ func NewWorker(b Backend, opts ...WorkerOption) (*Worker, error) {
 		w.handlers[name] = h
 	}
 	w.names = slices.Sorted(maps.Keys(w.handlers))
-	w.starts = batch.New(w.startLeases, nil)
+	w.starts, w.jotter = batch.New(w.startLeases, nil), newJotter(w)
 	return w, nil
 }
 
@@ -178,6 +179,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	var beat sync.WaitGroup
 	beat.Go(func() { w.heartbeat(beatCtx) })
 	beat.Go(func() { w.watch(beatCtx) })
+	if w.backend.Capabilities().Notes {
+		beat.Go(func() { w.jotter.run(beatCtx) })
+	}
 	defer beat.Wait()
 	defer stopBeat()
 

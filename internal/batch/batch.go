@@ -28,8 +28,10 @@ func share(ctx context.Context) context.Context { return context.WithValue(ctx, 
 
 // Group gathers calls of one function. It is safe for concurrent use.
 type Group[T any] struct {
-	do    func(ctx context.Context, items []T) ([]error, error)
-	final func(error) bool
+	do     func(ctx context.Context, items []T) ([]error, error)
+	final  func(error) bool
+	weigh  func(T) int // nil for no bound
+	weight int         // up to which calls are gathered
 
 	mu      sync.Mutex
 	busy    bool // a call is in flight, and will look at waiting when it ends
@@ -39,6 +41,7 @@ type Group[T any] struct {
 // call is a call of Do that waits for one of the engine. Mu guards what is not its channel's to publish.
 type call[T any] struct {
 	items  []T
+	weight int
 	errs   []error
 	err    error
 	done   chan struct{}
@@ -62,6 +65,13 @@ func New[T any](do func(ctx context.Context, items []T) ([]error, error), final 
 	return &Group[T]{do: do, final: final}
 }
 
+// Bounded has calls gathered only up to a weight of their items. A single call may have more. It returns g, and is for
+// before the first Do.
+func (g *Group[T]) Bounded(weight int, weigh func(T) int) *Group[T] {
+	g.weight, g.weigh = weight, weigh
+	return g
+}
+
 // Do calls the function with the items, alone or with those of others. When ctx ends first it returns the context's
 // error; whether the items were worked on is unknown then. A failure of a shared call is not shared unless it is final:
 // it is made again in parts, until the items that failed are alone.
@@ -73,6 +83,11 @@ func (g *Group[T]) Do(ctx context.Context, items []T) ([]error, error) {
 		return g.first(ctx, items)
 	}
 	c := &call[T]{items: items, done: make(chan struct{})}
+	if g.weigh != nil {
+		for _, item := range items {
+			c.weight += g.weigh(item)
+		}
+	}
 	g.waiting = append(g.waiting, c)
 	g.mu.Unlock()
 	select {
@@ -128,9 +143,13 @@ func (g *Group[T]) next() {
 func (g *Group[T]) take() []*call[T] {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	n, items := 0, 0
-	for n < len(g.waiting) && (n == 0 || items+len(g.waiting[n].items) <= MaxItems) {
-		items += len(g.waiting[n].items)
+	n, items, weight := 0, 0, 0
+	for n < len(g.waiting) {
+		c := g.waiting[n]
+		items, weight = items+len(c.items), weight+c.weight
+		if n > 0 && (items > MaxItems || weight > g.weight) {
+			break
+		}
 		n++
 	}
 	calls := g.waiting[:n:n]

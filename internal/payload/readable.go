@@ -39,6 +39,10 @@ func CheckResult(t reflect.Type) error {
 	return known.(error)
 }
 
+// CheckNote reports that values of type t, which a handler leaves beside its task, could be written and not read back, as a
+// [*TypeError].
+func CheckNote(t reflect.Type) error { return checkReadable("value", t) }
+
 // readability walks the types that a type is made of.
 type readability struct {
 	seen map[visit]bool // types that are being walked or were found good
