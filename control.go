@@ -154,11 +154,24 @@ func (c *Client) List(ctx context.Context, status Status, queue string) iter.Seq
 			yield(nil, err)
 			return
 		}
-		request := ListRequest{Status: status, Queue: queue, Max: pageSize}
+		for info, err := range c.pages(ctx, ListRequest{Status: status, Queue: queue, Max: pageSize}) {
+			if err != nil {
+				err = fmt.Errorf("omniq: list %v tasks: %w", status, err)
+			}
+			if !yield(info, err) {
+				return
+			}
+		}
+	}
+}
+
+// pages yields the tasks of all pages from the first on.
+func (c *Client) pages(ctx context.Context, request ListRequest) iter.Seq2[*TaskInfo, error] {
+	return func(yield func(*TaskInfo, error) bool) {
 		for {
 			page, next, err := c.backend.List(ctx, request)
 			if err != nil {
-				yield(nil, fmt.Errorf("omniq: list %v tasks: %w", status, err))
+				yield(nil, err)
 				return
 			}
 			for _, info := range page {

@@ -11,6 +11,7 @@ import (
 type Handle[R any] struct {
 	client *Client
 	id     uuid.UUID
+	flow   uuid.UUID // zero where it is not known
 }
 
 // check is the error of a method of a handle that has no client: that of an enqueue that failed, say.

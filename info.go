@@ -18,6 +18,7 @@ type Info struct {
 	CreatedAt   time.Time
 	Metadata    map[string]string // not to be changed
 	WorkerID    string
+	Flow        uuid.UUID // the flow that the task is a member of, for [Client.Flow]; zero for none
 }
 
 type infoKey struct{}

@@ -229,11 +229,12 @@ func (p Promise[R]) Enqueue(ctx context.Context, c *Client) (*Handle[R], error) 
 	if len(g.tasks) == 0 {
 		return h, nil
 	}
+	h.flow = g.flow
 	err := c.store(ctx, g.tasks)
 	if taken, ok := errors.AsType[*DuplicateError](err); ok {
 		for _, d := range taken.Duplicates {
 			if d.ID == p.node.head.ID {
-				h.id = d.Holder
+				h.id, h.flow = d.Holder, uuid.Nil
 			}
 		}
 		return h, err
