@@ -182,7 +182,7 @@ func (f Flow) requeue(ctx context.Context, statuses ...Status) (n int, err error
 	if err := f.check(); err != nil {
 		return 0, err
 	}
-	var members []member
+	var members []endedMember
 	for _, status := range statuses {
 		for info, err := range f.list(ctx, status, maxBulk) {
 			if err != nil {
@@ -215,14 +215,14 @@ func (f Flow) requeue(ctx context.Context, statuses ...Status) (n int, err error
 	return n, bulkError("requeue", refused)
 }
 
-// member is a member of a flow that has ended, and what it depends on.
-type member struct {
+// endedMember is a member of a flow that has ended, and what it depends on.
+type endedMember struct {
 	id    uuid.UUID
 	after []uuid.UUID
 }
 
-func memberOf(info *TaskInfo) member {
-	m := member{id: info.ID}
+func memberOf(info *TaskInfo) endedMember {
+	m := endedMember{id: info.ID}
 	for _, d := range info.After {
 		m.after = append(m.after, d.ID)
 	}
@@ -235,7 +235,7 @@ func memberOf(info *TaskInfo) member {
 }
 
 // inOrder returns the IDs of the members, each after those that it depends on: one cannot be requeued before these.
-func inOrder(members []member) []uuid.UUID {
+func inOrder(members []endedMember) []uuid.UUID {
 	at := make(map[uuid.UUID]int, len(members))
 	for i, m := range members {
 		at[m.id] = i
