@@ -308,3 +308,17 @@ func TestManyCallers(t *testing.T) {
 	assert.GreaterOrEqual(t, len(done), callers*calls*9/10)
 	assert.LessOrEqual(t, len(done), callers*calls)
 }
+
+// Calls are gathered up to a weight, and one that is heavier is made by itself.
+func TestBoundedByWeight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &engine{}
+		g := batch.New(e.do, nil).Bounded(10, func(n int) int { return n })
+		errs, failures := together(g, []int{1}, []int{4}, []int{3, 3}, []int{1}, []int{50}, []int{10}, []int{0})
+		for i := range errs {
+			assert.Empty(t, errs[i])
+			require.NoError(t, failures[i])
+		}
+		assert.Equal(t, [][]int{{1}, {4, 3, 3}, {1}, {50}, {10, 0}}, e.calls)
+	})
+}
