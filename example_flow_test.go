@@ -2,8 +2,10 @@ package omniq_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/omniq-go/omniq"
 )
@@ -116,4 +118,86 @@ func ExampleSettledAll() {
 	}
 	fmt.Println(h.Wait(ctx))
 	// Output: 2, 3 is odd <nil>
+}
+
+// A flow is looked after as one: what has failed is run again with what follows, and nothing else.
+func ExampleFlow() {
+	broken := true
+	fetch := omniq.DefineArgs("fetch", func(_ context.Context, a omniq.Args1[string]) (int, error) {
+		fmt.Println("fetching", a.V1)
+		if a.V1 == "b.html" && broken {
+			return 0, omniq.Permanent(errors.New("no such page"))
+		}
+		return len(a.V1), nil
+	})
+	report := omniq.DefineArgs("report", func(_ context.Context, sizes []int) (string, error) { return fmt.Sprint(sizes), nil })
+	ctx, client, stop := demo(omniq.Handlers(fetch, report), omniq.Concurrency(1))
+	defer stop()
+
+	h, err := report.On(omniq.All(fetch.With(omniq.MakeArgs1("a.html")), fetch.With(omniq.MakeArgs1("b.html")))).Enqueue(ctx, client)
+	if err != nil {
+		panic(err)
+	}
+	flow, err := h.Flow(ctx) // or client.Flow(id), anywhere
+	if err != nil {
+		panic(err)
+	}
+	stats, err := flow.Wait(ctx)
+	fmt.Println(stats.Status(), stats.Failed, "failed,", stats.Cancelled, "could not start", err)
+	for task, err := range flow.Tasks(ctx) {
+		if err != nil {
+			panic(err)
+		}
+		fmt.Println(task.FuncName, task.Status, "after", len(task.After))
+	}
+
+	broken = false
+	n, err := flow.Requeue(ctx)
+	fmt.Println(n, err)
+	fmt.Println(h.Wait(ctx))
+	// Output:
+	// fetching a.html
+	// fetching b.html
+	// FAILURE 1 failed, 1 could not start <nil>
+	// fetch SUCCESS after 0
+	// fetch FAILURE after 0
+	// report CANCELLED after 2
+	// 2 <nil>
+	// fetching b.html
+	// [6 6] <nil>
+}
+
+// A signal is a result that somebody sends, when and where it is known.
+func ExampleSignal() {
+	type Decision struct {
+		By string
+		OK bool
+	}
+	approve := omniq.DefineSignal[Decision]("orders.approve")
+	pack := omniq.DefineArgs("orders.pack", func(_ context.Context, a omniq.Args1[string]) (string, error) { return "a parcel for " + a.V1, nil })
+	ship := omniq.DefineArgs("orders.ship", func(_ context.Context, a omniq.Args2[string, Decision]) (string, error) {
+		if !a.V2.OK {
+			return "", omniq.Permanent(errors.New("refused by " + a.V2.By))
+		}
+		return a.V1 + ", approved by " + a.V2.By, nil
+	})
+	ctx, client, stop := demo(omniq.Handlers(pack, ship))
+	defer stop()
+
+	approved := approve.Promise(omniq.TTL(72 * time.Hour)) // then it is too late
+	h, err := ship.On(omniq.Join2(pack.With(omniq.MakeArgs1("Bob")), approved)).Enqueue(ctx, client)
+	if err != nil {
+		panic(err)
+	}
+	id := approved.ID() // to be kept where the order is
+
+	// Days later, in another process:
+	fmt.Println(approve.Send(ctx, client, id, Decision{By: "Ada", OK: true}))
+	fmt.Println(h.Wait(ctx))
+	err = approve.Send(ctx, client, id, Decision{By: "Eve"})
+	fmt.Println(errors.Is(err, omniq.ErrState))
+	// Output:
+	// <nil>
+	// a parcel for Bob, approved by Ada <nil>
+	// true
 }

@@ -18,6 +18,7 @@ func TestNoClient(t *testing.T) {
 	type none = omniq.NoArgs
 	noTask := omniq.RawTask{ID: uuid.New(), FuncName: "f"}
 	ref := omniq.ReferNoArgs[int]("f")
+	signal := omniq.DefineSignal[int]("s")
 	full := omniq.Refer[none, omniq.NoKwargs, int]("f")
 	args := omniq.ReferArgs[omniq.Args1[int], int]("f")
 	kwargs := omniq.ReferKwargs[greeting, int]("f")
@@ -85,6 +86,23 @@ func TestNoClient(t *testing.T) {
 			}
 			return err
 		},
+		"Flow's Stats":   func(ctx context.Context, c *omniq.Client) error { return second(c.Flow(noTask.ID).Stats(ctx)) },
+		"Flow's Wait":    func(ctx context.Context, c *omniq.Client) error { return second(c.Flow(noTask.ID).Wait(ctx)) },
+		"Flow's Cancel":  func(ctx context.Context, c *omniq.Client) error { return second(c.Flow(noTask.ID).Cancel(ctx)) },
+		"Flow's Requeue": func(ctx context.Context, c *omniq.Client) error { return second(c.Flow(noTask.ID).Requeue(ctx)) },
+		"Flow's RequeueFailed": func(ctx context.Context, c *omniq.Client) error {
+			return second(c.Flow(noTask.ID).RequeueFailed(ctx))
+		},
+		"Flow's Tasks": func(ctx context.Context, c *omniq.Client) (err error) {
+			for _, err = range c.Flow(noTask.ID).Tasks(ctx) {
+				assert.Error(t, err)
+			}
+			return err
+		},
+		"a signal's Send":     func(ctx context.Context, c *omniq.Client) error { return signal.Send(ctx, c, noTask.ID, 1) },
+		"a signal's Fail":     func(ctx context.Context, c *omniq.Client) error { return signal.Fail(ctx, c, noTask.ID, errOops) },
+		"a promise's Enqueue": func(ctx context.Context, c *omniq.Client) error { return second(signal.Promise().Enqueue(ctx, c)) },
+		"the handle's Flow":   func(ctx context.Context, c *omniq.Client) error { return second(ref.Attach(c, noTask.ID).Flow(ctx)) },
 		"the handle's Wait":   func(ctx context.Context, c *omniq.Client) error { return second(ref.Attach(c, noTask.ID).Wait(ctx)) },
 		"the handle's Result": func(ctx context.Context, c *omniq.Client) error { return second(ref.Attach(c, noTask.ID).Result(ctx)) },
 		"the handle's Status": func(ctx context.Context, c *omniq.Client) error { return second(ref.Attach(c, noTask.ID).Status(ctx)) },
@@ -108,7 +126,8 @@ func TestNothingWhereSomethingIsNeeded(t *testing.T) {
 	_, wait := h.Wait(ctx)
 	_, result := h.Result(ctx)
 	_, status := h.Status(ctx)
-	for _, err := range []error{wait, result, status, h.Cancel(ctx)} {
+	_, flow := h.Flow(ctx)
+	for _, err := range []error{wait, result, status, flow, h.Cancel(ctx)} {
 		require.ErrorIs(t, err, omniq.ErrInvalid)
 		require.ErrorContains(t, err, "the handle is nil: the task was not enqueued")
 	}

@@ -14,6 +14,13 @@ type TaskOption interface{ applyTask(*taskConfig) error }
 // ResultOption sets something of a result.
 type ResultOption interface{ applyResult(*resultConfig) error }
 
+// SignalOption is what [ID], [KeepID], [ResultTTL], [FailureTTL], [Unique], [UniqueFor] and [Metadata] return, and [TTL]: it fits
+// tasks and signals. What is about running a task fits no signal.
+type SignalOption interface {
+	TaskOption
+	fitsSignals()
+}
+
 // taskConfig is what task options set.
 type taskConfig struct {
 	id          uuid.UUID
@@ -45,9 +52,14 @@ type taskOption func(*taskConfig) error
 
 func (o taskOption) applyTask(c *taskConfig) error { return o(c) }
 
-// TTLOption is what [TTL] returns: it fits tasks and results.
+type signalOption func(*taskConfig) error
+
+func (o signalOption) applyTask(c *taskConfig) error { return o(c) }
+func (signalOption) fitsSignals()                    {}
+
+// TTLOption is what [TTL] returns: it fits tasks, signals and results.
 type TTLOption interface {
-	TaskOption
+	SignalOption
 	ResultOption
 }
 
@@ -61,6 +73,8 @@ func (o ttlOption) check() (*time.Duration, error) {
 	return new(d.Truncate(time.Microsecond)), nil
 }
 
+func (ttlOption) fitsSignals() {}
+
 func (o ttlOption) applyTask(c *taskConfig) (err error) {
 	c.ttl, err = o.check()
 	return err
@@ -71,8 +85,8 @@ func (o ttlOption) applyResult(c *resultConfig) (err error) {
 	return err
 }
 
-// TTL bounds for how long after its creation a task may start, or for how long after its time a result can be read. Without
-// it a task waits for ever. The least is a microsecond; what is shorter than one is cut off.
+// TTL bounds for how long after its creation a task may start, for how long a signal is waited for, or for how long after its time
+// a result can be read. Without it a task or a signal waits for ever. The least is a microsecond; what is shorter than one is cut off.
 //
 // The client tells the backend what is left of a task's TTL when it enqueues; from then on the backend's clock counts.
 func TTL(d time.Duration) TTLOption { return ttlOption(d) }
@@ -83,8 +97,8 @@ func TTL(d time.Duration) TTLOption { return ttlOption(d) }
 // That holds until the task is final and its result is gone: by default for an hour after a success, and for seven days
 // after a failure. A short [ResultTTL] makes it short: with 50 ms the same ID is taken again 50 ms after the task has
 // succeeded, and the task runs again. [KeepID] makes it longer.
-func ID(id uuid.UUID) TaskOption {
-	return taskOption(func(c *taskConfig) error {
+func ID(id uuid.UUID) SignalOption {
+	return signalOption(func(c *taskConfig) error {
 		if id == uuid.Nil {
 			return invalid("ID is all zeros, want one that is unique")
 		}
@@ -124,8 +138,8 @@ func RunAt(t time.Time) TaskOption {
 // by then. It is for what is delivered more than once, like a webhook: keep its ID for as long as it may come again, and
 // its result for as long as you read it. The backend's clock counts. The least is a microsecond; what is shorter than one
 // is cut off.
-func KeepID(d time.Duration) TaskOption {
-	return taskOption(func(c *taskConfig) error {
+func KeepID(d time.Duration) SignalOption {
+	return signalOption(func(c *taskConfig) error {
 		if d < time.Microsecond {
 			return invalid("KeepID is %v, want at least 1µs", d)
 		}
@@ -148,8 +162,8 @@ func Delay(d time.Duration) TaskOption {
 
 // ResultTTL sets how long the task's result can be read once it is settled, [DefaultResultTTL] by default. With 0 only
 // those get it who are waiting at that moment. What failed is kept for its [FailureTTL].
-func ResultTTL(d time.Duration) TaskOption {
-	return taskOption(func(c *taskConfig) error {
+func ResultTTL(d time.Duration) SignalOption {
+	return signalOption(func(c *taskConfig) error {
 		if d < 0 {
 			return invalid("ResultTTL is %v, want at least 0", d)
 		}
@@ -161,8 +175,8 @@ func ResultTTL(d time.Duration) TaskOption {
 // FailureTTL sets how long it can be read why the task failed or expired, and for how long it can be requeued: by default
 // [DefaultFailureTTL], or its [ResultTTL] if that is longer. It must not be negative. With 0 only those get it who are
 // waiting at that moment.
-func FailureTTL(d time.Duration) TaskOption {
-	return taskOption(func(c *taskConfig) error {
+func FailureTTL(d time.Duration) SignalOption {
+	return signalOption(func(c *taskConfig) error {
 		if d < 0 {
 			return invalid("FailureTTL is %v, want at least 0", d)
 		}
@@ -174,19 +188,19 @@ func FailureTTL(d time.Duration) TaskOption {
 // Unique makes the enqueue fail with [ErrDuplicate] while another task of the same name holds the key. A task holds its key
 // until it is final. The caller says by the key what is the same work. The key is 1 to [MaxKeyLen] bytes without control
 // characters.
-func Unique(key string) TaskOption { return unique(key, 0) }
+func Unique(key string) SignalOption { return unique(key, 0) }
 
 // UniqueFor is [Unique] for a time from the enqueue on, whatever becomes of the task meanwhile: there is at most one such task
 // in that time. The least is a microsecond.
-func UniqueFor(key string, d time.Duration) TaskOption {
+func UniqueFor(key string, d time.Duration) SignalOption {
 	if d < time.Microsecond {
-		return taskOption(func(*taskConfig) error { return invalid("UniqueFor is %v, want at least 1µs", d) })
+		return signalOption(func(*taskConfig) error { return invalid("UniqueFor is %v, want at least 1µs", d) })
 	}
 	return unique(key, d.Truncate(time.Microsecond))
 }
 
-func unique(key string, d time.Duration) TaskOption {
-	return taskOption(func(c *taskConfig) error {
+func unique(key string, d time.Duration) SignalOption {
+	return signalOption(func(c *taskConfig) error {
 		c.uniqueKey, c.uniqueFor = key, d
 		return checkText("unique_key", key, MaxKeyLen)
 	})
@@ -194,8 +208,8 @@ func unique(key string, d time.Duration) TaskOption {
 
 // Metadata adds a text that travels with the task beside its arguments, like a trace ID or a tenant, for middleware. The key
 // must not be empty. An earlier value of the same key is replaced.
-func Metadata(key, value string) TaskOption {
-	return taskOption(func(c *taskConfig) error {
+func Metadata(key, value string) SignalOption {
+	return signalOption(func(c *taskConfig) error {
 		m := maps.Clone(c.metadata)
 		if m == nil {
 			m = make(map[string]string, 1)
