@@ -13,9 +13,10 @@ import (
 )
 
 const (
-	// Beside a condition on the ID, one on wake must not be one that its index could serve. The ID is compared by ANY, so
-	// that the plan can only be to look for one row after the other, in the order of the input.
-	holding = `t.id = ANY (ARRAY[i.id]) AND t.token = i.token AND coalesce(t.wake > {now}, false)`
+	// Beside a condition on the ID, one on wake must not be one that its index could serve. The ID and the token are compared by
+	// ANY, so that the plan can only be to look for one row after the other, in the order of the input: by an equality the
+	// tables could be hashed, and rows are locked in the order in which they lie then.
+	holding = `t.id = ANY (ARRAY[i.id]) AND t.token = ANY (ARRAY[i.token]) AND coalesce(t.wake > {now}, false)`
 
 	extendLeases = `UPDATE {s}.tasks t SET wake = greatest(t.wake, {now} + $3 * interval '1 microsecond')
 		FROM unnest($1::uuid[], $2::bigint[]) AS i (id, token) WHERE ` + holding + ` RETURNING t.id, t.token`

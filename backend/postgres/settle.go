@@ -39,7 +39,7 @@ const finishTasks = `WITH
 	released AS (
 		DELETE FROM {s}.unique_keys u
 		USING (SELECT id, name, unique_key FROM gone WHERE unique_key IS NOT NULL ORDER BY name, unique_key OFFSET 0) g
-		WHERE u.name = ANY (ARRAY[g.name]) AND u.key = ANY (ARRAY[g.unique_key]) AND u.id = g.id AND u.until IS NULL),
+		WHERE u.name = ANY (ARRAY[g.name]) AND u.key = ANY (ARRAY[g.unique_key]) AND u.id = ANY (ARRAY[g.id]) AND u.until IS NULL),
 	counted AS (
 		INSERT INTO {s}.counts SELECT queue, c.state, c.n
 		FROM (SELECT queue, state, status, count(*) AS n FROM gone GROUP BY queue, state, status) g
