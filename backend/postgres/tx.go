@@ -90,6 +90,7 @@ func (c callers) Settle(ctx context.Context, settlements []omniq.Settlement) ([]
 	if err != nil {
 		return nil, err
 	}
+	s.callers = true
 	err = c.inside(ctx, func(again func() error) error {
 		err := c.settle(ctx, s)
 		for refusal(err) || crossed(err) && !s.replaces {
