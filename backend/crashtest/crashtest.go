@@ -300,12 +300,18 @@ func (r *runner) check(open Open) {
 		require.NoError(r.t, err, "task %v was acknowledged", id)
 		require.Equal(r.t, answer(id), got, "the result of task %v", id)
 	}
-	for _, status := range []omniq.Status{omniq.StatusPending, omniq.StatusRunning} { // enqueued, but not acknowledged
-		for info, err := range client.List(ctx, status, "") {
-			require.NoError(r.t, err)
-			_, err := step.Attach(client, info.ID).Wait(ctx)
-			require.NoError(r.t, err)
+	for unfinished := true; unfinished; { // tasks that were enqueued, but not acknowledged
+		for _, status := range []omniq.Status{omniq.StatusPending, omniq.StatusRunning} {
+			for info, err := range client.List(ctx, status, "") {
+				require.NoError(r.t, err)
+				_, err := step.Attach(client, info.ID).Wait(ctx)
+				require.NoError(r.t, err)
+			}
 		}
+		// A task may go from one state to the other between two lists, which find nothing then.
+		stats, err := client.Stats(ctx)
+		require.NoError(r.t, err)
+		unfinished = slices.ContainsFunc(stats, func(q omniq.QueueStats) bool { return q.Waiting+q.Scheduled+q.Ready+q.Running > 0 })
 	}
 	for _, status := range omniq.Statuses() {
 		for info, err := range client.List(ctx, status, "") {
