@@ -43,6 +43,14 @@ func (n Need) String() string {
 	return fmt.Sprintf("Need(%d)", uint8(n))
 }
 
+// MarshalText returns the name. A value that is no need is an error.
+func (n Need) MarshalText() ([]byte, error) {
+	if int(n) >= len(needNames) {
+		return nil, fmt.Errorf("omniq: %d is no need, want one of %v", uint8(n), needNames)
+	}
+	return []byte(needNames[n]), nil
+}
+
 // UnmarshalText accepts exactly the names.
 func (n *Need) UnmarshalText(text []byte) error {
 	for i, name := range needNames {

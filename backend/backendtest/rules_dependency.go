@@ -400,7 +400,7 @@ var dependencyRules = []rule{
 		}
 	}},
 	{name: "many tasks that wait for one are released, or end, with it", needs: flows, check: func(c *checker) {
-		const n = 1200
+		const n = 600
 		for _, good := range []bool{true, false} {
 			dep := task(queue("q"))
 			all := tasksOf(n, after(dep), queue("all"))

@@ -45,7 +45,7 @@ type Open func(place string) (omniq.Backend, error)
 type Plan struct {
 	Place     string         // of the backend, which is empty
 	Signal    syscall.Signal // SIGKILL or SIGTERM
-	Duration  time.Duration  // how long processes are stopped at random: 10 s
+	Duration  time.Duration  // how long processes are stopped at random, or longer, until an enqueue was acknowledged: 10 s
 	Pause     time.Duration  // between two stops, on average: 100 ms
 	Producers int            // how many there are at a time: 2
 	Workers   int            // how many there are at a time: 3
@@ -226,6 +226,19 @@ func (r *runner) note(line string) {
 	}
 }
 
+// stored reports whether an enqueue was acknowledged.
+func (r *runner) stored() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, h := range r.tasks {
+		if h.stored {
+			return true
+		}
+	}
+	return false
+}
+
+// stopAtRandom stops children for as long as the plan says, and until something was stored that can be lost.
 func (r *runner) stopAtRandom() {
 	for range r.plan.Producers {
 		r.children = append(r.children, &child{role: r.producer})
@@ -246,8 +259,14 @@ func (r *runner) stopAtRandom() {
 	})
 	pause := time.NewTimer(0)
 	defer pause.Stop()
-	for end := time.Now().Add(r.plan.Duration); time.Now().Before(end) && !r.t.Failed(); {
-		pause.Reset(rand.N(2 * r.plan.Pause))
+	longest := 2 * r.plan.Pause
+	for end := time.Now().Add(r.plan.Duration); !r.t.Failed(); {
+		if late := time.Since(end); late >= r.plan.Finish || late >= 0 && r.stored() {
+			break
+		} else if late >= 0 { // each was killed before it had begun its work: the machine is slow
+			longest = min(2*longest, r.plan.Finish)
+		}
+		pause.Reset(rand.N(longest))
 		<-pause.C
 		c := r.children[rand.IntN(len(r.children))]
 		r.stop(c, r.plan.Signal)
@@ -281,12 +300,18 @@ func (r *runner) check(open Open) {
 		require.NoError(r.t, err, "task %v was acknowledged", id)
 		require.Equal(r.t, answer(id), got, "the result of task %v", id)
 	}
-	for _, status := range []omniq.Status{omniq.StatusPending, omniq.StatusRunning} { // enqueued, but not acknowledged
-		for info, err := range client.List(ctx, status, "") {
-			require.NoError(r.t, err)
-			_, err := step.Attach(client, info.ID).Wait(ctx)
-			require.NoError(r.t, err)
+	for unfinished := true; unfinished; { // tasks that were enqueued, but not acknowledged
+		for _, status := range []omniq.Status{omniq.StatusPending, omniq.StatusRunning} {
+			for info, err := range client.List(ctx, status, "") {
+				require.NoError(r.t, err)
+				_, err := step.Attach(client, info.ID).Wait(ctx)
+				require.NoError(r.t, err)
+			}
 		}
+		// A task may go from one state to the other between two lists, which find nothing then.
+		stats, err := client.Stats(ctx)
+		require.NoError(r.t, err)
+		unfinished = slices.ContainsFunc(stats, func(q omniq.QueueStats) bool { return q.Waiting+q.Scheduled+q.Ready+q.Running > 0 })
 	}
 	for _, status := range omniq.Statuses() {
 		for info, err := range client.List(ctx, status, "") {

@@ -14,8 +14,9 @@ import (
 
 const (
 	// Beside a condition on the ID, one on wake must not be one that its index could serve. The ID and the token are compared by
-	// ANY, so that the plan can only be to look for one row after the other, in the order of the input: by an equality the
-	// tables could be hashed, and rows are locked in the order in which they lie then.
+	// ANY, so that the plan can only be to look for one row after the other, in the order of the input. By an equality the rows
+	// could be hashed in a transaction of the caller's, and locked in the order in which they lie: a deadlock with those who lock
+	// them in the order of the IDs.
 	holding = `t.id = ANY (ARRAY[i.id]) AND t.token = ANY (ARRAY[i.token]) AND coalesce(t.wake > {now}, false)`
 
 	extendLeases = `UPDATE {s}.tasks t SET wake = greatest(t.wake, {now} + $3 * interval '1 microsecond')

@@ -409,16 +409,18 @@ func (l *load) finish() {
 	ctx, cancel := context.WithTimeout(l.t.Context(), 2*time.Minute)
 	defer cancel()
 	began := time.Now()
-	for left := -1; left != 0; { // a task may go from one state to the other between two lists
-		left = 0
+	for unfinished := true; unfinished; {
 		for _, status := range []omniq.Status{omniq.StatusPending, omniq.StatusRunning} {
 			for info, err := range client.List(ctx, status, "") {
 				require.NoError(l.t, err)
 				_, err := client.Wait(ctx, info.ID)
 				require.NoError(l.t, err, "the worker goes on by itself")
-				left++
 			}
 		}
+		// A task may go from one state to the other between two lists, which find nothing then.
+		stats, err := client.Stats(ctx)
+		require.NoError(l.t, err)
+		unfinished = slices.ContainsFunc(stats, func(q omniq.QueueStats) bool { return q.Waiting+q.Scheduled+q.Ready+q.Running > 0 })
 	}
 	l.pushes(other)
 	l.stopWorker()

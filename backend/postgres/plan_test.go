@@ -126,6 +126,29 @@ func planOf(t *testing.T, c *pgx.Conn, sql string, within bool) (nodes []map[str
 	return nodes
 }
 
+// What ends leases looks for one row after the other, also in a transaction of the caller's, where joins of other kinds are
+// allowed, and would be cheaper: they would lock rows in the order in which they lie.
+func TestPlansOfCallers(t *testing.T) {
+	t.Parallel()
+	name := schema(t)
+	b := open(t, postgres.WithSchema(name))
+	c := connect(t, url(t))
+	_, err := c.Exec(t.Context(), "SET enable_nestloop = off") // which a plan without another way still has
+	require.NoError(t, err)
+	statements := b.Statements()
+	for _, what := range []string{"giveBack", "finishTasks", "extendLeases", "startLeases"} {
+		joins := 0
+		for _, node := range planOf(t, c, statements[what], false) {
+			kind := node["Node Type"]
+			if kind == "Nested Loop" {
+				joins++
+			}
+			assert.NotContains(t, []string{"Hash Join", "Merge Join"}, kind, what)
+		}
+		assert.Positive(t, joins, what)
+	}
+}
+
 func nodesOf(node map[string]any) []map[string]any {
 	all := []map[string]any{node}
 	children, _ := node["Plans"].([]any)

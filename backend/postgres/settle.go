@@ -172,6 +172,7 @@ type settling struct {
 	backs    []back
 	effects  []effected
 	replaces bool // results that are there already, see replaceResults
+	callers  bool // it is done in a transaction of the caller's, with plans of the caller's
 
 	done    map[hold]bool
 	locked  map[hold]bool
@@ -353,7 +354,8 @@ func (s *settling) held() []hold {
 // maxSize is how many bytes of results a statement has at the most, or one of them.
 const maxSize = 64 << 20
 
-// lockHeld is for a call that does several statements, or whose plans are the caller's: all lock in the order of the IDs.
+// lockHeld is for a call that does several statements, or whose plans may take the rows of one in any order: all lock in the
+// order of the IDs.
 const lockHeld = "SELECT FROM {s}.tasks WHERE id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE"
 
 // statements are those for some of the leases.
@@ -381,7 +383,7 @@ func (s *settling) statements(held []hold) (stmts []stmt) {
 	if len(backs) > 0 {
 		stmts = append(stmts, s.giveBack(backs))
 	}
-	if len(stmts) > 1 {
+	if len(stmts) > 1 || s.callers && len(held) > 1 {
 		ids, _ := holdsOf(held)
 		stmts = append([]stmt{{sql: s.b.sql.of(lockHeld), args: []any{ids}}}, stmts...)
 	}

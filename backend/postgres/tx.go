@@ -90,6 +90,7 @@ func (c callers) Settle(ctx context.Context, settlements []omniq.Settlement) ([]
 	if err != nil {
 		return nil, err
 	}
+	s.callers = true
 	err = c.inside(ctx, func(again func() error) error {
 		err := c.settle(ctx, s)
 		for refusal(err) || crossed(err) && !s.replaces {
@@ -114,13 +115,7 @@ func (c callers) Settle(ctx context.Context, settlements []omniq.Settlement) ([]
 
 // settle does what the settlements say, and has the commit tell those who wait.
 func (c callers) settle(ctx context.Context, s *settling) error {
-	held := s.held()
-	stmts := s.statements(held)
-	if len(held) > 1 {
-		ids, _ := holdsOf(held)
-		stmts = append([]stmt{{sql: c.b.sql.of(lockHeld), args: []any{ids}}}, stmts...)
-	}
-	if err := (anyDriver{c.q}).run(ctx, stmts...); err != nil {
+	if err := (anyDriver{c.q}).run(ctx, s.statements(s.held())...); err != nil {
 		return err
 	}
 	var topics []topic

@@ -49,7 +49,7 @@ func whole(t *testing.T, b *sqlite.Backend) {
 
 // All the followers of a task are released or ended, however many they are, and each transaction tells some of them.
 func TestManyFollowers(t *testing.T) {
-	const n = 5000
+	const n = 1200
 	for _, c := range []struct {
 		name string
 		end  func(t *testing.T, b *sqlite.Backend, l omniq.Lease)
@@ -123,7 +123,7 @@ func TestFalloutAfterACrash(t *testing.T) {
 
 // A task that waits for many gets all their results, in order.
 func TestChord(t *testing.T) {
-	const n = 5000
+	const n = 1200
 	b := open(t, place(t), sqlite.WithSynchronousNormal())
 	parts := newTasks(n)
 	body := following(1, parts...)[0]

@@ -29,7 +29,8 @@ const maxReaders = 4
 // are those of the program to which they belong.
 //
 // It fails with [ErrSchema], [ErrCorrupt] or [ErrLocked], with [omniq.ErrInvalid] for an invalid option, and
-// otherwise with an error of the system. It waits up to 10 seconds for a lock.
+// otherwise with an error of the system. To make tables or change them it waits up to 10 seconds for a lock. A file whose tables
+// are this version's is opened whatever others write.
 func Open(path string, opts ...Option) (*Backend, error) {
 	c := config{poll: 20 * time.Millisecond, lockWait: 10 * time.Second, allowance: allowance, recount: recountEvery}
 	for _, o := range opts {

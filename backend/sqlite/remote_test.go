@@ -234,7 +234,11 @@ func (r *remote) Await(ctx context.Context, id uuid.UUID) (result *omniq.RawResu
 }
 
 func (r *remote) List(ctx context.Context, request omniq.ListRequest) (page []*omniq.TaskInfo, next string, err error) {
-	err = r.ask(ctx, "List", []any{request}, &page, &next)
+	sent := struct {
+		omniq.ListRequest
+		Status omniq.Status `json:",omitzero"` // none asks for all of a flow, and has no name
+	}{request, request.Status}
+	err = r.ask(ctx, "List", []any{sent}, &page, &next)
 	return page, next, err
 }
 

@@ -24,8 +24,8 @@ var steps = func() []string {
 	return names
 }()
 
-// migrate brings the schema up to date. It changes nothing in a file that is not for us, and locks none that is up to date:
-// it can be opened whatever others write. Begin makes a transaction that writes.
+// migrate brings the schema up to date. It changes nothing in a file that is not for us, and locks none that is up to date. Begin
+// begins a transaction that writes, when it has the lock.
 func migrate(c *conn, path string, begin func() error) error {
 	var from schema
 	// Before the journal's mode: it stays in the file.
@@ -99,6 +99,7 @@ type schema struct {
 	old     bool // by its application_id and user_version
 }
 
+// current reports whether there is nothing to upgrade.
 func (s schema) current() bool { return s.version == len(steps) && !s.old }
 
 // version finds which tables the file has, in a transaction. It fails with [ErrSchema] for such that are not for us.
