@@ -133,22 +133,34 @@ func TestProgressGoesWithTheEnd(t *testing.T) {
 // Progress is part of the handler's own transaction once the result is, and comes with whatever follows otherwise.
 func TestProgressInATransaction(t *testing.T) {
 	for name, c := range map[string]struct {
-		end  func(*memory.Tx) error
-		want omniq.AttemptOutcome
+		end   func(*memory.Tx) error
+		bare  bool // nothing is left before
+		after omniq.AttemptOutcome
+		want  copied
 	}{
-		"commit":   {(*memory.Tx).Commit, omniq.OutcomeSuccess},
-		"rollback": {(*memory.Tx).Rollback, omniq.OutcomeFailure},
+		"commit":              {end: (*memory.Tx).Commit, after: omniq.OutcomeSuccess, want: copied{2, "in"}},
+		"rollback":            {end: (*memory.Tx).Rollback, after: omniq.OutcomeFailure, want: copied{2, "in"}},
+		"commit of nothing":   {end: (*memory.Tx).Commit, bare: true, after: omniq.OutcomeSuccess},
+		"rollback of nothing": {end: (*memory.Tx).Rollback, bare: true, after: omniq.OutcomeFailure},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
 				var l ledger
 				d := omniq.DefineNoArgs("notes.tx", func(ctx context.Context) (int, error) {
-					require.NoError(t, noteCopied.Set(ctx, copied{1, "in"}))
 					bad := b.Begin()
 					require.NoError(t, bad.Rollback())
+					if !c.bare {
+						require.NoError(t, noteCopied.Set(ctx, copied{1, "in"}))
+					}
 					require.Error(t, omniq.CompleteTx(ctx, bad, 1))
-					require.NoError(t, noteCopied.Set(ctx, copied{2, "in"}), "nothing has ended")
+					if !c.bare {
+						time.Sleep(time.Second)
+						got, _, err := noteCopied.Of(ctx, omniq.ReferNoArgs[int]("notes.tx").Attach(client, infoOf(ctx).ID))
+						require.NoError(t, err)
+						require.Equal(t, copied{1, "in"}, got, "nothing has ended")
+						require.NoError(t, noteCopied.Set(ctx, copied{2, "in"}))
+					}
 					tx := b.Begin()
 					require.NoError(t, omniq.CompleteTx(ctx, tx, 1))
 					require.ErrorIs(t, noteCopied.Set(ctx, copied{3, "out"}), omniq.ErrInvalid)
@@ -162,13 +174,19 @@ func TestProgressInATransaction(t *testing.T) {
 				_, _ = h.Wait(t.Context())
 				synctest.Wait()
 				require.Len(t, l.settled(), 1)
-				assert.Equal(t, c.want, l.settled()[0].Outcome)
-				got, _, err := noteCopied.Of(t.Context(), h)
+				assert.Equal(t, c.after, l.settled()[0].Outcome)
+				got, ok, err := noteCopied.Of(t.Context(), h)
 				require.NoError(t, err)
-				assert.Equal(t, copied{2, "in"}, got)
+				assert.Equal(t, !c.bare, ok)
+				assert.Equal(t, c.want, got)
 			})
 		})
 	}
+}
+
+func infoOf(ctx context.Context) omniq.Info {
+	info, _ := omniq.InfoFrom(ctx)
+	return info
 }
 
 // While the engine keeps nothing the handler does not notice, the log tells it seldom, and the last value arrives.
@@ -204,6 +222,33 @@ func TestProgressOutlivesTrouble(t *testing.T) {
 		assert.Less(t, n, 20, "a minute of it")
 		_, err = h.Wait(t.Context())
 		require.NoError(t, err)
+	})
+}
+
+// What the engine has failed to keep is sent again, without another Set.
+func TestProgressIsSentAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, client := newMemory(t)
+		b := &scribe{Backend: m}
+		b.note = func(ctx context.Context, notes []omniq.LeaseNotes) ([]error, error) {
+			if calls, _ := b.noted(); calls < 4 {
+				return nil, errors.New("the disk is full")
+			}
+			return m.Note(ctx, notes)
+		}
+		h := handle(t, b, client, func(ctx context.Context) error {
+			err := noteCopied.Set(ctx, copied{1, "x"})
+			time.Sleep(time.Hour)
+			return err
+		})
+		start := time.Now()
+		for p, err := range noteCopied.Follow(t.Context(), h) {
+			require.NoError(t, err)
+			assert.Equal(t, copied{1, "x"}, p)
+			assert.Less(t, time.Since(start), time.Minute)
+		}
+		calls, _ := b.noted()
+		assert.Equal(t, 4, calls)
 	})
 }
 
