@@ -98,7 +98,6 @@ func (w *Worker) shut(a *attempt) *outbox {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	a.shut = true
-	a.jot.Load().close(errReturned)
 	if a.outbox == nil {
 		a.outbox = shut
 	} else if a.outbox != shut {

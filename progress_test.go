@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -132,22 +133,34 @@ func TestProgressGoesWithTheEnd(t *testing.T) {
 // Progress is part of the handler's own transaction once the result is, and comes with whatever follows otherwise.
 func TestProgressInATransaction(t *testing.T) {
 	for name, c := range map[string]struct {
-		end  func(*memory.Tx) error
-		want omniq.AttemptOutcome
+		end   func(*memory.Tx) error
+		bare  bool // nothing is left before
+		after omniq.AttemptOutcome
+		want  copied
 	}{
-		"commit":   {(*memory.Tx).Commit, omniq.OutcomeSuccess},
-		"rollback": {(*memory.Tx).Rollback, omniq.OutcomeFailure},
+		"commit":              {end: (*memory.Tx).Commit, after: omniq.OutcomeSuccess, want: copied{2, "in"}},
+		"rollback":            {end: (*memory.Tx).Rollback, after: omniq.OutcomeFailure, want: copied{2, "in"}},
+		"commit of nothing":   {end: (*memory.Tx).Commit, bare: true, after: omniq.OutcomeSuccess},
+		"rollback of nothing": {end: (*memory.Tx).Rollback, bare: true, after: omniq.OutcomeFailure},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
 				var l ledger
 				d := omniq.DefineNoArgs("notes.tx", func(ctx context.Context) (int, error) {
-					require.NoError(t, noteCopied.Set(ctx, copied{1, "in"}))
 					bad := b.Begin()
 					require.NoError(t, bad.Rollback())
+					if !c.bare {
+						require.NoError(t, noteCopied.Set(ctx, copied{1, "in"}))
+					}
 					require.Error(t, omniq.CompleteTx(ctx, bad, 1))
-					require.NoError(t, noteCopied.Set(ctx, copied{2, "in"}), "nothing has ended")
+					if !c.bare {
+						time.Sleep(time.Second)
+						got, _, err := noteCopied.Of(ctx, omniq.ReferNoArgs[int]("notes.tx").Attach(client, infoOf(ctx).ID))
+						require.NoError(t, err)
+						require.Equal(t, copied{1, "in"}, got, "nothing has ended")
+						require.NoError(t, noteCopied.Set(ctx, copied{2, "in"}))
+					}
 					tx := b.Begin()
 					require.NoError(t, omniq.CompleteTx(ctx, tx, 1))
 					require.ErrorIs(t, noteCopied.Set(ctx, copied{3, "out"}), omniq.ErrInvalid)
@@ -161,13 +174,19 @@ func TestProgressInATransaction(t *testing.T) {
 				_, _ = h.Wait(t.Context())
 				synctest.Wait()
 				require.Len(t, l.settled(), 1)
-				assert.Equal(t, c.want, l.settled()[0].Outcome)
-				got, _, err := noteCopied.Of(t.Context(), h)
+				assert.Equal(t, c.after, l.settled()[0].Outcome)
+				got, ok, err := noteCopied.Of(t.Context(), h)
 				require.NoError(t, err)
-				assert.Equal(t, copied{2, "in"}, got)
+				assert.Equal(t, !c.bare, ok)
+				assert.Equal(t, c.want, got)
 			})
 		})
 	}
+}
+
+func infoOf(ctx context.Context) omniq.Info {
+	info, _ := omniq.InfoFrom(ctx)
+	return info
 }
 
 // While the engine keeps nothing the handler does not notice, the log tells it seldom, and the last value arrives.
@@ -203,6 +222,33 @@ func TestProgressOutlivesTrouble(t *testing.T) {
 		assert.Less(t, n, 20, "a minute of it")
 		_, err = h.Wait(t.Context())
 		require.NoError(t, err)
+	})
+}
+
+// What the engine has failed to keep is sent again, without another Set.
+func TestProgressIsSentAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, client := newMemory(t)
+		b := &scribe{Backend: m}
+		b.note = func(ctx context.Context, notes []omniq.LeaseNotes) ([]error, error) {
+			if calls, _ := b.noted(); calls < 4 {
+				return nil, errors.New("the disk is full")
+			}
+			return m.Note(ctx, notes)
+		}
+		h := handle(t, b, client, func(ctx context.Context) error {
+			err := noteCopied.Set(ctx, copied{1, "x"})
+			time.Sleep(time.Hour)
+			return err
+		})
+		start := time.Now()
+		for p, err := range noteCopied.Follow(t.Context(), h) {
+			require.NoError(t, err)
+			assert.Equal(t, copied{1, "x"}, p)
+			assert.Less(t, time.Since(start), time.Minute)
+		}
+		calls, _ := b.noted()
+		assert.Equal(t, 4, calls)
 	})
 }
 
@@ -289,24 +335,22 @@ func TestProgressIsFollowed(t *testing.T) {
 		opts   []omniq.TaskOption
 		want   []int
 	}{
-		"slow":                   {values: []int{1, 2, 3}, pause: 5 * time.Second, want: []int{1, 2, 3}},
-		"the same again":         {values: []int{1, 1, 2, 2, 2}, pause: 2 * time.Second, want: []int{1, 2}},
-		"fast":                   {values: []int{1, 2, 3}, want: []int{3}},
-		"failure":                {values: []int{1, 2}, pause: 2 * time.Second, failed: true, want: []int{1, 2}},
-		"nothing":                {},
-		"a result that is gone":  {values: []int{1, 2}, pause: 2 * time.Second, opts: []omniq.TaskOption{omniq.ResultTTL(0)}, want: []int{1, 2}},
-		"that begins after days": {values: []int{1}, pause: time.Second, opts: []omniq.TaskOption{omniq.Delay(72 * time.Hour)}, want: []int{1}},
+		"slow":                  {values: []int{1, 2, 3}, pause: 5 * time.Second, want: []int{1, 2, 3}},
+		"the same again":        {values: []int{1, 1, 2, 2, 2}, pause: 2 * time.Second, want: []int{1, 2}},
+		"fast":                  {values: []int{1, 2, 3}, want: []int{3}},
+		"failure":               {values: []int{1, 2}, pause: 2 * time.Second, failed: true, want: []int{1, 2}},
+		"nothing":               {},
+		"a result that is gone": {values: []int{1, 2}, pause: 2 * time.Second, opts: []omniq.TaskOption{omniq.ResultTTL(0)}, want: []int{1, 2}},
+		"that begins later":     {values: []int{1}, pause: time.Second, opts: []omniq.TaskOption{omniq.Delay(time.Hour)}, want: []int{1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
-				var set []time.Time
+				var set sync.Map // of a value: since when
 				var ended time.Time
 				d := omniq.DefineNoArgsVoid("notes.followed", func(ctx context.Context) error {
 					for _, n := range c.values {
-						if len(set) == 0 || n > len(set) {
-							set = append(set, time.Now())
-						}
+						set.LoadOrStore(n, time.Now())
 						if err := noteCopied.Set(ctx, copied{Files: n}); err != nil {
 							return err
 						}
@@ -325,7 +369,9 @@ func TestProgressIsFollowed(t *testing.T) {
 				for p, err := range noteCopied.Follow(t.Context(), h) {
 					require.NoError(t, err)
 					got = append(got, p.Files)
-					assert.LessOrEqual(t, time.Since(set[p.Files-1]), time.Second)
+					since, ok := set.Load(p.Files)
+					require.True(t, ok)
+					assert.LessOrEqual(t, time.Since(since.(time.Time)), time.Second)
 				}
 				assert.Equal(t, c.want, got)
 				assert.Zero(t, time.Since(ended), "the end is told by the engine")
@@ -378,8 +424,8 @@ func TestFollowersAskSeldom(t *testing.T) {
 		b := &watcher{Backend: m}
 		client := newClient(t, b)
 		h := handle(t, b, client, func(context.Context) error { time.Sleep(time.Hour); return nil })
-		for range noteCopied.Follow(t.Context(), h) {
-			t.Error("there is nothing")
+		for p, err := range noteCopied.Follow(t.Context(), h) {
+			t.Error("there is nothing", p, err)
 		}
 		assert.Less(t, b.looks.Load(), int32(2*3600+10))
 	})

@@ -83,7 +83,8 @@ func TestStreamIsRead(t *testing.T) {
 					assert.Equal(t, "<&>", text)
 				}
 				assert.Empty(t, collect(t, omniq.Stream[int]("other"), h))
-				for range noteRows.Of(t.Context(), h) {
+				for _, err := range noteRows.Of(t.Context(), h) {
+					require.NoError(t, err)
 					break
 				}
 			})
