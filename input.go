@@ -29,12 +29,20 @@ func decodeCall[A, K any](ctx context.Context, t *RawTask, c codecs, args *A, kw
 		if err := decodePayload(t, false, c, new(NoArgs), kwargs); err != nil {
 			return err
 		}
-		return payloadFault("args", k.make(r.args, args))
+		return inputFault(t, "args", k.make(r.args, args))
 	}
 	if err := decodePayload(t, false, c, args, new(NoKwargs)); err != nil {
 		return err
 	}
-	return payloadFault("kwargs", k.make(r.kwargs, kwargs))
+	return inputFault(t, "kwargs", k.make(r.kwargs, kwargs))
+}
+
+// inputFault says which task it is whose part cannot be made: the error says which result it cannot be made of.
+func inputFault(t *RawTask, part string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return payloadFault(fmt.Sprintf("%s of task %v, %q", part, t.ID, t.FuncName), err)
 }
 
 // split makes of a task that stands for a call for each element of a result these calls.
@@ -49,12 +57,12 @@ func split[A, K any](t *RawTask, inputs []*RawResult, c codecs) ([]*RawTask, err
 	if r.args != nil {
 		kwargs = make([]K, 1)
 		if err = decodePayload(t, false, c, new(NoArgs), &kwargs[0]); err == nil {
-			err = payloadFault("args", k.make(r.args, &args))
+			err = inputFault(t, "args", k.make(r.args, &args))
 		}
 	} else {
 		args = make([]A, 1)
 		if err = decodePayload(t, false, c, &args[0], new(NoKwargs)); err == nil {
-			err = payloadFault("kwargs", k.make(r.kwargs, &kwargs))
+			err = inputFault(t, "kwargs", k.make(r.kwargs, &kwargs))
 		}
 	}
 	if err != nil {
