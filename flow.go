@@ -160,9 +160,9 @@ func (f Flow) Cancel(ctx context.Context) (int, error) {
 // how many. These are the members that failed, have expired or were cancelled, and those that could not start because of them.
 // They wait for each other as before.
 //
-// Members that succeeded are not run again: their results are the inputs of the others once more. A handler that has handed its
-// result over by [Become], and a call for each element of a result, begins anew, and brings new calls. Tasks of other flows that
-// could not start because of a member stay as they are.
+// Members that succeeded are not run again, as long as their results are kept, and those are kept that others need: they are the
+// inputs of the others once more. A handler that has handed its result over by [Become] runs again, and what it brings is new,
+// beside what it has brought before. Tasks of other flows that could not start because of a member stay as they are.
 //
 // A member whose state changes meanwhile is left alone. One whose unique key another task holds by now stays as it is, with those
 // that need it; these are in a [BulkError], and the others are done. [ErrNotFound] says that nothing is kept of the flow. Requeue

@@ -316,6 +316,58 @@ func TestFlowGoesOnAfterItWasStopped(t *testing.T) {
 	}
 }
 
+// The calls for the elements of a result that have succeeded are not run again, though the task that stands for them begins anew.
+func TestFlowRequeueOfEach(t *testing.T) {
+	for name, stop := range map[string]func(t *testing.T, f omniq.Flow){
+		"one failed": func(t *testing.T, f omniq.Flow) {
+			stats, err := f.Wait(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, omniq.FlowStats{Succeeded: 3, Failed: 1, Cancelled: 2}, stats)
+		},
+		"the flow was cancelled": func(t *testing.T, f omniq.Flow) {
+			time.Sleep(90 * time.Second)
+			_, err := f.Cancel(t.Context())
+			require.NoError(t, err)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b, client := newMemory(t)
+				var mu sync.Mutex
+				runs := map[string]int{}
+				d := omniq.DefineArgs("one", func(ctx context.Context, a omniq.Args1[string]) (int, error) {
+					mu.Lock()
+					defer mu.Unlock()
+					runs[a.V1]++
+					if a.V1 == "bad" && runs["bad"] == 1 {
+						if name != "one failed" {
+							<-ctx.Done()
+						}
+						return 0, omniq.Permanent(errOops)
+					}
+					return len(a.V1), nil
+				})
+				run(t, b, flowHandlers, omniq.Handlers(d), omniq.Concurrency(1))
+				h, err := flowSum.On(d.Each(flowWords.With(str("a bad ccccc")))).Enqueue(t.Context(), client)
+				f := flowOf(t, h, err)
+				stop(t, f)
+
+				_, err = f.Requeue(t.Context())
+				require.NoError(t, err)
+				got, err := h.Wait(t.Context())
+				require.NoError(t, err)
+				assert.Equal(t, 9, got)
+				stats, err := f.Wait(t.Context())
+				require.NoError(t, err)
+				assert.Equal(t, omniq.FlowStats{Succeeded: 6}, stats)
+				mu.Lock()
+				defer mu.Unlock()
+				assert.Equal(t, map[string]int{"a": 1, "bad": 2, "ccccc": 1}, runs)
+			})
+		})
+	}
+}
+
 // backwards is a backend that lists all at once, what was enqueued last first.
 type backwards struct{ omniq.Backend }
 

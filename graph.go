@@ -3,6 +3,7 @@ package omniq
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 
 	"github.com/google/uuid"
@@ -17,6 +18,7 @@ type graph struct {
 	flow   uuid.UUID
 	tasks  []*RawTask
 	nodes  []*node // of tasks
+	size   int     // how many tasks there are to be
 	done   map[*node]bool
 	ids    map[uuid.UUID]*node
 	base   *graph // what is stored with it, nil for nothing
@@ -43,13 +45,41 @@ func (g *graph) add(n *node) error {
 	return g.call(n)
 }
 
-// call adds a call, unless it is there.
+// call adds a call, after those that it depends on. It does not call itself: a chain may be long.
 func (g *graph) call(n *node) error {
+	type step struct {
+		*node
+		entered bool // those that it depends on have been added
+	}
+	for steps := []step{{node: n}}; len(steps) > 0; {
+		s := steps[len(steps)-1]
+		steps = steps[:len(steps)-1]
+		if s.entered {
+			if err := g.make(s.node); err != nil {
+				return err
+			}
+			continue
+		}
+		if more, err := g.enter(s.node); err != nil {
+			return err
+		} else if !more {
+			continue
+		}
+		steps = append(steps, step{s.node, true})
+		from := len(steps)
+		s.calls(func(dep *node) { steps = append(steps, step{node: dep}) })
+		slices.Reverse(steps[from:]) // the first comes first
+	}
+	return nil
+}
+
+// enter reports whether a call is still to be added.
+func (g *graph) enter(n *node) (bool, error) {
 	if n.err != nil {
-		return n.err
+		return false, n.err
 	}
 	if g.done[n] || g.base != nil && g.base.done[n] {
-		return nil
+		return false, nil
 	}
 	g.done[n] = true
 	other := g.ids[n.head.ID]
@@ -57,15 +87,23 @@ func (g *graph) call(n *node) error {
 		other = g.base.ids[n.head.ID]
 	}
 	if other != nil {
-		return g.fault(n, invalid("another call of the graph has its ID %v: a promise and what After has made of it, or an ID option that stands twice", n.head.ID))
+		return false, g.fault(n, invalid("another call of the graph has its ID %v: a promise and what After has made of it, or an ID option that stands twice", n.head.ID))
 	}
 	g.ids[n.head.ID] = n
 	if owner := n.owner.Load(); owner != nil {
 		if !owner.same(g.origin) {
-			return g.fault(n, invalid("task %v was stored by a client of another backend", n.head.ID))
+			return false, g.fault(n, invalid("task %v was stored by a client of another backend", n.head.ID))
 		}
-		return nil // and waited for
+		return false, nil // and waited for
 	}
+	if g.size++; g.size > MaxDependencies {
+		return false, invalid("the graph has more than %d calls", MaxDependencies)
+	}
+	return true, nil
+}
+
+// make adds the task of a call.
+func (g *graph) make(n *node) error {
 	t := *n.head
 	t.CreatedAt, t.Flow = now(), g.flow
 	if err := n.encode(&t, g.writer); err != nil {
@@ -74,12 +112,32 @@ func (g *graph) call(n *node) error {
 	if err := g.link(n, &t); err != nil {
 		return err
 	}
-	if len(g.tasks) == MaxDependencies {
-		return invalid("the graph has more than %d calls", MaxDependencies)
-	}
 	g.tasks = append(g.tasks, &t)
 	g.nodes = append(g.nodes, n)
 	return nil
+}
+
+// calls tells of those that a call depends on, in their order.
+func (n *node) calls(tell func(*node)) {
+	for _, part := range [...]*node{n.args, n.kwargs} {
+		part.leaves(tell)
+	}
+	for _, other := range n.after {
+		other.leaves(tell)
+	}
+}
+
+// leaves tells of the calls that a promise is made of, and of what cannot be one.
+func (n *node) leaves(tell func(*node)) {
+	switch {
+	case n == nil:
+	case n.err != nil || n.kind == callNode:
+		tell(n)
+	default:
+		for _, part := range n.parts {
+			part.leaves(tell)
+		}
+	}
 }
 
 // fault says which call an error is about.
@@ -87,7 +145,7 @@ func (g *graph) fault(n *node, err error) error {
 	return fmt.Errorf("omniq: call of %q: %w", n.head.FuncName, err)
 }
 
-// link sets what a task waits for, and how its arguments are made of that, and adds these calls.
+// link sets what a task waits for, and how its arguments are made of that. These calls are there.
 func (g *graph) link(n *node, t *RawTask) error {
 	if n.args == nil && n.kwargs == nil && n.after == nil {
 		return nil
@@ -170,8 +228,7 @@ func (l *linker) append(dst Raw, n *node, need Need) (Raw, error) {
 		}
 		return append(dst, ']'), nil
 	}
-	i, err := l.depend(n, need, true)
-	return strconv.AppendInt(dst, int64(i), 10), err
+	return strconv.AppendInt(dst, int64(l.depend(n, need, true)), 10), nil
 }
 
 // order adds the calls that a promise is made of as what the task waits for.
@@ -180,8 +237,8 @@ func (l *linker) order(n *node) error {
 		return n.err
 	}
 	if n.kind == callNode {
-		_, err := l.depend(n, NeedSuccess, false)
-		return err
+		l.depend(n, NeedSuccess, false)
+		return nil
 	}
 	for _, part := range n.parts {
 		if err := l.order(part); err != nil {
@@ -192,21 +249,18 @@ func (l *linker) order(n *node) error {
 }
 
 // depend makes the task wait for a call, and returns which of its dependencies that is.
-func (l *linker) depend(n *node, need Need, input bool) (int, error) {
-	if err := l.g.call(n); err != nil {
-		return 0, err
-	}
+func (l *linker) depend(n *node, need Need, input bool) int {
 	i, ok := l.at[n.head.ID]
 	if !ok {
 		i = len(l.after)
 		l.at[n.head.ID] = i
 		l.after = append(l.after, Dependency{ID: n.head.ID, Need: need, Input: input})
-		return i, nil
+		return i
 	}
 	d := &l.after[i]
 	d.Input = d.Input || input
 	d.Need = min(d.Need, need) // success is the stronger one
-	return i, nil
+	return i
 }
 
 // merge adds the calls of another graph, whose base it is.

@@ -2,9 +2,14 @@ package omniq
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"reflect"
+	"slices"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // inputsFrom are the results of what the task of a handler has waited for.
@@ -29,12 +34,20 @@ func decodeCall[A, K any](ctx context.Context, t *RawTask, c codecs, args *A, kw
 		if err := decodePayload(t, false, c, new(NoArgs), kwargs); err != nil {
 			return err
 		}
-		return payloadFault("args", k.make(r.args, args))
+		return inputFault(t, "args", k.make(r.args, args))
 	}
 	if err := decodePayload(t, false, c, args, new(NoKwargs)); err != nil {
 		return err
 	}
-	return payloadFault("kwargs", k.make(r.kwargs, kwargs))
+	return inputFault(t, "kwargs", k.make(r.kwargs, kwargs))
+}
+
+// inputFault says which task it is whose part cannot be made: the error says which result it cannot be made of.
+func inputFault(t *RawTask, part string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return payloadFault(fmt.Sprintf("%s of task %v, %q", part, t.ID, t.FuncName), err)
 }
 
 // split makes of a task that stands for a call for each element of a result these calls.
@@ -49,12 +62,12 @@ func split[A, K any](t *RawTask, inputs []*RawResult, c codecs) ([]*RawTask, err
 	if r.args != nil {
 		kwargs = make([]K, 1)
 		if err = decodePayload(t, false, c, new(NoArgs), &kwargs[0]); err == nil {
-			err = payloadFault("args", k.make(r.args, &args))
+			err = inputFault(t, "args", k.make(r.args, &args))
 		}
 	} else {
 		args = make([]A, 1)
 		if err = decodePayload(t, false, c, &args[0], new(NoKwargs)); err == nil {
-			err = payloadFault("kwargs", k.make(r.kwargs, &kwargs))
+			err = inputFault(t, "kwargs", k.make(r.kwargs, &kwargs))
 		}
 	}
 	if err != nil {
@@ -68,18 +81,45 @@ func split[A, K any](t *RawTask, inputs []*RawResult, c codecs) ([]*RawTask, err
 		return nil, invalid("a call for each of %d elements, want at most %d", n, MaxDependencies)
 	}
 	calls := make([]*RawTask, n)
+	ids := elementIDs(t, inputs)
 	for i := range calls {
 		one := *t
 		one.After, one.Input, one.CreatedAt, one.RunAt, one.Delay = nil, nil, now(), time.Time{}, 0
-		if one.ID, err = newID(); err == nil {
-			err = encodePayload(&one, c.writer(), &args[min(i, len(args)-1)], &kwargs[min(i, len(kwargs)-1)])
-		}
-		if err != nil {
+		one.ID = ids(i)
+		if err = encodePayload(&one, c.writer(), &args[min(i, len(args)-1)], &kwargs[min(i, len(kwargs)-1)]); err != nil {
 			return nil, fmt.Errorf("element %d of %d: %w", i+1, n, err)
 		}
 		calls[i] = &one
 	}
 	return calls, nil
+}
+
+// elementIDs are the IDs of the calls that a task stands for. They follow from what these are made of: a task that is requeued
+// waits for the calls that are there, and does not bring those again that have succeeded.
+func elementIDs(t *RawTask, inputs []*RawResult) func(i int) uuid.UUID {
+	h := sha256.New()
+	part := func(text []byte) {
+		_, _ = h.Write(binary.AppendUvarint(nil, uint64(len(text))))
+		_, _ = h.Write(text)
+	}
+	part(t.ID[:])
+	for _, text := range [][]byte{t.Args, t.Kwargs, []byte(t.Codec), t.Input} {
+		part(text)
+	}
+	for _, r := range inputs {
+		if r != nil {
+			part(r.ResultData)
+			part([]byte(r.Codec))
+		}
+	}
+	seed := h.Sum(nil)
+	return func(i int) uuid.UUID {
+		id := t.ID // whose time they have, which engines sort by
+		sum := sha256.Sum256(binary.AppendUvarint(slices.Clone(seed), uint64(i)))
+		copy(id[6:], sum[:])
+		id[6], id[8] = id[6]&0x0f|0x70, id[8]&0x3f|0x80 // version 7
+		return id
+	}
 }
 
 // gather makes one result of those of several calls.
