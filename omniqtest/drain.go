@@ -17,9 +17,9 @@ import (
 // time that it has been twice as long.
 const Quiet = 10 * time.Second
 
-// Drain works all queues, those that tasks are put into meanwhile among them, until nothing is left that waits or runs:
-// delayed tasks and retries are waited for. The options are the worker's, one of which works each queue; at least
-// [omniq.Handlers] is needed.
+// Drain works all queues, those that tasks are put into meanwhile among them, until nothing is left that can run: delayed tasks,
+// retries and what follows in flows are waited for. Signals that nobody has sent, and what waits for them, are left: see [Sends].
+// The options are the worker's, one of which works each queue; at least [omniq.Handlers] is needed.
 //
 // What can never end fails the test: a task of a paused queue, or one whose function or codec the worker does not know.
 // While nothing happens, Drain logs what it waits for after [Quiet]; and it fails the test, saying the same, a second
@@ -27,16 +27,12 @@ const Quiet = 10 * time.Second
 func (q *Queue) Drain(opts ...omniq.WorkerOption) {
 	q.t.Helper()
 	q.work(opts, func(stats []omniq.QueueStats) bool {
-		for _, s := range stats {
-			if left(s) > 0 {
-				return false
-			}
-		}
-		return true
+		stuck, _ := q.stuck(stats, opts)
+		return stuck
 	})
 }
 
-// left is how many tasks of a queue wait or run.
+// left is how many tasks of a queue can run or do so.
 func left(s omniq.QueueStats) int { return s.Ready + s.Scheduled + s.Running }
 
 // work runs a worker for each queue until done says so.
@@ -53,8 +49,11 @@ func (q *Queue) work(opts []omniq.WorkerOption, done func([]omniq.QueueStats) bo
 		}
 	}()
 	watched := &watched{Backend: q.Backend, unknown: make(chan error, 1)}
+	opts = complete(watched, opts)
 	patience := newPatience(q.t)
-	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
+	began := time.Now()
+	for pause := time.Millisecond; ; pause = min(2*pause, q.longest(began)) {
+		q.send(opts)
 		stats, err := q.Client.Stats(context.Background())
 		if err != nil {
 			q.t.Fatalf("omniqtest: %v", err)
@@ -85,10 +84,19 @@ func (q *Queue) work(opts []omniq.WorkerOption, done func([]omniq.QueueStats) bo
 		}
 		if patience.over(stats) {
 			q.t.Fatalf("omniqtest: the test's time is over, and there is still %s", q.waitsFor(stats))
-		} else if quiet := patience.quiet; patience.speaks() {
+		} else if quiet := patience.quiet; !q.virtual && patience.speaks() {
 			q.t.Logf("omniqtest: for %v nothing has happened: there is %s", quiet, q.waitsFor(stats))
 		}
 	}
+}
+
+// longest is the longest pause between looks. Virtual time passes in as few steps as there are pauses.
+func (q *Queue) longest(began time.Time) time.Duration {
+	const longest = 100 * time.Millisecond
+	if q.virtual {
+		return max(longest, time.Since(began)/32)
+	}
+	return longest
 }
 
 // waitsFor tells of some of the tasks that are left.

@@ -30,3 +30,15 @@ func Example() {
 	// welcome Ada
 	// Hello, Ada <nil>
 }
+
+// In a test t is the test's own.
+func ExampleRunFlow() {
+	t := new(testing.T)
+	type Page struct{ Text string }
+	fetch := omniq.ReferArgs[omniq.Args1[string], Page]("fetch") // another program's
+	count := omniq.DefineArgs("count", func(_ context.Context, p Page) (int, error) { return len(p.Text), nil })
+
+	flow := count.On(fetch.With(omniq.MakeArgs1("a.html")))
+	fmt.Println(omniqtest.RunFlow(t, flow, omniq.Handlers(count), omniqtest.Returns(fetch, Page{Text: "four"})))
+	// Output: 4 <nil>
+}

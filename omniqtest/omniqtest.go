@@ -3,6 +3,7 @@
 //   - [Run] runs one task by its definition, as a worker would, and returns what came of it.
 //   - [New] makes a queue for one test. Code under test enqueues through its Client, [Enqueued] returns what that was,
 //     with its types, and [Queue.Drain] works it.
+//   - [RunFlow] runs a whole flow in no time. [Returns], [Fails] and [Sends] replace results of members.
 //
 // Inside of testing/synctest delays, timeouts, retries and TTLs take no time: the queue's clock is [time.Now].
 package omniqtest
@@ -64,7 +65,8 @@ type Queue struct {
 	Client  *omniq.Client
 	Backend omniq.Backend // for whatever needs it: events are on, if New made it
 
-	t testing.TB
+	t       testing.TB
+	virtual bool // time is
 }
 
 // New returns an empty queue in memory. It is closed when the test ends.
@@ -85,9 +87,9 @@ func On(t testing.TB, b omniq.Backend, opts ...omniq.ClientOption) *Queue {
 	return &Queue{Client: client, Backend: b, t: t}
 }
 
-// Enqueued returns the tasks of a definition or a reference that were enqueued and have not been started, those that wait
-// for a time among them, in the order in which they were enqueued. It fails the test if one does not fit the types. The
-// codecs are needed for payloads that are not JSON.
+// Enqueued returns the tasks of a definition or a reference that were enqueued and have not been started, in the order in which
+// they were enqueued: those that wait for a time among them, but not those that wait for other tasks. It fails the test if one does
+// not fit the types. The codecs are needed for payloads that are not JSON.
 func Enqueued[A, K, R any](q *Queue, ref Reference[A, K, R], codecs ...codec.Codec) []omniq.Task[A, K] {
 	q.t.Helper()
 	var tasks []omniq.Task[A, K]

@@ -23,6 +23,7 @@ import (
 	"syscall"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/examples/internal/engines"
 	"github.com/omniq-go/omniq/examples/quickstart/tasks"
 )
 
@@ -58,7 +59,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // digests opens the backend, does the work and prints what came of it. It tells whether some file has no digest.
 func digests(ctx context.Context, j *assignment, stdout, stderr io.Writer) (failed bool, err error) {
-	backend, err := openBackend(ctx, j.backend, j.processes > 0)
+	backend, err := engines.Open(ctx, j.backend, j.processes > 0)
 	if err != nil {
 		return false, err
 	}

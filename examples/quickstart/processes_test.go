@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/omniq-go/omniq/examples/internal/engines"
 	"github.com/omniq-go/omniq/examples/internal/server"
 )
 
@@ -175,7 +176,7 @@ func TestProcessesThatFail(t *testing.T) {
 	file := write(t, t.TempDir(), "x", "x")
 	db := filepath.Join(t.TempDir(), "queue.db")
 	j := &assignment{paths: []string{file}, algorithm: "md5", backend: "sqlite:", workers: 1, processes: 2}
-	backend, err := openBackend(t.Context(), "sqlite:"+db, true)
+	backend, err := engines.Open(t.Context(), "sqlite:"+db, true)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, backend.Close()) }()
 	var out, errs bytes.Buffer

@@ -12,28 +12,10 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/omniq-go/omniq"
-	"github.com/omniq-go/omniq/backend/memory"
-	"github.com/omniq-go/omniq/backend/postgres"
-	"github.com/omniq-go/omniq/backend/sqlite"
 )
 
 // keep is for how long a run can be resumed.
 const keep = 24 * time.Hour
-
-// openBackend opens one of the engines that this program brings, with events. It must be one for several processes if it
-// is to be shared.
-func openBackend(ctx context.Context, url string, shared bool) (omniq.Backend, error) {
-	const patience = 15 * time.Second
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("the database has not answered for %v", patience))
-	defer cancel()
-	config := omniq.DefaultConfig()
-	config.BackendURL, config.Events = url, time.Hour
-	backend, err := config.Open(ctx, memory.Engine, sqlite.Engine, postgres.Engine)
-	if err == nil && shared && !backend.Capabilities().Shared {
-		return nil, errors.Join(fmt.Errorf("%s is inside of one process, and others cannot work what is there", url), backend.Close())
-	}
-	return backend, err
-}
 
 // Each run has a queue of its own in the backend, so that any number of them can go on at once. The queue's name begins
 // with what the run does, and ends with when it began.
