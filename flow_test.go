@@ -112,7 +112,8 @@ func TestFlow(t *testing.T) {
 		assert.Equal(t, map[uuid.UUID][]omniq.Dependency{
 			first.ID(): nil, left.ID(): {need(first)}, right.ID(): {need(first)}, h.ID(): {need(left), need(right)},
 		}, graph)
-		for range f.Tasks(t.Context()) {
+		for _, err := range f.Tasks(t.Context()) {
+			require.NoError(t, err)
 			break
 		}
 

@@ -289,7 +289,7 @@ func TestSignalAndTransactions(t *testing.T) {
 	require.NoError(t, tx.Commit())
 	tx = b.Begin()
 	require.NoError(t, approve.Send(ctx, client.Tx(tx), h.ID(), decision{By: "ada"}))
-	tx.Rollback()
+	require.NoError(t, tx.Rollback())
 	got, err := h.Wait(ctx)
 	require.NoError(t, err)
 	assert.Equal(t, "ada", got.By)

@@ -67,7 +67,7 @@ func count(ctx context.Context, s *settings, stdout, stderr io.Writer) (err erro
 	if err != nil {
 		return err
 	}
-	return print(stdout, report)
+	return write(stdout, report)
 }
 
 // flow is one with the tasks that others are made of.
@@ -196,8 +196,8 @@ func joinQueue(ctx context.Context, s *settings) (err error) {
 	return worker.Run(ctx)
 }
 
-// print writes the report, as wc does.
-func print(w io.Writer, r words.Report) error {
+// write writes the report, as wc does.
+func write(w io.Writer, r words.Report) error {
 	table := tabwriter.NewWriter(w, 0, 8, 1, ' ', tabwriter.AlignRight)
 	line := func(c words.Counts, name string) {
 		fmt.Fprintf(table, "%d\t%d\t%d\t %s\n", c.Lines, c.Words, c.Bytes, name)
