@@ -24,20 +24,17 @@ func (w *walk) next(after int64) (int64, bool) {
 	limit := min(from+cycle, lastClock)
 	tick, ok := w.expression.onClock(from, limit, &w.steps)
 	for ok && tick >= s.edge() {
-		var begin int64
-		if edge := s.edge(); edge-from >= margin && tick-edge >= 2*margin {
-			// Far away: the clock can neither go back to "from", nor reach the tick, on the way there.
-			at := tick - s.offset - margin
-			s = w.stretch(at)
-			begin = at + s.offset
-		} else {
-			gap := -s.offset
-			s = w.stretch(s.end)
-			gap += s.offset
-			begin = s.begin()
-			if !w.expression.rhythm && 0 < gap && gap < day && tick < begin {
-				return s.start, true
-			}
+		at, left := s.end, s.offset
+		edge := s.edge()
+		// Far away, the clock can neither go back to "from", nor reach the tick, on the way there.
+		far := edge-from >= margin && tick-edge >= 2*margin
+		if far {
+			at = tick - left - margin
+		}
+		s = w.stretch(at)
+		begin := at + s.offset
+		if gap := s.offset - left; !far && !w.expression.rhythm && 0 < gap && gap < day && tick < begin {
+			return at, true
 		}
 		if begin = w.enter(s, begin); begin < from || begin > tick {
 			from = begin
