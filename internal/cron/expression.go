@@ -40,7 +40,7 @@ func (e Expression) Next(after time.Time, zone *time.Location) (time.Time, bool)
 	if zone == nil {
 		zone = time.UTC
 	}
-	w := walk{expression: &e, zone: zone}
+	w := walk{expression: e, zone: zone}
 	tick, ok := w.next(after.Unix())
 	if !ok {
 		return time.Time{}, false

@@ -75,7 +75,7 @@ func (p *parser) failAt(number, offset int, problem string) error {
 	}
 }
 
-const wantFields = "want 5 (minute, hour, day of month, month, day of week) or 6 (second before them)"
+const wantFields = "want 5 fields (minute, hour, day of month, month, day of week) or 6 (second before them)"
 
 // split finds the fields. It returns the problem in words, or none.
 func (p *parser) split() string {
@@ -101,7 +101,7 @@ func (p *parser) split() string {
 	}
 	switch len(texts) {
 	case 0:
-		return "it is empty, " + wantFields + " fields"
+		return "it is empty, " + wantFields
 	case 1:
 		return "it has 1 field, " + wantFields
 	case fieldCount - 1:
@@ -223,8 +223,8 @@ func (p *parser) possible() error {
 	if bits.TrailingZeros32(e.days) <= longest {
 		return nil
 	}
-	return p.failAt(dayField, 0, fmt.Sprintf("it never happens, %s has at most %d days; want a day up to that, L for the last one, or another month",
-		strings.Join(names, ", "), longest))
+	return p.failAt(dayField, 0, fmt.Sprintf("it never happens, the longest month of %s has %d days; want an earlier day, L for the last one, or another month",
+		strings.Join(names, ","), longest))
 }
 
 // normalize makes expressions equal that say the same in different words.

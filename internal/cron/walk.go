@@ -4,7 +4,7 @@ import "time"
 
 // walk looks for one tick, stretch by stretch.
 type walk struct {
-	expression *Expression
+	expression Expression
 	zone       *time.Location
 	steps      int // months and stretches that were looked at
 }
