@@ -17,9 +17,8 @@ func steps(t testing.TB, text, zone string, after int64) (int, bool) {
 	require.NoError(t, err)
 	location, err := time.LoadLocation(zone)
 	require.NoError(t, err)
-	w := walk{expression: e, zone: location}
-	_, ok := w.next(after)
-	return w.steps, ok
+	_, ok := e.Next(time.Unix(after, 0), location)
+	return Steps(e, time.Unix(after, 0), location), ok
 }
 
 // The work is counted, not timed. What is written here is what the documentation of Next promises.

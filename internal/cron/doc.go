@@ -25,7 +25,8 @@
 // shows twice (in autumn). What happens there depends on what the expression asks for:
 //
 //   - A fixed time has neither a * nor a step in second, minute and hour: 30 2 * * *. In a gap it ticks once, at the
-//     end of the gap, however many of its times fall into it. Of an overlap it ticks in the first pass alone.
+//     end of the gap, however many of its times fall into it; that may be the next day (America/Nuuk leaves out 23:00
+//     to 24:00). Of an overlap it ticks in the first pass alone.
 //   - A rhythm is everything else: 30 * * * *, */20 2 * * *. It has no tick in a gap, and goes on through both passes
 //     of an overlap, so that a tick an hour stays a tick an hour.
 //

@@ -32,10 +32,10 @@ const (
 // in Europe/Berlin, say, whose every time falls into the gap of the last Sunday in March. Times before the year 1 count
 // as its beginning.
 //
-// It does not allocate, and its work is bounded: it looks at no more than 12 months a year, and at a few stretches of
-// constant offset for each time of the clock that a gap swallowed; nearly always that is one month and one stretch, and
-// for the rarest days (29 February, a fifth Monday in February) at most 40 months. That holds for zones whose offsets
-// are within 26 hours of UTC, as those of the IANA database are.
+// It does not allocate, and its work is bounded: in a zone of the IANA database it looks at fewer than 10,000 months and
+// stretches of constant offset, which is less than a millisecond. So many are only looked at for an expression whose
+// times a gap swallows year after year. Nearly always it is one month and one or two stretches, and for the rarest day,
+// a fifth Monday in February, 40 months.
 func (e Expression) Next(after time.Time, zone *time.Location) (time.Time, bool) {
 	if zone == nil {
 		zone = time.UTC

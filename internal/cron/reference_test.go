@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	rounds = flag.Int("cron.rounds", 25, "random expressions for each change of a clock")
+	rounds = flag.Int("cron.rounds", 15, "random expressions for each change of a clock")
 	seed   = flag.Uint64("cron.seed", 1, "seed of the random expressions")
 )
 
