@@ -17,11 +17,8 @@ type Expression struct {
 }
 
 const (
-	everySecond        = 1<<60 - 1 // and every minute
-	everyHour          = 1<<24 - 1
-	everyDay    uint32 = 1<<32 - 2
-	lastDay     uint32 = 1 << 0 // the last day of the month, whichever that is
-	everyMonth         = 1<<13 - 2
+	everyDay uint32 = 1<<32 - 2
+	lastDay  uint32 = 1 << 0 // the last day of the month, whichever that is
 )
 
 // Next returns the first tick strictly after the given time, in the zone; nil is UTC. The package's documentation has

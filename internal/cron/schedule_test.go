@@ -55,7 +55,7 @@ func TestS1BothChangesOfManyZones(t *testing.T) {
 	}
 }
 
-// S2: where the clock jumps over midnight, a schedule of midnight skipped the day, looked for it without an end, or moved
+// S2: where the clock jumps over midnight or a day, a schedule of midnight skipped the day, looked for it without an end, or moved
 // a weekly one to the next week.
 func TestS2NoMidnight(t *testing.T) {
 	for _, test := range []struct {
@@ -79,6 +79,9 @@ func TestS2NoMidnight(t *testing.T) {
 			[]string{"2026-04-24T01:00:00+03:00"}},
 		{"30 23 * * *", "Africa/Cairo", "2026-10-29T00:00:00+03:00", "2026-10-31T00:00:00+02:00", // and back: twice 23:30
 			[]string{"2026-10-29T23:30:00+03:00", "2026-10-30T23:30:00+02:00"}},
+		// Russia's Alaska became America's: the same day twice, and each of them is a day.
+		{"0 18 * * *", "America/Juneau", "1867-10-18T00:00:00Z", "1867-10-20T12:00:00Z",
+			[]string{"1867-10-18T18:00:00+15:02", "1867-10-18T18:00:00-08:57", "1867-10-19T18:00:00-08:57"}},
 		{"0 0 * * *", "Pacific/Apia", "2011-12-29T00:00:00-10:00", "2012-01-01T00:00:00+14:00",
 			[]string{"2011-12-31T00:00:00+14:00", "2012-01-01T00:00:00+14:00"}},
 	} {

@@ -22,7 +22,7 @@ func stretchAt(at int64, zone *time.Location) stretch {
 	start, end := t.ZoneBounds()
 	s := stretch{-forever, forever, int64(offset)}
 	if !start.IsZero() {
-		s.start = min(start.Unix(), at)
+		s.start = min(start.Unix(), at) // it can lie in the future where a zone has rules for the time before 1970
 	}
 	if !end.IsZero() {
 		s.end = end.Unix()
@@ -41,14 +41,13 @@ func (s stretch) begin() int64 { return s.start + s.offset }
 // edge returns what the clock would show at the end.
 func (s stretch) edge() int64 { return s.end + s.offset }
 
-// overlapReach bounds for how long after a stretch's start its clock can show times that were shown before.
-const overlapReach = 2 * day
+// margin is more than two offsets of a zone can differ, and hence more than a clock can go back in all.
+const margin = 3 * day
 
 // unseen returns the first time of the stretch's clock, from the given one on, that the clock had not reached before the
 // stretch began, and adds the stretches that it looked at to steps. Changes of the calendar do not count.
 func (s stretch) unseen(from int64, zone *time.Location, steps *int) int64 {
-	reach := s.begin() + overlapReach
-	if from >= reach {
+	if from >= s.begin()+margin {
 		return from
 	}
 	seen := from
@@ -60,5 +59,5 @@ func (s stretch) unseen(from int64, zone *time.Location, steps *int) int64 {
 		}
 		later = earlier
 	}
-	return min(seen, reach)
+	return seen
 }

@@ -9,9 +9,6 @@ type walk struct {
 	steps      int // months and stretches that were looked at
 }
 
-// margin is more than two offsets of a zone can differ, and hence more than a clock can go back in all.
-const margin = 3 * day
-
 // next returns the first tick after the Unix second.
 func (w *walk) next(after int64) (int64, bool) {
 	after = max(after, firstClock)
@@ -25,15 +22,13 @@ func (w *walk) next(after int64) (int64, bool) {
 	tick, ok := w.expression.onClock(from, limit, &w.steps)
 	for ok && tick >= s.edge() {
 		at, left := s.end, s.offset
-		edge := s.edge()
-		// Far away, the clock can neither go back to "from", nor reach the tick, on the way there.
-		far := edge-from >= margin && tick-edge >= 2*margin
-		if far {
+		if s.edge()-from >= margin && tick-s.edge() >= margin {
+			// Far away: the clock can neither go back to "from", nor reach the tick, on the way there.
 			at = tick - left - margin
 		}
 		s = w.stretch(at)
 		begin := at + s.offset
-		if gap := s.offset - left; !far && !w.expression.rhythm && 0 < gap && gap < day && tick < begin {
+		if gap := s.offset - left; !w.expression.rhythm && 0 < gap && gap < day && tick < begin {
 			return at, true
 		}
 		if begin = w.enter(s, begin); begin < from || begin > tick {

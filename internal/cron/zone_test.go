@@ -60,3 +60,32 @@ func TestWildZones(t *testing.T) {
 		}
 	}
 }
+
+// A zone that has nothing but rules, as TZ=CET-1CEST,M3.5.0,M10.5.0/3 would be, has them for the time before 1970 as well.
+// There, Go begins stretches after the time that lies in them.
+func TestZoneOfRules(t *testing.T) {
+	header := func(count uint32) []byte {
+		b := append([]byte("TZif2"), make([]byte, 15)...)
+		for _, number := range []uint32{0, 0, 0, 0, count, 4 * count} {
+			b = binary.BigEndian.AppendUint32(b, number)
+		}
+		return b
+	}
+	kind := append(binary.BigEndian.AppendUint32(nil, 3600), "\x00\x00CET\x00"...)
+	file := append(append(header(1), kind...), append(header(1), kind...)...)
+	zone, err := time.LoadLocationFromTZData("Rules", append(file, "\nCET-1CEST,M3.5.0,M10.5.0/3\n"...))
+	require.NoError(t, err)
+	_, offset := utc("2026-07-01T00:00:00Z").In(zone).Zone()
+	require.Equal(t, 7200, offset, "the zone has no rules")
+
+	for year := 1960; year < 1980; year++ {
+		from := time.Date(year-1, 12, 28, 0, 0, 0, 0, zone)
+		for _, text := range []string{"0 12 * * *", "30 0 * * *"} {
+			var days []int
+			for tick := range parse(t, text).Ticks(from, from.AddDate(0, 0, 8).Add(-time.Second), zone) {
+				days = append(days, tick.Day())
+			}
+			require.Len(t, days, 8, "%s in %d: %v", text, year, days)
+		}
+	}
+}
