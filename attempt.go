@@ -11,32 +11,32 @@ import (
 
 // attempt is one lease in a worker's hands, from its start until it is settled or lost.
 type attempt struct {
-	lease    Lease
-	giveBack bool // do not run it: the worker is stopping
-
-	// The worker's mu guards these.
-	cancel   context.CancelCauseFunc // ends the handler's context, nil before it has one
-	expires  time.Time               // by this process's clock
-	phase    phase
-	lost     error    // ErrLeaseLost, ErrCancelled, ErrExpired or errCommitted: the task is not this worker's any more
-	settling bool     // the settler has it
-	over     bool     // it is settled or lost, and held only because its handler runs
-	older    *attempt // in held
-
-	began time.Time     // when its handler did, zero before
-	took  time.Duration // the handler's, once it has returned or the attempt is settled without it
-	inTx  bool          // its result is in a transaction of the handler's, which may have been committed
-
-	info   infoContext         // the handler's context
-	outbox *outbox             // what it does if it succeeds, nil for nothing
-	shut   bool                // what its handler does is part of a settlement
-	jot    atomic.Pointer[jot] // what it leaves of its task, nil for nothing; read without the lock
+	lease Lease
 
 	// The settler's.
 	settlement Settlement
+	dropped    error // why the outcome was dropped
 	uncertain  bool  // a call that may have settled it has failed
 	refused    bool  // the engine has refused its outcome, and the settlement says so
-	dropped    error // why the outcome was dropped
+
+	// The worker's mu guards these.
+	giveBack bool // do not run it: the worker is stopping
+	phase    phase
+	settling bool                    // the settler has it
+	over     bool                    // it is settled or lost, and held only because its handler runs
+	inTx     bool                    // its result is in a transaction of the handler's, which may have been committed
+	shut     bool                    // what its handler does is part of a settlement
+	cancel   context.CancelCauseFunc // ends the handler's context, nil before it has one
+	expires  time.Time               // by this process's clock
+	lost     error                   // ErrLeaseLost, ErrCancelled, ErrExpired or errCommitted: the task is not this worker's any more
+	older    *attempt                // in held
+
+	began time.Time     // when its handler did, zero before
+	took  time.Duration // the handler's, once it has returned or the attempt is settled without it
+
+	info   infoContext         // the handler's context
+	outbox *outbox             // what it does if it succeeds, nil for nothing
+	jot    atomic.Pointer[jot] // what it leaves of its task, nil for nothing; read without the lock
 }
 
 // phase is how far the handler of an attempt is.
@@ -183,7 +183,7 @@ func (w *Worker) infoOf(a *attempt) Info {
 func (w *Worker) perform(ctx context.Context, a *attempt) (RawResult, error) {
 	each := false
 	if input := a.lease.Task.Input; len(input) > 0 {
-		r, err := readRecipe(input)
+		r, err := readRecipe(Raw(input))
 		if err != nil {
 			return RawResult{}, &TaskError{Type: typeDecode, Message: validText(err.Error())}
 		}

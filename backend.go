@@ -303,6 +303,7 @@ type Lease struct {
 	Task    *RawTask
 	Attempt int       // which attempt this is or will be, 1 for the first
 	Started bool      // the attempt has started; false for one that was taken ahead
+	Resumed bool      // the task has waited by an [ActionWait]
 	Lost    int       // how many of the attempts before it were lost: they had started, and their leases expired
 	Expires time.Time // by the backend's clock
 
@@ -312,8 +313,7 @@ type Lease struct {
 
 	// Inputs are the results of what the task has waited for, in the order of its dependencies: nil for one whose Input is
 	// false. After an [ActionWait] these are those of [Effects].After, and Resumed is true.
-	Inputs  []*RawResult
-	Resumed bool
+	Inputs []*RawResult
 
 	State Raw `json:",omitempty"` // what the attempts before have left, nil for nothing
 }

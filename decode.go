@@ -141,7 +141,7 @@ func readTask(data []byte, t *RawTask) (args, kwargs envelope.Field, err error) 
 			r.Bool(&t.Manual)
 		case taskInput:
 			if !r.Null() {
-				t.Input = r.Value().Raw()
+				t.Input = string(r.Value().Raw())
 			}
 		}
 	}

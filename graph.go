@@ -19,13 +19,12 @@ type graph struct {
 	tasks  []*RawTask
 	nodes  []*node // of tasks
 	size   int     // how many tasks there are to be
-	done   map[*node]bool
 	ids    map[uuid.UUID]*node
 	base   *graph // what is stored with it, nil for nothing
 }
 
 func newGraph(writer codec.Codec, o *origin) *graph {
-	return &graph{writer: writer, origin: o, done: make(map[*node]bool), ids: make(map[uuid.UUID]*node)}
+	return &graph{writer: writer, origin: o, ids: make(map[uuid.UUID]*node)}
 }
 
 // add adds a call, and all that it is made of.
@@ -78,15 +77,15 @@ func (g *graph) enter(n *node) (bool, error) {
 	if n.err != nil {
 		return false, n.err
 	}
-	if g.done[n] || g.base != nil && g.base.done[n] {
-		return false, nil
-	}
-	g.done[n] = true
 	other := g.ids[n.head.ID]
 	if other == nil && g.base != nil {
 		other = g.base.ids[n.head.ID]
 	}
-	if other != nil {
+	switch other {
+	case nil:
+	case n:
+		return false, nil
+	default:
 		return false, g.fault(n, invalid("another call of the graph has its ID %v: a promise and what After has made of it, or an ID option that stands twice", n.head.ID))
 	}
 	g.ids[n.head.ID] = n
@@ -127,6 +126,14 @@ func (n *node) calls(tell func(*node)) {
 	}
 }
 
+// width is about how many calls a promise is made of.
+func (n *node) width() int {
+	if n == nil {
+		return 0
+	}
+	return max(len(n.parts), 1)
+}
+
 // leaves tells of the calls that a promise is made of, and of what cannot be one.
 func (n *node) leaves(tell func(*node)) {
 	switch {
@@ -150,7 +157,7 @@ func (g *graph) link(n *node, t *RawTask) error {
 	if n.args == nil && n.kwargs == nil && n.after == nil {
 		return nil
 	}
-	l := linker{g: g, at: make(map[uuid.UUID]int)}
+	l := linker{g: g, at: make(map[uuid.UUID]int, n.args.width()+n.kwargs.width())}
 	var input Raw
 	for _, part := range []struct {
 		key  string
@@ -169,7 +176,7 @@ func (g *graph) link(n *node, t *RawTask) error {
 		}
 	}
 	if input != nil {
-		t.Input = append(append(Raw("{"), input...), '}')
+		t.Input = "{" + string(input) + "}"
 	}
 	for _, other := range n.after {
 		if other == nil {
@@ -266,7 +273,6 @@ func (l *linker) depend(n *node, need Need, input bool) int {
 // merge adds the calls of another graph, whose base it is.
 func (g *graph) merge(other *graph) {
 	g.tasks, g.nodes = append(g.tasks, other.tasks...), append(g.nodes, other.nodes...)
-	maps.Copy(g.done, other.done)
 	maps.Copy(g.ids, other.ids)
 	g.flow = other.flow
 }

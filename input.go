@@ -25,7 +25,7 @@ func decodeCall[A, K any](ctx context.Context, t *RawTask, c codecs, args *A, kw
 	if len(t.Input) == 0 {
 		return decodePayload(t, false, c, args, kwargs)
 	}
-	r, err := readRecipe(t.Input)
+	r, err := readRecipe(Raw(t.Input))
 	if err != nil {
 		return err
 	}
@@ -52,7 +52,7 @@ func inputFault(t *RawTask, part string, err error) error {
 
 // split makes of a task that stands for a call for each element of a result these calls.
 func split[A, K any](t *RawTask, inputs []*RawResult, c codecs) ([]*RawTask, error) {
-	r, err := readRecipe(t.Input)
+	r, err := readRecipe(Raw(t.Input))
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +84,7 @@ func split[A, K any](t *RawTask, inputs []*RawResult, c codecs) ([]*RawTask, err
 	ids := elementIDs(t, inputs)
 	for i := range calls {
 		one := *t
-		one.After, one.Input, one.CreatedAt, one.RunAt, one.Delay = nil, nil, now(), time.Time{}, 0
+		one.After, one.Input, one.CreatedAt, one.RunAt, one.Delay = nil, "", now(), time.Time{}, 0
 		one.ID = ids(i)
 		if err = encodePayload(&one, c.writer(), &args[min(i, len(args)-1)], &kwargs[min(i, len(kwargs)-1)]); err != nil {
 			return nil, fmt.Errorf("element %d of %d: %w", i+1, n, err)
@@ -103,7 +103,7 @@ func elementIDs(t *RawTask, inputs []*RawResult) func(i int) uuid.UUID {
 		_, _ = h.Write(text)
 	}
 	part(t.ID[:])
-	for _, text := range [][]byte{t.Args, t.Kwargs, []byte(t.Codec), t.Input} {
+	for _, text := range [][]byte{t.Args, t.Kwargs, []byte(t.Codec), []byte(t.Input)} {
 		part(text)
 	}
 	for _, r := range inputs {

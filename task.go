@@ -68,8 +68,8 @@ type Task[A, K any] struct {
 	Manual bool         // nobody leases it: Resolve ends it
 
 	// Input says how a worker makes its arguments of the results of After. It is nil for a task that has its arguments. It
-	// is the client's and the worker's business: engines keep it.
-	Input Raw
+	// is the client's and the worker's business: engines keep it. It is JSON.
+	Input string
 
 	// Codec names the codec of the payload of a [RawTask] when that is not JSON. Tasks of other types hold decoded
 	// values: Encode sets it, and DecodeTask goes by it.

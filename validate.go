@@ -49,7 +49,7 @@ func checkPayload(t *RawTask) error {
 	if err := checkDocument("kwargs", t.Kwargs, '{'); err != nil {
 		return err
 	}
-	if err := checkDocument("input", t.Input, 0); err != nil {
+	if err := checkDocument("input", Raw(t.Input), 0); err != nil {
 		return err
 	}
 	if isOpaque(t.Codec) {

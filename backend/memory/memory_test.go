@@ -37,7 +37,7 @@ func TestConformance(t *testing.T) {
 // What is true without events is true with them.
 func TestConformanceWithEvents(t *testing.T) {
 	backendtest.Run(t, func(*testing.T) omniq.Backend { return memory.New(memory.WithEvents(time.Hour)) },
-		backendtest.Transactions(transactions(memory.WithEvents(time.Hour))))
+		backendtest.Transactions(transactions(memory.WithEvents(time.Hour))), backendtest.Quick())
 }
 
 // transactions opens backends with a way to begin transactions.

@@ -128,10 +128,7 @@ func (b *Backend) write(ctx context.Context, stmts func() []stmt) error {
 func (b *Backend) transact(ctx context.Context, do func(querier) error) error {
 	return b.wrap(ctx, b.again(ctx, func(wait time.Duration) error {
 		return b.with(ctx, func(c *pgx.Conn) error {
-			q := transaction{c}
-			if err := q.run(ctx, head(begin, wait)...); err != nil {
-				return err
-			}
+			q := &begun{transaction{c}, head(begin, wait)}
 			if err := do(q); err != nil {
 				return err
 			}
@@ -289,6 +286,18 @@ func isVital(ctx context.Context) bool { return ctx.Value(vitalKey{}) != nil }
 type transaction struct{ on batcher }
 
 func (t transaction) run(ctx context.Context, stmts ...stmt) error { return pipeline(ctx, t.on, stmts) }
+
+// begun is a transaction that begins in one round trip with its first statements.
+type begun struct {
+	transaction
+	head []stmt // nil after these
+}
+
+func (b *begun) run(ctx context.Context, stmts ...stmt) error {
+	all := append(b.head, stmts...)
+	b.head = nil
+	return b.transaction.run(ctx, all...)
+}
 
 // batcher is a connection or a transaction of pgx.
 type batcher interface {

@@ -502,9 +502,13 @@ func resultOf(id uuid.UUID, k fate) *omniq.RawResult {
 	return r
 }
 
-// finish removes the jobs that are done, and puts off those that could not be.
+// finish removes the jobs that are done, and puts off those that could not be. That tasks are released need not survive a crash of
+// the server: the jobs are there again then, and whoever has a lease of such a task finds it lost, as of any other.
 func (w *working) finish(ctx context.Context) error {
 	stmts := []stmt{w.stmt(doneWork, nil, w.done)}
+	if len(w.endings) == 0 {
+		stmts = append(stmts, stmt{sql: unflushed})
+	}
 	if len(w.later) > 0 {
 		stmts = append(stmts, w.stmt(laterWork, nil, w.later, microseconds(w.retry)))
 	}

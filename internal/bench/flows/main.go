@@ -1,0 +1,170 @@
+// Flows measures what it costs on each engine that tasks wait for others. It prints Markdown.
+//
+//	go run ./internal/bench/flows            # about three minutes, with a PostgreSQL server that it starts
+//	go run ./internal/bench/flows -quick     # about 10 s: whether everything works, not how fast
+//	go run ./internal/bench/flows -engines memory,sqlite
+//
+// All is measured in one process, in turns: in each round every engine takes each measurement once, on a new file or schema. The
+// figures are medians of the rounds; ratios are made within a round first.
+//
+//   - Worked: 4 goroutines lease 100 tasks at a time and settle them, by the methods of the backend, with results that are kept.
+//     Nobody waits for plain tasks. For a chord one task waits for all, for 200 chords 200 tasks wait for a share each, whose
+//     members are leased in turns. The results are their inputs. These tasks are worked, too.
+//   - A link: the time from the end of one handler of a chain of 1,000 calls to the begin of the next, in one worker.
+//   - Enqueue: a graph of 1,000 calls, of which the last takes the results of all others, by one Enqueue of its promise, against
+//     one EnqueueMany of 1,000 tasks.
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/backend/memory"
+	"github.com/omniq-go/omniq/backend/postgres"
+	"github.com/omniq-go/omniq/backend/sqlite"
+	"github.com/omniq-go/omniq/internal/pgserver"
+)
+
+// settings are what the flags say.
+type settings struct {
+	members int
+	links   int
+	calls   int
+	rounds  int
+	engines []engine
+}
+
+// engine opens a backend on a new place, of this name.
+type engine struct {
+	name string
+	open func(ctx context.Context, place string) (omniq.Backend, error)
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "flows:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
+	var s settings
+	flags := flag.NewFlagSet("flows", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.IntVar(&s.members, "n", 20_000, "`members` of the chords")
+	flags.IntVar(&s.rounds, "rounds", 5, "how often everything is measured")
+	names := flags.String("engines", "memory,sqlite,postgres", "which to measure, separated by commas")
+	quick := flags.Bool("quick", false, "small flows and one round")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	s.links, s.calls = 1000, 1000
+	if *quick {
+		s.members, s.links, s.calls, s.rounds = 400, 20, 20, 1
+	}
+	if flags.NArg() > 0 || s.members < 400 || s.rounds < 1 {
+		return fmt.Errorf("-n %d, -rounds %d, arguments %q: want at least 400 members, a round, and no arguments", s.members, s.rounds, flags.Args())
+	}
+	dir, err := os.MkdirTemp("", "omniq-flows-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	for name := range strings.SplitSeq(*names, ",") {
+		e, end, err := begin(ctx, name, dir)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, end()) }()
+		s.engines = append(s.engines, e)
+	}
+
+	all := make(map[string][]figures, len(s.engines))
+	for round := range s.rounds {
+		for i := range s.engines {
+			e := s.engines[(i+round)%len(s.engines)]
+			f, err := measure(ctx, s, e, round)
+			if err != nil {
+				return fmt.Errorf("%s: %w", e.name, err)
+			}
+			all[e.name] = append(all[e.name], f)
+			fmt.Fprintf(stderr, "round %d: %s\n", round+1, e.name)
+		}
+	}
+	return write(stdout, s, all)
+}
+
+// begin makes what an engine needs, and returns what ends that.
+func begin(ctx context.Context, name, dir string) (engine, func() error, error) {
+	none := func() error { return nil }
+	switch name {
+	case "memory":
+		return engine{name, func(context.Context, string) (omniq.Backend, error) { return memory.New(), nil }}, none, nil
+	case "sqlite":
+		return engine{name, func(_ context.Context, place string) (omniq.Backend, error) {
+			return sqlite.Open(filepath.Join(dir, place+".db"))
+		}}, none, nil
+	case "postgres":
+		url, end := os.Getenv(pgserver.URLVariable), none
+		if url == "" {
+			if err := os.Chmod(dir, 0o755); err != nil { // the server may be another user's process
+				return engine{}, nil, err
+			}
+			started, err := pgserver.Start(ctx, dir)
+			if err != nil {
+				return engine{}, nil, err
+			}
+			url, end = started.URL(), started.Close
+		}
+		return engine{name, func(ctx context.Context, place string) (omniq.Backend, error) {
+			return postgres.Open(ctx, url, postgres.WithSchema(fmt.Sprintf("flows_%d_%s", os.Getpid(), place)))
+		}}, end, nil
+	}
+	return engine{}, nil, fmt.Errorf("-engines has %q, want some of memory, sqlite, postgres", name)
+}
+
+// write prints the medians.
+func write(w io.Writer, s settings, all map[string][]figures) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "Medians of %d rounds; %d members, a chain of %d links, %d calls; %s, %s/%s, %d CPUs.\n\n", s.rounds, s.members, s.links, s.calls,
+		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0))
+	b.WriteString("| engine | plain, worked/s | one chord | 200 chords | link, p50 | p99 | EnqueueMany | graph |\n|---|---|---|---|---|---|---|---|\n")
+	for _, e := range s.engines {
+		of := func(value func(f figures) float64) float64 {
+			values := make([]float64, len(all[e.name]))
+			for i, f := range all[e.name] {
+				values[i] = value(f)
+			}
+			return median(values)
+		}
+		fmt.Fprintf(&b, "| %s | %.0f | × %.2f | × %.2f | %.2f ms | %.2f ms | %.1f ms | × %.2f |\n", e.name,
+			of(func(f figures) float64 { return f.plain }),
+			of(func(f figures) float64 { return f.chord / f.plain }),
+			of(func(f figures) float64 { return f.chords / f.plain }),
+			of(func(f figures) float64 { return f.link50 }),
+			of(func(f figures) float64 { return f.link99 }),
+			of(func(f figures) float64 { return f.many }),
+			of(func(f figures) float64 { return f.graph / f.many }))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func median[T cmp.Ordered](values []T) T {
+	slices.Sort(values)
+	return values[len(values)/2]
+}
