@@ -167,9 +167,10 @@ type TaskQueue interface {
 	// as for every task that is due.
 	RunNow(ctx context.Context, ids []uuid.UUID) ([]error, error)
 
-	// Update gives each task another payload, if it is in the state that the update expects and has its name. It changes
-	// nothing else. It reports [ErrNotFound], [ErrState] for a task in another state or of another name, and [ErrInvalid] for
-	// a task that its new payload, with what else it has, makes too large. An update that [Update.Validate] refuses makes the
+	// Update gives each task another payload, if it is in the state that the update expects, has its name and, where that is
+	// given, the Args that it must have. It changes nothing else, but makes the task due now where that is asked for, in one
+	// step. It reports [ErrNotFound], [ErrState] for a task in another state, of another name or with other Args, and
+	// [ErrInvalid] for a task that its new payload, with what else it has, makes too large. An update that [Update.Validate] refuses makes the
 	// whole call [ErrInvalid]. A worker that leases the task after Update has returned gets the new payload.
 	Update(ctx context.Context, updates []Update) ([]error, error)
 

@@ -19,6 +19,9 @@ type Effects struct {
 	// among Enqueue.
 	After []Dependency
 
+	// Events are kept as they are, where the engine keeps events: what there is to tell beside the events that it makes itself.
+	Events []*TaskEvent
+
 	Notes
 }
 

@@ -20,6 +20,11 @@ const (
 	EventRetried                        // an attempt failed and another will follow
 	EventCancelled                      // somebody cancelled it
 	EventExpired                        // its TTL passed before it could start
+
+	// These are of schedules. The Error of the event says which ticks it is about, and why there is no run for them.
+	EventMissed  // ticks had passed too long ago when a worker came to the schedule: see CatchUp
+	EventSkipped // a tick was left out: the schedule is paused, or Overlap does not allow it
+	EventDropped // a tick that had waited for the run before it was given up for a later one: see Overlap
 )
 
 var eventNames = [...]string{
@@ -30,6 +35,9 @@ var eventNames = [...]string{
 	EventRetried:   "RETRIED",
 	EventCancelled: "CANCELLED",
 	EventExpired:   "EXPIRED",
+	EventMissed:    "MISSED",
+	EventSkipped:   "SKIPPED",
+	EventDropped:   "DROPPED",
 }
 
 // EventTypes returns all types of events, in the order of their values. The caller owns the slice.
@@ -57,7 +65,7 @@ type TaskEvent struct {
 
 	Attempt int        // which attempt it is about, 0 for none
 	Queue   string     // the task's queue
-	Error   *TaskError // why an attempt failed
+	Error   *TaskError // why an attempt failed, or why ticks of a schedule have no run
 }
 
 // EventOption sets something of an event.

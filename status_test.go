@@ -27,7 +27,7 @@ func TestStatusText(t *testing.T) {
 }
 
 func TestEventTypeText(t *testing.T) {
-	want := []string{"ENQUEUED", "STARTED", "COMPLETED", "FAILED", "RETRIED", "CANCELLED", "EXPIRED"}
+	want := []string{"ENQUEUED", "STARTED", "COMPLETED", "FAILED", "RETRIED", "CANCELLED", "EXPIRED", "MISSED", "SKIPPED", "DROPPED"}
 	require.Len(t, omniq.EventTypes(), len(want))
 	for i, e := range omniq.EventTypes() {
 		assert.Equal(t, want[i], e.String())
@@ -46,9 +46,9 @@ func TestEnumerationsRefuseWhatIsNone(t *testing.T) {
 		assert.Contains(t, omniq.Status(n).String(), "Status(")
 		assert.False(t, omniq.Status(n).Final())
 	}
-	_, err := omniq.EventType(8).MarshalText()
+	_, err := omniq.EventType(11).MarshalText()
 	assert.ErrorContains(t, err, "is no event type")
-	assert.Equal(t, "EventType(8)", omniq.EventType(8).String())
+	assert.Equal(t, "EventType(11)", omniq.EventType(11).String())
 	for _, text := range []string{"", "pending", "PENDING ", "DONE", "Status(1)"} {
 		var s omniq.Status
 		err := s.UnmarshalText([]byte(text))

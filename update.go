@@ -16,6 +16,9 @@ type Update struct {
 	Args     Raw    // as in a [RawTask]
 	Kwargs   Raw
 	Codec    string
+
+	Was Raw  // the Args that the task must have now, byte for byte as Inspect shows them; nil for any: a compare-and-set
+	Due bool // a pending task is due now, too, as by RunNow
 }
 
 // Validate reports what is wrong with the update. errors.Is finds [ErrInvalid] in what it returns.
@@ -27,6 +30,9 @@ func (u *Update) Validate() error {
 	}
 	if u.ID == uuid.Nil {
 		return invalid("an update of a task without an ID")
+	}
+	if u.Due && u.Status != StatusPending {
+		return invalid("task %v is to be updated while it is %v, and due now, want a pending one", u.ID, u.Status)
 	}
 	if err := checkName(u.FuncName); err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -88,6 +89,9 @@ var brokenUpdates = []breakage{
 		"a task that is updated is leased with its new payload, and else as it was enqueued",
 		"a retry has the payload of an update",
 		"a task that has ended without success is updated, and requeued with its new payload",
+		"an update that expects other args changes nothing",
+		"of updates at once that expect the same args one is done",
+		"an update makes its task due where that is asked for, in one step",
 		"each update of a call counts for itself",
 		"of an update and a Lease at once one comes after the other",
 	}},
@@ -122,6 +126,48 @@ var brokenUpdates = []breakage{
 			return nil, err
 		}
 	}, []string{"each update of a call counts for itself", others}},
+	{"updates whatever is there", changed(func(u *omniq.Update) { u.Was = nil }), []string{
+		"an update that expects other args changes nothing",
+		"of updates at once that expect the same args one is done",
+		"an update makes its task due where that is asked for, in one step",
+	}},
+	{"looks at the args before it updates", func(b *broken) {
+		var mu sync.Mutex
+		looked := sync.NewCond(&mu)
+		n := 0
+		b.update = func(ctx context.Context, updates []omniq.Update) ([]error, error) {
+			if len(updates) != 1 || updates[0].Was == nil {
+				return b.m.Update(ctx, updates)
+			}
+			u := updates[0]
+			if info, err := b.m.Inspect(ctx, u.ID); err != nil || info.Task == nil || string(info.Task.Args) != string(u.Was) {
+				return b.m.Update(ctx, updates)
+			}
+			if len(u.Args) == len("[0]") { // of several at once: all have looked before the first updates
+				mu.Lock()
+				for n++; n < 8; {
+					looked.Wait()
+				}
+				looked.Broadcast()
+				mu.Unlock()
+			}
+			u.Was = nil
+			return b.m.Update(ctx, []omniq.Update{u})
+		}
+	}, []string{"of updates at once that expect the same args one is done"}},
+	{"makes nothing due that it updates", changed(func(u *omniq.Update) { u.Due = u.Due && u.Status != omniq.StatusPending }), []string{
+		"an update makes its task due where that is asked for, in one step",
+	}},
+	{"makes due what it does not update", func(b *broken) {
+		b.update = func(ctx context.Context, updates []omniq.Update) ([]error, error) {
+			for _, u := range updates {
+				if u.Due && u.Status == omniq.StatusPending {
+					_, _ = b.m.RunNow(ctx, []uuid.UUID{u.ID})
+				}
+			}
+			return b.m.Update(ctx, updates)
+		}
+	}, []string{"an update makes its task due where that is asked for, in one step"}},
 	{"drops updates that are large", func(b *broken) {
 		b.update = func(ctx context.Context, updates []omniq.Update) ([]error, error) {
 			return b.m.Update(ctx, slices.DeleteFunc(slices.Clone(updates), func(u omniq.Update) bool { return len(u.Args) > 1<<20 }))
@@ -131,7 +177,7 @@ var brokenUpdates = []breakage{
 		b.update = func(ctx context.Context, updates []omniq.Update) ([]error, error) {
 			return b.m.Update(ctx, slices.DeleteFunc(slices.Clone(updates), func(u omniq.Update) bool { return u.Validate() != nil }))
 		}
-	}, []string{"an update that no worker could read is refused, and nothing of its call is done"}},
+	}, []string{"an update that no worker could read is refused, and nothing of its call is done", others}},
 }
 
 // changed changes each update.

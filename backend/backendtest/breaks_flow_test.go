@@ -206,6 +206,31 @@ var brokenEffects = []breakage{
 		"the last item of a stream may come with the end of the task",
 		others,
 	}},
+	{"keeps no events as it settles", effects(func(e *omniq.Effects) {
+		if len(e.Events) == 1 {
+			e.Events = nil
+		}
+	}), []string{"a settlement brings events, which are kept with it if it takes effect"}},
+	{"keeps events of what does not take effect", func(b *broken) {
+		b.settle = func(ctx context.Context, settlements []omniq.Settlement) ([]error, error) {
+			for _, s := range settlements {
+				if s.Effects != nil {
+					_ = b.m.Append(ctx, s.Effects.Events)
+				}
+			}
+			return b.m.Settle(ctx, settlements)
+		}
+	}, []string{"a settlement brings events, which are kept with it if it takes effect"}},
+	{"fails for events where it keeps none", func(b *broken) {
+		b.settle = func(ctx context.Context, settlements []omniq.Settlement) ([]error, error) {
+			for _, s := range settlements {
+				if s.Effects != nil && len(s.Effects.Events) > 0 && !b.m.Capabilities().Events {
+					return []error{omniq.ErrNoEvents}, nil
+				}
+			}
+			return b.m.Settle(ctx, settlements)
+		}
+	}, []string{"a settlement brings events, and nothing of them is kept where none are"}},
 	{"enqueues before it settles", func(b *broken) {
 		b.settle = func(ctx context.Context, settlements []omniq.Settlement) ([]error, error) {
 			settlements = slices.Clone(settlements)
@@ -257,6 +282,7 @@ var brokenEffects = []breakage{
 	}, []string{
 		"a settlement with effects that cannot be changes nothing, and the others of its call are done",
 		"a member adds to its flow as it is settled, and what is no member does not",
+		others,
 	}},
 	{"does not like empty effects", func(b *broken) {
 		b.settle = func(ctx context.Context, settlements []omniq.Settlement) ([]error, error) {

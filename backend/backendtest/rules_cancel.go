@@ -156,12 +156,15 @@ var cancelRules = []rule{
 	}},
 }
 
-// atOnce makes two calls.
-func (c *checker) atOnce(one, other func() error) {
+// atOnce makes calls beside each other.
+func (c *checker) atOnce(calls ...func() error) {
 	c.Helper()
-	calls := []<-chan error{async(one), async(other)}
-	for _, done := range calls {
-		require.NoError(c, c.ended(done, "one of two calls"))
+	ends := make([]<-chan error, len(calls))
+	for i, call := range calls {
+		ends[i] = async(call)
+	}
+	for _, done := range ends {
+		require.NoError(c, c.ended(done, "one of several calls"))
 	}
 }
 

@@ -58,6 +58,39 @@ var effectsRules = []rule{
 		c.none()
 		assert.Equal(c, other.ID, c.leaseOf(other).TaskID)
 	}},
+	{name: "a settlement brings events, which are kept with it if it takes effect", events: long, needs: flows, check: func(c *checker) {
+		for _, end := range endings {
+			t := task()
+			c.enqueue(t)
+			tick := &omniq.TaskEvent{
+				TaskID: t.ID, EventType: omniq.EventSkipped, Timestamp: time.Now().UTC().Truncate(time.Microsecond), Queue: "q", Error: &boom,
+			}
+			s := end(c.leaseOf(t))
+			s.Effects = &omniq.Effects{Events: []*omniq.TaskEvent{tick}}
+			bad := s
+			bad.Effects = &omniq.Effects{Events: []*omniq.TaskEvent{tick, {TaskID: t.ID}}}
+			require.ErrorIs(c, c.settle(bad), omniq.ErrInvalid)
+			assert.NotContains(c, c.events(t.ID), tick)
+			require.NoError(c, c.settle(s))
+			assert.Contains(c, c.events(t.ID), tick)
+			if caps := c.b.Capabilities(); caps.Fencing {
+				before := len(c.events(t.ID))
+				require.ErrorIs(c, c.settle(s), omniq.ErrLeaseLost)
+				assert.Len(c, c.events(t.ID), before)
+			}
+			if s.Action != omniq.ActionFinish {
+				c.succeed(t, "1")
+			}
+		}
+	}},
+	{name: "a settlement brings events, and nothing of them is kept where none are", events: silent, needs: flows, check: func(c *checker) {
+		t := task()
+		c.enqueue(t)
+		s := success(c.leaseOne(), "1", long)
+		s.Effects = &omniq.Effects{Events: []*omniq.TaskEvent{{TaskID: t.ID, EventType: omniq.EventMissed, Timestamp: time.Now().UTC()}}}
+		require.NoError(c, c.settle(s))
+		assert.Equal(c, omniq.StatusSuccess, c.result(t.ID).Status)
+	}},
 	{name: "what a settlement brings that is there already is left out, and its holder takes its place", needs: flows, check: func(c *checker) {
 		stored, held := task(queue("stored")), task(queue("held"), unique("k"))
 		c.enqueue(task(), stored, held)

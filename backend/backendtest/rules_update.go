@@ -1,6 +1,7 @@
 package backendtest
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -64,6 +65,76 @@ var updateRules = []rule{
 			assert.JSONEq(c, string(u.Kwargs), string(l.Task.Kwargs), "after %v", death)
 			require.NoError(c, c.settle(success(l, "1", long)))
 		}
+	}},
+	{name: "an update that expects other args changes nothing", check: func(c *checker) {
+		t, dead := task(), c.final(omniq.StatusFailure)
+		t.Args = omniq.Raw(`[1,"two"]`)
+		c.enqueue(t)
+		for _, t := range []*omniq.RawTask{t, dead} {
+			u := updateOf(t, omniq.StatusPending)
+			if t == dead {
+				u.Status = omniq.StatusFailure
+			}
+			for _, was := range []string{`[0]`, `[1, "two"]`, string(u.Args), `x`} {
+				u.Was = omniq.Raw(was)
+				require.ErrorIs(c, c.update(u), omniq.ErrState, was)
+				assert.Equal(c, t, c.inspect(t.ID).Task)
+			}
+			u.Was = t.Args
+			require.NoError(c, c.update(u))
+			changed := c.inspect(t.ID).Task
+			require.NotNil(c, changed)
+			assert.Equal(c, string(u.Args), string(changed.Args))
+			require.ErrorIs(c, c.update(u), omniq.ErrState, "they are others now")
+		}
+		assert.Equal(c, `["new"]`, string(c.leaseOne().Task.Args))
+	}},
+	{name: "of updates at once that expect the same args one is done", check: func(c *checker) {
+		t := task()
+		c.enqueue(t)
+		const n = 8
+		refused := make([][]error, n)
+		calls := make([]func() error, n)
+		for i := range calls {
+			u := updateOf(t, omniq.StatusPending)
+			u.Was, u.Args = t.Args, omniq.Raw(fmt.Sprintf("[%d]", i))
+			calls[i] = func() (err error) {
+				refused[i], err = c.b.Update(c.Context(), []omniq.Update{u})
+				return err
+			}
+		}
+		c.atOnce(calls...)
+		done := -1
+		for i := range refused {
+			if err := first(refused[i]); err != nil {
+				assert.ErrorIs(c, err, omniq.ErrState)
+				continue
+			}
+			assert.Equal(c, -1, done, "two of them were done")
+			done = i
+		}
+		assert.Equal(c, fmt.Sprintf("[%d]", done), string(c.leaseOne().Task.Args))
+	}},
+	{name: "an update makes its task due where that is asked for, in one step", check: func(c *checker) {
+		t, later, ready := task(delay(long)), task(delay(long), queue("later")), task(queue("ready"))
+		c.enqueue(t, later, ready)
+		due := c.inspect(ready.ID).Due
+		waits := c.leasing()
+		now, stays, was, again := updateOf(t, omniq.StatusPending), updateOf(later, omniq.StatusPending), updateOf(later, omniq.StatusPending), updateOf(ready, omniq.StatusPending)
+		now.Due, was.Due, was.Was, again.Due = true, true, omniq.Raw(`["other"]`), true
+		errs, err := c.b.Update(c.Context(), []omniq.Update{now, stays, was, again})
+		c.places(errs, err, nil, nil, omniq.ErrState, nil)
+		require.NoError(c, c.ended(waits.done, "a waiting Lease"))
+		require.Len(c, waits.leases, 1)
+		assert.Equal(c, t.ID, waits.leases[0].TaskID)
+		assert.Equal(c, `["new"]`, string(waits.leases[0].Task.Args))
+		c.none(from("later"))
+		assert.Equal(c, due, c.inspect(ready.ID).Due, "what is due keeps its place")
+		dead := c.final(omniq.StatusFailure, queue("dead"))
+		u := updateOf(dead, omniq.StatusFailure)
+		u.Due = true
+		_, err = c.b.Update(c.Context(), []omniq.Update{u})
+		assert.ErrorIs(c, err, omniq.ErrInvalid)
 	}},
 	{name: "each update of a call counts for itself", check: func(c *checker) {
 		one, other := task(queue("q")), task(queue("q"))

@@ -38,12 +38,17 @@ func (b *Backend) RunNow(ctx context.Context, ids []uuid.UUID) ([]error, error) 
 		if e.status != omniq.StatusPending {
 			return state(e, "a pending one")
 		}
-		if e.due.After(now) {
-			e.due = now
-			b.pend(e, now)
-		}
+		b.hasten(e, now)
 		return nil
 	})
+}
+
+// hasten makes a pending task due now, unless it is.
+func (b *Backend) hasten(e *entry, now time.Time) {
+	if e.due.After(now) {
+		e.due = now
+		b.pend(e, now)
+	}
 }
 
 // Update gives tasks another payload: see [omniq.TaskQueue]. It never blocks.
@@ -70,6 +75,10 @@ func (b *Backend) Update(ctx context.Context, updates []omniq.Update) ([]error, 
 		case e.task == nil: // a result that was recorded for another engine
 			errs = engine.Report(errs, len(updates), i, state(e, "one that was queued here"))
 		default:
+			if err := engine.CheckWas(e.task, u); err != nil {
+				errs = engine.Report(errs, len(updates), i, err)
+				continue
+			}
 			t := *e.task // the one that was leased before is somebody else's
 			t.Args, t.Kwargs, t.Codec = u.Args, u.Kwargs, u.Codec
 			if err := t.Validate(); err != nil { // what else it has may make it too large
@@ -77,6 +86,9 @@ func (b *Backend) Update(ctx context.Context, updates []omniq.Update) ([]error, 
 				continue
 			}
 			e.task = &t
+			if u.Due {
+				b.hasten(e, now)
+			}
 		}
 	}
 	return errs, nil

@@ -140,6 +140,11 @@ func (b *Backend) settle(e *entry, s *omniq.Settlement, now time.Time) error {
 // carryOut ends a lease with effects that are planned.
 func (b *Backend) carryOut(e *entry, s *omniq.Settlement, p *plan, errs []error, now time.Time) {
 	e.note(&s.Effects.Notes)
+	if b.events.on() {
+		for _, event := range s.Effects.Events {
+			b.events.add(event, now)
+		}
+	}
 	if s.Action != omniq.ActionWait {
 		b.conclude(e, s, now)
 	}

@@ -130,6 +130,13 @@ func (x *effecting) conclude(ctx context.Context, e *effected) error {
 		stmts = append(stmts, one)
 		x.notes = len(notes.Stream) > 0
 	}
+	if events := e.from.Effects.Events; len(events) > 0 && x.b.config.retention > 0 {
+		s, err := x.b.appending(events)
+		if err != nil {
+			return &known{err}
+		}
+		stmts = append(stmts, s)
+	}
 	switch {
 	case e.end != nil:
 		finish, err := x.b.finish([]ending{*e.end}, true, func(_ hold, followed bool) { x.follows = x.follows || followed })

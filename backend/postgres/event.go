@@ -62,28 +62,35 @@ func (b *Backend) Append(ctx context.Context, events []*omniq.TaskEvent) error {
 	if err := engine.CheckEvents(events); err != nil {
 		return err
 	}
+	s, err := b.appending(events)
+	if err != nil {
+		return err
+	}
+	err = b.write(ctx, func() []stmt { return []stmt{s} })
+	if err == nil {
+		b.tell(eventTopic)
+	}
+	return err
+}
+
+// appending is the statement that keeps events.
+func (b *Backend) appending(events []*omniq.TaskEvent) (stmt, error) {
 	n := len(events)
 	ats, ids, types := make(list[pgtype.Timestamptz], n), make(list[pgtype.UUID], n), make(list[int16], n)
 	attempts, queues := make(list[int32], n), make(list[string], n)
 	workers, failures := make(list[*string], n), make(list[pgtype.Text], n)
 	for i, e := range events {
 		if _, err := e.AppendJSON(nil); err != nil {
-			return fmt.Errorf("%w: postgres: an event of task %v: %w", omniq.ErrInvalid, e.TaskID, err)
+			return stmt{}, fmt.Errorf("%w: postgres: an event of task %v: %w", omniq.ErrInvalid, e.TaskID, err)
 		}
 		failure, err := encodeError(e.Error)
 		if err != nil {
-			return fmt.Errorf("%w: postgres: an event of task %v: %w", omniq.ErrInvalid, e.TaskID, err)
+			return stmt{}, fmt.Errorf("%w: postgres: an event of task %v: %w", omniq.ErrInvalid, e.TaskID, err)
 		}
 		ats[i], ids[i], types[i] = pgtype.Timestamptz{Time: e.Timestamp, Valid: true}, uuidOf(e.TaskID), int16(e.EventType)
 		attempts[i], queues[i], workers[i], failures[i] = int32(e.Attempt), e.Queue, e.WorkerID, failure
 	}
-	err := b.write(ctx, func() []stmt {
-		return []stmt{{sql: b.sql.of(appendEvents), args: []any{ats, ids, types, attempts, queues, workers, failures}}}
-	})
-	if err == nil {
-		b.tell(eventTopic)
-	}
-	return err
+	return stmt{sql: b.sql.of(appendEvents), args: []any{ats, ids, types, attempts, queues, workers, failures}}, nil
 }
 
 // Events returns events after a cursor, and waits for one if it is told to: see [omniq.EventStore].

@@ -47,23 +47,32 @@ func (b *Backend) RunNow(ctx context.Context, ids []uuid.UUID) ([]error, error) 
 		if len(overdue) > 0 || len(wait) == 0 {
 			return overdue, nil
 		}
-		return nil, q.run(ctx, stmt{sql: b.sql.of(runNow), args: []any{wait}, row: func(row scanner) error {
-			var queue string
-			var rank int64
-			var due time.Time
-			err := row.Scan(&queue, &rank, &due)
-			b.floors.ready(queue, rank, due)
-			queues[queue] = true
-			return err
-		}})
+		return nil, q.run(ctx, b.hasten(wait, queues))
 	})
 	if err != nil {
 		return nil, err
 	}
+	b.tellQueues(queues)
+	return errs, nil
+}
+
+// hasten makes tasks due that are locked and wait for their time. It notes their queues.
+func (b *Backend) hasten(wait list[pgtype.UUID], queues map[string]bool) stmt {
+	return stmt{sql: b.sql.of(runNow), args: []any{wait}, row: func(row scanner) error {
+		var queue string
+		var rank int64
+		var due time.Time
+		err := row.Scan(&queue, &rank, &due)
+		b.floors.ready(queue, rank, due)
+		queues[queue] = true
+		return err
+	}}
+}
+
+func (b *Backend) tellQueues(queues map[string]bool) {
 	topics := make([]topic, 0, len(queues))
 	for name := range queues {
 		topics = append(topics, queueTopic(name))
 	}
 	b.tell(topics...)
-	return errs, nil
 }

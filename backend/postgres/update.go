@@ -27,8 +27,9 @@ func (b *Backend) Update(ctx context.Context, updates []omniq.Update) ([]error, 
 		ids[i] = updates[i].ID
 	}
 	var errs []error
+	var queues map[string]bool
 	err := b.awake(ctx, func(q querier) (overdue []uuid.UUID, err error) {
-		errs = nil
+		errs, queues = nil, make(map[string]bool)
 		found, final, err := b.lockFinal(ctx, q, ids)
 		if err != nil {
 			return nil, err
@@ -42,13 +43,25 @@ func (b *Backend) Update(ctx context.Context, updates []omniq.Update) ([]error, 
 			return overdue, nil
 		}
 		var pending, ended updated
+		var wait list[pgtype.UUID]
 		for i := range updates {
-			if err := pending.add(&ended, &updates[i], found[ids[i]], final[ids[i]]); err != nil {
+			u, l := &updates[i], found[ids[i]]
+			switch err := pending.add(&ended, u, l, final[u.ID]); {
+			case err != nil:
 				errs = engine.Report(errs, len(updates), i, err)
+			case u.Due && l.state == stateScheduled:
+				wait = append(wait, uuidOf(u.ID))
 			}
 		}
-		return nil, q.run(ctx, append(pending.stmts(b.sql.of(updateTasks)), ended.stmts(b.sql.of(updateResults))...)...)
+		stmts := append(pending.stmts(b.sql.of(updateTasks)), ended.stmts(b.sql.of(updateResults))...)
+		if len(wait) > 0 {
+			stmts = append(stmts, b.hasten(wait, queues))
+		}
+		return nil, q.run(ctx, stmts...)
 	})
+	if err == nil && len(queues) > 0 {
+		b.tellQueues(queues)
+	}
 	return errs, err
 }
 

@@ -99,14 +99,19 @@ func (b *Backend) RunNow(ctx context.Context, ids []uuid.UUID) ([]error, error) 
 		if r == nil || r.state == stateRunning || r.state == stateWaiting {
 			return t.not("a pending one", r, ids[i])
 		}
-		if r.state == stateReady {
-			return nil, nil
-		}
-		state, wake := t.place(t.us, r.deadline)
-		_, err = t.q.exec("UPDATE omniq_tasks SET state = ?, due = ?, wake = ? WHERE seq = ?", state, t.us, wake, r.seq)
-		t.move(r.queue, r.state, state)
-		return nil, err
+		return nil, t.hasten(r)
 	})
+}
+
+// hasten makes a pending task due now, unless it is.
+func (t *tx) hasten(r *task) error {
+	if r.state == stateReady {
+		return nil
+	}
+	state, wake := t.place(t.us, r.deadline)
+	_, err := t.q.exec("UPDATE omniq_tasks SET state = ?, due = ?, wake = ? WHERE seq = ?", state, t.us, wake, r.seq)
+	t.move(r.queue, r.state, state)
+	return err
 }
 
 // not says that a task is not in the state that was wanted: it has the row or, if that is nil, a result or nothing.
@@ -158,6 +163,9 @@ func (t *tx) update(u *omniq.Update) (refused, err error) {
 		return refused, nil
 	}
 	_, err = t.q.exec(statement, string(updated), u.ID[:])
+	if err == nil && u.Due {
+		err = t.hasten(r)
+	}
 	return nil, err
 }
 

@@ -30,6 +30,13 @@ func (t *tx) settleWith(s *settlement) (refused, err error) {
 	if err := t.keepNotes(r, &s.Effects.Notes); err != nil {
 		return nil, err
 	}
+	if t.config.retention > 0 {
+		for _, e := range s.events {
+			if err := t.noteEnvelope(e); err != nil {
+				return nil, err
+			}
+		}
+	}
 	j := newJoint()
 	if r.ties&tieFlow != 0 {
 		if j.grows, err = flowOf(t.q, r.id); err != nil {

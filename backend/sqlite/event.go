@@ -50,11 +50,10 @@ func (b *Backend) Append(ctx context.Context, events []*omniq.TaskEvent) error {
 	}
 	envelopes := make([]string, len(events))
 	for i, e := range events {
-		envelope, err := e.AppendJSON(nil)
-		if err != nil {
-			return fmt.Errorf("%w: sqlite: an event of task %v: %w", omniq.ErrInvalid, e.TaskID, err)
+		var err error
+		if envelopes[i], err = encodeEvent(e); err != nil {
+			return err
 		}
-		envelopes[i] = string(envelope)
 	}
 	return b.write(ctx, func(t *tx) error {
 		for _, e := range envelopes {
@@ -64,6 +63,14 @@ func (b *Backend) Append(ctx context.Context, events []*omniq.TaskEvent) error {
 		}
 		return nil
 	})
+}
+
+func encodeEvent(e *omniq.TaskEvent) (string, error) {
+	envelope, err := e.AppendJSON(nil)
+	if err != nil {
+		return "", fmt.Errorf("%w: sqlite: an event of task %v: %w", omniq.ErrInvalid, e.TaskID, err)
+	}
+	return string(envelope), nil
 }
 
 // Events returns events after a cursor, and waits for one if it is told to: see [omniq.EventStore].

@@ -19,6 +19,7 @@ type settlement struct {
 	envelope string       // of the result
 	failure  driver.Value // the error of a retry
 	enqueue  []newTask    // of its effects
+	events   []string     // of its effects, if they are kept
 }
 
 // Settle ends leases with what became of their attempts: see [omniq.TaskQueue].
@@ -97,6 +98,13 @@ func (s *settlement) encodeEffects() (err error) {
 	}
 	if len(s.Effects.After) > 0 {
 		follow(s.enqueue, s.Effects.After)
+	}
+	for _, e := range s.Effects.Events {
+		envelope, err := encodeEvent(e)
+		if err != nil {
+			return err
+		}
+		s.events = append(s.events, envelope)
 	}
 	return s.Effects.Notes.Validate()
 }

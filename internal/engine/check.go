@@ -111,6 +111,14 @@ func CheckUpdates(updates []omniq.Update) error {
 	return nil
 }
 
+// CheckWas reports that a task has other args than an update expects: it is [omniq.ErrState].
+func CheckWas(t *omniq.RawTask, u *omniq.Update) error {
+	if u.Was != nil && string(t.Args) != string(u.Was) {
+		return fmt.Errorf("%w: its args are others than the update expects", omniq.ErrState)
+	}
+	return nil
+}
+
 // isText reports whether each engine can be asked for s.
 func isText(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
 
@@ -182,6 +190,9 @@ func CheckOutcome(s *omniq.Settlement) error {
 	}
 	if err := CheckTasks(s.Effects.Enqueue); err != nil {
 		return fmt.Errorf("what task %v enqueues: %w", s.TaskID, err)
+	}
+	if err := CheckEvents(s.Effects.Events); err != nil {
+		return fmt.Errorf("what the end of task %v tells: %w", s.TaskID, err)
 	}
 	return s.Effects.Notes.Validate()
 }

@@ -106,6 +106,9 @@ func Updated(envelope []byte, u *omniq.Update) ([]byte, error) {
 	if t.FuncName != u.FuncName {
 		return nil, fmt.Errorf("%w: it is named %q, want %q", omniq.ErrState, t.FuncName, u.FuncName)
 	}
+	if err := CheckWas(&t, u); err != nil {
+		return nil, err
+	}
 	t.Args, t.Kwargs, t.Codec = u.Args, u.Kwargs, u.Codec
 	updated, err := t.AppendJSON(make([]byte, 0, len(envelope)+len(u.Args)+len(u.Kwargs)))
 	if err != nil {
