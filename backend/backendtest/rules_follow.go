@@ -86,6 +86,30 @@ var followRules = []rule{
 			}
 		}
 	}},
+	{name: "what is revived waits for all of the call that it depends on, in whatever order they stand there", needs: flows, check: func(c *checker) {
+		for _, order := range [][]int{{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}} {
+			first := task(queue("first"))
+			second := task(waitsFor(ending(first)), queue("second"))
+			third := task(after(second), queue("third"))
+			revived := task(waitsFor(needing(first), ending(second)), queue("revived"))
+			c.enqueue(first, second, third, revived)
+			require.NoError(c, c.settle(failure(c.leaseOf(first), long)))
+			require.NoError(c, c.settle(failure(c.leaseOf(second), long)))
+			c.blocked(revived, first)
+			c.blocked(third, second)
+			call := make([]*omniq.RawTask, len(order))
+			for i, n := range order {
+				call[i] = []*omniq.RawTask{first, second, third}[n]
+			}
+			require.Equal(c, make([]error, len(call)), c.requeueAll(true, call...), order)
+			c.waiting(second, third, revived)
+			c.succeed(first, "1")
+			c.waiting(third, revived)
+			c.succeed(second, "2")
+			c.inputs(c.leaseOf(revived), "1", "2")
+			c.inputs(c.leaseOf(third), "2")
+		}
+	}},
 	{name: "a task that others had ended, too, is revived with the last of them", needs: flows, check: func(c *checker) {
 		one, other := task(queue("one")), task(queue("other"))
 		t := task(after(one, other))

@@ -86,11 +86,11 @@ func (r *requeuing) before(e *endedTask) error {
 		if !r.asked[id] {
 			continue
 		}
-		r.asked[id] = false
 		refused, err := r.one(id)
 		if err != nil {
 			return err
 		}
+		r.asked[id] = false // not before: what follows from those that it depends on may need it, too
 		if refused == nil {
 			r.again[id] = true
 		}
