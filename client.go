@@ -184,19 +184,7 @@ func (c *Client) put(ctx context.Context, tasks []*RawTask) error {
 		return fmt.Errorf("omniq: enqueue: %w", err)
 	}
 	for _, t := range tasks {
-		if t.ResultTTL == nil {
-			t.ResultTTL = c.keep
-		}
-		if t.FailureTTL == nil {
-			t.FailureTTL = c.failed
-		}
-		if t.TTL == nil && c.ttl != nil {
-			t.TTL = c.ttl
-			if err := t.checkStart(); err != nil {
-				return err
-			}
-		}
-		if err := checkTaskSize(t); err != nil {
+		if err := c.complete(t); err != nil {
 			return err
 		}
 	}
@@ -219,6 +207,23 @@ func (c *Client) put(ctx context.Context, tasks []*RawTask) error {
 		return &DuplicateError{Duplicates: duplicates}
 	}
 	return nil
+}
+
+// complete gives a task the client's defaults.
+func (c *Client) complete(t *RawTask) error {
+	if t.ResultTTL == nil {
+		t.ResultTTL = c.keep
+	}
+	if t.FailureTTL == nil {
+		t.FailureTTL = c.failed
+	}
+	if t.TTL == nil && c.ttl != nil {
+		t.TTL = c.ttl
+		if err := t.checkStart(); err != nil {
+			return err
+		}
+	}
+	return checkTaskSize(t)
 }
 
 // Through returns a client that enqueues by e instead of the backend, and is otherwise the same. It is for an Enqueuer of

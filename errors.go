@@ -109,6 +109,7 @@ const (
 	typeLeaseLost = "omniq.LeaseLost"
 	typePanic     = "omniq.Panic"
 	typeDecode    = "omniq.Decode"
+	typeSchedule  = "omniq.Schedule"
 	typeEncode    = "omniq.Encode"
 	typeRefused   = "omniq.Refused"
 

@@ -20,7 +20,8 @@ type graph struct {
 	nodes  []*node // of tasks
 	size   int     // how many tasks there are to be
 	ids    map[uuid.UUID]*node
-	base   *graph // what is stored with it, nil for nothing
+	base   *graph             // what is stored with it, nil for nothing
+	ticks  map[uuid.UUID]bool // of a schedule: the calls that take a tick; nil for no schedule
 }
 
 func newGraph(writer codec.Codec, o *origin) *graph {
@@ -157,7 +158,7 @@ func (g *graph) link(n *node, t *RawTask) error {
 	if n.args == nil && n.kwargs == nil && n.after == nil {
 		return nil
 	}
-	l := linker{g: g, at: make(map[uuid.UUID]int, n.args.width()+n.kwargs.width())}
+	l := linker{g: g, to: t.ID, at: make(map[uuid.UUID]int, n.args.width()+n.kwargs.width())}
 	var input Raw
 	for _, part := range []struct {
 		key  string
@@ -196,6 +197,7 @@ func (g *graph) link(n *node, t *RawTask) error {
 // linker gathers what one task waits for.
 type linker struct {
 	g     *graph
+	to    uuid.UUID
 	after []Dependency
 	at    map[uuid.UUID]int // where each stands in after
 }
@@ -219,6 +221,12 @@ func (l *linker) append(dst Raw, n *node, need Need) (Raw, error) {
 			dst = strconv.AppendQuote(append(dst, `,"codec":`...), name)
 		}
 		return append(dst, '}'), nil
+	case tickNode:
+		if l.g.ticks == nil {
+			return nil, invalid("AtTick is for the calls of a Schedule: there is no tick here")
+		}
+		l.g.ticks[l.to] = true
+		return append(dst, `{"tick":true}`...), nil
 	case settledNode:
 		dst, err := l.append(append(dst, `{"settled":`...), n.parts[0], NeedFinal)
 		return append(dst, '}'), err

@@ -29,7 +29,7 @@ func decodeCall[A, K any](ctx context.Context, t *RawTask, c codecs, args *A, kw
 	if err != nil {
 		return err
 	}
-	k := cook{inputsFrom(ctx), c}
+	k := cook{inputsFrom(ctx), c, r.tick}
 	if r.args != nil {
 		if err := decodePayload(t, false, c, new(NoArgs), kwargs); err != nil {
 			return err
@@ -56,7 +56,7 @@ func split[A, K any](t *RawTask, inputs []*RawResult, c codecs) ([]*RawTask, err
 	if err != nil {
 		return nil, err
 	}
-	k := cook{inputs, c}
+	k := cook{inputs, c, r.tick}
 	var args []A
 	var kwargs []K
 	if r.args != nil {

@@ -61,9 +61,12 @@ const (
 	valueNode            // a value that is known
 	listNode             // an array of parts
 	settledNode          // the outcome of its only part
+	tickNode             // what a schedule's run is for
 )
 
-func (k nodeKind) String() string { return [...]string{"call", "Value", "Join or All", "Settled"}[k] }
+func (k nodeKind) String() string {
+	return [...]string{"call", "Value", "Join or All", "Settled", "AtTick"}[k]
+}
 
 var errNoPromise = invalid("a promise that no call, Value, Join or All has made")
 

@@ -24,9 +24,11 @@ import (
 //	[...]                             the elements of a slice, or the fields of Args1 to Args6
 //	{"value":..., "codec":"..."}      a result as it stands in an envelope
 //	{"settled":...}                   the outcome of what is made so
+//	{"tick":true}                     what stands behind "tick" in the object, which a schedule has put there
 type recipe struct {
 	args, kwargs []byte
 	each         bool
+	tick         []byte
 }
 
 func readRecipe(input Raw) (r recipe, err error) {
@@ -43,6 +45,8 @@ func readRecipe(input Raw) (r recipe, err error) {
 			r.kwargs = text
 		case "each":
 			r.each = string(text) == "true"
+		case "tick":
+			r.tick = text
 		}
 	}
 	if err == nil && (r.args == nil) == (r.kwargs == nil) {
@@ -58,6 +62,7 @@ func readRecipe(input Raw) (r recipe, err error) {
 type cook struct {
 	inputs []*RawResult
 	codecs []codec.Codec
+	tick   []byte
 }
 
 // make makes a value that to points to, and reports which input does not fit.
@@ -151,6 +156,8 @@ func (c *cook) object(text []byte, v reflect.Value) error {
 			r.Status, r.ResultData = StatusSuccess, part
 		case "codec":
 			r.Codec, err = strconv.Unquote(string(part))
+		case "tick":
+			r.Status, r.ResultData = StatusSuccess, c.tick
 		}
 	}
 	switch {

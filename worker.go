@@ -76,6 +76,8 @@ type Worker struct {
 	starts   *batch.Group[LeaseID]
 	jotter   *jotter
 
+	noSchedules bool
+
 	mu       sync.Mutex
 	running  bool
 	stopping bool               // nothing is started any more
@@ -184,6 +186,11 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	defer beat.Wait()
 	defer stopBeat()
+	if w.servesSchedules() {
+		var schedules sync.WaitGroup
+		schedules.Go(func() { (&scheduler{w}).run(ctx) })
+		defer schedules.Wait()
+	}
 
 	// Leases flow from fetch to the handlers' goroutines and on to those that settle.
 	attempts := make(chan *attempt, w.concurrency+w.prefetch)

@@ -152,6 +152,15 @@ func QueueLimit(queue string, n int) WorkerOption {
 	})
 }
 
+// WithoutSchedules keeps the worker from serving schedules: it does not enqueue their runs. Without it each worker does, beside
+// its handlers and without taking their places; at least one worker that does so must run. See [Schedule].
+func WithoutSchedules() WorkerOption {
+	return workerOption(func(w *Worker) error {
+		w.noSchedules = true
+		return nil
+	})
+}
+
 // LeaseDuration sets how long the worker holds a task without a sign of life, [DefaultLease] by default and at least
 // 30 ms. It extends its leases at a third of that. A short one finds dead workers sooner, and costs more.
 func LeaseDuration(d time.Duration) WorkerOption {
