@@ -118,15 +118,15 @@ func declare(ctx context.Context, c *Client, name string, sp *spec) error {
 	}
 	table := &timetable{Name: name, Spec: sp, Declared: digest, Revision: 1}
 	for {
-		_, err := changeSchedule(ctx, c, name, func(stored *timetable, _ *standing) error {
+		_, err := changeSchedule(ctx, c, name, func(stored *timetable, state *standing) error {
 			if stored.Declared == digest {
 				return errUnchanged
 			}
 			if err := sp.comes(); err != nil {
 				return err
 			}
-			stored.Spec, stored.Declared = sp, digest
-			stored.Revision++
+			stored.set(sp, state)
+			stored.Declared = digest
 			return nil
 		})
 		if !errors.Is(err, ErrNotFound) {

@@ -225,18 +225,19 @@ func (s *ScheduleHandle[R]) Reschedule(ctx context.Context, revision int64, when
 	if err := when.Err(); err != nil {
 		return s.fault("reschedule", err)
 	}
-	_, err := s.change(ctx, "reschedule", func(t *timetable, _ *standing) error {
+	_, err := s.change(ctx, "reschedule", func(t *timetable, state *standing) error {
 		if revision != 0 && revision != t.Revision {
 			return fmt.Errorf("%w: the revision is %d, and not %d", errConflict, t.Revision, revision)
 		}
-		t.Spec.When = when.rule
+		sp := *t.Spec
+		sp.When = when.rule
 		for _, o := range opts {
-			if err := o.applySchedule(t.Spec); err != nil {
+			if err := o.applySchedule(&sp); err != nil {
 				return err
 			}
 		}
-		t.Revision++
-		return t.Spec.comes()
+		t.set(&sp, state)
+		return sp.comes()
 	})
 	return err
 }

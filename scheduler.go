@@ -31,7 +31,7 @@ func (s *scheduler) run(ctx context.Context) {
 	duration := min(s.lease, scheduleLease)
 	for ctx.Err() == nil {
 		leases, err := s.backend.Lease(ctx, LeaseRequest{
-			Queues: []string{ScheduleQueue}, Max: maxSchedules, Ahead: maxSchedules, Duration: duration, Wait: time.Minute, WorkerID: s.id,
+			Queues: []string{ScheduleQueue}, Max: maxSchedules, Ahead: maxSchedules, Duration: duration, Wait: time.Hour, WorkerID: s.id,
 		})
 		if err == nil && len(leases) > 0 {
 			err = s.serve(context.WithoutCancel(ctx), leases, duration)

@@ -1,6 +1,7 @@
 package omniq
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -10,14 +11,20 @@ import (
 
 // timetable is the args of a schedule's task: what was declared, and what was asked of it since. Clients write it.
 type timetable struct {
-	Name     string  `json:"name"`
-	Spec     *spec   `json:"spec"`
-	Declared string  `json:"declared"` // what of: the digest of the spec that was declared last
-	Revision int64   `json:"revision"` // how often the spec has changed
-	Paused   bool    `json:"paused,omitempty"`
-	Note     string  `json:"note,omitempty"`
-	Orders   []order `json:"orders,omitempty"`
-	Number   int64   `json:"number,omitempty"` // of the last order
+	Name     string `json:"name"`
+	Spec     *spec  `json:"spec"`
+	Declared string `json:"declared"` // what of: the digest of the spec that was declared last
+	Revision int64  `json:"revision"` // how often the spec has changed
+
+	// Up to a change of its times those before it count, even if no worker comes to it until long after.
+	Former  *rule     `json:"former,omitempty"`
+	Changed time.Time `json:"changed,omitzero"`  // by the clock of who has changed them
+	Version int64     `json:"version,omitempty"` // the revision with which they have changed
+
+	Paused bool    `json:"paused,omitempty"`
+	Note   string  `json:"note,omitempty"`
+	Orders []order `json:"orders,omitempty"`
+	Number int64   `json:"number,omitempty"` // of the last order
 }
 
 // spec is what is declared of a schedule.
@@ -46,19 +53,20 @@ type order struct {
 // standing is the state of a schedule's task: how far it has come. Workers write it, each time with what they have done.
 type standing struct {
 	Began     time.Time      `json:"began"`
-	Last      time.Time      `json:"last"`            // it has been decided of each tick up to this one
-	Since     time.Time      `json:"since"`           // the last tick of the clock that has a run
-	Behind    int            `json:"behind"`          // ticks that were missed since
-	Ticks     int64          `json:"ticks"`           // ticks of the clock that have a run, or wait for theirs
-	Done      int64          `json:"done"`            // the last order that was taken
-	Flow      uuid.UUID      `json:"flow,omitzero"`   // of the last run
-	Filling   bool           `json:"filling"`         // the last run was one of a backfill
-	Deferred  []deferredTick `json:"deferred"`        // ticks that wait for the run before them
-	Backfills []backfill     `json:"backfills"`       // what is left of them
-	Counts    ScheduleCounts `json:"counts"`          //
-	Recent    []ScheduledRun `json:"recent"`          // the last runs, the latest last
-	Problem   string         `json:"problem"`         // why the last tick has no run, empty for no problem
-	Ended     bool           `json:"ended,omitempty"` // there is no further tick
+	Version   int64          `json:"version,omitempty"` // of the times by which it ticks now
+	Last      time.Time      `json:"last"`              // it has been decided of each tick up to this one
+	Since     time.Time      `json:"since"`             // the last tick of the clock that has a run
+	Behind    int            `json:"behind"`            // ticks that were missed since
+	Ticks     int64          `json:"ticks"`             // ticks of the clock that have a run, or wait for theirs
+	Done      int64          `json:"done"`              // the last order that was taken
+	Flow      uuid.UUID      `json:"flow,omitzero"`     // of the last run
+	Filling   bool           `json:"filling"`           // the last run was one of a backfill
+	Deferred  []deferredTick `json:"deferred"`          // ticks that wait for the run before them
+	Backfills []backfill     `json:"backfills"`         // what is left of them
+	Counts    ScheduleCounts `json:"counts"`            //
+	Recent    []ScheduledRun `json:"recent"`            // the last runs, the latest last
+	Problem   string         `json:"problem"`           // why the last tick has no run, empty for no problem
+	Ended     bool           `json:"ended,omitempty"`   // there is no further tick
 }
 
 type deferredTick struct {
@@ -77,6 +85,17 @@ type backfill struct {
 
 // recentRuns is how many of the last runs a schedule remembers.
 const recentRuns = 20
+
+// set gives the schedule another spec.
+func (t *timetable) set(sp *spec, state *standing) {
+	t.Revision++
+	before, _ := json.Marshal(t.Spec.When)
+	after, _ := json.Marshal(sp.When)
+	if !bytes.Equal(before, after) && t.Version <= state.Version { // else a change waits that was before this one
+		t.Former, t.Changed, t.Version = t.Spec.When, now(), t.Revision
+	}
+	t.Spec = sp
+}
 
 // args is the timetable as the args of a task.
 func (t *timetable) args() (Raw, error) {

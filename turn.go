@@ -171,26 +171,48 @@ func (t *turn) waits() bool {
 	return deferred || len(t.Backfills) > 0 && t.Spec.Overlap != Allow
 }
 
-// clock decides of the ticks that have come since the last turn.
+// clock decides of the ticks that have come since the last turn: up to a change of its times by what they were before.
 func (t *turn) clock() error {
+	if t.Ended { // until now, if it is to go on by a change
+		t.Last = t.now
+	}
+	if t.timetable.Version > t.standing.Version && t.Former != nil {
+		until := t.Changed
+		if until.After(t.now) {
+			until = t.now
+		}
+		if err := t.tick(t.Former, until); err != nil || t.again {
+			return err
+		}
+		if until.After(t.Last) {
+			t.Last = until
+		}
+	}
+	t.standing.Version = t.timetable.Version
+	t.next = time.Time{}
+	return t.tick(t.Spec.When, t.now)
+}
+
+// tick decides of the ticks of a rule up to a time.
+func (t *turn) tick(when *rule, until time.Time) error {
 	t.Ended = false
 	var ticks []time.Time // the last ones that have come in time
 	missed, looked, most := 0, 0, t.Spec.CatchUp.Most
 	at, missedAt := t.Last, t.Last
 	miss := func(tick time.Time) { missed, missedAt = missed+1, tick }
 	for looked < maxTurnTicks {
-		tick, ok, rest := t.Spec.When.next(at, maxTurnTicks)
+		tick, ok, rest := when.next(at, maxTurnTicks)
 		if !ok {
 			t.Ended = rest.IsZero()
-			if !rest.IsZero() && rest.After(t.now) {
+			if !rest.IsZero() && rest.After(until) {
 				t.due(rest)
 			} else if !rest.IsZero() {
 				at, looked = rest, maxTurnTicks
 			}
 			break
 		}
-		due := tick.Add(t.spread(tick))
-		if due.After(t.now) {
+		due := tick.Add(t.spread(when, tick))
+		if tick.After(until) || due.After(t.now) {
 			t.due(due)
 			break
 		}
@@ -246,13 +268,13 @@ func (t *turn) clock() error {
 }
 
 // spread is how long after a tick its run begins: the same for everybody who computes it, and before the next tick.
-func (t *turn) spread(tick time.Time) time.Duration {
+func (t *turn) spread(when *rule, tick time.Time) time.Duration {
 	if t.Spec.Spread == 0 {
 		return 0
 	}
 	most := t.Spec.Spread
-	end, ok, _ := t.Spec.When.next(tick, maxTurnTicks)
-	if until := t.Spec.When.Until; !ok && !until.IsZero() {
+	end, ok, _ := when.next(tick, maxTurnTicks)
+	if until := when.Until; !ok && !until.IsZero() {
 		end, ok = until, true
 	}
 	if ok {
