@@ -41,7 +41,7 @@ var step = omniq.ReferArgs[omniq.Args2[int, time.Duration], uint64]("crashtest.s
 // answer is what step returns for a task.
 func answer(id uuid.UUID) uint64 { return binary.BigEndian.Uint64(id[8:]) * 31 }
 
-// Child is for TestMain, before anything else: in a process that [Run], [Flows] or [Pill] has started it does that process's work and
+// Child is for TestMain, before anything else: in a process that [Run], [Flows], [Schedules] or [Pill] has started it does that process's work and
 // does not return.
 func Child(open Open) {
 	role := os.Getenv(roleVariable)
@@ -66,6 +66,8 @@ func Child(open Open) {
 			err = produceFlows(ctx, b)
 		case flowWorker:
 			err = workFlows(ctx, b)
+		case scheduleWorker:
+			err = workTicks(ctx, b)
 		default:
 			err = work(ctx, b)
 		}

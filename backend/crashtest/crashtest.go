@@ -9,7 +9,7 @@
 //   - a task was started no more often than its own failures and the kills allow;
 //   - after stops that were asked for with SIGTERM nothing was started twice, and no attempt was lost.
 //
-// [Flows] does the same with flows. [Pill] is about one task that ends its process, and those that run beside it.
+// [Flows] does the same with flows, [Schedules] with a schedule. [Pill] is about one task that ends its process, and those that run beside it.
 package crashtest
 
 import (
@@ -44,6 +44,7 @@ type Open func(place string) (omniq.Backend, error)
 // Plan is what [Run] does. The zero value of a field that is a number stands for what its comment says.
 type Plan struct {
 	Place     string         // of the backend, which is empty
+	Places    []string       // of the processes in turn, where they come to the backend by ways of their own; nil for Place
 	Signal    syscall.Signal // SIGKILL or SIGTERM
 	Duration  time.Duration  // how long processes are stopped at random, or longer, until an enqueue was acknowledged: 10 s
 	Pause     time.Duration  // between two stops, on average: 100 ms
@@ -140,6 +141,7 @@ type history struct {
 // child is a process, and whoever takes its place.
 type child struct {
 	role   string
+	place  string // empty for the plan's
 	cmd    *exec.Cmd
 	stdin  io.Closer     // stays open as long as the child may live
 	read   chan struct{} // closed when all that it said has been read
@@ -155,7 +157,7 @@ func (r *runner) start(c *child) {
 	if r.plan.Signal != syscall.SIGKILL {
 		lease = omniq.DefaultLease // none may be lost, however busy the machine is
 	}
-	c.cmd.Env = append(os.Environ(), roleVariable+"="+c.role, placeVariable+"="+r.plan.Place, leaseVariable+"="+lease.String())
+	c.cmd.Env = append(os.Environ(), roleVariable+"="+c.role, placeVariable+"="+or(c.place, r.plan.Place), leaseVariable+"="+lease.String())
 	c.stdin, err = c.cmd.StdinPipe()
 	require.NoError(r.t, err)
 	c.stderr.Reset()
@@ -246,7 +248,10 @@ func (r *runner) stopAtRandom() {
 	for range r.plan.Workers {
 		r.children = append(r.children, &child{role: r.worker})
 	}
-	for _, c := range r.children {
+	for i, c := range r.children {
+		if n := len(r.plan.Places); n > 0 {
+			c.place = r.plan.Places[i%n]
+		}
 		r.start(c)
 	}
 	r.t.Cleanup(func() {

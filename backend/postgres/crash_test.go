@@ -20,12 +20,19 @@ import (
 
 var crashTime = flag.Duration("crash", 10*time.Second, "how long TestCrash kills processes")
 
-// openCrash opens a place of crashtest: a schema and a URL, and with a third word events.
+// openCrash opens a place of crashtest: a schema and a URL, and with a third word events, or by how much the database's clock is to
+// seem ahead.
 func openCrash(place string) (omniq.Backend, error) {
 	words := strings.Fields(place)
 	opts := []postgres.Option{postgres.WithSchema(words[0])}
-	if len(words) > 2 {
+	if len(words) > 2 && words[2] == "events" {
 		opts = append(opts, postgres.WithEvents(time.Hour))
+	} else if len(words) > 2 {
+		skew, err := time.ParseDuration(words[2])
+		if err != nil {
+			return nil, err
+		}
+		opts = append(opts, postgres.WithSkew(skew))
 	}
 	b, err := postgres.Open(context.Background(), words[1], opts...)
 	if err != nil {
@@ -53,6 +60,19 @@ func TestCrashOfFlows(t *testing.T) {
 	r := crashtest.Flows(t, openCrash, crashtest.Plan{Place: schema + " " + url, Duration: *crashTime / 2})
 	assert.Positive(t, r.Stored)
 	checkConsistent(t, openAt(t, url, schema), schema)
+}
+
+// Five processes whose clocks are seconds apart declare a schedule, serve it and are killed: each tick has one run.
+func TestCrashOfSchedules(t *testing.T) {
+	t.Parallel()
+	url, schema := url(t), schema(t)
+	place := schema + " " + url
+	var places []string
+	for _, ahead := range []string{"-6s", "-3s", "0s", "3s", "6s"} {
+		places = append(places, place+" "+ahead)
+	}
+	r := crashtest.Schedules(t, openCrash, crashtest.Plan{Place: place, Places: places, Workers: len(places), Duration: *crashTime / 2})
+	assert.Positive(t, r.Stopped)
 }
 
 // Processes that are asked to stop use up no attempt, and leave nothing to be done twice.

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -33,8 +34,18 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// openCrash opens a place of crashtest: a file, and after a bar by how much the process's clock is ahead.
 func openCrash(place string) (omniq.Backend, error) {
-	b, err := sqlite.Open(place)
+	file, ahead, skewed := strings.Cut(place, "|")
+	var opts []sqlite.Option
+	if skewed {
+		by, err := time.ParseDuration(ahead)
+		if err != nil {
+			return nil, err
+		}
+		opts = append(opts, sqlite.WithClock(func() time.Time { return time.Now().Add(by) }))
+	}
+	b, err := sqlite.Open(file, opts...)
 	if err != nil {
 		return nil, err
 	}
@@ -54,6 +65,18 @@ func TestCrashOfFlows(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "queue.db")
 	r := crashtest.Flows(t, openCrash, crashtest.Plan{Place: file, Duration: *crashTime})
 	assert.Positive(t, r.Stored)
+	checkIntegrity(t, file)
+}
+
+// Five processes whose clocks are seconds apart declare a schedule, serve it and are killed: each tick has one run.
+func TestCrashOfSchedules(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "queue.db")
+	var places []string
+	for _, ahead := range []string{"-6s", "-3s", "0s", "3s", "6s"} {
+		places = append(places, file+"|"+ahead)
+	}
+	r := crashtest.Schedules(t, openCrash, crashtest.Plan{Place: file, Places: places, Workers: len(places), Duration: *crashTime})
+	assert.Positive(t, r.Stopped)
 	checkIntegrity(t, file)
 }
 
