@@ -19,7 +19,7 @@ const Quiet = 10 * time.Second
 
 // Drain works all queues, those that tasks are put into meanwhile among them, until nothing is left that can run: delayed tasks,
 // retries and what follows in flows are waited for. Signals that nobody has sent, and what waits for them, are left: see [Sends].
-// The options are the worker's, one of which works each queue; at least [omniq.Handlers] is needed.
+// Schedules start runs for the ticks that have come; it does not wait for the next ones. The options are the worker's, one of which works each queue; at least [omniq.Handlers] is needed.
 //
 // What can never end fails the test: a task of a paused queue, or one whose function or codec the worker does not know.
 // While nothing happens, Drain logs what it waits for after [Quiet]; and it fails the test, saying the same, a second
@@ -32,8 +32,21 @@ func (q *Queue) Drain(opts ...omniq.WorkerOption) {
 	})
 }
 
-// left is how many tasks of a queue can run or do so.
-func left(s omniq.QueueStats) int { return s.Ready + s.Scheduled + s.Running }
+// left is how many tasks of a queue can run or do so. A schedule whose next tick has not come is not among them: it would never end.
+func left(s omniq.QueueStats) int {
+	if s.Queue == omniq.ScheduleQueue {
+		return s.Ready + s.Running
+	}
+	return s.Ready + s.Scheduled + s.Running
+}
+
+// queueOf is the queue of a worker for tasks that are left: schedules are served by any.
+func queueOf(s omniq.QueueStats) string {
+	if s.Queue == omniq.ScheduleQueue {
+		return omniq.DefaultQueue
+	}
+	return s.Queue
+}
 
 // work runs a worker for each queue until done says so.
 func (q *Queue) work(opts []omniq.WorkerOption, done func([]omniq.QueueStats) bool) {
@@ -65,16 +78,17 @@ func (q *Queue) work(opts []omniq.WorkerOption, done func([]omniq.QueueStats) bo
 			if left(s) > 0 && s.Paused {
 				q.t.Fatalf("omniqtest: queue %q is paused and has %d tasks: nothing works them until Client.Resume", s.Queue, left(s))
 			}
-			if left(s) == 0 || workers[s.Queue] != nil {
+			name := queueOf(s)
+			if left(s) == 0 || workers[name] != nil {
 				continue
 			}
-			all := slices.Concat([]omniq.WorkerOption{omniq.Logger(slog.New(slog.DiscardHandler))}, opts, []omniq.WorkerOption{omniq.Queues(s.Queue)})
+			all := slices.Concat([]omniq.WorkerOption{omniq.Logger(slog.New(slog.DiscardHandler))}, opts, []omniq.WorkerOption{omniq.Queues(name)})
 			w, err := omniq.NewWorker(watched, all...)
 			if err != nil {
 				q.t.Fatalf("omniqtest: %v", err)
 			}
 			ended := make(chan error, 1)
-			workers[s.Queue] = ended
+			workers[name] = ended
 			go func() { ended <- w.Run(ctx) }()
 		}
 		select {

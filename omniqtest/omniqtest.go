@@ -3,6 +3,7 @@
 //   - [Run] runs one task by its definition, as a worker would, and returns what came of it.
 //   - [New] makes a queue for one test. Code under test enqueues through its Client, [Enqueued] returns what that was,
 //     with its types, and [Queue.Drain] works it.
+//   - [Ticks] tells when a schedule ticks.
 //   - [RunFlow] runs a whole flow in no time. [Returns], [Fails] and [Sends] replace results of members.
 //
 // Inside of testing/synctest delays, timeouts, retries and TTLs take no time: the queue's clock is [time.Now].
