@@ -119,7 +119,7 @@ func TestLastQueuesHold(t *testing.T) {
 					}
 					return b.Lease(ctx, r)
 				}}
-				w := run(t, m, append(c.opts, omniq.Handlers(d))...)
+				w := run(t, m, append(c.opts, omniq.Handlers(d), omniq.WithoutSchedules())...)
 				time.Sleep(2 * time.Hour) // a call waits for a minute
 				require.NoError(t, w.stop())
 				assert.ElementsMatch(t, c.orders, seen)

@@ -29,7 +29,7 @@ func TestTroubleWithLease(t *testing.T) {
 			return b.Lease(ctx, r)
 		}
 		f := newFailer(failUntil(1, nil))
-		w := run(t, m, omniq.Handlers(f))
+		w := run(t, m, omniq.Handlers(f), omniq.WithoutSchedules())
 		h, err := f.Enqueue(t.Context(), client)
 		require.NoError(t, err)
 		_, err = h.Wait(t.Context())
