@@ -83,7 +83,13 @@ func (c *templateCall) UnmarshalJSON(text []byte) error {
 		return err
 	}
 	c.Task, c.Tick = new(RawTask), plain.Tick
-	return c.Task.UnmarshalJSON(plain.Task)
+	if err := c.Task.UnmarshalJSON(plain.Task); err != nil {
+		return err
+	}
+	if c.Tick && c.Task.Input == "" {
+		return errRecipe
+	}
+	return nil
 }
 
 // run returns the tasks of one run, the last of which has the ID, and their flow.

@@ -114,7 +114,17 @@ func readTimetable(args Raw) (*timetable, error) {
 	if len(list) != 1 || list[0] == nil || list[0].Spec == nil || list[0].Spec.When == nil || len(list[0].Spec.Calls) == 0 {
 		return nil, fmt.Errorf("no timetable of a schedule that this release knows: %.200s", args)
 	}
-	return list[0], nil
+	return list[0], list[0].Spec.check()
+}
+
+// check refuses what no client writes.
+func (s *spec) check() error {
+	c := s.CatchUp
+	if c.Most < 1 || c.Most > MaxCatchUp || c.Window < 1 || s.Spread < 0 || s.Runs < 0 || len(s.Calls) > MaxScheduledCalls || s.When.count() > maxRules {
+		return fmt.Errorf("a schedule with %+v, a spread of %d, %d runs, %d calls and %d parts of its times, which this release does not know",
+			c, s.Spread, s.Runs, len(s.Calls), s.When.count())
+	}
+	return nil
 }
 
 func readStanding(state Raw) (*standing, error) {

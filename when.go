@@ -221,7 +221,10 @@ func (w When) Next(after time.Time) (tick time.Time, ok bool) {
 }
 
 // maxExcepted bounds the work of looking for a tick.
-const maxExcepted = 1_000_000
+const (
+	maxExcepted = 1_000_000
+	maxNested   = 10_000 // for what is excepted
+)
 
 // next returns the first tick after a time. Without one, it may be that it has not looked at times after rest.
 func (r *rule) next(after time.Time, budget int) (tick time.Time, ok bool, rest time.Time) {
@@ -254,7 +257,7 @@ func (r *rule) bounded(rest time.Time) time.Time {
 func (r *rule) excepted(tick time.Time) bool {
 	for _, other := range r.Except {
 		second := tick.Truncate(time.Second)
-		if t, ok, _ := other.next(second.Add(-time.Microsecond), maxExcepted); ok && t.Before(second.Add(time.Second)) {
+		if t, ok, _ := other.next(second.Add(-time.Microsecond), maxNested); ok && t.Before(second.Add(time.Second)) {
 			return true
 		}
 	}
@@ -360,7 +363,7 @@ func (r *rule) UnmarshalJSON(text []byte) error {
 		return err
 	}
 	kinds := 0
-	for _, is := range []bool{r.Cron != "", r.Every > 0, r.Once != nil, r.Any != nil} {
+	for _, is := range []bool{r.Cron != "", r.Every >= time.Millisecond.Microseconds(), r.Once != nil, r.Any != nil} {
 		if is {
 			kinds++
 		}
