@@ -36,20 +36,21 @@ func (r *ready) push(e *entry) {
 
 // pop takes out the task that is leased first. There must be one.
 func (r *ready) pop() *entry {
-	e := r.heap[0].tasks[0]
-	r.drop(e)
-	return e
+	return r.take(r.heap[0], 0)
 }
 
 // drop takes out a task that is in.
-func (r *ready) drop(e *entry) {
-	k := r.of[e.task.Priority]
-	heap.Remove(&k.tasks, e.place)
+func (r *ready) drop(e *entry) { r.take(r.of[e.task.Priority], e.place) }
+
+// take takes out the task in this place of a rank.
+func (r *ready) take(k *rank, place int) *entry {
+	e := heap.Remove(&k.tasks, place).(*entry)
 	r.n--
 	if len(k.tasks) == 0 {
 		heap.Remove(&r.heap, k.place)
 		delete(r.of, k.priority)
 	}
+	return e
 }
 
 // since is when the task became due that has waited longest, zero if there is none. It looks at one of each priority.
