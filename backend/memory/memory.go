@@ -51,6 +51,7 @@ type entry struct {
 	queue   *queue
 	status  omniq.Status
 	started bool             // the attempt of its lease has
+	inLine  bool             // its place is in the line of its rank
 	since   time.Time        // when it got its status
 	result  *omniq.RawResult // nil until it is final
 	trouble *trouble         // nil for none
