@@ -126,7 +126,7 @@ func (b *Backend) settle(e *entry, s *omniq.Settlement, now time.Time) error {
 		b.conclude(e, s, now)
 		return nil
 	}
-	p := b.plan()
+	p := b.plan(len(s.Effects.Enqueue) + len(s.Effects.After))
 	errs, err := p.effects(e, s, now)
 	if err != nil {
 		return err

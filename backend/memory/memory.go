@@ -189,7 +189,7 @@ func (b *Backend) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error,
 
 // enqueue stores tasks that are tied to others, all or none.
 func (b *Backend) enqueue(tasks []*omniq.RawTask, now time.Time) ([]error, error) {
-	p := b.plan()
+	p := b.plan(len(tasks))
 	errs, err := p.addAll(tasks, now)
 	if err != nil {
 		return nil, err
