@@ -11,13 +11,12 @@ import (
 
 // attempt is one lease in a worker's hands, from its start until it is settled or lost.
 type attempt struct {
-	lease Lease
+	lease Lease // its Expires is by this process's clock, and mu guards it
 
 	// The settler's.
 	settlement Settlement
-	dropped    error // why the outcome was dropped
-	uncertain  bool  // a call that may have settled it has failed
-	refused    bool  // the engine has refused its outcome, and the settlement says so
+	uncertain  bool // a call that may have settled it has failed
+	refused    bool // the engine has refused its outcome, and the settlement says so
 
 	// The worker's mu guards these.
 	giveBack bool // do not run it: the worker is stopping
@@ -27,16 +26,15 @@ type attempt struct {
 	inTx     bool                    // its result is in a transaction of the handler's, which may have been committed
 	shut     bool                    // what its handler does is part of a settlement
 	cancel   context.CancelCauseFunc // ends the handler's context, nil before it has one
-	expires  time.Time               // by this process's clock
 	lost     error                   // ErrLeaseLost, ErrCancelled, ErrExpired or errCommitted: the task is not this worker's any more
 	older    *attempt                // in held
 
 	began time.Time     // when its handler did, zero before
 	took  time.Duration // the handler's, once it has returned or the attempt is settled without it
 
-	info   infoContext         // the handler's context
-	outbox *outbox             // what it does if it succeeds, nil for nothing
-	jot    atomic.Pointer[jot] // what it leaves of its task, nil for nothing; read without the lock
+	execution execution           // the handler's context
+	outbox    *outbox             // what it does if it succeeds, nil for nothing
+	jot       atomic.Pointer[jot] // what it leaves of its task, nil for nothing; read without the lock
 }
 
 // phase is how far the handler of an attempt is.
@@ -154,8 +152,8 @@ func (w *Worker) run(ctx context.Context, a *attempt, s *Settlement) {
 		ctx, stop = context.WithTimeoutCause(ctx, timeout, ErrTimeout)
 		defer stop()
 	}
-	a.info = infoContext{ctx, w.infoOf(a), execution{w, a}}
-	ctx = &a.info
+	a.execution = execution{ctx, w, a}
+	ctx = &a.execution
 	var result RawResult
 	var err error
 	ended := false

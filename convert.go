@@ -160,13 +160,19 @@ func DecodeResult[R any](raw RawResult, codecs ...codec.Codec) (TaskResult[R], e
 // resultOf is [DecodeResult]. A JSON payload that is known to be valid is not checked again.
 func resultOf[R any](raw *RawResult, valid bool, codecs []codec.Codec) (TaskResult[R], error) {
 	r := TaskResult[R]{TaskID: raw.TaskID, Status: raw.Status, Timestamp: raw.Timestamp, TTL: raw.TTL, Error: raw.Error, Attempts: raw.Attempts}
+	err := decodeResult(raw, valid, codecs, &r.ResultData)
+	return r, err
+}
+
+// decodeResult decodes the payload of raw into a zero value of its type.
+func decodeResult[R any](raw *RawResult, valid bool, codecs []codec.Codec, to *R) error {
 	c, err := codecFor(raw.Codec, codecs)
 	if err != nil {
-		return r, fmt.Errorf("omniq: result: %w", err)
+		return fmt.Errorf("omniq: result: %w", err)
 	}
 	data := []byte(raw.ResultData)
 	if len(data) > codec.MaxSize {
-		return r, fmt.Errorf("omniq: result_data has %w", payload.SizeError(len(data)))
+		return fmt.Errorf("omniq: result_data has %w", payload.SizeError(len(data)))
 	}
 	switch {
 	case len(data) == 0:
@@ -174,11 +180,11 @@ func resultOf[R any](raw *RawResult, valid bool, codecs []codec.Codec) (TaskResu
 	case raw.Codec != "" && raw.Codec != codec.NameJSON:
 		valid = false
 		if data, err = payload.DecodeBase64(data); err != nil {
-			return r, &payloadError{"result_data", err}
+			return &payloadError{"result_data", err}
 		}
 	}
-	if _, ok := any(&r.ResultData).(*Void); ok {
-		return r, nil
+	if _, ok := any(to).(*Void); ok {
+		return nil
 	}
-	return r, payloadFault("result_data", payload.DecodeResult(data, valid, c, &r.ResultData, raw.Status == StatusSuccess))
+	return payloadFault("result_data", payload.DecodeResult(data, valid, c, to, raw.Status == StatusSuccess))
 }

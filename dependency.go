@@ -132,23 +132,23 @@ func checkDependencies(id uuid.UUID, after []Dependency) error {
 	if len(after) > MaxDependencies {
 		return fmt.Errorf("%d dependencies, want at most %d", len(after), MaxDependencies)
 	}
-	var seen map[uuid.UUID]bool
+	var seen map[uuid.UUID]struct{}
 	if len(after) > 1 {
-		seen = make(map[uuid.UUID]bool, len(after))
+		seen = make(map[uuid.UUID]struct{}, len(after))
 	}
-	for _, d := range after {
+	for i, d := range after {
 		switch {
 		case d.ID == uuid.Nil:
 			return errors.New("a dependency without an ID")
 		case d.ID == id:
 			return errors.New("it depends on itself")
-		case seen[d.ID]:
-			return fmt.Errorf("it depends on task %v twice", d.ID)
 		case int(d.Need) >= len(needNames):
 			return fmt.Errorf("it depends on task %v with %v, want %v or %v", d.ID, d.Need, NeedSuccess, NeedFinal)
 		}
 		if seen != nil {
-			seen[d.ID] = true
+			if seen[d.ID] = struct{}{}; len(seen) == i {
+				return fmt.Errorf("it depends on task %v twice", d.ID)
+			}
 		}
 	}
 	return nil

@@ -76,7 +76,8 @@ func (w *Worker) hold(leases []Lease, attempts chan<- *attempt, stopping bool) {
 	expires := time.Now().Add(w.lease)
 	all := make([]*attempt, len(leases)) // each by itself: a long one must not keep the others' payloads
 	for i := range leases {
-		all[i] = &attempt{lease: leases[i], expires: expires, giveBack: stopping}
+		all[i] = &attempt{lease: leases[i], giveBack: stopping}
+		all[i].lease.Expires = expires
 	}
 	w.mu.Lock()
 	for _, a := range all {

@@ -25,7 +25,7 @@ type graph struct {
 }
 
 func newGraph(writer codec.Codec, o *origin) *graph {
-	return &graph{writer: writer, origin: o, ids: make(map[uuid.UUID]*node)}
+	return &graph{writer: writer, origin: o}
 }
 
 // add adds a call, and all that it is made of.
@@ -42,7 +42,16 @@ func (g *graph) add(n *node) error {
 			return err
 		}
 	}
+	g.grow(n.args.width() + n.kwargs.width() + 1)
 	return g.call(n)
+}
+
+// grow makes room for so many calls more.
+func (g *graph) grow(n int) {
+	if g.ids == nil {
+		g.ids = make(map[uuid.UUID]*node, n)
+	}
+	g.tasks, g.nodes = slices.Grow(g.tasks, n), slices.Grow(g.nodes, n)
 }
 
 // call adds a call, after those that it depends on. It does not call itself: a chain may be long.
@@ -158,8 +167,10 @@ func (g *graph) link(n *node, t *RawTask) error {
 	if n.args == nil && n.kwargs == nil && n.after == nil {
 		return nil
 	}
-	l := linker{g: g, to: t.ID, at: make(map[uuid.UUID]int, n.args.width()+n.kwargs.width())}
-	var input Raw
+	width := n.args.width() + n.kwargs.width()
+	l := linker{g: g, to: t.ID, after: make([]Dependency, 0, width+len(n.after)), at: make(map[uuid.UUID]int, width)}
+	input := make(Raw, 0, 20+5*width)
+	input = append(input, '{')
 	for _, part := range []struct {
 		key  string
 		node *node
@@ -176,8 +187,8 @@ func (g *graph) link(n *node, t *RawTask) error {
 			input = append(input, `,"each":true`...)
 		}
 	}
-	if input != nil {
-		t.Input = "{" + string(input) + "}"
+	if len(input) > 1 {
+		t.Input = string(append(input, '}'))
 	}
 	for _, other := range n.after {
 		if other == nil {
@@ -190,7 +201,9 @@ func (g *graph) link(n *node, t *RawTask) error {
 	if len(l.after) > MaxDependencies {
 		return g.fault(n, invalid("%d dependencies, want at most %d", len(l.after), MaxDependencies))
 	}
-	t.After = l.after
+	if len(l.after) > 0 {
+		t.After = l.after
+	}
 	return nil
 }
 
@@ -280,6 +293,7 @@ func (l *linker) depend(n *node, need Need, input bool) int {
 
 // merge adds the calls of another graph, whose base it is.
 func (g *graph) merge(other *graph) {
+	g.grow(len(other.ids))
 	g.tasks, g.nodes = append(g.tasks, other.tasks...), append(g.nodes, other.nodes...)
 	maps.Copy(g.ids, other.ids)
 	g.flow = other.flow

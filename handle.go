@@ -48,8 +48,9 @@ func (h *Handle[R]) Wait(ctx context.Context) (R, error) {
 	if err := raw.Err(); err != nil {
 		return none, err
 	}
-	r, err := DecodeResult[R](raw, h.client.codecs...)
-	return r.ResultData, err
+	var r R
+	err = decodeResult(&raw, false, h.client.codecs, &r)
+	return r, err
 }
 
 // Result returns the result as it is now. Its Status tells whether the task is final. That a task failed is no error

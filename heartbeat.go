@@ -62,15 +62,15 @@ func (w *Worker) extend(ctx context.Context) (left time.Duration, ok bool) {
 		}
 		switch {
 		case e == nil:
-			a.expires = asked.Add(w.lease)
+			a.lease.Expires = asked.Add(w.lease)
 		case err == nil && errors.Is(e, ErrCancelled):
 			a.lose(ErrCancelled)
 		case err == nil && errors.Is(e, ErrLeaseLost):
 			a.lose(ErrLeaseLost)
 		default:
 			failed, why = failed+1, e
-			if now.Before(a.expires) {
-				left = min(left, a.expires.Sub(now))
+			if now.Before(a.lease.Expires) {
+				left = min(left, a.lease.Expires.Sub(now))
 			} else {
 				a.lose(ErrLeaseLost)
 			}

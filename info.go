@@ -26,33 +26,32 @@ type infoKey struct{}
 // InfoFrom returns what is known of the attempt whose handler, or middleware, got ctx or one derived from it. In any
 // other context ok is false.
 func InfoFrom(ctx context.Context) (info Info, ok bool) {
-	p, ok := ctx.Value(infoKey{}).(*Info)
-	if !ok {
-		return Info{}, false
+	switch v := ctx.Value(infoKey{}).(type) {
+	case *execution:
+		return v.worker.infoOf(v.attempt), true
+	case Info:
+		return v, true
 	}
-	return *p, true
+	return Info{}, false
 }
 
 // ContextWithInfo returns a context in which [InfoFrom] finds info, for tests of handlers.
 func ContextWithInfo(ctx context.Context, info Info) context.Context {
-	return &infoContext{Context: ctx, info: info}
+	return context.WithValue(ctx, infoKey{}, info)
 }
 
-// infoContext is context.WithValue for both of its values.
-type infoContext struct {
+type executionKey struct{}
+
+// execution is an attempt whose handler runs, and the handler's context. It is what [InfoFrom] finds, too.
+type execution struct {
 	context.Context
-	info      Info
-	execution execution
+	worker  *Worker
+	attempt *attempt
 }
 
-func (c *infoContext) Value(key any) any {
-	switch key {
-	case infoKey{}:
-		return &c.info
-	case executionKey{}:
-		if c.execution.worker != nil {
-			return &c.execution
-		}
+func (h *execution) Value(key any) any {
+	if key == (infoKey{}) || key == (executionKey{}) {
+		return h
 	}
-	return c.Context.Value(key)
+	return h.Context.Value(key)
 }

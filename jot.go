@@ -289,7 +289,7 @@ func (j *jot) leave(ctx context.Context, notes []LeaseNotes) error {
 // lasting returns a context that ends with ctx, but not when the attempt's own does: what a handler leaves that is told to
 // stop is kept as long as its lease is.
 func (j *jot) lasting(ctx context.Context) (context.Context, func(), error) {
-	own := j.attempt.info.Context
+	own := j.attempt.execution.Context
 	if ctx.Err() != nil && own.Err() == nil {
 		return nil, nil, ctx.Err()
 	}

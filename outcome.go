@@ -69,7 +69,7 @@ func (w *Worker) outcome(ctx context.Context, a *attempt, timeout time.Duration,
 	case ok:
 		delay = after.delay
 	default:
-		if delay = w.backoff(Failure{a.info.info, n, err}); delay < 0 {
+		if delay = w.backoff(Failure{w.infoOf(a), n, err}); delay < 0 {
 			return failure(a, a.lease.Attempt, e)
 		}
 		delay = max(spread(delay, w.jitter), 0)

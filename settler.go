@@ -199,6 +199,7 @@ func (s *settler) try(batch []*attempt, settlements []Settlement) (again []*atte
 
 	var refused []*attempt
 	done := batch[:0]
+	var dropped map[*attempt]error // why the outcomes of some were
 	for i, a := range batch {
 		e := err
 		if e == nil && errs != nil {
@@ -220,8 +221,13 @@ func (s *settler) try(batch []*attempt, settlements []Settlement) (again []*atte
 			again, why = append(again, a), e
 			continue
 		}
-		a.dropped = e
 		done = append(done, a)
+		if e != nil {
+			if dropped == nil {
+				dropped = make(map[*attempt]error)
+			}
+			dropped[a] = e
+		}
 	}
 	w.mu.Lock()
 	for _, a := range done {
@@ -229,7 +235,7 @@ func (s *settler) try(batch []*attempt, settlements []Settlement) (again []*atte
 	}
 	w.mu.Unlock()
 	for _, a := range done {
-		w.settled(a, a.dropped)
+		w.settled(a, dropped[a])
 	}
 	if refused != nil {
 		more, err := s.try(refused, nil)

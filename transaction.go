@@ -85,14 +85,6 @@ func CompleteTx[R any](ctx context.Context, tx any, result R) error {
 	return nil
 }
 
-type executionKey struct{}
-
-// execution is an attempt whose handler runs.
-type execution struct {
-	worker  *Worker
-	attempt *attempt
-}
-
 func (h *execution) completeTx(ctx context.Context, tx any, typ reflect.Type, result any) error {
 	w, a := h.worker, h.attempt
 	if want := w.specs[a.lease.Task.FuncName].result; typ != want {

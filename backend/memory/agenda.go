@@ -148,9 +148,9 @@ func (e *entry) expired(now time.Time) bool {
 // lose takes a task from the worker whose lease of it has run out.
 func (b *Backend) lose(e *entry, now time.Time) {
 	if e.started {
-		e.lost++
+		e.troubled().lost++
 	}
-	e.due = now.Add(engine.Pause(e.lost))
+	e.due = now.Add(engine.Pause(e.past().lost))
 }
 
 // pend makes a task pending: ready when it is due, and in the agenda for what comes next.

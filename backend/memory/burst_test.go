@@ -203,7 +203,7 @@ func TestListLooksAtLittle(t *testing.T) {
 	require.NoError(t, err)
 	assert.Len(t, page, 1)
 	assert.Empty(t, next)
-	assert.Len(t, b.shelves[omniq.StatusPending].rows, len(tasks))
+	assert.Equal(t, len(tasks), b.shelves[omniq.StatusPending].rows)
 }
 
 // A task of a name that was not asked for stays in its place when a Lease meets too many after it that have expired.

@@ -40,7 +40,7 @@ func (b *Backend) part(e *entry) {
 	}
 	f := e.links.flow
 	f.members.remove(e.links.member)
-	if len(f.members.rows) == 0 {
+	if f.members.rows == 0 {
 		delete(b.flows, f.id)
 	}
 }
@@ -75,14 +75,13 @@ func (b *Backend) CancelFlow(ctx context.Context, id uuid.UUID) (int, error) {
 // may be more. Members that come meanwhile have higher numbers.
 func (b *Backend) cancelSome(f *flow, n int, last uint64, now time.Time) (int, uint64, bool) {
 	looks := 0
-	rows := f.members.rows // a cancel that forgets a task may make the shelf another array
-	for _, row := range rows[f.members.after(last):] {
+	for number, e := range f.members.from(last) {
 		if looks == atOnce {
 			return n, last, true
 		}
 		looks++
-		last = row.number
-		if e := row.task; e != nil && b.task(e.id, now) == e && e.result == nil {
+		last = number
+		if b.task(e.id, now) == e && e.result == nil {
 			b.cancel(e, now)
 			n++
 		}

@@ -29,8 +29,8 @@ func (b *Backend) Inspect(ctx context.Context, id uuid.UUID) (*omniq.TaskInfo, e
 
 func (e *entry) inspect() *omniq.TaskInfo {
 	info := &omniq.TaskInfo{
-		ID: e.id, FuncName: e.name, Queue: e.queue.name, Status: e.status, Attempts: e.attempt, Lost: e.lost,
-		Since: wire(e.since), Due: wire(e.due), WorkerID: e.worker, Error: e.failure, Task: e.task,
+		ID: e.id, FuncName: e.name, Queue: e.queue.name, Status: e.status, Attempts: e.attempt, Lost: e.past().lost,
+		Since: wire(e.since), Due: wire(e.due), WorkerID: e.worker, Error: e.past().failure, Task: e.task,
 	}
 	if e.result != nil {
 		info.Error = e.result.Error

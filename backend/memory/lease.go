@@ -126,7 +126,7 @@ func (b *Backend) settle(e *entry, s *omniq.Settlement, now time.Time) error {
 		b.conclude(e, s, now)
 		return nil
 	}
-	p := b.plan()
+	p := b.plan(len(s.Effects.Enqueue) + len(s.Effects.After))
 	errs, err := p.effects(e, s, now)
 	if err != nil {
 		return err
@@ -170,7 +170,8 @@ func (b *Backend) handOver(e *entry, after []omniq.Dependency, p *plan, now time
 	}
 	edges := e.edges(after, false, p.entry)
 	b.leave(e, now)
-	e.link().resumed, e.ends, e.due, e.shunned = true, time.Time{}, now, time.Time{}
+	e.link().resumed, e.ends, e.due = true, time.Time{}, now
+	e.accepted()
 	e.token, e.started = 0, false
 	b.waits(e, e.await(edges), now)
 }
@@ -190,16 +191,16 @@ func (b *Backend) giveBack(e *entry, s *omniq.Settlement, now time.Time) {
 		if !e.started {
 			e.attempt++
 		}
-		e.failure = s.Error
+		e.troubled().failure = s.Error
 		b.note(e, omniq.EventRetried, e.attempt, e.worker, s.Error, now)
 	} else if e.started {
 		e.attempt--
 	}
 	switch {
 	case s.Action != omniq.ActionDefer:
-		e.shunned = time.Time{}
-	case e.shunned.IsZero():
-		e.shunned = now
+		e.accepted()
+	case e.past().shunned.IsZero():
+		e.troubled().shunned = now
 	}
 	if s.Delay > 0 || s.Action != omniq.ActionRelease {
 		e.due = now.Add(s.Delay)

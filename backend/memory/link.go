@@ -168,19 +168,25 @@ type fallout struct {
 
 // tell tells the followers of tasks that have ended, some of them.
 func (b *Backend) tell(now time.Time) {
-	for left := atOnce; left > 0 && len(b.fallout) > 0; left-- {
-		f := &b.fallout[0]
+	told := 0
+	for left := atOnce; left > 0 && told < len(b.fallout); left-- {
+		f := &b.fallout[told]
 		if f.dep.result == nil || len(f.left) == 0 { // it was requeued, or all are told
-			b.fallout[0] = fallout{}
-			b.fallout = b.fallout[1:]
+			told++
 			continue
 		}
 		follower := f.left[0]
 		f.left = f.left[1:]
 		b.lead(follower, now)
 	}
-	if len(b.fallout) == 0 {
+	clear(b.fallout[:told])
+	switch {
+	case told < len(b.fallout):
+		b.fallout = b.fallout[told:]
+	case cap(b.fallout) > atOnce:
 		b.fallout = nil // else its array stayed
+	default:
+		b.fallout = b.fallout[:0]
 	}
 }
 

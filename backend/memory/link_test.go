@@ -179,7 +179,7 @@ func TestChainIsForgotten(t *testing.T) {
 			depth++
 		}
 		assert.LessOrEqual(t, depth, 2)
-		assert.Less(t, len(b.flows[flow].members.rows), 200)
+		assert.Less(t, b.flows[flow].members.rows, 200)
 	})
 }
 

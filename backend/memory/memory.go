@@ -50,23 +50,22 @@ type entry struct {
 	name    string         // of its function
 	queue   *queue
 	status  omniq.Status
+	started bool             // the attempt of its lease has
+	inLine  bool             // its place is in the line of its rank
 	since   time.Time        // when it got its status
 	result  *omniq.RawResult // nil until it is final
-	failure *omniq.TaskError // of the last attempt that failed, until it is final
+	trouble *trouble         // nil for none
 	outcome *outcome         // nil if nobody waits
 	due     time.Time
 	ends    time.Time // when its TTL is over, zero for never
 	seq     uint64    // of its enqueue or, when it is final, of its end
 	attempt int       // those that have started and were not taken back
-	started bool      // the attempt of its lease has
-	lost    int       // attempts whose leases expired
-	shunned time.Time // when the first of the workers in a row that cannot run it gave it back, zero for none
 	token   uint64    // of its lease, 0 for none
 	worker  string    // who has or had its lease
 	place   int       // in its rank of the queue's ready tasks, -1 outside
-	row     uint64    // its number in the shelf of its status
-	at      time.Time // when the next thing happens to it by itself, if it is in an agenda
 	index   int       // in the agenda, -1 outside
+	at      time.Time // when the next thing happens to it by itself, if it is in an agenda
+	row     uint64    // its number in the shelf of its status
 	links   *links    // what ties it to other tasks, nil for nothing
 	notes   *notes    // what its handlers have left, nil for nothing
 }
@@ -190,7 +189,7 @@ func (b *Backend) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error,
 
 // enqueue stores tasks that are tied to others, all or none.
 func (b *Backend) enqueue(tasks []*omniq.RawTask, now time.Time) ([]error, error) {
-	p := b.plan()
+	p := b.plan(len(tasks))
 	errs, err := p.addAll(tasks, now)
 	if err != nil {
 		return nil, err
@@ -325,7 +324,10 @@ func (b *Backend) finish(e *entry, r *omniq.RawResult, now time.Time) {
 		worker = e.worker
 	}
 	b.ended++
-	e.token, e.started, e.result, e.failure, e.seq = 0, false, r, nil, b.ended
+	e.token, e.started, e.result, e.seq = 0, false, r, b.ended
+	if e.trouble != nil {
+		e.trouble.failure = nil
+	}
 	b.become(e, r.Status, now)
 	if r.Status == omniq.StatusSuccess {
 		e.task = nil

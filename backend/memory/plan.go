@@ -18,28 +18,33 @@ type plan struct {
 	b       *Backend
 	ending  map[uuid.UUID]bool      // tasks that end before what it stores, and give up their unique keys
 	lost    map[uuid.UUID]bool      // tasks that it cancels
-	added   map[uuid.UUID]bool      // tasks that it stores
+	tasks   map[uuid.UUID]planned   // tasks that it stores, and what these depend on
 	holders map[uuid.UUID]uuid.UUID // the tasks that take the places of those that it leaves out
 	keys    map[uniqueKey]uuid.UUID // unique keys, and which of its tasks have them
 	flows   map[uuid.UUID]bool      // of its tasks
 	grows   *flow                   // a flow to which members may be added, nil for none
-	deps    map[uuid.UUID]*entry    // what its tasks depend on, as far as that is stored
-	inputs  map[uuid.UUID]bool      // those of them whose results are inputs
 }
 
-func (b *Backend) plan() *plan {
+// planned is a task of a plan.
+type planned struct {
+	entry *entry // nil before it is stored
+	added bool   // the plan stores it
+	input bool   // its result is an input of a task of the plan
+}
+
+// plan returns an empty plan for about so many tasks.
+func (b *Backend) plan(size int) *plan {
 	return &plan{
-		b: b, ending: make(map[uuid.UUID]bool), lost: make(map[uuid.UUID]bool), added: make(map[uuid.UUID]bool),
+		b: b, ending: make(map[uuid.UUID]bool), lost: make(map[uuid.UUID]bool), tasks: make(map[uuid.UUID]planned, size),
 		holders: make(map[uuid.UUID]uuid.UUID), keys: make(map[uniqueKey]uuid.UUID), flows: make(map[uuid.UUID]bool),
-		deps: make(map[uuid.UUID]*entry), inputs: make(map[uuid.UUID]bool),
 	}
 }
 
 // clone is for a call of a transaction, which may fail.
 func (p *plan) clone() *plan {
 	return &plan{
-		b: p.b, ending: maps.Clone(p.ending), lost: maps.Clone(p.lost), added: maps.Clone(p.added), holders: maps.Clone(p.holders),
-		keys: maps.Clone(p.keys), flows: maps.Clone(p.flows), deps: maps.Clone(p.deps), inputs: maps.Clone(p.inputs),
+		b: p.b, ending: maps.Clone(p.ending), lost: maps.Clone(p.lost), tasks: maps.Clone(p.tasks), holders: maps.Clone(p.holders),
+		keys: maps.Clone(p.keys), flows: maps.Clone(p.flows),
 	}
 }
 
@@ -86,7 +91,9 @@ func (p *plan) add(t *omniq.RawTask, flows map[uuid.UUID]bool, now time.Time) er
 	if err := p.check(t.ID, t.After, now); err != nil {
 		return err
 	}
-	p.added[t.ID] = true
+	own := p.tasks[t.ID]
+	own.added = true
+	p.tasks[t.ID] = own
 	if t.UniqueKey != "" {
 		p.keys[keyOf(t)] = t.ID
 	}
@@ -95,10 +102,13 @@ func (p *plan) add(t *omniq.RawTask, flows map[uuid.UUID]bool, now time.Time) er
 
 // conflict is that an earlier task of the plan has the task's ID or unique key.
 func (p *plan) conflict(t *omniq.RawTask) error {
-	if p.added[t.ID] {
+	if p.tasks[t.ID].added {
 		return omniq.Duplicate{ID: t.ID, Holder: t.ID}
 	}
-	if holder, taken := p.keys[keyOf(t)]; taken && t.UniqueKey != "" {
+	if t.UniqueKey == "" {
+		return nil
+	}
+	if holder, taken := p.keys[keyOf(t)]; taken {
 		return omniq.Duplicate{ID: t.ID, Holder: holder}
 	}
 	return nil
@@ -128,52 +138,53 @@ func (p *plan) effects(e *entry, s *omniq.Settlement, now time.Time) (errs []err
 func (p *plan) check(id uuid.UUID, after []omniq.Dependency, now time.Time) error {
 	for _, d := range after {
 		at := p.at(d.ID)
-		if d.Input {
-			p.inputs[at] = true
+		dep := p.tasks[at]
+		if !dep.added && dep.entry == nil {
+			if dep.entry = p.b.task(at, now); dep.entry == nil {
+				return fmt.Errorf("%w: task %v depends on task %v, which is unknown or gone", omniq.ErrNotFound, id, d.ID)
+			}
 		}
-		if p.added[at] || p.deps[at] != nil {
-			continue
-		}
-		e := p.b.task(at, now)
-		if e == nil {
-			return fmt.Errorf("%w: task %v depends on task %v, which is unknown or gone", omniq.ErrNotFound, id, d.ID)
-		}
-		p.deps[at] = e
+		dep.input = dep.input || d.Input
+		p.tasks[at] = dep
 	}
 	return nil
 }
 
 // pin keeps the inputs that are there until the tasks are stored: what is done before may end their time.
 func (p *plan) pin() {
-	for id := range p.inputs {
-		if e := p.deps[id]; e != nil {
-			e.link().wanted++
+	for _, t := range p.tasks {
+		if t.input && t.entry != nil {
+			t.entry.link().wanted++
 		}
 	}
 }
 
 // stored notes a task that is stored now.
 func (p *plan) stored(e *entry) {
-	p.deps[e.id] = e
-	if p.inputs[e.id] {
+	t := p.tasks[e.id]
+	t.entry = e
+	p.tasks[e.id] = t
+	if t.input {
 		e.link().wanted++
 	}
 }
 
 // unpin ends what pin has begun.
 func (p *plan) unpin(now time.Time) {
-	for id := range p.inputs {
-		p.b.unwant(p.deps[id], now)
+	for _, t := range p.tasks {
+		if t.input {
+			p.b.unwant(t.entry, now)
+		}
 	}
 }
 
 // at is the task that stands for one with this ID.
 func (p *plan) at(id uuid.UUID) uuid.UUID {
-	if holder, ok := p.holders[id]; ok && !p.added[id] {
+	if holder, ok := p.holders[id]; ok && !p.tasks[id].added {
 		return holder
 	}
 	return id
 }
 
 // entry is what a dependency leads to that check has found, once the tasks before are stored.
-func (p *plan) entry(id uuid.UUID) *entry { return p.deps[p.at(id)] }
+func (p *plan) entry(id uuid.UUID) *entry { return p.tasks[p.at(id)].entry }

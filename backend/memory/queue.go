@@ -249,10 +249,10 @@ func (b *Backend) hand(e *entry, r *omniq.LeaseRequest, start bool, now time.Tim
 	b.coming.put(e, expires)
 	l := omniq.Lease{
 		LeaseID: omniq.LeaseID{TaskID: e.id, Token: token(e.token)},
-		Task:    e.task, Attempt: attempt, Started: start, Lost: e.lost, Expires: expires,
+		Task:    e.task, Attempt: attempt, Started: start, Lost: e.past().lost, Expires: expires,
 	}
-	if !e.shunned.IsZero() {
-		l.Deferred = now.Sub(e.shunned)
+	if shunned := e.past().shunned; !shunned.IsZero() {
+		l.Deferred = now.Sub(shunned)
 	}
 	if e.links != nil {
 		l.Inputs, l.Resumed = e.inputs(), e.links.resumed

@@ -175,7 +175,7 @@ func (r *requeue) answer(id uuid.UUID) error {
 // again ends what a task has come to.
 func (e *entry) again(b *Backend, now time.Time) {
 	b.going.drop(e)
-	e.result, e.attempt, e.lost, e.shunned, e.worker = nil, 0, 0, time.Time{}, ""
+	e.result, e.attempt, e.trouble, e.worker = nil, 0, nil, ""
 	e.notes.renew()
 	if l := e.links; l != nil {
 		b.leave(e, now)

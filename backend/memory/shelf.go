@@ -2,6 +2,7 @@ package memory
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 
 	"github.com/omniq-go/omniq"
@@ -9,67 +10,98 @@ import (
 
 // shelf has the tasks of one status, or of one flow, in the order in which they came. A task that stays keeps its place.
 type shelf struct {
-	rows []row // with ascending numbers
-	free int   // rows whose task has left
+	boards []board // none is empty, and their numbers ascend from one to the next
+	first  int     // rows of the first board whose tasks have left, up to the first that is there
+	rows   int     // from there on
+	free   int     // of these: those whose task has left
+	spare  board   // the last one that was taken away, for the next
 }
+
+// board is a part of a shelf, with ascending numbers.
+type board []row
 
 type row struct {
 	number uint64
 	task   *entry // nil when it has left
 }
 
+// A board of a large shelf has so many rows, the first one of a small shelf so few.
+const (
+	largeBoard = 512
+	smallBoard = 8
+)
+
 // add puts a task at the end, in a place with a number above all others.
 func (s *shelf) add(e *entry, number uint64) {
-	s.rows = append(s.rows, row{number, e})
+	last := len(s.boards) - 1
+	if last < 0 || len(s.boards[last]) == cap(s.boards[last]) {
+		if size := min(max(s.rows, smallBoard), largeBoard); cap(s.spare) < size {
+			s.spare = make(board, 0, size)
+		}
+		s.boards, s.spare = append(s.boards, s.spare), nil
+		last++
+	}
+	s.boards[last] = append(s.boards[last], row{number, e})
+	s.rows++
 }
 
 // remove takes a task out that has a number.
 func (s *shelf) remove(number uint64) {
-	s.rows[s.after(number-1)].task = nil
+	k, i := s.after(number - 1)
+	s.boards[k][i].task = nil
 	s.free++
-	for len(s.rows) > 0 && s.rows[0].task == nil {
-		s.rows = s.rows[1:]
+	for s.rows > 0 && s.boards[0][s.first].task == nil {
+		s.first++
+		s.rows--
 		s.free--
-	}
-	switch live := len(s.rows) - s.free; {
-	case live == 0:
-		s.rows, s.free = nil, 0
-	case s.free > live && s.free > 64:
-		kept := make([]row, 0, live+live/4)
-		for _, r := range s.rows {
-			if r.task != nil {
-				kept = append(kept, r)
-			}
+		if s.first == len(s.boards[0]) {
+			s.spare, s.boards[0] = s.boards[0][:0], nil
+			s.boards, s.first = s.boards[1:], 0
 		}
-		s.rows, s.free = kept, 0
+	}
+	if live := s.rows - s.free; s.free > live && s.free > 64 {
+		var kept shelf
+		for number, e := range s.from(0) {
+			kept.add(e, number)
+		}
+		*s = kept
 	}
 }
 
-// after is the index of the first row whose number is higher.
-func (s *shelf) after(number uint64) int {
-	i, _ := slices.BinarySearchFunc(s.rows, number, func(r row, n uint64) int {
-		if r.number <= n {
-			return -1
+// after is where the first row is whose number is higher: the index of its board, and that of the row there.
+func (s *shelf) after(number uint64) (k, i int) {
+	k, _ = slices.BinarySearchFunc(s.boards, number, func(b board, n uint64) int { return cmp.Compare(b[len(b)-1].number, n+1) })
+	if k < len(s.boards) {
+		i, _ = slices.BinarySearchFunc(s.boards[k], number, func(r row, n uint64) int { return cmp.Compare(r.number, n+1) })
+	}
+	return k, i
+}
+
+// from yields the tasks that are there whose numbers are higher, and these. Tasks may leave meanwhile.
+func (s *shelf) from(number uint64) iter.Seq2[uint64, *entry] {
+	return func(yield func(uint64, *entry) bool) {
+		k, i := s.after(number)
+		for _, b := range s.boards[k:] {
+			for _, r := range b[i:] {
+				if r.task != nil && !yield(r.number, r.task) {
+					return
+				}
+			}
+			i = 0
 		}
-		return cmp.Compare(r.number, n)
-	})
-	return i
+	}
 }
 
 // page returns the next tasks that a list wants, after a number, and the number of the last one that was looked at: zero if
 // nothing comes after it.
 func (s *shelf) page(r *omniq.ListRequest, after uint64) (page []*entry, last uint64) {
 	looked := 0
-	for _, row := range s.rows[s.after(after):] {
-		e := row.task
-		if e == nil {
-			continue
-		}
+	for number, e := range s.from(after) {
 		if looked == omniq.MaxListed || len(page) == r.Max {
 			return page, last
 		}
 		looked++
-		last = row.number
+		last = number
 		if (r.Queue == "" || e.queue.name == r.Queue) && (r.Status == 0 || e.status == r.Status) {
 			page = append(page, e)
 		}

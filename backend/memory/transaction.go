@@ -41,7 +41,7 @@ type step struct {
 
 // Begin begins a transaction.
 func (b *Backend) Begin() *Tx {
-	return &Tx{b: b, plan: b.plan(), leases: make(map[omniq.LeaseID]bool)}
+	return &Tx{b: b, plan: b.plan(0), leases: make(map[omniq.LeaseID]bool)}
 }
 
 // Transaction returns what enqueues and settles in a transaction: see [omniq.Transactor]. It takes a *[Tx] of this backend.
@@ -191,7 +191,7 @@ func (t *Tx) Commit() error {
 
 // obstacle is what is in the way of the steps. Without one it plans them.
 func (t *Tx) obstacle(now time.Time) (*plan, error) {
-	p := t.b.plan()
+	p := t.b.plan(len(t.plan.tasks))
 	for i := range t.steps {
 		if tasks := t.steps[i].tasks; tasks != nil {
 			errs, err := p.addAll(tasks, now)
