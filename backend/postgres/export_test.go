@@ -87,7 +87,7 @@ func (b *Backend) Statements() map[string]string {
 		"insertTied": insertTied, "insertTiedPlain": insertTiedPlain, "insertTiedFree": insertTiedFree, "insertTiedPlainFree": insertTiedPlainFree, "knownFlows": knownFlows,
 		"findDependencies": findDependencies, "insertEdges": insertEdges, "checkEdges": checkEdges, "openEdges": openEdges,
 		"takeWork": takeWork, "findFollowers": findFollowers, "lockFollowers": lockFollowers, "lookAround": lookAround,
-		"closeEdges": closeEdges, "releaseNew": releaseNew, "markFollowed": markFollowed, "holdResults": holdResults,
+		"closeEdges": closeEdges, "releaseFollowers": releaseFollowers, "releaseNew": releaseNew, "markFollowed": markFollowed, "holdResults": holdResults,
 		"envelopesOf": envelopesOf, "markBlocked": markBlocked, "untie": untie, "doneWork": doneWork, "laterWork": laterWork,
 		"goOnWork": goOnWork, "addChecks": addChecks, "flowOf": flowOf, "passOn": passOn, "keepNotes": keepNotes,
 		"readStream": readStream, "afterOf": afterOf, "sizeInputs": sizeInputs, "loadInputs": loadInputs,

@@ -111,10 +111,10 @@ func (g *given) add(dep uuid.UUID, envelope *string) {
 }
 
 // giveBack ends leases that cannot be handed out now, because their inputs could not be read. If that fails, they run out.
-func (b *Backend) giveBack(ctx context.Context, got []leased, token string) {
+func (b *Backend) giveBack(ctx context.Context, got []leased) {
 	all := make([]omniq.Settlement, len(got))
 	for i := range got {
-		all[i] = omniq.Settlement{LeaseID: omniq.LeaseID{TaskID: got[i].id, Token: token}, Action: omniq.ActionRelease}
+		all[i] = omniq.Settlement{LeaseID: got[i].lease(), Action: omniq.ActionRelease}
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
