@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -445,15 +446,22 @@ func (w *working) tell(ctx context.Context) error {
 	return w.block(ctx, unmet)
 }
 
-// leave leaves an edge for later: one of its ends is locked by others.
+// leave leaves an edge for later: one of its ends is locked by others. Its job is looked at again, which finds the edges that are
+// still open, or an edge of a job that has more of them than this transaction tells becomes a job.
 func (w *working) leave(p pair) {
-	if p.kind == workCheck {
+	done := slices.Index(w.done, p.id)
+	switch {
+	case slices.Contains(w.later, p.id):
+	case p.kind == workCheck:
 		w.later = append(w.later, p.id)
-		w.retry = max(w.retry, retryAfter(p.tries))
+	case done >= 0:
+		w.done, w.later = slices.Delete(w.done, done, done+1), append(w.later, p.id)
+	default:
+		w.retry = max(w.retry, firstRetry)
+		w.skipped = append(w.skipped, p)
 		return
 	}
-	w.retry = max(w.retry, firstRetry)
-	w.skipped = append(w.skipped, p)
+	w.retry = max(w.retry, retryAfter(p.tries))
 }
 
 func retryAfter(tries int) time.Duration { return min(firstRetry<<min(tries, 10), slowestWork) }
