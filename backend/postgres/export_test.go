@@ -90,7 +90,7 @@ func (b *Backend) Statements() map[string]string {
 		"closeEdges": closeEdges, "releaseFollowers": releaseFollowers, "releaseNew": releaseNew, "markFollowed": markFollowed, "holdResults": holdResults,
 		"envelopesOf": envelopesOf, "markBlocked": markBlocked, "untie": untie, "doneWork": doneWork, "laterWork": laterWork,
 		"goOnWork": goOnWork, "addChecks": addChecks, "flowOf": flowOf, "passOn": passOn, "keepNotes": keepNotes,
-		"readStream": readStream, "afterOf": afterOf, "sizeInputs": sizeInputs, "loadInputs": loadInputs,
+		"readStream": readStream, "afterOf": afterOf, "loadInputs": loadInputs,
 		"openMembers": openMembers, "countMembers": countMembers, "listFlow": listFlow, "findBlocked": findBlocked,
 		"edgesOf": edgesOf, "usersOf": usersOf, "reopenEdges": reopenEdges, "dropPassed": dropPassed, "dropItems": dropItems,
 		"sweepLapsed": sweepLapsed, "lockFlows": lockFlows,

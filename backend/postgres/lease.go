@@ -251,7 +251,7 @@ func decodeLeases(got []leased, inputs map[int64]*given) (leases []omniq.Lease, 
 			Deferred: time.Duration(max(l.shunned, 0)) * time.Microsecond, Resumed: l.resumed != nil && *l.resumed,
 		}
 		if in != nil {
-			given.Inputs = in.list
+			given.Inputs = in.results()
 		}
 		if l.saved != nil {
 			given.State = omniq.Raw(*l.saved)
