@@ -58,7 +58,7 @@ func (c *cancelling) end(ctx context.Context, q querier, found map[uuid.UUID]*li
 	if len(c.endings) == 0 {
 		return nil
 	}
-	finish, err := c.b.finish(c.endings, true, func(_ hold, followed bool) { c.follows = c.follows || followed })
+	finish, err := c.b.finish(c.endings, true, false, func(_ hold, follows bool) { c.follows = c.follows || follows })
 	if err != nil {
 		return err
 	}
@@ -133,7 +133,7 @@ func (b *Backend) Revoked(ctx context.Context, workerID string) ([]omniq.LeaseID
 			return []stmt{{sql: b.sql.of(takeRevoked), args: []any{workerID}, row: func(row scanner) error {
 				var h hold
 				err := row.Scan((*[16]byte)(&h.id), &h.token)
-				leases = append(leases, omniq.LeaseID{TaskID: h.id, Token: formatToken(h.token)})
+				leases = append(leases, h.lease())
 				return err
 			}}}
 		})

@@ -139,7 +139,7 @@ func (x *effecting) conclude(ctx context.Context, e *effected) error {
 	}
 	switch {
 	case e.end != nil:
-		finish, err := x.b.finish([]ending{*e.end}, true, func(_ hold, followed bool) { x.follows = x.follows || followed })
+		finish, err := x.b.finish([]ending{*e.end}, true, false, func(_ hold, follows bool) { x.follows = x.follows || follows })
 		if err != nil {
 			return err
 		}

@@ -122,7 +122,7 @@ func (b *Backend) Resolve(ctx context.Context, results []*omniq.RawResult) ([]er
 		if len(overdue) > 0 || len(endings) == 0 {
 			return overdue, nil
 		}
-		finish, err := b.finish(endings, true, func(_ hold, followed bool) { follows = follows || followed })
+		finish, err := b.finish(endings, true, false, func(_ hold, more bool) { follows = follows || more })
 		if err != nil {
 			return nil, err
 		}

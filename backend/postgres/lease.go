@@ -20,7 +20,7 @@ import (
 // leased is a task that was handed out.
 type leased struct {
 	position
-	id       uuid.UUID
+	hold
 	queue    string
 	expires  time.Time
 	attempt  int // the last one that has started
@@ -52,10 +52,10 @@ const leaseTasks = `WITH
 		LIMIT $2),
 	leased AS (
 		UPDATE {s}.tasks t SET state = 2, attempt = least(t.attempt, 2147483646) + c.starts::integer, started = c.starts,
-			token = $3, since = {now}, worker = $4, wake = {now} + $5 * interval '1 microsecond'
+			token = $3::bigint + (t.followed IS NOT NULL)::integer, since = {now}, worker = $4, wake = {now} + $5 * interval '1 microsecond'
 		FROM chosen c WHERE t.ctid = c.at
 		RETURNING t.id, t.queue, t.rank, t.due, t.seq, t.attempt, t.started, t.lost, t.shunned, t.wake, t.task,
-			t.tie, t.resumed, t.saved),
+			t.token, t.tie, t.resumed, t.saved),
 	counted AS (
 		INSERT INTO {s}.counts SELECT queue, c.state, c.n
 		FROM (SELECT queue, count(*) AS n FROM leased GROUP BY queue) l
@@ -65,7 +65,7 @@ const leaseTasks = `WITH
 		SELECT {until}, {now}, id, 2, attempt, queue, nullif($4, '') FROM leased WHERE started):events}
 	SELECT id, queue, rank, greatest(due, '0001-01-01Z'::timestamptz), seq, attempt, started, lost,
 		CASE WHEN isfinite(shunned) THEN (extract(epoch FROM {now} - shunned) * 1000000)::bigint ELSE 0 END, wake, task,
-		tie, resumed, saved, (extract(epoch FROM {clock} - {now}) * 1000000)::bigint
+		token, tie, resumed, saved, (extract(epoch FROM {clock} - {now}) * 1000000)::bigint
 	FROM leased`
 
 // leaseLimited is leaseTasks with a limit for each queue.
@@ -126,8 +126,8 @@ func (b *Backend) Lease(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Leas
 func (b *Backend) lease(ctx context.Context, r *omniq.LeaseRequest) (leases []omniq.Lease, unreadable []omniq.Settlement, err error) {
 	ranks, dues, seqs, raised := b.floors.begin(r.Queues)
 	var got []leased
-	// A number by chance is one that no lease of this task has had, in whatever life and process.
-	token := rand.Int64()
+	// A number by chance is one that no lease of this task has had, in whatever life and process. See followed.
+	token := rand.Int64() &^ 1
 	moved := advancing{b: b}
 	// What is handed out must be known: the statement is not given up at once when ctx ends.
 	lingering, stop := linger(ctx)
@@ -154,7 +154,7 @@ func (b *Backend) lease(ctx context.Context, r *omniq.LeaseRequest) (leases []om
 					got = append(got, leased{})
 					l := &got[len(got)-1]
 					return row.Scan((*[16]byte)(&l.id), &l.queue, &l.rank, &l.due, &l.seq, &l.attempt, &l.started, &l.lost, &l.shunned,
-						&l.expires, &l.envelope, &l.tie, &l.resumed, &l.saved, &took)
+						&l.expires, &l.envelope, &l.token, &l.tie, &l.resumed, &l.saved, &took)
 				},
 			},
 		}
@@ -183,14 +183,14 @@ func (b *Backend) lease(ctx context.Context, r *omniq.LeaseRequest) (leases []om
 		order[q] = i
 	}
 	slices.SortFunc(got, func(a, b leased) int { // RETURNING has no order
-		return cmp.Or(cmp.Compare(order[a.queue], order[b.queue]), a.compare(b.position))
+		return cmp.Or(cmp.Compare(order[a.queue], order[b.queue]), a.position.compare(b.position))
 	})
 	inputs, err := b.inputs(vital(lingering), got)
 	if err != nil {
-		b.giveBack(ctx, got, formatToken(token))
+		b.giveBack(ctx, got)
 		return nil, nil, err
 	}
-	leases, unreadable = decodeLeases(got, formatToken(token), inputs)
+	leases, unreadable = decodeLeases(got, inputs)
 	return leases, unreadable, nil
 }
 
@@ -211,11 +211,11 @@ func linger(ctx context.Context) (context.Context, context.CancelFunc) {
 }
 
 // decodeLeases also returns the ends of tasks that cannot be read: SQL may have written anything.
-func decodeLeases(got []leased, token string, inputs map[int64]*given) (leases []omniq.Lease, unreadable []omniq.Settlement) {
+func decodeLeases(got []leased, inputs map[int64]*given) (leases []omniq.Lease, unreadable []omniq.Settlement) {
 	leases = make([]omniq.Lease, 0, len(got))
 	for i := range got {
 		l := &got[i]
-		id := omniq.LeaseID{TaskID: l.id, Token: token}
+		id := l.lease()
 		raw := new(omniq.RawTask)
 		err := raw.UnmarshalJSON([]byte(l.envelope))
 		if err == nil && raw.ID != l.id {
@@ -251,7 +251,7 @@ func decodeLeases(got []leased, token string, inputs map[int64]*given) (leases [
 			Deferred: time.Duration(max(l.shunned, 0)) * time.Microsecond, Resumed: l.resumed != nil && *l.resumed,
 		}
 		if in != nil {
-			given.Inputs = in.list
+			given.Inputs = in.results()
 		}
 		if l.saved != nil {
 			given.State = omniq.Raw(*l.saved)
@@ -285,7 +285,7 @@ func (b *Backend) refuse(ctx context.Context, tasks []omniq.Settlement) {
 // hold is a lease as it is stored.
 type hold struct {
 	id    uuid.UUID
-	token int64
+	token int64 // odd: see followed
 }
 
 // holdOf is false for a lease that cannot be one of ours.
@@ -294,7 +294,13 @@ func holdOf(l omniq.LeaseID) (hold, bool) {
 	return hold{l.TaskID, token}, err == nil
 }
 
+// lease is the lease as callers know it.
+func (h hold) lease() omniq.LeaseID {
+	return omniq.LeaseID{TaskID: h.id, Token: strconv.FormatInt(h.token, 36)}
+}
+
+// followed reports whether it was known when the task was leased that others wait for it.
+func (h hold) followed() bool { return h.token&1 != 0 }
+
 // compare gives the order in which all lock rows, so that nobody waits for each other.
 func (h hold) compare(other hold) int { return bytes.Compare(h.id[:], other.id[:]) }
-
-func formatToken(n int64) string { return strconv.FormatInt(n, 36) }

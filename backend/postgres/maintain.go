@@ -150,7 +150,7 @@ func (b *Backend) expire(ctx context.Context, id uuid.UUID, limit int) (n int, e
 		if err := q.run(ctx, list); err != nil || len(endings) == 0 {
 			return err
 		}
-		finish, err := b.finish(endings, true, func(_ hold, followed bool) { follows = follows || followed })
+		finish, err := b.finish(endings, true, false, func(_ hold, more bool) { follows = follows || more })
 		if err != nil {
 			return err
 		}

@@ -4,7 +4,56 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgtype"
 )
+
+// releaseFollowers closes the edges to tasks that this transaction has ended with success, as far as they are few and nobody
+// else has locked the tasks that wait. For the others it adds work: who does that sees what this transaction and those who
+// have the locks have closed. It is the last statement of its transaction and skips what is locked: nobody waits for who waits
+// for this one. Its snapshot is later than the end of the tasks, so it sees the edges of all who have seen these running; who
+// has not looks himself, see checkEdges.
+const releaseFollowers = `WITH
+	ended AS MATERIALIZED (
+		SELECT r.id FROM unnest($1::uuid[]) AS i (id)
+		CROSS JOIN LATERAL (SELECT r.id, r.followed, r.xmin FROM {s}.results r WHERE r.id = i.id OFFSET 0) r
+		WHERE r.followed IS NOT NULL AND r.xmin = pg_current_xact_id()::xid),
+	found AS MATERIALIZED (
+		SELECT d.id AS dep, e.at, e.task, e.tie FROM ended d
+		CROSS JOIN LATERAL (SELECT ctid AS at, task, tie FROM {s}.edges e WHERE e.dep = d.id AND e.met IS NULL OFFSET 0) e LIMIT $2 + 1),
+	waiting AS MATERIALIZED (
+		SELECT task, tie, array_agg(at) AS at FROM found WHERE (SELECT count(*) FROM found) <= $2 GROUP BY task, tie),
+	locked AS MATERIALIZED (
+		SELECT w.task, w.at FROM (SELECT * FROM waiting ORDER BY task OFFSET 0) w
+		CROSS JOIN LATERAL (SELECT t.tie FROM {s}.tasks t WHERE t.id = w.task FOR UPDATE SKIP LOCKED) t WHERE t.tie = w.tie),
+	untold AS MATERIALIZED (
+		SELECT id FROM ended WHERE (SELECT count(*) FROM found) > $2 OR id IN (
+			SELECT dep FROM found f WHERE (f.task IN (SELECT task FROM locked)) IS NOT TRUE AND (SELECT true FROM {s}.tasks t WHERE t.id = f.task))),
+	added AS (INSERT INTO {s}.work (kind, ended, how, tie) SELECT 0, array_agg(id), array_agg(3), 0 FROM untold HAVING count(*) > 0),
+	closed AS (
+		UPDATE {s}.edges e SET met = true FROM locked l CROSS JOIN LATERAL unnest(l.at) AS a (at)
+		WHERE e.ctid = a.at AND e.met IS NULL RETURNING e.task),
+	told AS MATERIALIZED (
+		SELECT task AS id, count(*)::integer AS closed, true AS well, NULL::uuid AS unmet FROM closed GROUP BY task),
+	` + releaseThen + `
+	UNION ALL SELECT $3::uuid, NULL, '', 0, {now}, 0, NULL WHERE EXISTS (SELECT FROM untold)`
+
+// release is what a settlement does for those that wait for tasks that it ends.
+func (s *settling) release(endings []ending) []stmt {
+	var ids list[pgtype.UUID]
+	for i := range endings {
+		if e := &endings[i]; e.tells() {
+			ids = append(ids, uuidOf(e.id))
+		}
+	}
+	if len(ids) == 0 || s.callers {
+		return nil
+	}
+	return []stmt{{sql: s.b.sql.of(releaseFollowers), args: []any{ids, mostTold, uuidOf(uuid.Nil)}, row: func(row scanner) error {
+		id, _, err := s.free.row(row)
+		s.follows = s.follows || id == uuid.Nil
+		return err
+	}}}
+}
 
 // released are the tasks whose last edges a transaction has closed.
 type released struct {

@@ -24,8 +24,12 @@ type ending struct {
 	envelope string // of the result
 }
 
+// tells reports whether those that wait for the task are told in the transaction that ends it.
+func (e *ending) tells() bool { return e.followed() && e.result.Status == omniq.StatusSuccess }
+
 // A token counts for leases only: who has locked the rows already knows them. Tasks are locked in the order of their IDs,
-// which is that of the input, then the keys that they release in that of name and key.
+// which is that of the input, then the keys that they release in that of name and key. Work is added for those that others
+// wait for, but with $9 for those whose followers releaseFollowers is to tell.
 const finishTasks = `WITH
 	gone AS (
 		DELETE FROM {s}.tasks t
@@ -35,7 +39,7 @@ const finishTasks = `WITH
 		RETURNING t.id, t.name, t.queue, t.state, t.due, t.worker, t.unique_key, t.lost,
 			CASE WHEN i.status > 3 THEN t.task END AS task, i.token, i.status, i.result, i.attempts, i.error,
 			{now} + i.keep * interval '1 microsecond' AS until,
-			t.flow, t.tie, t.resumed, t.followed, t.progress, CASE WHEN i.status > 3 THEN t.saved END AS saved),
+			t.flow, t.tie, t.resumed, t.followed, t.followed IS NOT NULL AND NOT ($9 AND i.token & 1 = 1 AND i.status = 3) AS untold, t.progress, CASE WHEN i.status > 3 THEN t.saved END AS saved),
 	kept AS (
 		INSERT INTO {s}.results (id, since, expires, lapses, due, status, name, queue, worker, lost, result, task,
 			flow, tie, resumed, followed, progress, saved)
@@ -43,7 +47,7 @@ const finishTasks = `WITH
 			due, status, name, queue, worker, lost, result, task, flow, tie, resumed, followed, progress, saved FROM gone),
 	told AS (
 		INSERT INTO {s}.work (kind, ended, how, tie)
-		SELECT 0, array_agg(id), array_agg(status), 0 FROM gone WHERE followed IS NOT NULL HAVING count(*) > 0),
+		SELECT 0, array_agg(id), array_agg(status), 0 FROM gone WHERE untold HAVING count(*) > 0),
 	released AS (
 		DELETE FROM {s}.unique_keys u
 		USING (SELECT id, name, unique_key FROM gone WHERE unique_key IS NOT NULL ORDER BY name, unique_key OFFSET 0) g
@@ -56,7 +60,7 @@ const finishTasks = `WITH
 		INSERT INTO {s}.events (until, at, task_id, type, attempt, queue, worker, error)
 		SELECT {until}, {now}, id, CASE status WHEN 5 THEN 6 WHEN 6 THEN 7 ELSE status END, attempts, queue, worker, error
 		FROM gone):events}
-	SELECT id, token, followed IS NOT NULL FROM gone`
+	SELECT id, token, untold FROM gone`
 
 // A task has no result while it is not final, unless calls with its ID crossed each other. Then this has to go before.
 const replaceResults = dropFirst + "AND EXISTS (SELECT FROM {s}.tasks t WHERE t.id = r.id)" + dropThen
@@ -67,9 +71,9 @@ func crossed(err error) bool {
 	return errors.As(err, &e) && e.Code == "23505" && e.ConstraintName == "results_pkey"
 }
 
-// finish makes tasks final. With locked it does so whatever their leases are: the caller has locked their rows. Done is told
-// of each that is final, and whether others follow it.
-func (b *Backend) finish(endings []ending, locked bool, done func(h hold, followed bool)) (stmt, error) {
+// finish makes tasks final. With locked it does so whatever their leases are: the caller has locked their rows. With tells the
+// caller tells the followers of those for which ending.tells. Done is told of each that is final, and whether it adds work.
+func (b *Backend) finish(endings []ending, locked, tells bool, done func(h hold, follows bool)) (stmt, error) {
 	endings = slices.Clone(endings)
 	slices.SortFunc(endings, func(x, y ending) int { return x.compare(y.hold) })
 	n := len(endings)
@@ -88,12 +92,12 @@ func (b *Backend) finish(endings []ending, locked bool, done func(h hold, follow
 	}
 	return stmt{
 		sql:  b.sql.of(finishTasks),
-		args: []any{ids, tokens, statuses, keeps, results, attempts, failures, locked},
+		args: []any{ids, tokens, statuses, keeps, results, attempts, failures, locked, tells},
 		row: func(row scanner) error {
 			var h hold
-			var followed bool
-			err := row.Scan((*[16]byte)(&h.id), &h.token, &followed)
-			done(h, followed)
+			var follows bool
+			err := row.Scan((*[16]byte)(&h.id), &h.token, &follows)
+			done(h, follows)
 			return err
 		},
 	}, nil
@@ -181,6 +185,7 @@ type settling struct {
 	ready   map[string]bool // queues that have got tasks back that are ready
 	follows bool            // there are tasks to be told
 	next    coming
+	free    released // tasks that have waited
 }
 
 // Settle ends leases with what became of their attempts: see [omniq.TaskQueue]. It waits for those who have locked a task's
@@ -367,10 +372,11 @@ func (s *settling) statements(held []hold) (stmts []stmt) {
 	for h := range s.done {
 		s.done[h] = false
 	}
-	s.ready, s.next, s.follows = make(map[string]bool), coming{}, false
+	s.ready, s.next, s.follows, s.free = make(map[string]bool), coming{}, false, released{b: s.b}
 	endings := slices.DeleteFunc(slices.Clone(s.endings), func(e ending) bool { return !wanted[e.hold] })
 	backs := slices.DeleteFunc(slices.Clone(s.backs), func(t back) bool { return !wanted[t.hold] })
 	slices.SortFunc(endings, func(x, y ending) int { return x.compare(y.hold) })
+	release := s.release(endings)
 	for len(endings) > 0 {
 		size, n := 0, 0
 		for n < len(endings) && (n == 0 || size+len(endings[n].envelope) <= maxSize) {
@@ -387,11 +393,11 @@ func (s *settling) statements(held []hold) (stmts []stmt) {
 		ids, _ := holdsOf(held)
 		stmts = append([]stmt{{sql: s.b.sql.of(lockHeld), args: []any{ids}}}, stmts...)
 	}
-	return stmts
+	return append(stmts, release...)
 }
 
 func (s *settling) finish(endings []ending) []stmt {
-	finish, err := s.b.finish(endings, false, func(h hold, followed bool) { s.done[h], s.follows = true, s.follows || followed })
+	finish, err := s.b.finish(endings, false, !s.callers, func(h hold, follows bool) { s.done[h], s.follows = true, s.follows || follows })
 	if err != nil {
 		panic(err) // the result has been encoded with this error in it
 	}
@@ -449,6 +455,7 @@ func (s *settling) announce() {
 	}
 	s.b.tell(topics...)
 	s.next.poke(s.b.maintainer)
+	s.free.announce()
 }
 
 // ended tells those who wait for the results of tasks.

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -56,17 +57,17 @@ const (
 		SELECT id, 0 AS closed, true AS well, NULL::uuid AS unmet FROM unnest($1::uuid[]) AS i (id)),
 	` + releaseThen
 
-	// A task whose last edge was closed is pending. It is due at its time, or its delay from now.
+	// A task whose last edge was closed is pending. It is due at its time, or its delay from now. What is asked of its row is asked
+	// of t: so it is that of the row as it was locked, though an earlier snapshot may have another.
 	releaseThen = `moved AS (
-		UPDATE {s}.tasks t SET open = t.open - m.closed,
-			since = CASE WHEN r.released THEN {now} ELSE t.since END, due = CASE WHEN r.released THEN d.due ELSE t.due END,
-			wake = CASE WHEN r.released AND d.due > {now} THEN d.due END,
-			state = CASE WHEN NOT r.released THEN -1 WHEN d.due <= {now} AND NOT coalesce(t.deadline <= {now}, false) THEN 1 ELSE 0 END
+		UPDATE {s}.tasks t SET open = t.open - m.closed, (since, due, wake, state) = (
+			SELECT CASE WHEN r.released THEN {now} ELSE t.since END, CASE WHEN r.released THEN d.due ELSE t.due END,
+				CASE WHEN r.released AND d.due > {now} THEN d.due END,
+				CASE WHEN NOT r.released THEN -1 WHEN d.due <= {now} AND NOT coalesce(t.deadline <= {now}, false) THEN 1 ELSE 0 END
+			FROM (SELECT m.well AND t.open = m.closed AND t.manual IS NULL AS released) r
+			CROSS JOIN (SELECT CASE WHEN t.resumed THEN {now} WHEN t.delay IS NULL THEN greatest(t.due, {now})
+				ELSE {now} + t.delay * interval '1 microsecond' END AS due) d)
 		FROM told m
-		CROSS JOIN LATERAL (SELECT t.open, t.manual, t.resumed, t.delay, t.due FROM {s}.tasks t WHERE t.id = m.id AND t.state = -1 OFFSET 0) o
-		CROSS JOIN LATERAL (SELECT m.well AND o.open = m.closed AND o.manual IS NULL AS released) r
-		CROSS JOIN LATERAL (SELECT CASE WHEN o.resumed THEN {now} WHEN o.delay IS NULL THEN greatest(o.due, {now})
-			ELSE {now} + o.delay * interval '1 microsecond' END AS due) d
 		WHERE t.id = ANY (ARRAY[m.id]) AND t.state = -1
 		RETURNING t.id, t.queue, t.rank, t.due, t.state, t.wake, t.deadline, m.unmet),
 	counted AS (
@@ -445,15 +446,22 @@ func (w *working) tell(ctx context.Context) error {
 	return w.block(ctx, unmet)
 }
 
-// leave leaves an edge for later: one of its ends is locked by others.
+// leave leaves an edge for later: one of its ends is locked by others. Its job is looked at again, which finds the edges that are
+// still open, or an edge of a job that has more of them than this transaction tells becomes a job.
 func (w *working) leave(p pair) {
-	if p.kind == workCheck {
+	done := slices.Index(w.done, p.id)
+	switch {
+	case slices.Contains(w.later, p.id):
+	case p.kind == workCheck:
 		w.later = append(w.later, p.id)
-		w.retry = max(w.retry, retryAfter(p.tries))
+	case done >= 0:
+		w.done, w.later = slices.Delete(w.done, done, done+1), append(w.later, p.id)
+	default:
+		w.retry = max(w.retry, firstRetry)
+		w.skipped = append(w.skipped, p)
 		return
 	}
-	w.retry = max(w.retry, firstRetry)
-	w.skipped = append(w.skipped, p)
+	w.retry = max(w.retry, retryAfter(p.tries))
 }
 
 func retryAfter(tries int) time.Duration { return min(firstRetry<<min(tries, 10), slowestWork) }
@@ -482,7 +490,7 @@ func (w *working) block(ctx context.Context, unmet map[uuid.UUID]uuid.UUID) erro
 	if err != nil {
 		return err
 	}
-	finish, err := w.b.finish(w.endings, true, func(_ hold, followed bool) { w.follows = w.follows || followed })
+	finish, err := w.b.finish(w.endings, true, false, func(_ hold, follows bool) { w.follows = w.follows || follows })
 	if err != nil {
 		return err
 	}
