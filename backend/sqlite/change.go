@@ -41,6 +41,7 @@ type tx struct {
 
 	fallout []fallout           // tasks that have ended, whose followers are to be told
 	left    bool                // some of them are in the store
+	loose   []uuid.UUID         // followers that were told, and may have nothing to wait for any more
 	members map[uuid.UUID]int64 // the last number of a member of each flow that was joined
 }
 

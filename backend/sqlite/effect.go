@@ -114,7 +114,8 @@ func (t *tx) passOn(r *task, after []omniq.Dependency, j *joint) error {
 	if _, err := t.q.exec("DELETE FROM omniq_edges WHERE task = ? AND n >= ?", r.id[:], firstWait); err != nil {
 		return err
 	}
-	if err := t.lead(r.id, edges, firstWait); err != nil {
+	j.lead(r.id, edges, firstWait)
+	if err := t.ties(j); err != nil {
 		return err
 	}
 	if r.started {

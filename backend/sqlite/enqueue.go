@@ -151,11 +151,24 @@ func (t *tx) remaining(n *newTask) time.Duration {
 
 // taken says who has the task's ID or its unique key.
 func (t *tx) taken(n *newTask) (refused, err error) {
-	holder := n.id
 	held, err := t.known(n.id)
 	if err != nil {
 		return nil, err
 	}
+	return t.takenBy(n, held)
+}
+
+// takenIn is taken for a task of a call.
+func (t *tx) takenIn(n *newTask, j *joint) (refused, err error) {
+	if j.known[n.id] {
+		return t.taken(n)
+	}
+	return t.takenBy(n, false)
+}
+
+// takenBy is taken, for a task whose ID is held by a task or not.
+func (t *tx) takenBy(n *newTask, held bool) (refused, err error) {
+	holder := n.id
 	if !held && n.idFor > 0 {
 		if _, held, err = t.holder("", n.id.String()); err != nil {
 			return nil, err
@@ -177,6 +190,18 @@ func (t *tx) known(id uuid.UUID) (bool, error) {
 	n, err := one(t.q, `SELECT EXISTS (SELECT 1 FROM omniq_tasks WHERE id = ?1) OR
 		EXISTS (SELECT 1 FROM omniq_results WHERE id = ?1 AND (expires IS NULL OR expires > ?2))`, id[:], t.us)
 	return n != 0, err
+}
+
+var findKnown = newMany("WITH asked (id) AS (VALUES ", 1, `) SELECT id FROM asked a WHERE EXISTS (SELECT 1 FROM omniq_tasks t WHERE t.id = a.id)
+	OR EXISTS (SELECT 1 FROM omniq_results r WHERE r.id = a.id AND (r.expires IS NULL OR r.expires > ?))`)
+
+// knownOf finds those that are known of the tasks of a call.
+func (t *tx) knownOf(list []newTask, known map[uuid.UUID]bool) error {
+	ids := make([]driver.Value, len(list))
+	for i := range list {
+		ids[i] = list[i].id[:]
+	}
+	return findKnown.query(t.q, func(v []driver.Value) error { known[idOf(v[0])] = true; return nil }, ids, t.us)
 }
 
 // insert stores a task, which gets its unique key, and keeps its ID. remaining is what is left of its TTL.

@@ -61,24 +61,77 @@ func (t *tx) tell(stored bool) error {
 		case stored:
 			n, stored, err = t.tellStored()
 		default:
-			return nil
+			return t.releaseLoose()
 		}
 		if err != nil {
 			return err
 		}
 		turn, told = false, told+n+1
+		if len(t.loose) >= 4*stride {
+			if err := t.releaseLoose(); err != nil {
+				return err
+			}
+		}
 	}
 	t.left = stored
+	if err := t.releaseLoose(); err != nil {
+		return err
+	}
 	return t.defers()
 }
 
-// tellNew tells some followers of the first task that the transaction has ended.
+// tellNew tells some followers of the first tasks that the transaction has ended.
 func (t *tx) tellNew() (n int, err error) {
+	if n := t.succeeded(); n > 1 {
+		return t.tellTogether(n)
+	}
 	f := t.fallout[0]
 	if n, err = t.tellSome(&f); n < stride {
 		t.fallout = t.fallout[1:]
 	}
 	return n, err
+}
+
+// succeeded is how many of the first tasks that the transaction has ended have succeeded: a stride at the most.
+func (t *tx) succeeded() (n int) {
+	for n < min(len(t.fallout), stride) && t.fallout[n].result.Status == omniq.StatusSuccess {
+		n++
+	}
+	return n
+}
+
+// What is found and told of tasks that have succeeded, of some at once. Whatever their followers need is met.
+var (
+	findTold = newMany("WITH done (id) AS (VALUES ", 1, `)
+		SELECT e.task, e.n, e.ended FROM done CROSS JOIN omniq_edges e INDEXED BY omniq_edges_dep ON e.dep = done.id AND e.ended < 3 UNION ALL
+		SELECT e.task, e.n, e.ended FROM done CROSS JOIN omniq_edges e INDEXED BY omniq_edges_dep ON e.dep = done.id AND e.ended > 3
+		LIMIT 64`)
+	tellDone = newMany("UPDATE omniq_edges SET ended = 3 WHERE (task, n) IN (VALUES ", 2, ")")
+)
+
+// tellTogether tells some followers of the first tasks that the transaction has ended, of which the first n have succeeded.
+func (t *tx) tellTogether(n int) (told int, err error) {
+	text, n := findTold.first(n)
+	ids := make([]driver.Value, n)
+	for i := range ids {
+		ids[i] = t.fallout[i].id[:]
+	}
+	edges := make([]driver.Value, 0, 4*stride)
+	err = t.q.query(text, func(v []driver.Value) error {
+		id := idOf(v[0])
+		edges = append(edges, id[:], v[1])
+		if v[2] == int64(0) {
+			t.loose = append(t.loose, id)
+		}
+		return nil
+	}, ids...)
+	if err != nil {
+		return 0, err
+	}
+	if told = len(edges) / 2; told < 2*stride {
+		t.fallout = t.fallout[n:]
+	}
+	return told, tellDone.exec(t.q, edges)
 }
 
 // tellStored tells some followers of the first task in the store. more reports whether there may be more.
@@ -140,17 +193,42 @@ func (t *tx) tellOne(to *follower, f *fallout) error {
 		return err
 	}
 	if to.need.Met(f.result.Status) {
-		open, err := one(t.q, "SELECT 1 FROM omniq_edges INDEXED BY omniq_edges_open WHERE task = ? AND ended = 0 LIMIT 1", to.id[:])
-		if err != nil || open != 0 {
-			return err
-		}
-		return t.release(to.id)
+		t.loose = append(t.loose, to.id)
+		return nil
 	}
 	r, err := t.row(to.id)
 	if err != nil || r == nil || r.state != stateWaiting || r.wake != 0 && r.wake <= t.us { // it expires
 		return err
 	}
 	return t.block(r, f)
+}
+
+// findLoose finds those of some tasks that wait for no other any more.
+var findLoose = newMany("WITH told (task) AS (VALUES ", 1, `) SELECT task FROM told
+	WHERE NOT EXISTS (SELECT 1 FROM omniq_edges e INDEXED BY omniq_edges_open WHERE e.task = told.task AND e.ended = 0)`)
+
+// releaseLoose makes those pending that wait for no other any more, of the tasks that were told of one.
+func (t *tx) releaseLoose() error {
+	values := make([]driver.Value, 0, len(t.loose))
+	seen := make(map[uuid.UUID]bool, len(t.loose))
+	for _, id := range t.loose {
+		if !seen[id] {
+			seen[id] = true
+			values = append(values, id[:])
+		}
+	}
+	var free []uuid.UUID
+	t.loose = t.loose[:0]
+	err := findLoose.query(t.q, func(v []driver.Value) error { free = append(free, idOf(v[0])); return nil }, values)
+	if err != nil {
+		return err
+	}
+	for _, id := range free {
+		if err := t.release(id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // row returns the row of a task, whatever was to happen to it by itself, and nil if there is none.

@@ -77,8 +77,8 @@ func (t *tx) mayJoin(n *newTask, j *joint, flows map[uuid.UUID]bool) error {
 	return nil
 }
 
-// join makes a new task a member of its flow.
-func (t *tx) join(n *newTask) (err error) {
+// join makes a new task of a call a member of its flow.
+func (t *tx) join(n *newTask, j *joint) (err error) {
 	last, known := t.members[n.flow]
 	if !known {
 		if last, err = lastMember(t.q, n.flow); err != nil {
@@ -89,8 +89,8 @@ func (t *tx) join(n *newTask) (err error) {
 		}
 	}
 	t.members[n.flow] = last + 1
-	_, err = t.q.exec("INSERT INTO omniq_members (flow, member, id) VALUES (?, ?, ?)", n.flow[:], last+1, n.id[:])
-	return err
+	j.members = append(j.members, n.flow[:], last+1, n.id[:])
+	return nil
 }
 
 // CancelFlow ends the members of a flow that are not final: see [omniq.TaskQueue].

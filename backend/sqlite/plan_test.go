@@ -204,6 +204,14 @@ func exerciseFlows(t *testing.T, b *sqlite.Backend) {
 	_, err = b.Cancel(ctx, ids(first))
 	require.NoError(t, err)
 	whole(t, b)
+	parts := tasksIn("chord", 2, func(*omniq.RawTask) {})
+	enqueue(t, b, append(parts, following(1, parts...)...)...)
+	var ends []omniq.Settlement
+	for _, l := range leaseOf(t, b, "chord", 2) {
+		ends = append(ends, finish(l, "1", time.Hour))
+	}
+	_, err = b.Settle(ctx, ends)
+	require.NoError(t, err)
 
 	noted := tasksIn("noted", 3, func(*omniq.RawTask) {})
 	noted[1].After, noted[2].After = after(noted[0]), []omniq.Dependency{{ID: first.ID}}
@@ -304,7 +312,7 @@ func literals(t *testing.T) (found []string) {
 // planOf is how SQLite does a statement.
 func planOf(t *testing.T, b *sqlite.Backend, query string) []string {
 	t.Helper()
-	rows, err := b.DB().QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+query, make([]any, 64)...)
+	rows, err := b.DB().QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+query, make([]any, 512)...)
 	require.NoError(t, err, query)
 	defer func() { require.NoError(t, rows.Close()) }()
 	var plan []string

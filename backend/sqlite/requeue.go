@@ -30,8 +30,9 @@ type requeuing struct {
 	ids    []uuid.UUID
 	follow bool
 
-	asked map[uuid.UUID]bool // ids: false once it was tried to requeue them because of others; nil before it is needed
+	asked map[uuid.UUID]bool // ids: false once one was requeued because of others, or could not be; nil before it is needed
 	again map[uuid.UUID]bool // those that were requeued because of others
+	under map[uuid.UUID]bool // those for whose sake others are requeued before them: an ID that has come again can close a circle
 	unmet map[uuid.UUID]int  // of tasks that others had ended: how many of what they need have ended otherwise
 }
 
@@ -82,15 +83,20 @@ func (r *requeuing) before(e *endedTask) error {
 	if err != nil {
 		return err
 	}
+	if r.under == nil {
+		r.under = make(map[uuid.UUID]bool)
+	}
+	r.under[e.id] = true
+	defer delete(r.under, e.id)
 	for _, id := range deps {
-		if !r.asked[id] {
+		if !r.asked[id] || r.under[id] {
 			continue
 		}
 		refused, err := r.one(id)
 		if err != nil {
 			return err
 		}
-		r.asked[id] = false // not before: what follows from those that it depends on may need it, too
+		r.asked[id] = false // only now: what follows from one that it depends on may need it
 		if refused == nil {
 			r.again[id] = true
 		}
@@ -127,7 +133,11 @@ func (r *requeuing) revive(b blockedTask) (begun bool, err error) {
 	if refused != nil || err != nil {
 		return false, err
 	}
-	if err := r.before(e); r.again[b.id] || err != nil {
+	under := r.under
+	r.under = nil // what waits for one that is requeued now can be done for another's sake
+	err = r.before(e)
+	r.under = under
+	if r.again[b.id] || err != nil {
 		return false, err
 	}
 	if refused, err := r.requeue(e); refused != nil || err != nil {

@@ -71,8 +71,11 @@ type joint struct {
 	holders map[uuid.UUID]uuid.UUID   // the tasks that take the places of those that were left out
 	deps    map[uuid.UUID]*dependency // what is known of dependencies, and of the tasks of the call
 	flows   map[uuid.UUID]bool        // of its tasks
+	known   map[uuid.UUID]bool        // the tasks of the call that were there before it, or may be now
 	grows   uuid.UUID                 // a flow to which members may be added, zero for none
 	settled uuid.UUID                 // the task whose settlement it is, zero for none
+
+	members, edges []driver.Value // of its tasks, to be stored
 }
 
 // dependency is what is known of a task that others wait for.
@@ -86,6 +89,7 @@ type dependency struct {
 func newJoint() *joint {
 	return &joint{
 		holders: make(map[uuid.UUID]uuid.UUID), deps: make(map[uuid.UUID]*dependency), flows: make(map[uuid.UUID]bool),
+		known: make(map[uuid.UUID]bool),
 	}
 }
 
@@ -133,6 +137,9 @@ func tiesOf(d omniq.Dependency) int64 {
 // enqueueAll stores the tasks of a call, of which some are tied to others. It is [impossible] if one of them cannot be.
 func (t *tx) enqueueAll(list []newTask, j *joint) (errs []error, err error) {
 	flows := make(map[uuid.UUID]bool)
+	if err := t.knownOf(list, j.known); err != nil {
+		return nil, err
+	}
 	for i := range list {
 		refused, err := t.enqueueTied(&list[i], j, flows)
 		if err != nil {
@@ -146,12 +153,27 @@ func (t *tx) enqueueAll(list []newTask, j *joint) (errs []error, err error) {
 		}
 	}
 	maps.Copy(j.flows, flows)
-	return errs, nil
+	return errs, t.ties(j)
+}
+
+var (
+	addMembers = newMany("INSERT INTO omniq_members (flow, member, id) VALUES ", 3, "")
+	addEdges   = newMany("INSERT INTO omniq_edges (task, n, dep, need, input, ended) VALUES ", 6, "")
+)
+
+// ties stores the members and the edges of the tasks of a call.
+func (t *tx) ties(j *joint) error {
+	if err := addMembers.exec(t.q, j.members); err != nil {
+		return err
+	}
+	err := addEdges.exec(t.q, j.edges)
+	j.members, j.edges = nil, nil
+	return err
 }
 
 // enqueueTied stores a task that may be tied to others, or says why not. flows are those of its call.
 func (t *tx) enqueueTied(n *newTask, j *joint, flows map[uuid.UUID]bool) (refused, err error) {
-	refused, err = t.taken(n)
+	refused, err = t.takenIn(n, j)
 	if refused != nil || err != nil {
 		if d, ok := errors.AsType[omniq.Duplicate](refused); ok {
 			j.holders[n.id] = d.Holder
@@ -174,13 +196,15 @@ func (t *tx) enqueueTied(n *newTask, j *joint, flows map[uuid.UUID]bool) (refuse
 		return refused, err
 	}
 	if n.ties&tieFlow != 0 {
-		if err := t.join(n); err != nil {
+		if err := t.join(n, j); err != nil {
 			return nil, err
 		}
 	}
+	j.known[n.id] = true
 	j.deps[n.id] = &dependency{ties: n.ties}
-	if err := t.lead(n.id, edges, 0); err != nil || unmet == nil {
-		return nil, err
+	j.lead(n.id, edges, 0)
+	if unmet == nil {
+		return nil, nil
 	}
 	delete(j.deps, n.id) // it ends at once
 	r, err := t.row(n.id)
@@ -269,16 +293,12 @@ func opens(edges []edge) bool {
 	return false
 }
 
-// lead stores the edges of a task, whose numbers begin with first.
-func (t *tx) lead(id uuid.UUID, edges []edge, first int64) error {
-	for i, e := range edges {
-		_, err := t.q.exec("INSERT INTO omniq_edges (task, n, dep, need, input, ended) VALUES (?, ?, ?, ?, ?, ?)",
-			id[:], first+int64(i), e.ID[:], int64(e.Need), integer(e.Input), int64(e.ended))
-		if err != nil {
-			return err
-		}
+// lead adds the edges of a task, whose numbers begin with first.
+func (j *joint) lead(id uuid.UUID, edges []edge, first int64) {
+	for i := range edges {
+		e := &edges[i]
+		j.edges = append(j.edges, id[:], first+int64(i), e.ID[:], int64(e.Need), integer(e.Input), int64(e.ended))
 	}
-	return nil
 }
 
 // besides are what is kept beside the row of a task: how it is found, with the ID and the number of rows, and removed. What is

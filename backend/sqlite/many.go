@@ -1,0 +1,57 @@
+package sqlite
+
+import (
+	"database/sql/driver"
+	"strings"
+)
+
+// many is a statement about several rows of values: a statement each costs as much as what it does. It is prepared for one
+// row, two, four and so on up to a stride of them, so that there are few of these.
+type many struct {
+	width int // values in a row
+	texts []string
+}
+
+// newMany makes a statement of what stands before its rows, how many values each has, and what stands after them.
+func newMany(before string, width int, after string) *many {
+	m := &many{width: width}
+	row := "(?" + strings.Repeat(", ?", width-1) + ")"
+	for n := 1; n <= stride; n *= 2 {
+		m.texts = append(m.texts, before+row+strings.Repeat(", "+row, n-1)+after)
+	}
+	return m
+}
+
+// first is the statement for as many of the rows as it takes, and how many these are.
+func (m *many) first(rows int) (text string, n int) {
+	i := 0
+	for i+1 < len(m.texts) && 2<<i <= rows {
+		i++
+	}
+	return m.texts[i], 1 << i
+}
+
+// exec does the statement for all rows of values.
+func (m *many) exec(q querier, values []driver.Value) error {
+	for len(values) > 0 {
+		text, n := m.first(len(values) / m.width)
+		if _, err := q.exec(text, values[:n*m.width]...); err != nil {
+			return err
+		}
+		values = values[n*m.width:]
+	}
+	return nil
+}
+
+// query does the statement for all rows of values, each time with one more value after them.
+func (m *many) query(q querier, row func([]driver.Value) error, values []driver.Value, last ...driver.Value) error {
+	for len(values) > 0 {
+		text, n := m.first(len(values) / m.width)
+		args := values[: n*m.width : n*m.width]
+		if err := q.query(text, row, append(args, last...)...); err != nil {
+			return err
+		}
+		values = values[n*m.width:]
+	}
+	return nil
+}
