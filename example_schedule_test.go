@@ -19,7 +19,7 @@ var sendDigest = omniq.DefineArgs("digest.send", func(_ context.Context, a omniq
 func ExampleSchedule() {
 	ctx := context.Background()
 	backend := memory.New()
-	defer backend.Close()
+	defer func() { _ = backend.Close() }()
 	client, _ := omniq.NewClient(backend)
 	defer work(backend, omniq.Handlers(sendDigest))()
 
@@ -43,7 +43,7 @@ func ExampleSchedule() {
 func ExampleScheduleHandle() {
 	ctx := context.Background()
 	backend := memory.New()
-	defer backend.Close()
+	defer func() { _ = backend.Close() }()
 	client, _ := omniq.NewClient(backend)
 	hourly := omniq.Every(time.Hour).Phase(5 * time.Minute)
 	call := sendDigest.On(omniq.Join2(omniq.AtTick(), omniq.Value("ada@example.org")))

@@ -202,13 +202,13 @@ const (
 	BufferOne   OverlapRule = 1  // it runs when the other one has ended; if another tick comes until then, that takes its place
 )
 
-// BufferAll lets a tick that comes while the run before it goes on run when that has ended, one after the other. At most max of them
+// BufferAll lets a tick that comes while the run before it goes on run when that has ended, one after the other. At most n of them
 // wait, 1 to 1,000; those that come then are dropped.
-func BufferAll(max int) OverlapRule {
-	if max < 1 || max > 1000 {
+func BufferAll(n int) OverlapRule {
+	if n < 1 || n > 1000 {
 		return CancelOther - 1
 	}
-	return BufferOne + OverlapRule(max)
+	return BufferOne + OverlapRule(n)
 }
 
 // bufferAll is how many ticks wait at the most, for one that is made by BufferAll.

@@ -178,7 +178,7 @@ func TestScheduleControl(t *testing.T) {
 		{"the store fails while schedules are served", func(c *clockwork) {
 			s := c.schedule("s", omniq.Every(time.Second))
 			f := &failing{Backend: c.backend}
-			real := c.backend
+			before := c.backend
 			c.backend = f
 			stop := c.work()
 			for i := range 40 {
@@ -187,7 +187,7 @@ func TestScheduleControl(t *testing.T) {
 			}
 			f.fails.Store(false)
 			time.Sleep(20500 * time.Millisecond)
-			c.backend = real
+			c.backend = before
 			counts := c.describe(s).Counts
 			assert.EqualValues(c, 30, counts.Runs+counts.Missed+counts.Skipped)
 			assert.GreaterOrEqual(c, counts.Runs, int64(15))
@@ -418,8 +418,8 @@ func TestScheduleErrors(t *testing.T) {
 			require.ErrorContains(c, err, tt.want)
 			assert.Nil(c, s)
 		}
-		for info := range c.Schedules(c.Context()) {
-			assert.Fail(c, "a schedule", info)
+		for info, err := range c.Schedules(c.Context()) {
+			assert.Fail(c, "a schedule", "%v %v", info, err)
 		}
 		_, err = call.Enqueue(c.Context(), c.Client)
 		require.ErrorContains(c, err, "AtTick is for the calls of a Schedule")

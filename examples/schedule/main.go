@@ -63,7 +63,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case err == nil:
 		return 0
 	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprint(stderr, usage)
+		fmt.Fprintln(stderr, strings.TrimSpace(usage))
 		return 0
 	case errors.Is(err, errUsage):
 		fmt.Fprintf(stderr, "schedule: %v\n%s", err, usage)
