@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/omniq-go/omniq"
 )
 
 // Awaits reports whether somebody waits for a result, and has seen that there is none yet.
@@ -58,6 +61,17 @@ func (b *Backend) Schema() string { return b.config.schema }
 
 // WithSkew makes the database's clock seem ahead by a duration.
 func WithSkew(d time.Duration) Option { return func(c *config) { c.skew = d } }
+
+// Inputs reads the inputs of a task as a lease does, those of up to so many bytes, and reports whether some were left out.
+func (b *Backend) Inputs(ctx context.Context, id uuid.UUID, most int64) (all []*omniq.RawResult, bytes int64, left bool, err error) {
+	var tie int64
+	if err := b.pool.QueryRow(ctx, "SELECT tie FROM "+b.config.schema+".tasks WHERE id = $1", id).Scan(&tie); err != nil {
+		return nil, 0, false, err
+	}
+	given := make(map[int64]*given)
+	err = b.loadInputs(ctx, given, list[int64]{tie}, list[bool]{false}, most)
+	return given[tie].results(), given[tie].whole, given[tie].held, err
+}
 
 // Correct corrects the statistics.
 func (b *Backend) Correct(ctx context.Context) error { return b.correct(ctx) }

@@ -118,6 +118,60 @@ func TestFlow(t *testing.T) {
 	none(t, b)
 }
 
+// Inputs that are too large stay in the database, but for their size; those that are not come in their order.
+func TestInputs(t *testing.T) {
+	t.Parallel()
+	b := open(t, place(t))
+	deps := []*omniq.RawTask{newTask(t), newTask(t), newTask(t)}
+	waits := after(t, deps[2], deps[0], deps[1])
+	waits.After[1].Input = false
+	enqueue(t, b, append(deps, waits)...)
+	for _, l := range leaseAll(t, b, 3) {
+		settle(t, b, ending(l, omniq.StatusSuccess, strconv.Quote(l.TaskID.String())))
+	}
+	all, bytes, left, err := b.Inputs(t.Context(), waits.ID, 1<<20)
+	require.NoError(t, err)
+	require.False(t, left)
+	require.Len(t, all, 3)
+	require.Equal(t, deps[2].ID, all[0].TaskID)
+	require.Nil(t, all[1])
+	require.Equal(t, deps[1].ID, all[2].TaskID)
+	_, _, left, err = b.Inputs(t.Context(), waits.ID, bytes)
+	require.NoError(t, err)
+	require.False(t, left)
+	all, whole, left, err := b.Inputs(t.Context(), waits.ID, bytes-1)
+	require.NoError(t, err)
+	require.True(t, left)
+	require.Empty(t, all)
+	require.Equal(t, bytes, whole)
+}
+
+// The end of a task releases those that wait for it in its own transaction; one that others have locked it does not wait for,
+// and that one is released later.
+func TestReleaseAtOnce(t *testing.T) {
+	t.Parallel()
+	b := open(t, place(t))
+	dep := newTask(t)
+	free, locked := after(t, dep), after(t, dep)
+	enqueue(t, b, dep, free, locked)
+	l := lease(t, b)
+	tx, err := b.Pool().Begin(t.Context())
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = tx.Rollback(context.Background()) })
+	_, err = tx.Exec(t.Context(), "SELECT FROM "+b.Schema()+".tasks WHERE id = $1 FOR UPDATE", locked.ID)
+	require.NoError(t, err)
+	settle(t, b, ending(l, omniq.StatusSuccess, "1"))
+	require.Equal(t, omniq.StatusPending, statusOf(t, b, free.ID))
+	require.Equal(t, omniq.StatusWaiting, statusOf(t, b, locked.ID))
+	var same bool
+	require.NoError(t, b.Pool().QueryRow(t.Context(), fmt.Sprintf(`SELECT (SELECT xmin::text FROM %[1]s.results WHERE id = $1) =
+		(SELECT xmin::text FROM %[1]s.tasks WHERE id = $2)`, b.Schema()), dep.ID, free.ID).Scan(&same))
+	require.True(t, same, "one transaction has ended the one and released the other")
+	require.NoError(t, tx.Commit(t.Context()))
+	require.Eventually(t, func() bool { return statusOf(t, b, locked.ID) == omniq.StatusPending }, 30*time.Second, time.Millisecond)
+	require.Len(t, leaseAll(t, b, 3), 2)
+}
+
 // none checks that nothing is left of the work, and that no task waits for what has ended.
 func none(t testing.TB, b *postgres.Backend) {
 	t.Helper()
