@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -31,8 +32,8 @@ func TestScheduleControl(t *testing.T) {
 			require.NoError(c, s.Backfill(c.Context(), start.Add(-21*time.Hour), start.Add(-20*time.Hour)))
 			assert.Equal(c, 1, c.describe(s).Filling)
 			time.Sleep(time.Minute)
-			require.Len(c, c.ticks, 3)
-			for i, tick := range c.ticks {
+			require.Len(c, c.seen(), 3)
+			for i, tick := range c.seen() {
 				assert.Equal(c, omniq.CauseBackfill, tick.Cause)
 				assert.Equal(c, start.Add(-21*time.Hour+time.Duration(max(i-1, 0))*20*time.Minute), tick.Since)
 			}
@@ -67,35 +68,6 @@ func TestScheduleControl(t *testing.T) {
 			for _, r := range info.Runs {
 				assert.WithinDuration(c, r.Time, r.Started, 5*time.Millisecond)
 			}
-			stop()
-		}},
-		{"spread is within the distance to the next tick, the same each time, and its end", func(c *clockwork) {
-			began := make(map[time.Time]time.Duration)
-			c.takes = func(tick omniq.Tick) (time.Duration, error) {
-				began[tick.Time] = time.Since(tick.Time)
-				return 0, nil
-			}
-			end := start.Add(10*time.Minute + 5*time.Second)
-			when := omniq.Every(time.Minute).Between(start.Add(time.Second), end)
-			s := c.schedule("s", when, omniq.Spread(time.Hour))
-			stop := c.work()
-			time.Sleep(11 * time.Minute)
-			require.Len(c, began, 10)
-			distinct := make(map[time.Duration]bool)
-			for tick, after := range began {
-				assert.Less(c, after, min(time.Minute, end.Sub(tick)))
-				distinct[after.Truncate(time.Millisecond)] = true
-			}
-			assert.Greater(c, len(distinct), 7)
-			assert.True(c, c.describe(s).Ended)
-			first := began
-			require.NoError(c, s.Delete(c.Context()))
-			time.Sleep(time.Hour)
-			began = make(map[time.Time]time.Duration)
-			s = c.schedule("s", omniq.Every(time.Minute), omniq.Spread(time.Hour))
-			require.NoError(c, s.Backfill(c.Context(), start, start.Add(time.Minute)))
-			time.Sleep(10 * time.Minute)
-			assert.Len(c, first, 10)
 			stop()
 		}},
 		{"a declaration that changes nothing between a tick and its run", func(c *clockwork) {
@@ -289,8 +261,8 @@ func TestScheduleControl(t *testing.T) {
 			require.NoError(c, err)
 			stop := c.work(omniq.Handlers(fetch, merge))
 			time.Sleep(2*time.Minute + time.Second)
-			assert.Equal(c, []string{"one00:01", `{"tick":true}00:01`, "one00:02", `{"tick":true}00:02`}, merged)
 			stop()
+			assert.Equal(c, []string{"one00:01", `{"tick":true}00:01`, "one00:02", `{"tick":true}00:02`}, merged)
 		}},
 		{"all schedules are listed", func(c *clockwork) {
 			stop := c.work()
@@ -442,4 +414,37 @@ func TestScheduleErrors(t *testing.T) {
 		}
 		assert.EqualValues(c, 1, c.describe(s).Revision)
 	})
+}
+
+// Spread is within the distance to the next tick and before the end, and the same whoever computes it.
+func TestSpread(t *testing.T) {
+	var runs [2]map[time.Time]time.Duration
+	for i := range runs {
+		inClockwork(t, func(c *clockwork) {
+			var mu sync.Mutex
+			began := make(map[time.Time]time.Duration)
+			c.takes = func(tick omniq.Tick) (time.Duration, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				began[tick.Time] = time.Since(tick.Time)
+				return 0, nil
+			}
+			start := time.Now().UTC()
+			end := start.Add(10*time.Minute + 5*time.Second)
+			s := c.schedule("s", omniq.Every(time.Minute).Between(start.Add(time.Second), end), omniq.Spread(time.Hour))
+			stop := c.work()
+			time.Sleep(11 * time.Minute)
+			assert.True(c, c.describe(s).Ended)
+			stop()
+			require.Len(c, began, 10)
+			distinct := make(map[time.Duration]bool)
+			for tick, after := range began {
+				assert.Less(c, after, min(time.Minute, end.Sub(tick)))
+				distinct[after] = true
+			}
+			assert.Len(c, distinct, 10)
+			runs[i] = began
+		})
+	}
+	assert.Equal(t, runs[0], runs[1])
 }

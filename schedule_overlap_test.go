@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -36,9 +35,8 @@ func TestScheduleOverlap(t *testing.T) {
 			c.schedule("s", omniq.Every(time.Minute))
 			stop := c.work()
 			time.Sleep(5 * time.Minute)
-			synctest.Wait()
-			require.Len(c, c.ticks, 2)
-			assert.Equal(c, 3*time.Minute, c.ticks[1].Time.Sub(c.ticks[1].Since))
+			require.Len(c, c.seen(), 2)
+			assert.Equal(c, 3*time.Minute, c.seen()[1].Time.Sub(c.seen()[1].Since))
 			stop()
 		}},
 		{"Allow", func(c *clockwork) {
@@ -58,9 +56,8 @@ func TestScheduleOverlap(t *testing.T) {
 			assert.Equal(c, 1, info.Waiting)
 			assert.Equal(c, omniq.ScheduleCounts{Runs: 1, Dropped: 1}, info.Counts)
 			time.Sleep(11 * time.Second) // 3:31
-			synctest.Wait()
-			require.Len(c, c.ticks, 2)
-			assert.Equal(c, 2*time.Minute, c.ticks[1].Time.Sub(c.ticks[1].Since), "it stands for the one that was dropped")
+			require.Len(c, c.seen(), 2)
+			assert.Equal(c, 2*time.Minute, c.seen()[1].Time.Sub(c.seen()[1].Since), "it stands for the one that was dropped")
 			assert.Equal(c, []string{"01-01T00:01:00", "01-01T00:03:00"}, c.times())
 			assert.WithinDuration(c, time.Date(2000, 1, 1, 0, 3, 30, 0, time.UTC), c.describe(s).Runs[0].Started, 100*time.Millisecond,
 				"as soon as the other one has ended")
@@ -97,6 +94,8 @@ func TestScheduleOverlap(t *testing.T) {
 		{"a run goes on while it waits for a retry", func(c *clockwork) {
 			n := 0
 			c.takes = func(omniq.Tick) (time.Duration, error) {
+				c.mu.Lock()
+				defer c.mu.Unlock()
 				if n++; n == 1 {
 					return 0, errors.New("again")
 				}
@@ -138,6 +137,8 @@ func TestScheduleOverlap(t *testing.T) {
 			s := c.schedule("s", omniq.Every(time.Minute))
 			fails := true
 			c.takes = func(omniq.Tick) (time.Duration, error) {
+				c.mu.Lock()
+				defer c.mu.Unlock()
 				if fails {
 					return 0, omniq.Permanent(errors.New("no"))
 				}
@@ -147,7 +148,9 @@ func TestScheduleOverlap(t *testing.T) {
 			time.Sleep(61 * time.Second)
 			require.NoError(c, c.Forget(c.Context(), c.describe(s).Runs[0].ID))
 			time.Sleep(time.Minute)
+			c.mu.Lock()
 			fails = false
+			c.mu.Unlock()
 			require.NoError(c, c.Requeue(c.Context(), c.describe(s).Runs[0].ID))
 			time.Sleep(2 * time.Minute)
 			assert.Equal(c, []string{"01-01T00:01:00", "01-01T00:02:00", "01-01T00:02:00", "01-01T00:04:00"}, c.times(),
@@ -190,7 +193,9 @@ func TestScheduleOverlap(t *testing.T) {
 			assert.Equal(c, 1, info.Waiting)
 			assert.Empty(c, info.Next(3))
 			assert.Equal(c, omniq.ScheduleCounts{Runs: 1, Skipped: 5}, info.Counts)
+			c.mu.Lock()
 			c.takes = long(0)
+			c.mu.Unlock()
 			h, err := s.Trigger(c.Context())
 			require.NoError(c, err)
 			_, err = h.Wait(c.Context())
@@ -214,7 +219,7 @@ func TestScheduleOverlap(t *testing.T) {
 			n, err := h.Wait(c.Context())
 			require.NoError(c, err)
 			assert.Equal(c, 2, n)
-			assert.Equal(c, omniq.CauseTrigger, c.ticks[1].Cause)
+			assert.Equal(c, omniq.CauseTrigger, c.seen()[1].Cause)
 			stop()
 		}},
 		{"a trigger cancels the other run, where the rule is to do so", func(c *clockwork) {
