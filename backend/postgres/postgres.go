@@ -41,6 +41,8 @@
 // Settle, Start, Extend, Cancel, and Requeue before it begins new lives, lock the tasks; Forget, Record and Requeue lock
 // results; who ends a task deletes its key, and Enqueue and Requeue take keys. Rows of other tables are added, or changed
 // one at a time. What leases, advances, expires or sweeps skips rows that are locked, and waits for none.
+// So does what tells tasks that those which they wait for have ended: it is the last that a settlement does, and leaves those
+// that are locked to a transaction of its own.
 //
 // What is there is locked by nobody who enqueues, but for results and keys whose time is over: a caller's transaction that
 // stays open has locked the IDs and the keys that are new by it, and delays those alone who bring the same ones. They look

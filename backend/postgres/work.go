@@ -11,8 +11,8 @@ import (
 	"github.com/omniq-go/omniq"
 )
 
-// What follows from a commit is done in transactions of its own, soon after it: the tasks that wait for one that has ended are
-// told, some at a time. It stands in the table work until it is done, whoever does it.
+// What follows from a commit, and was not done in it, is done in transactions of its own, soon after it: the tasks that wait for one
+// that has ended are told, some at a time. It stands in the table work until it is done, whoever does it.
 
 // Kinds of work.
 const (
