@@ -28,17 +28,18 @@ type Config struct {
 	RetryAttempts   int           // OMNIQ_RETRY_ATTEMPTS: how often a failed task is tried again; see Retries
 	RetryDelay      time.Duration // OMNIQ_RETRY_DELAY: before the first retry, doubled for each further one
 	ShutdownTimeout time.Duration // OMNIQ_SHUTDOWN_TIMEOUT: see ShutdownTimeout
+	Schedules       bool          // OMNIQ_SCHEDULES: whether workers serve schedules; see WithoutSchedules
 	Events          time.Duration // OMNIQ_EVENTS: how long events are kept, or true for a day; 0 or false keeps none
 	LogLevel        slog.Level    // OMNIQ_LOG_LEVEL: DEBUG, INFO, WARN or ERROR
 }
 
 // DefaultConfig is what the library does by itself, in memory: one queue, 16 handlers at once, 3 retries from 1 s, results
-// for an hour, 30 s to shut down, no events, and logs from level INFO.
+// for an hour, 30 s to shut down, schedules are served, no events, and logs from level INFO.
 func DefaultConfig() Config {
 	return Config{
 		BackendURL: "memory:", Queues: []string{DefaultQueue}, Concurrency: DefaultConcurrency, ResultTTL: DefaultResultTTL,
 		RetryAttempts: DefaultRetries, RetryDelay: DefaultRetryDelay, ShutdownTimeout: DefaultShutdownTimeout,
-		LogLevel: slog.LevelInfo,
+		Schedules: true, LogLevel: slog.LevelInfo,
 	}
 }
 
@@ -92,6 +93,14 @@ func ConfigFromEnv() (Config, error) {
 	read("OMNIQ_RETRY_ATTEMPTS", number(&c.RetryAttempts))
 	read("OMNIQ_RETRY_DELAY", duration(&c.RetryDelay))
 	read("OMNIQ_SHUTDOWN_TIMEOUT", duration(&c.ShutdownTimeout))
+	read("OMNIQ_SCHEDULES", func(s string) error {
+		on, err := strconv.ParseBool(s)
+		if err != nil {
+			return errors.New("true or false")
+		}
+		c.Schedules = on
+		return nil
+	})
 	read("OMNIQ_EVENTS", func(s string) error {
 		if on, err := strconv.ParseBool(s); err == nil {
 			c.Events = 0
@@ -193,6 +202,9 @@ func (c Config) WorkerOptions() WorkerOption {
 		}
 		if c.TaskTimeout != 0 {
 			options = append(options, Timeout(c.TaskTimeout))
+		}
+		if !c.Schedules {
+			options = append(options, WithoutSchedules())
 		}
 		for _, o := range options {
 			if err := o.applyWorker(w); err != nil {

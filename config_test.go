@@ -20,10 +20,12 @@ func TestConfigFromEnv(t *testing.T) {
 	c, err := omniq.ConfigFromEnv()
 	require.NoError(t, err)
 	assert.Equal(t, omniq.DefaultConfig(), c)
+	assert.True(t, c.Schedules)
 	for name, value := range map[string]string{
 		"OMNIQ_BACKEND_URL": "sqlite:/tmp/x.db", "OMNIQ_QUEUES": "high, low", "OMNIQ_CONCURRENCY": "3",
 		"OMNIQ_TASK_TTL": "24h", "OMNIQ_RESULT_TTL": "5m", "OMNIQ_TASK_TIMEOUT": "90s", "OMNIQ_RETRY_ATTEMPTS": "0",
 		"OMNIQ_RETRY_DELAY": "2s", "OMNIQ_SHUTDOWN_TIMEOUT": "0s", "OMNIQ_EVENTS": "48h", "OMNIQ_LOG_LEVEL": "debug",
+		"OMNIQ_SCHEDULES": "false",
 	} {
 		t.Setenv(name, value)
 	}
@@ -57,6 +59,7 @@ func TestConfigNamesEveryMistake(t *testing.T) {
 		"OMNIQ_RETRY_ATTEMPTS":   {"many", `is "many", want a whole number`},
 		"OMNIQ_RETRY_DELAY":      {"-2s", "is -2s, want at least 0"},
 		"OMNIQ_SHUTDOWN_TIMEOUT": {"-3s", "is -3s, want at least 0"},
+		"OMNIQ_SCHEDULES":        {"no", `is "no", want true or false`},
 		"OMNIQ_EVENTS":           {"maybe", `is "maybe", want true, false or how long`},
 		"OMNIQ_LOG_LEVEL":        {"loud", `is "loud", want DEBUG`},
 	}

@@ -162,15 +162,16 @@ func (t *timetable) add(o order, state *standing) error {
 // [Overlap] does not let it run beside one that goes on, it begins when that has ended; with [CancelOther] that one is cancelled.
 //
 // It blocks until a worker has stored the run, or ctx ends: the error is the context's then, and the handle is there, because the
-// run will begin. [ErrState] says that a thousand runs wait already.
+// run will begin. [ErrState] says that a thousand runs wait already, and [ErrInvalid] that the engine has refused the run.
 func (s *ScheduleHandle[R]) Trigger(ctx context.Context) (*Handle[R], error) {
 	id, err := newID()
 	if err != nil {
 		return nil, s.fault("trigger", err)
 	}
-	if _, err := s.change(ctx, "trigger", func(t *timetable, state *standing) error {
+	table, err := s.change(ctx, "trigger", func(t *timetable, state *standing) error {
 		return t.add(order{ID: id}, state)
-	}); err != nil {
+	})
+	if err != nil {
 		return nil, err
 	}
 	h := &Handle[R]{client: s.client, id: id}
@@ -185,19 +186,24 @@ func (s *ScheduleHandle[R]) Trigger(ctx context.Context) (*Handle[R], error) {
 		case !errors.Is(err, ErrNotFound):
 			return h, s.fault("trigger", err)
 		}
-		if done, err := s.began(ctx, id); done || err != nil {
+		if waits, err := s.waits(ctx, id, table.Number); !waits || err != nil {
 			return h, s.fault("trigger", err)
 		}
 	}
 }
 
-// began reports whether a run has begun, of which nothing may be kept any more.
-func (s *ScheduleHandle[R]) began(ctx context.Context, id uuid.UUID) (bool, error) {
+// waits reports whether a trigger's run is still to begin. The error is that of one that will not.
+func (s *ScheduleHandle[R]) waits(ctx context.Context, id uuid.UUID, number int64) (bool, error) {
 	_, _, state, err := inspectSchedule(ctx, s.client, s.name)
-	if err != nil {
+	switch {
+	case err != nil:
 		return false, err
+	case state.Done < number || slices.ContainsFunc(state.Deferred, func(d deferredTick) bool { return d.ID == id }):
+		return true, nil
+	case state.Problem != "" && !slices.ContainsFunc(state.Recent, func(r ScheduledRun) bool { return r.ID == id }):
+		return false, fmt.Errorf("%w: %s", ErrInvalid, state.Problem)
 	}
-	return slices.ContainsFunc(state.Recent, func(r ScheduledRun) bool { return r.ID == id }), nil
+	return false, nil // it has begun, and nothing of it is kept any more
 }
 
 // Backfill starts runs for the ticks from a time on, and before another one, as if they had come one after the other: in the past,

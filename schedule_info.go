@@ -24,7 +24,7 @@ type ScheduleInfo struct {
 	MaxRuns int // 0 for no limit
 
 	Declared time.Time      // when it began
-	Last     time.Time      // the last tick of the clock of which it has been decided, or Declared
+	Last     time.Time      // up to when it has been decided about ticks of the clock
 	Ended    bool           // there is no further tick, or MaxRuns is reached
 	Counts   ScheduleCounts // since it was declared
 	Waiting  int            // ticks that wait for the end of the run before them
