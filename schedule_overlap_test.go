@@ -91,6 +91,27 @@ func TestScheduleOverlap(t *testing.T) {
 			}
 			stop()
 		}},
+		{"CancelOther leaves one run of several late ticks and triggers", func(c *clockwork) {
+			c.takes = long(time.Hour)
+			s := c.schedule("s", omniq.Every(time.Minute), omniq.Overlap(omniq.CancelOther), omniq.CatchUp(time.Hour, 3))
+			for range 2 {
+				ctx, cancel := context.WithTimeout(c.Context(), time.Second)
+				_, err := s.Trigger(ctx)
+				require.ErrorIs(c, err, context.DeadlineExceeded)
+				cancel()
+			}
+			time.Sleep(10 * time.Minute)
+			stop := c.work()
+			time.Sleep(time.Second)
+			runs := c.describe(s).Runs
+			require.Len(c, runs, 5)
+			for i, r := range runs {
+				status, err := s.Run(r).Status(c.Context())
+				require.NoError(c, err)
+				assert.Equal(c, i > 0, status == omniq.StatusCancelled, "run %d of the last is %v", i, status)
+			}
+			stop()
+		}},
 		{"a run goes on while it waits for a retry", func(c *clockwork) {
 			n := 0
 			c.takes = func(omniq.Tick) (time.Duration, error) {

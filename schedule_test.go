@@ -299,6 +299,18 @@ func TestSchedule(t *testing.T) {
 			}, c.times())
 			stop()
 		}},
+		{"late ticks before a long time of excepted ones", func(c *clockwork) { // the first second of each hour
+			seldom := omniq.Every(10 * time.Millisecond).Except(omniq.Cron("* 1-59 * * * *", "")).Except(omniq.Cron("1-59 0 * * * *", ""))
+			s := c.schedule("s", seldom)
+			time.Sleep(2*time.Hour + 30*time.Minute)
+			stop := c.work()
+			time.Sleep(time.Second)
+			assert.Equal(c, []string{"01-01T02:00:00"}, c.times())
+			info := c.describe(s)
+			assert.Equal(c, omniq.ScheduleCounts{Runs: 1, Missed: 298}, info.Counts) // 99, 100 and 100, but for the last
+			assert.Equal(c, time.Date(2000, 1, 1, 3, 0, 0, 0, time.UTC), info.Next(1)[0])
+			stop()
+		}},
 		{"what was before it began has no run", func(c *clockwork) {
 			stop := c.work()
 			time.Sleep(59*time.Minute + 59*time.Second)

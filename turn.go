@@ -36,6 +36,7 @@ type turn struct {
 	events []*TaskEvent
 	next   time.Time // when there is something to do, zero for never
 	again  bool      // there is now
+	begun  bool      // a run is among tasks
 	looked bool      // at whether the last run goes on, which is
 	busy   bool
 }
@@ -101,9 +102,9 @@ func (t *turn) running() (bool, error) {
 	return t.busy, nil
 }
 
-// full reports whether the next run is for the next turn.
+// full reports whether the next run is for the next turn: there would be too many tasks, or it is to cancel one that is not stored yet.
 func (t *turn) full() bool {
-	if len(t.tasks) > 0 && len(t.tasks)+len(t.Spec.Calls) > maxTurnTasks {
+	if t.begun && (t.Spec.Overlap == CancelOther || len(t.tasks)+len(t.Spec.Calls) > maxTurnTasks) {
 		t.again = true
 	}
 	return t.again
@@ -124,7 +125,7 @@ func (t *turn) start(d deferredTick) error {
 	}
 	t.tasks = append(t.tasks, tasks...)
 	t.Flow, t.Filling, t.Problem = flow, d.Cause == CauseBackfill, ""
-	t.looked, t.busy = true, true
+	t.looked, t.busy, t.begun = true, true, true
 	t.Counts.Runs++
 	t.Recent = append(t.Recent, ScheduledRun{Time: tick.Time, Cause: d.Cause, ID: d.ID, Flow: flow, Started: t.now})
 	t.Recent = t.Recent[max(len(t.Recent)-recentRuns, 0):]
@@ -140,14 +141,14 @@ func (t *turn) startDeferred() error {
 			continue
 		}
 		running, err := t.running()
-		if err == nil && running && t.Spec.Overlap == CancelOther {
-			running, err = false, t.cancelRun()
-		}
-		if err != nil {
+		cancels := running && t.Spec.Overlap == CancelOther
+		if err != nil || running && !cancels || t.full() {
 			return err
 		}
-		if running || t.full() {
-			return nil
+		if cancels {
+			if err := t.cancelRun(); err != nil {
+				return err
+			}
 		}
 		if err := t.start(d); err != nil {
 			return err
@@ -197,16 +198,20 @@ func (t *turn) clock() error {
 func (t *turn) tick(when *rule, until time.Time) error {
 	t.Ended = false
 	var ticks []time.Time // the last ones that have come in time
-	missed, looked, most := 0, 0, t.Spec.CatchUp.Most
+	missed, looked, most, more := 0, 0, t.Spec.CatchUp.Most, false
 	at, missedAt := t.Last, t.Last
 	miss := func(tick time.Time) { missed, missedAt = missed+1, tick }
 	for looked < maxTurnTicks {
 		tick, ok, rest := when.next(at, maxTurnTicks)
 		if !ok {
-			t.Ended = rest.IsZero()
-			if !rest.IsZero() && rest.After(until) {
+			switch {
+			case rest.IsZero():
+				t.Ended = true
+			case rest.After(until):
 				t.due(rest)
-			} else if !rest.IsZero() {
+			case len(ticks) > 0: // it goes on after these
+				more = true
+			default:
 				at, looked = rest, maxTurnTicks
 			}
 			break
@@ -260,6 +265,7 @@ func (t *turn) tick(when *rule, until time.Time) error {
 		}
 		t.Last = tick
 	}
+	t.again = t.again || more
 	t.Ended = t.Ended || t.Spec.Runs > 0 && t.Ticks >= t.Spec.Runs
 	if t.Ended {
 		t.next = time.Time{}
