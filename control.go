@@ -123,6 +123,14 @@ func bulk[T any](op string, items []T, id func(T) uuid.UUID, do func([]T) ([]err
 	return bulkError(op, refused)
 }
 
+// only is the error of a call of the backend about one item.
+func only(errs []error, err error) error {
+	if err == nil && len(errs) > 0 {
+		return errs[0]
+	}
+	return err
+}
+
 // bulkError is nil where nothing was refused.
 func bulkError(op string, refused []RefusedTask) error {
 	if refused == nil {

@@ -37,7 +37,8 @@ func scheduleID(name string) uuid.UUID { return uuid.NewSHA1(scheduleSpace, []by
 // A schedule is durable: it is stored once, under its name, and goes on whatever process ends. Programs declare it when they start,
 // as many as there are: to declare what is stored changes nothing, whoever has paused or changed it at run time since. If the
 // code says something else than it did when the schedule was declared last, that is taken over: what counts are the times, the calls
-// with their arguments and options, and the schedule's own. How far it has come stays, as do a pause and the counts.
+// with their arguments and options, and the schedule's own. (A codec that never writes the same twice, like one that encrypts, makes
+// each declaration of arguments something else.) How far it has come stays, as do a pause and the counts.
 //
 // Every [Worker] on the backend serves schedules, beside its handlers, unless it is told not to: [WithoutSchedules]. There is no
 // leader. A tick has exactly one run, which is enqueued in one step with the note that it was, by the engine's clock. The calls are
@@ -146,9 +147,8 @@ func declare(ctx context.Context, c *Client, name string, sp *spec) error {
 		if err := t.Validate(); err != nil {
 			return err
 		}
-		errs, err := c.backend.Enqueue(ctx, []*RawTask{t})
-		if err != nil || errs == nil || !errors.Is(errs[0], ErrDuplicate) {
-			return errors.Join(append(errs, err)...)
+		if err := only(c.enqueue(ctx, []*RawTask{t})); !errors.Is(err, ErrDuplicate) {
+			return err
 		}
 	}
 }

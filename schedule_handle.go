@@ -42,29 +42,15 @@ func (s *ScheduleHandle[R]) fault(what string, err error) error {
 // errUnchanged says that there is nothing to change.
 var errUnchanged = errors.New("omniq: unchanged")
 
-// errConflict says that somebody has changed the schedule meanwhile.
-var errConflict = fmt.Errorf("%w: it has been changed meanwhile", ErrState)
-
 // changeSchedule changes the timetable of a schedule by compare-and-set, and makes it due. The change is called again if another
 // one was faster.
 func changeSchedule(ctx context.Context, c *Client, name string, change func(*timetable, *standing) error) (*timetable, error) {
 	const least, most = time.Millisecond, 100 * time.Millisecond
 	id := scheduleID(name)
 	for pause := least; ; pause = min(2*pause, most) {
-		info, err := c.backend.Inspect(ctx, id)
+		info, table, state, err := inspectSchedule(ctx, c, name)
 		if err != nil {
 			return nil, err
-		}
-		if info.Task == nil { // it has ended between two looks
-			return nil, ErrNotFound
-		}
-		state, err := readStanding(info.State)
-		if err != nil {
-			return nil, fmt.Errorf("its state is not known to this release: %w", err)
-		}
-		table, err := readTimetable(info.Task.Args)
-		if err != nil {
-			return nil, fmt.Errorf("it is not known to this release: %w", err)
 		}
 		if err := change(table, state); errors.Is(err, errUnchanged) {
 			return table, nil
@@ -85,14 +71,9 @@ func changeSchedule(ctx context.Context, c *Client, name string, change func(*ti
 		if err := u.Validate(); err != nil && info.Status != StatusRunning {
 			return nil, err
 		}
-		errs, err := c.backend.Update(ctx, []Update{u})
-		if err == nil && errs != nil {
-			err = errs[0]
-		}
+		err = only(c.backend.Update(ctx, []Update{u}))
 		if err == nil && info.Status.Final() {
-			if errs, err = c.backend.Requeue(ctx, []uuid.UUID{id}, false); err == nil && errs != nil {
-				err = errs[0]
-			}
+			err = only(c.backend.Requeue(ctx, []uuid.UUID{id}, false))
 		}
 		if !errors.Is(err, ErrState) {
 			return table, err
@@ -233,7 +214,7 @@ func (s *ScheduleHandle[R]) Reschedule(ctx context.Context, revision int64, when
 	}
 	_, err := s.change(ctx, "reschedule", func(t *timetable, state *standing) error {
 		if revision != 0 && revision != t.Revision {
-			return fmt.Errorf("%w: the revision is %d, and not %d", errConflict, t.Revision, revision)
+			return fmt.Errorf("%w: it has been changed meanwhile: the revision is %d, and not %d", ErrState, t.Revision, revision)
 		}
 		sp := *t.Spec
 		sp.When = when.rule
@@ -255,14 +236,9 @@ func (s *ScheduleHandle[R]) Delete(ctx context.Context) error {
 		return err
 	}
 	id := []uuid.UUID{scheduleID(s.name)}
-	errs, err := s.client.backend.Cancel(ctx, id)
-	if err == nil && errs != nil {
-		err = errs[0]
-	}
+	err := only(s.client.backend.Cancel(ctx, id))
 	if errors.Is(err, ErrState) { // it has failed, because it could not be read
-		if errs, err = s.client.backend.Forget(ctx, id); err == nil && errs != nil {
-			err = errs[0]
-		}
+		err = only(s.client.backend.Forget(ctx, id))
 	}
 	return s.fault("delete", err)
 }

@@ -97,15 +97,18 @@ func inspectSchedule(ctx context.Context, c *Client, name string) (*TaskInfo, *t
 }
 
 func readSchedule(info *TaskInfo) (*timetable, *standing, error) {
-	if info.Task == nil {
+	if info.Task == nil { // it has ended meanwhile
 		return nil, nil, ErrNotFound
 	}
 	table, err := readTimetable(info.Task.Args)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("it is not known to this release: %w", err)
 	}
 	state, err := readStanding(info.State)
-	return table, state, err
+	if err != nil {
+		return nil, nil, fmt.Errorf("its state is not known to this release: %w", err)
+	}
+	return table, state, nil
 }
 
 func newScheduleInfo(info *TaskInfo, t *timetable, s *standing) *ScheduleInfo {

@@ -90,10 +90,7 @@ func (s *scheduler) settle(ctx context.Context, settlements []Settlement) ([]err
 	}
 	errs = make([]error, len(settlements))
 	for i := range settlements {
-		one, err := s.backend.Settle(ctx, settlements[i:i+1])
-		if errs[i] = err; err == nil && one != nil {
-			errs[i] = one[0]
-		}
+		errs[i] = only(s.backend.Settle(ctx, settlements[i:i+1]))
 	}
 	return errs, nil
 }
@@ -235,10 +232,7 @@ func (s *scheduler) watch(ctx context.Context, l *Lease) (Settlement, error) {
 	if busy {
 		return s.waitFor(ctx, list[0].Flow)
 	}
-	errs, err := s.backend.RunNow(ctx, []uuid.UUID{list[0].Schedule})
-	if err == nil && errs != nil {
-		err = errs[0]
-	}
+	err = only(s.backend.RunNow(ctx, []uuid.UUID{list[0].Schedule}))
 	switch {
 	case errors.Is(err, ErrState): // somebody has it, and may have looked before the end
 		return Settlement{Action: ActionRelease, Delay: 20 * time.Millisecond}, nil

@@ -130,11 +130,7 @@ func (s Signal[R]) resolve(ctx context.Context, c *Client, id uuid.UUID, op stri
 		if err != nil {
 			return err
 		}
-		errs, err := c.backend.Resolve(ctx, []*RawResult{r})
-		if err == nil && errs != nil {
-			err = errs[0]
-		}
-		return err
+		return only(c.backend.Resolve(ctx, []*RawResult{r}))
 	}()
 	if err != nil {
 		return fmt.Errorf("omniq: %s signal %q, task %v: %w", op, s.ref.name, id, err)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -100,11 +101,10 @@ func (t template) run(tick *Tick, id uuid.UUID) (tasks []*RawTask, flow uuid.UUI
 	ids := make([]uuid.UUID, len(t))
 	tasks = make([]*RawTask, len(t))
 	for i, call := range t {
-		if ids[i], err = newID(); err != nil {
-			return nil, flow, err
-		}
-		if i == len(t)-1 {
-			ids[i] = id
+		if ids[i] = id; i < len(t)-1 {
+			if ids[i], err = newID(); err != nil {
+				return nil, flow, err
+			}
 		}
 		task := *call.Task
 		task.ID, task.Flow, task.CreatedAt = ids[i], flow, now()
@@ -118,17 +118,13 @@ func (t template) run(tick *Tick, id uuid.UUID) (tasks []*RawTask, flow uuid.UUI
 				return nil, flow, err
 			}
 		}
-		task.After = make([]Dependency, len(call.Task.After))
-		for j, d := range call.Task.After {
-			place := placeOf(d.ID)
+		task.After = slices.Clone(task.After)
+		for j := range task.After {
+			place := placeOf(task.After[j].ID)
 			if place < 0 || place >= i {
 				return nil, flow, fmt.Errorf("call %d depends on call %d", i, place)
 			}
-			d.ID = ids[place]
-			task.After[j] = d
-		}
-		if len(task.After) == 0 {
-			task.After = nil
+			task.After[j].ID = ids[place]
 		}
 		tasks[i] = &task
 	}

@@ -19,7 +19,8 @@ const Quiet = 10 * time.Second
 
 // Drain works all queues, those that tasks are put into meanwhile among them, until nothing is left that can run: delayed tasks,
 // retries and what follows in flows are waited for. Signals that nobody has sent, and what waits for them, are left: see [Sends].
-// Schedules start runs for the ticks that have come; it does not wait for the next ones. The options are the worker's, one of which works each queue; at least [omniq.Handlers] is needed.
+// Schedules start runs for the ticks that have come; it does not wait for the next ones. The options are the worker's, one of which
+// works each queue; at least [omniq.Handlers] is needed.
 //
 // What can never end fails the test: a task of a paused queue, or one whose function or codec the worker does not know.
 // While nothing happens, Drain logs what it waits for after [Quiet]; and it fails the test, saying the same, a second
