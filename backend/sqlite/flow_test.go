@@ -49,7 +49,7 @@ func whole(t *testing.T, b *sqlite.Backend) {
 
 // All the followers of a task are released or ended, however many they are, and each transaction tells some of them.
 func TestManyFollowers(t *testing.T) {
-	const n = 600
+	const n = 1200
 	for _, c := range []struct {
 		name string
 		end  func(t *testing.T, b *sqlite.Backend, l omniq.Lease)
@@ -99,7 +99,7 @@ func TestManyFollowers(t *testing.T) {
 
 // What was to follow from the end of a task follows when the file is opened again, also by a process that has nothing to do.
 func TestFalloutAfterACrash(t *testing.T) {
-	const n = 600
+	const n = 2000
 	path := place(t)
 	b := open(t, path, sqlite.WithAllowance(1), sqlite.WithSynchronousNormal())
 	first := newTasks(1)[0]
@@ -123,7 +123,7 @@ func TestFalloutAfterACrash(t *testing.T) {
 
 // A task that waits for many gets all their results, in order.
 func TestChord(t *testing.T) {
-	const n = 500
+	const n = 1200
 	b := open(t, place(t), sqlite.WithSynchronousNormal())
 	parts := newTasks(n)
 	body := following(1, parts...)[0]
@@ -161,7 +161,7 @@ func TestChord(t *testing.T) {
 
 // What is kept beside tasks goes with them, in small steps.
 func TestTiesGo(t *testing.T) {
-	const n = 320
+	const n = 640
 	keep := time.Hour
 	b, clock := slow(t)
 	parts := tasksIn("parts", n, func(t *omniq.RawTask) { t.ResultTTL, t.Flow = &keep, uuid.UUID{1} })
@@ -223,17 +223,17 @@ func TestNewLifeWithoutTies(t *testing.T) {
 
 // A call that waits here gets what the end of a task in another process has released, at once or later.
 func TestReleasedElsewhere(t *testing.T) {
-	const n = 400
-	b, other := open(t, place(t), sqlite.WithSynchronousNormal()), (*sqlite.Backend)(nil)
+	const n = 1000
+	b, other := open(t, place(t)), (*sqlite.Backend)(nil)
 	first := newTasks(1)[0]
 	enqueue(t, b, append([]*omniq.RawTask{first}, following(n, first)...)...)
-	other = open(t, b.Path(), sqlite.WithAllowance(1), sqlite.WithSynchronousNormal())
+	other = open(t, b.Path(), sqlite.WithAllowance(1))
 	l := lease(t, other, time.Minute)
-	got := later(t, func(ctx context.Context) (got int, err error) {
+	got := later(t, func(ctx context.Context) (n int, err error) {
 		for {
 			leases, err := b.Lease(ctx, omniq.LeaseRequest{Queues: []string{"followers"}, Max: 10, Duration: time.Hour, Wait: time.Minute, WorkerID: "w"})
-			if got += len(leases); err != nil || got == n {
-				return got, err
+			if n += len(leases); err != nil || n == 1000 {
+				return n, err
 			}
 		}
 	})
@@ -290,7 +290,7 @@ func TestEffectsInTx(t *testing.T) {
 
 // A member of a flow that is cancelled while others are added has all of them ended, whatever a transaction does of it.
 func TestCancelALargeFlow(t *testing.T) {
-	const n = 400
+	const n = 1000
 	b, _ := slow(t)
 	flow := uuid.New()
 	tasks := tasksIn("q", n, func(t *omniq.RawTask) { t.Flow = flow })

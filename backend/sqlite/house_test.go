@@ -52,7 +52,7 @@ func leaseOf(t testing.TB, b omniq.Backend, queue string, n int) []omniq.Lease {
 
 // Whatever has one moment, a transaction writes down a small part of it, and others come in between.
 func TestNoTransactionDoesItAll(t *testing.T) {
-	const n = 320 // ten steps
+	const n = 640 // twenty steps
 	keep := time.Hour
 	for _, c := range []struct {
 		name    string

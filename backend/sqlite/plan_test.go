@@ -279,7 +279,7 @@ func exerciseFlows(t *testing.T, b *sqlite.Backend) {
 	}, 20*time.Second, 10*time.Millisecond)
 }
 
-var rowsPlanned = flag.Int("planned", 4_000, "how many tasks and results the larger file of TestPlans has")
+var rowsPlanned = flag.Int("planned", 10_000, "how many tasks and results the larger file of TestPlans has")
 
 var statement = regexp.MustCompile(`^(SELECT|INSERT|UPDATE|DELETE|WITH)\s\S+\s`)
 

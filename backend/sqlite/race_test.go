@@ -46,7 +46,7 @@ func openChild() {
 
 // Processes that open a new file at the same time all can. More often: go test -run TestOpenByProcesses -opens 2000
 func TestOpenByProcesses(t *testing.T) {
-	for _, processes := range []int{2, 8} {
+	for _, processes := range []int{2, 4, 8} {
 		t.Run(fmt.Sprintf("%d processes", processes), func(t *testing.T) {
 			for range *opens {
 				openTogether(t, place(t), processes)
