@@ -3,6 +3,7 @@ package sqlite_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -93,6 +94,43 @@ func TestManyFollowers(t *testing.T) {
 					assert.Equal(t, c.want, s)
 				}
 			}
+		})
+	}
+}
+
+// All the followers of tasks that succeed in one call are told: those that wait for them, and those that do not any more, because
+// an earlier life had ended.
+func TestToldTogether(t *testing.T) {
+	for _, again := range []bool{false, true} {
+		t.Run(fmt.Sprintf("in a second life: %v", again), func(t *testing.T) {
+			const n = 50
+			b := open(t, place(t), sqlite.WithSynchronousNormal())
+			first := newTasks(4)
+			followers := tasksIn("followers", n, func(t *omniq.RawTask) {
+				for _, f := range first {
+					t.After = append(t.After, omniq.Dependency{ID: f.ID, Need: omniq.NeedFinal})
+				}
+			})
+			enqueue(t, b, append(slices.Clone(first), followers...)...)
+			if again {
+				_, err := b.Cancel(t.Context(), ids(first...))
+				require.NoError(t, err)
+				whole(t, b)
+				require.Equal(t, 4*n, number(t, b, "SELECT count(*) FROM omniq_edges WHERE ended = 5"))
+				errs, err := b.Requeue(t.Context(), ids(first...), false)
+				require.NoError(t, err)
+				require.Nil(t, errs)
+			}
+			var ends []omniq.Settlement
+			for _, l := range leaseOf(t, b, omniq.DefaultQueue, len(first)) {
+				ends = append(ends, finish(l, "1", time.Hour))
+			}
+			errs, err := b.Settle(t.Context(), ends)
+			require.NoError(t, err)
+			require.Nil(t, errs)
+			whole(t, b)
+			assert.Equal(t, 4*n, number(t, b, "SELECT count(*) FROM omniq_edges WHERE ended = 3"))
+			assert.Len(t, leaseOf(t, b, "followers", n+1), n)
 		})
 	}
 }
