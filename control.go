@@ -277,10 +277,7 @@ func (c *Client) FreeKey(ctx context.Context, funcName, key string) error {
 	if err := errors.Join(c.check(), checkName(funcName), checkText("unique_key", key, MaxKeyLen)); err != nil {
 		return err
 	}
-	errs, err := c.backend.Free(ctx, []UniqueKey{{funcName, key}})
-	if err == nil && errs != nil {
-		err = errs[0]
-	}
+	err := only(c.backend.Free(ctx, []UniqueKey{{funcName, key}}))
 	if err != nil {
 		return fmt.Errorf("omniq: free key %q of tasks named %q: %w", key, funcName, err)
 	}

@@ -24,10 +24,7 @@ func (w *Worker) start(ctx context.Context, a *attempt) bool {
 func (w *Worker) startLease(ctx context.Context, a *attempt) bool {
 	lease := []LeaseID{a.lease.LeaseID}
 	for pause := min(20*time.Millisecond, w.lease/10); ; pause = min(2*pause, time.Second) {
-		errs, err := w.starts.Do(ctx, lease)
-		if err == nil && errs != nil {
-			err = errs[0]
-		}
+		err := only(w.starts.Do(ctx, lease))
 		switch {
 		case err == nil:
 			return true

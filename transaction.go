@@ -98,10 +98,7 @@ func (h *execution) completeTx(ctx context.Context, tx any, typ reflect.Type, re
 	if r.ResultData, r.Codec, err = encodeResult(w.codecs.writer(), result); err != nil {
 		return err
 	}
-	errs, err := t.Settle(ctx, []Settlement{{LeaseID: a.lease.LeaseID, Action: ActionFinish, Result: r, Effects: a.withNotes(w.shut(a).effects())}})
-	if err == nil && errs != nil {
-		err = errs[0]
-	}
+	err = only(t.Settle(ctx, []Settlement{{LeaseID: a.lease.LeaseID, Action: ActionFinish, Result: r, Effects: a.withNotes(w.shut(a).effects())}}))
 	if err != nil {
 		w.reopen(a)
 	}
