@@ -50,7 +50,7 @@ type Plan struct {
 	Pause     time.Duration  // between two stops, on average: 100 ms
 	Producers int            // how many there are at a time: 2
 	Workers   int            // how many there are at a time: 3
-	Finish    time.Duration  // how long the work may take that is left then: as long, and a minute
+	Finish    time.Duration  // how long the work may take that is left then: as long, and three minutes, for machines whose disk is slow
 }
 
 // Report is what came of it.
@@ -110,7 +110,7 @@ func newRunner(t *testing.T, plan Plan, producer, worker string) *runner {
 	plan.Duration = or(plan.Duration, 10*time.Second)
 	plan.Pause = or(plan.Pause, 100*time.Millisecond)
 	plan.Producers, plan.Workers = or(plan.Producers, 2), or(plan.Workers, 3)
-	plan.Finish = or(plan.Finish, time.Minute+plan.Duration)
+	plan.Finish = or(plan.Finish, 3*time.Minute+plan.Duration)
 	return &runner{t: t, plan: plan, producer: producer, worker: worker, tasks: make(map[uuid.UUID]*history)}
 }
 

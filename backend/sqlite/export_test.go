@@ -9,6 +9,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// LockWait sets how long a backend waits for locks.
+var LockWait = lockWait
+
 // Awaits reports whether somebody waits for a result.
 func (b *Backend) Awaits() bool { return b.awaited.Any() }
 
