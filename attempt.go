@@ -173,7 +173,7 @@ func (w *Worker) infoOf(a *attempt) Info {
 	return Info{
 		ID: t.ID, FuncName: t.FuncName, Queue: cmp.Or(t.Queue, DefaultQueue), Attempt: a.lease.Attempt, MaxAttempts: w.limit(a),
 		Lost: a.lease.Lost, CreatedAt: t.CreatedAt, Metadata: t.Metadata, WorkerID: w.id,
-		Flow: t.Flow,
+		Flow: t.Flow, Lane: t.Lane,
 	}
 }
 

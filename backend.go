@@ -86,6 +86,8 @@ type Enqueuer interface {
 	// empty Queue means [DefaultQueue].
 	//
 	// A caller's open transaction that holds an ID or a UniqueKey delays only those that bring the same one.
+	//
+	// In an engine without Limits a task that has a Lane makes the call fail with [ErrInvalid].
 	Enqueue(ctx context.Context, tasks []*RawTask) ([]error, error)
 }
 
@@ -105,6 +107,17 @@ type TaskQueue interface {
 	// used. A task whose TTL has passed is never handed out: it becomes expired, with the result that [ExpiredResult]
 	// makes, at the latest when it would be handed out, or when its result is asked for. A row that cannot be read is
 	// not handed out: its task fails for good, with an error that says so.
+	//
+	// Where tasks of a queue have lanes, these take turns: the next task is one of the lane that was served longest ago. A lane is
+	// served when one of its tasks is handed out; and when a task of it becomes due while none of it is ready or running, so that
+	// it comes after those that wait. The tasks without a lane are one lane more. Within a lane the order is the queue's. Tasks of
+	// Names are preferred within what the turn allows: no lane comes before another one because of them.
+	//
+	// A queue's [Limit] holds for all workers together. No more tasks are handed out than its Running and its Rate permit, and no
+	// more of a lane than its EachLane does; those of other lanes take their places. What runs is what has a lease that has not
+	// ended: by a settlement, a cancel, or its time. Of a queue whose limit bounds how many run, nothing is handed out ahead. A
+	// call that waits gets a task as soon as a lease has ended, a rate or a Hold permits one, or the limit has changed. A task
+	// that is over a limit stays ready; no attempt is used, and no event written.
 	Lease(ctx context.Context, request LeaseRequest) ([]Lease, error)
 
 	// Start starts the attempts of leases that were taken ahead, before their handlers run: from now on they count. A
@@ -186,7 +199,7 @@ type TaskQueue interface {
 	// the most: a page may be short or empty although there is a next one. An unknown After is [ErrInvalid].
 	List(ctx context.Context, request ListRequest) (page []*TaskInfo, next string, err error)
 
-	// Stats returns figures of each queue that has tasks or results, or is paused, in the order of their names. It
+	// Stats returns figures of each queue that has tasks, results or a limit, or is paused, in the order of their names. It
 	// does not read every task where the engine can avoid it.
 	Stats(ctx context.Context) ([]QueueStats, error)
 
@@ -195,6 +208,12 @@ type TaskQueue interface {
 	Pause(ctx context.Context, queue string) error
 	// Resume ends what Pause began, and wakes those who wait.
 	Resume(ctx context.Context, queue string) error
+
+	// SetLimit gives a queue another limit. It holds for each Lease that begins after it, and is kept as long as what the
+	// engine's Capabilities promise, whether the queue has tasks or not. The zero Limit takes it away. Leases that there are
+	// stay. What a rate has been charged stays charged, as far as the new rate can be. An invalid limit is [ErrInvalid], and so
+	// is each in an engine without Limits.
+	SetLimit(ctx context.Context, queue string, limit Limit) error
 }
 
 // ResultStore is the part of a [Backend] that keeps results.
@@ -330,6 +349,11 @@ type Settlement struct {
 	// with ActionRelease that the task is due when it was before.
 	Delay time.Duration
 
+	// Hold is how long from now no task of the settled one's lane is handed out; of one without a lane, no task of its queue
+	// without one. It is not negative. A hold that ends sooner than one before it changes nothing. Engines without Limits
+	// ignore it.
+	Hold time.Duration
+
 	// Effects are what else is done if, and only if, the settlement takes effect, in one step with it. Nil is for nothing.
 	Effects *Effects
 }
@@ -369,6 +393,7 @@ type Capabilities struct {
 	Transactions bool     // tasks can be enqueued and settled in a transaction of the caller's: it is a Transactor
 	Flows        bool     // tasks wait for tasks: After, Flow and Manual of tasks, Effects but for Notes, Resolve, flows
 	Notes        bool     // progress, state and streams of tasks are kept
+	Limits       bool     // queues have limits and lanes: SetLimit, Lane of tasks, Hold of settlements
 	Events       bool     // events are kept, as the engine was told when it was opened
 	AtomicEvents bool     // events are written in one step with what they tell of
 	MaxTaskSize  int      // the largest args and kwargs together in bytes, 0 for no bound but memory or disk

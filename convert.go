@@ -25,7 +25,7 @@ func (t *Task[A, K]) Encode(c codec.Codec) (RawTask, error) {
 		RunAt: t.RunAt, MaxAttempts: t.MaxAttempts, Timeout: t.Timeout, ResultTTL: t.ResultTTL, Metadata: t.Metadata,
 		UniqueKey: t.UniqueKey, UniqueFor: t.UniqueFor,
 		Delay: t.Delay, FailureTTL: t.FailureTTL, IDFor: t.IDFor,
-		Flow: t.Flow, After: t.After, Manual: t.Manual, Input: t.Input,
+		Flow: t.Flow, After: t.After, Manual: t.Manual, Input: t.Input, Lane: t.Lane,
 	}
 	if err := encodePayload(&raw, c, &t.Args, &t.Kwargs); err != nil {
 		return RawTask{}, err

@@ -31,6 +31,7 @@ const (
 	taskAfter
 	taskManual
 	taskInput
+	taskLane
 )
 
 var taskKeys = []string{
@@ -40,6 +41,7 @@ var taskKeys = []string{
 	taskUniqueKey: `"unique_key":`, taskUniqueFor: `"unique_for":`, taskCodec: `"codec":`,
 	taskDelay: `"delay":`, taskFailureTTL: `"failure_ttl":`, taskIDFor: `"id_for":`,
 	taskFlow: `"flow":`, taskAfter: `"after":`, taskManual: `"manual":`, taskInput: `"input":`,
+	taskLane: `"lane":`,
 }
 
 const taskRequired = 1<<taskID | 1<<taskFuncName | 1<<taskArgs | 1<<taskKwargs | 1<<taskCreatedAt
@@ -143,6 +145,8 @@ func readTask(data []byte, t *RawTask) (args, kwargs envelope.Field, err error) 
 			if !r.Null() {
 				t.Input = string(r.Value().Raw())
 			}
+		case taskLane:
+			r.String(&t.Lane)
 		}
 	}
 	if err := r.End(taskRequired); err != nil {

@@ -81,6 +81,9 @@ func (t *Task[A, K]) AppendJSON(dst []byte) ([]byte, error) {
 		w.Lit(`,"input":`)
 		w.Buf = append(w.Buf, t.Input...)
 	}
+	if t.Lane != "" {
+		w.String(`,"lane":`, t.Lane)
+	}
 	return w.End(dst)
 }
 

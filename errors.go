@@ -243,14 +243,17 @@ func (e *retryAfterError) Unwrap() error { return e.err }
 // not there yet. A delay below 100 ms means 100 ms, so that a task that snoozes again and again does not keep a processor
 // busy. The task's TTL goes on.
 func Snooze(delay time.Duration) error {
-	return &snoozeError{max(delay, minSnooze)}
+	return &snoozeError{delay: max(delay, minSnooze)}
 }
 
 const minSnooze = 100 * time.Millisecond
 
-type snoozeError struct{ delay time.Duration }
+type snoozeError struct {
+	delay time.Duration
+	lane  bool // it is Throttled
+}
 
-// Snoozed reports whether err, which a handler has returned, is a [Snooze], and for how long. It is for middleware and for
+// Snoozed reports whether err, which a handler has returned, is a [Snooze] or a [Throttled], and for how long. It is for middleware and for
 // tests of handlers.
 func Snoozed(err error) (delay time.Duration, ok bool) {
 	s, ok := errors.AsType[*snoozeError](err)
@@ -260,7 +263,12 @@ func Snoozed(err error) (delay time.Duration, ok bool) {
 	return s.delay, true
 }
 
-func (e *snoozeError) Error() string { return "snoozed for " + e.delay.String() }
+func (e *snoozeError) Error() string {
+	if e.lane {
+		return "throttled for " + e.delay.String()
+	}
+	return "snoozed for " + e.delay.String()
+}
 
 func invalid(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{ErrInvalid}, args...)...)

@@ -12,9 +12,10 @@ type Info struct {
 	ID          uuid.UUID
 	FuncName    string
 	Queue       string
-	Attempt     int // 1 for the first; each start counts, one that was lost too
-	MaxAttempts int // how many attempts may fail; those that were lost are not among them
-	Lost        int // how many attempts before this one were lost, because their worker died or lost the lease
+	Lane        string // of its Queue, empty for none
+	Attempt     int    // 1 for the first; each start counts, one that was lost too
+	MaxAttempts int    // how many attempts may fail; those that were lost are not among them
+	Lost        int    // how many attempts before this one were lost, because their worker died or lost the lease
 	CreatedAt   time.Time
 	Metadata    map[string]string // not to be changed
 	WorkerID    string

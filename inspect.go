@@ -19,6 +19,7 @@ type TaskInfo struct {
 	WorkerID string     // who works on it or did last, empty if nobody has
 	Error    *TaskError // of the last attempt that failed, or why it ended; nil for none
 
+	Lane  string       // of its Queue, empty for none; see Lane
 	Flow  uuid.UUID    // the flow that it is a member of, zero for none
 	After []Dependency // what it waits for, or has waited for: where a task was refused as a duplicate, its holder instead
 
@@ -36,6 +37,7 @@ const MaxListed = 10_000
 type ListRequest struct {
 	Status Status    // the state of the tasks that are listed; zero only with a Flow, for all
 	Queue  string    // of this queue only; empty for all
+	Lane   string    // of this lane of Queue only; empty for all
 	Flow   uuid.UUID // of this flow only; zero for all
 	After  string    // where the last page said that the next one begins; empty for the first
 	Max    int       // how many at the most, at least 1
@@ -54,6 +56,8 @@ type QueueStats struct {
 	Cancelled int
 	Expired   int
 	Latency   time.Duration // how long the ready task that became due first has waited; zero for none
+	Lanes     int           // lanes that have a task that is ready or running; see Lane
+	Limit     Limit         // zero for none; see Client.SetLimit
 }
 
 // FlowStats are figures of one flow at one time: how many of its members are in each state. Those of final members count the

@@ -36,6 +36,7 @@ type taskConfig struct {
 	idFor       time.Duration
 	uniqueKey   string
 	uniqueFor   time.Duration
+	lane        string
 	metadata    map[string]string // never changed in place: configurations share it
 }
 

@@ -43,8 +43,11 @@ func (w *Worker) outcome(ctx context.Context, a *attempt, timeout time.Duration,
 		r.Error = ended.result.Error
 		return Settlement{Action: ActionFinish, Result: r}
 	}
-	if delay, ok := Snoozed(err); ok {
-		return Settlement{Action: ActionRelease, Delay: delay}
+	if snoozed, ok := errors.AsType[*snoozeError](err); ok {
+		if snoozed.lane && w.backend.Capabilities().Limits {
+			return Settlement{Action: ActionRelease, Hold: snoozed.delay}
+		}
+		return Settlement{Action: ActionRelease, Delay: snoozed.delay}
 	}
 	if name, ok := w.unknownCodec(a.lease.Task, err); ok {
 		return w.shun(a, "codec", name)

@@ -25,7 +25,7 @@ type AttemptOutcome uint8
 const (
 	OutcomeSuccess   AttemptOutcome = iota + 1 // the task has succeeded
 	OutcomeRetry                               // the attempt failed; another one follows
-	OutcomeSnooze                              // the handler returned [Snooze]
+	OutcomeSnooze                              // the handler returned [Snooze] or [Throttled]
 	OutcomeFailure                             // the task has failed for good
 	OutcomeExpired                             // the task's TTL passed before the handler could begin
 	OutcomeCancelled                           // the task was cancelled; what the handler returned is dropped
@@ -81,7 +81,7 @@ func (w *Worker) settled(a *attempt, dropped error) {
 		s.Error = nil
 	}
 	if dropped == nil && a.settlement.Action != ActionFinish {
-		s.Delay = a.settlement.Delay
+		s.Delay = max(a.settlement.Delay, a.settlement.Hold)
 	}
 	for _, f := range w.onSettle {
 		var told sync.WaitGroup
@@ -129,7 +129,7 @@ func (a *attempt) outcome(dropped error) AttemptOutcome {
 	case ActionWait:
 		return OutcomeWaiting
 	}
-	if a.settlement.Action == ActionRelease && a.settlement.Delay > 0 && !a.began.IsZero() {
+	if s := &a.settlement; s.Action == ActionRelease && s.Delay+s.Hold > 0 && !a.began.IsZero() {
 		return OutcomeSnooze // it alone gives back a task for a while after its handler has begun
 	}
 	return OutcomeReturned

@@ -66,6 +66,7 @@ type Task[A, K any] struct {
 	Flow   uuid.UUID    // the flow that it is a member of; zero for none
 	After  []Dependency // the tasks that must have ended before it is due; at most MaxDependencies
 	Manual bool         // nobody leases it: Resolve ends it
+	Lane   string       // of its Queue, in which lanes take turns; empty for none
 
 	// Input says how a worker makes its arguments of the results of After. It is nil for a task that has its arguments. It
 	// is the client's and the worker's business: engines keep it. It is JSON.
@@ -102,6 +103,7 @@ func newRawTask(name string, c *taskConfig) (*RawTask, error) {
 		ID: c.id, FuncName: name, CreatedAt: now(), TTL: c.ttl, Queue: c.queue, Priority: c.priority, RunAt: c.runAt,
 		MaxAttempts: c.maxAttempts, Timeout: c.timeout, ResultTTL: c.resultTTL, Metadata: c.metadata,
 		UniqueKey: c.uniqueKey, UniqueFor: c.uniqueFor, Delay: c.delay, FailureTTL: c.failureTTL, IDFor: c.idFor,
+		Lane: c.lane,
 	}
 	if t.ID == uuid.Nil {
 		id, err := newID()
@@ -141,7 +143,7 @@ func (t *Task[A, K]) setHead(from *RawTask) {
 	t.Timeout, t.ResultTTL, t.Metadata = from.Timeout, from.ResultTTL, from.Metadata
 	t.UniqueKey, t.UniqueFor, t.IDFor = from.UniqueKey, from.UniqueFor, from.IDFor
 	t.Delay, t.FailureTTL = from.Delay, from.FailureTTL
-	t.Flow, t.After, t.Manual, t.Input = from.Flow, from.After, from.Manual, from.Input
+	t.Flow, t.After, t.Manual, t.Input, t.Lane = from.Flow, from.After, from.Manual, from.Input, from.Lane
 }
 
 // checkStart refuses a task whose TTL ends before it is due.
@@ -213,6 +215,11 @@ func (t *Task[A, K]) validateHead() error {
 	}
 	if t.UniqueFor < 0 || t.UniqueFor != t.UniqueFor.Truncate(time.Microsecond) || t.UniqueFor > 0 && t.UniqueKey == "" {
 		return invalid("task %v: UniqueFor is %v, want whole microseconds, and 0 without a UniqueKey", t.ID, t.UniqueFor)
+	}
+	if t.Lane != "" {
+		if err := checkText("lane", t.Lane, MaxLaneLen); err != nil {
+			return err
+		}
 	}
 	if t.Codec != "" {
 		if err := codec.CheckName(t.Codec); err != nil {

@@ -61,7 +61,7 @@ func checkPayload(t *RawTask) error {
 
 // checkTaskSize refuses a task whose envelope, which only engines write, would be too large. Its payload is valid.
 func checkTaskSize(t *RawTask) error {
-	n := len(t.Args) + len(t.Kwargs) + len(t.Input) + len(t.After)*dependencySize + textSize(t.FuncName, t.Queue, t.UniqueKey, t.Codec)
+	n := len(t.Args) + len(t.Kwargs) + len(t.Input) + len(t.After)*dependencySize + textSize(t.FuncName, t.Queue, t.UniqueKey, t.Codec, t.Lane)
 	for k, v := range t.Metadata {
 		n += textSize(k, v) + len(`"":"",`)
 	}

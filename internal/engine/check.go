@@ -54,7 +54,18 @@ func CheckList(r *omniq.ListRequest) error {
 	if err != nil || r.Max < 1 {
 		return fmt.Errorf("%w: a list of at most %d tasks that are %v, want at least one, and a status", omniq.ErrInvalid, r.Max, r.Status)
 	}
+	if r.Lane != "" && (r.Queue == "" || !isText(r.Lane)) {
+		return fmt.Errorf("%w: a list of lane %.100q of queue %q, want text, and a queue", omniq.ErrInvalid, r.Lane, r.Queue)
+	}
 	return CheckQueue(r.Queue)
+}
+
+// CheckLimit reports what is wrong with the limit of a queue, whose name may be empty here: it is [omniq.ErrInvalid].
+func CheckLimit(queue string, limit omniq.Limit) error {
+	if err := CheckQueue(queue); err != nil {
+		return err
+	}
+	return limit.Validate()
 }
 
 // CheckLease reports what is wrong with a request for leases: it is [omniq.ErrInvalid].
@@ -201,6 +212,9 @@ func CheckOutcome(s *omniq.Settlement) error {
 func CheckSettlement(s *omniq.Settlement) error {
 	if e := s.Effects; e != nil && len(e.After) > 0 && s.Action != omniq.ActionWait {
 		return fmt.Errorf("%w: task %v is to wait for others, and its action is %d, want %d", omniq.ErrInvalid, s.TaskID, s.Action, omniq.ActionWait)
+	}
+	if s.Hold < 0 {
+		return fmt.Errorf("%w: task %v holds its lane back for %v, want at least 0", omniq.ErrInvalid, s.TaskID, s.Hold)
 	}
 	switch s.Action {
 	case omniq.ActionWait:

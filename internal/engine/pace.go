@@ -1,0 +1,49 @@
+package engine
+
+import (
+	"math"
+
+	"github.com/omniq-go/omniq"
+)
+
+// Pace is a rate as engines count it: by the generic cell rate algorithm (ITU-T I.371), whose only state is a time, when what was
+// charged is used up. All times are microseconds of the engine's clock. The zero value is no bound.
+type Pace struct {
+	every, burst int64
+}
+
+// PaceOf is a rate that has been validated.
+func PaceOf(r omniq.Rate) Pace {
+	every, burst := r.Every()
+	return Pace{every.Microseconds(), int64(burst)}
+}
+
+// Bounds reports whether there is a bound.
+func (p Pace) Bounds() bool { return p.every > 0 }
+
+// begin is the state as far as it counts: what was charged by a slower rate is not more than all of this one.
+func (p Pace) begin(used, now int64) int64 { return min(max(used, now), now+p.every*p.burst) }
+
+// Room is how many tasks may be handed out now.
+func (p Pace) Room(used, now int64) int64 {
+	if p.every == 0 {
+		return math.MaxInt64
+	}
+	return (now + p.every*p.burst - p.begin(used, now)) / p.every
+}
+
+// Charge is the state after n tasks were handed out.
+func (p Pace) Charge(used, now, n int64) int64 {
+	if p.every == 0 {
+		return used
+	}
+	return p.begin(used, now) + n*p.every
+}
+
+// Opens is when the next task may be handed out, now or earlier if one may now.
+func (p Pace) Opens(used, now int64) int64 {
+	if p.every == 0 {
+		return now
+	}
+	return p.begin(used, now) - p.every*(p.burst-1)
+}
