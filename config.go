@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -19,18 +20,19 @@ const DefaultEventRetention = 24 * time.Hour
 // environment by [ConfigFromEnv]; its methods make the backend, and options for clients and workers, of it. BackendURL may
 // have a password: it is in no error, and not in what fmt and log/slog show of a Config.
 type Config struct {
-	BackendURL      string        // OMNIQ_BACKEND_URL: the scheme of an Engine, a colon, and what that engine wants
-	Queues          []string      // OMNIQ_QUEUES: what workers take tasks from, separated by commas; see Queues
-	Concurrency     int           // OMNIQ_CONCURRENCY: how many handlers run at once in a worker; see Concurrency
-	TaskTTL         time.Duration // OMNIQ_TASK_TTL: for tasks that do not say; see TTL. 0 is for ever
-	ResultTTL       time.Duration // OMNIQ_RESULT_TTL: for tasks that do not say; see ResultTTL
-	TaskTimeout     time.Duration // OMNIQ_TASK_TIMEOUT: for tasks that do not say; see Timeout. 0 is no bound
-	RetryAttempts   int           // OMNIQ_RETRY_ATTEMPTS: how often a failed task is tried again; see Retries
-	RetryDelay      time.Duration // OMNIQ_RETRY_DELAY: before the first retry, doubled for each further one
-	ShutdownTimeout time.Duration // OMNIQ_SHUTDOWN_TIMEOUT: see ShutdownTimeout
-	Schedules       bool          // OMNIQ_SCHEDULES: whether workers serve schedules; see WithoutSchedules
-	Events          time.Duration // OMNIQ_EVENTS: how long events are kept, or true for a day; 0 or false keeps none
-	LogLevel        slog.Level    // OMNIQ_LOG_LEVEL: DEBUG, INFO, WARN or ERROR
+	BackendURL      string           // OMNIQ_BACKEND_URL: the scheme of an Engine, a colon, and what that engine wants
+	Queues          []string         // OMNIQ_QUEUES: what workers take tasks from, separated by commas; see Queues
+	Concurrency     int              // OMNIQ_CONCURRENCY: how many handlers run at once in a worker; see Concurrency
+	TaskTTL         time.Duration    // OMNIQ_TASK_TTL: for tasks that do not say; see TTL. 0 is for ever
+	ResultTTL       time.Duration    // OMNIQ_RESULT_TTL: for tasks that do not say; see ResultTTL
+	TaskTimeout     time.Duration    // OMNIQ_TASK_TIMEOUT: for tasks that do not say; see Timeout. 0 is no bound
+	RetryAttempts   int              // OMNIQ_RETRY_ATTEMPTS: how often a failed task is tried again; see Retries
+	RetryDelay      time.Duration    // OMNIQ_RETRY_DELAY: before the first retry, doubled for each further one
+	ShutdownTimeout time.Duration    // OMNIQ_SHUTDOWN_TIMEOUT: see ShutdownTimeout
+	Limits          map[string]Limit // OMNIQ_LIMITS: of queues, as in mail 50 20/s each 2, reports 4; Open sets them; others stay
+	Schedules       bool             // OMNIQ_SCHEDULES: whether workers serve schedules; see WithoutSchedules
+	Events          time.Duration    // OMNIQ_EVENTS: how long events are kept, or true for a day; 0 or false keeps none
+	LogLevel        slog.Level       // OMNIQ_LOG_LEVEL: DEBUG, INFO, WARN or ERROR
 }
 
 // DefaultConfig is what the library does by itself, in memory: one queue, 16 handlers at once, 3 retries from 1 s, results
@@ -93,6 +95,21 @@ func ConfigFromEnv() (Config, error) {
 	read("OMNIQ_RETRY_ATTEMPTS", number(&c.RetryAttempts))
 	read("OMNIQ_RETRY_DELAY", duration(&c.RetryDelay))
 	read("OMNIQ_SHUTDOWN_TIMEOUT", duration(&c.ShutdownTimeout))
+	read("OMNIQ_LIMITS", func(s string) error {
+		c.Limits = make(map[string]Limit)
+		for entry := range strings.SplitSeq(s, ",") {
+			queue, text, _ := strings.Cut(strings.TrimSpace(entry), " ")
+			limit, err := parseLimit(text)
+			if err != nil {
+				return fmt.Errorf("limits of queues, like mail 50 20/s each 2 100/m, reports 4: of queue %.100q: %w", queue, err)
+			}
+			if _, twice := c.Limits[queue]; twice {
+				return fmt.Errorf("one limit of queue %.100q", queue)
+			}
+			c.Limits[queue] = limit
+		}
+		return nil
+	})
 	read("OMNIQ_SCHEDULES", func(s string) error {
 		on, err := strconv.ParseBool(s)
 		if err != nil {
@@ -151,6 +168,13 @@ func (c Config) Validate() error {
 	check(c.RetryAttempts >= 0, "RetryAttempts", "OMNIQ_RETRY_ATTEMPTS", "%d, want at least 0", c.RetryAttempts)
 	check(c.RetryDelay >= 0, "RetryDelay", "OMNIQ_RETRY_DELAY", "%v, want at least 0", c.RetryDelay)
 	check(c.ShutdownTimeout >= 0, "ShutdownTimeout", "OMNIQ_SHUTDOWN_TIMEOUT", "%v, want at least 0", c.ShutdownTimeout)
+	for queue, limit := range c.Limits {
+		err := CheckQueue(queue)
+		if err == nil {
+			err = limit.Validate()
+		}
+		check(err == nil, "Limits", "OMNIQ_LIMITS", "wrong for queue %.100q: %v", queue, err)
+	}
 	check(c.Events >= 0, "Events", "OMNIQ_EVENTS", "%v, want at least 0", c.Events)
 	return errors.Join(errs...)
 }
@@ -165,6 +189,7 @@ type Engine struct {
 
 // Open opens the backend that BackendURL names, by one of the engines that the program brings. It fails with
 // [ErrInvalid] if the configuration is invalid or no engine has its scheme. The message lists the schemes that there are.
+// It sets the Limits; with one that the engine cannot have it fails.
 // Otherwise the errors, and what ctx bounds, are the engine's.
 func (c Config) Open(ctx context.Context, engines ...Engine) (Backend, error) {
 	if err := c.Validate(); err != nil {
@@ -174,12 +199,26 @@ func (c Config) Open(ctx context.Context, engines ...Engine) (Backend, error) {
 	var known []string
 	for _, e := range engines {
 		if slices.Contains(e.Schemes, scheme) {
-			return e.Open(ctx, c.BackendURL, c)
+			return c.open(ctx, e)
 		}
 		known = append(known, e.Schemes...)
 	}
 	// Without the rest of it, which may have a password.
 	return nil, invalid("BackendURL has the scheme %q, and this program can open the schemes %q only", scheme, known)
+}
+
+// open opens the backend by its engine, and sets the limits of queues.
+func (c Config) open(ctx context.Context, e Engine) (Backend, error) {
+	b, err := e.Open(ctx, c.BackendURL, c)
+	if err != nil {
+		return nil, err
+	}
+	for _, queue := range slices.Sorted(maps.Keys(c.Limits)) {
+		if err := b.SetLimit(ctx, queue, c.Limits[queue]); err != nil {
+			return nil, errors.Join(fmt.Errorf("omniq: set the limit of queue %q: %w", queue, err), b.Close())
+		}
+	}
+	return b, nil
 }
 
 // ClientOptions returns what the configuration says of a client, for [NewClient].

@@ -49,17 +49,6 @@ func PerMinute(n int) Rate { return Rate{Tasks: n, Per: time.Minute} }
 // PerHour is a [Rate] of n tasks an hour.
 func PerHour(n int) Rate { return Rate{Tasks: n, Per: time.Hour} }
 
-// String returns the rate as in "100 in 1m0s", and "any" for none.
-func (r Rate) String() string {
-	switch {
-	case r == Rate{}:
-		return "any"
-	case r.Burst == 0:
-		return fmt.Sprintf("%d in %v", r.Tasks, r.Per)
-	}
-	return fmt.Sprintf("%d in %v, %d at once", r.Tasks, r.Per, r.Burst)
-}
-
 func (r Rate) check(what string) error {
 	switch {
 	case r == Rate{}:

@@ -82,7 +82,7 @@ func unbroken(m *memory.Backend) *broken {
 		revoked: m.Revoked, requeue: m.Requeue, runNow: m.RunNow, update: m.Update, inspect: m.Inspect, list: m.List, stats: m.Stats, pause: m.Pause,
 		resume: m.Resume, result: m.Result, await: m.Await, record: m.Record, forget: m.Forget, append: m.Append,
 		events: m.Events, close: m.Close, notes: m.Note, resolve: m.Resolve, stream: m.Stream, cancelFlow: m.CancelFlow,
-		flowStats: m.FlowStats,
+		flowStats: m.FlowStats, setLimit: m.SetLimit,
 	}
 }
 
@@ -116,6 +116,7 @@ type broken struct {
 
 	cancelFlow func(context.Context, uuid.UUID) (int, error)
 	flowStats  func(context.Context, uuid.UUID) (omniq.FlowStats, error)
+	setLimit   func(context.Context, string, omniq.Limit) error
 
 	events func(context.Context, omniq.EventsRequest) ([]omniq.StoredEvent, omniq.Cursor, error)
 	close  func() error
@@ -164,12 +165,16 @@ func TestBrokenBackendsFail(t *testing.T) {
 			brokenCancels, brokenRequeues, brokenNows, brokenUpdates, brokenLimits, brokenKeys, brokenPauses, brokenViews, brokenRecords, brokenEvents, brokenCursors,
 			brokenClocks, brokenRaces, brokenDoors,
 		)
-		for i, tt := range slices.Concat(sole, brokenGraphs, brokenResolves, brokenEffects, brokenNotes, brokenFlows) {
+		tied := slices.Concat(brokenGraphs, brokenResolves, brokenEffects, brokenNotes, brokenFlows)
+		for i, tt := range slices.Concat(sole, tied, brokenBounds) {
 			t.Run(tt.name, func(t *testing.T) {
 				t.Parallel()
-				asked := flowsRules
-				if i < len(sole) {
+				asked := boundedRules
+				switch {
+				case i < len(sole):
 					asked = soleRules
+				case i < len(sole)+len(tied):
+					asked = flowsRules
 				}
 				var got []string
 				for _, r := range asked {

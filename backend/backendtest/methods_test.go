@@ -110,3 +110,7 @@ func (b *broken) CancelFlow(ctx context.Context, flow uuid.UUID) (int, error) {
 func (b *broken) FlowStats(ctx context.Context, flow uuid.UUID) (omniq.FlowStats, error) {
 	return b.flowStats(ctx, flow)
 }
+
+func (b *broken) SetLimit(ctx context.Context, queue string, limit omniq.Limit) error {
+	return b.setLimit(ctx, queue, limit)
+}

@@ -17,6 +17,7 @@ var costly = []string{
 	"an event that nobody could read is refused, and nothing of its call is kept",
 	"thousands of tasks wait in their order",
 	"workers at once never get the same task",
+	"workers at once hand out no more than limits permit, and all in the end",
 	"payloads of all sizes pass",
 	"a few tasks among many that a list does not want are each in one page",
 	"a task that stays in a state is in one page, whatever comes and goes meanwhile",

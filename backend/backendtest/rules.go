@@ -7,7 +7,7 @@ import (
 )
 
 // rules are the rules of the contract.
-var rules = slices.Concat(soleRules, flowsRules)
+var rules = slices.Concat(soleRules, flowsRules, boundedRules)
 
 // soleRules are about tasks as such.
 var soleRules = slices.Concat(
@@ -21,6 +21,9 @@ var flowsRules = slices.Concat(
 	dependencyRules, inputRules, resolveRules, effectsRules, handoverRules, noteRules, streamRules,
 	flowRules, followRules, tangleRules,
 )
+
+// boundedRules are about the limits and lanes of queues.
+var boundedRules = slices.Concat(boundRules, laneRules)
 
 func fences(c omniq.Capabilities) bool { return c.Fencing }
 

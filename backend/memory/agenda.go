@@ -156,6 +156,9 @@ func (b *Backend) lose(e *entry, now time.Time) {
 // pend makes a task pending: ready when it is due, and in the agenda for what comes next.
 func (b *Backend) pend(e *entry, now time.Time) {
 	if e.status != omniq.StatusPending {
+		if e.status == omniq.StatusRunning { // after it is ready: its lane is not without a task meanwhile
+			defer e.queue.ran(e.task.Lane, -1, now)
+		}
 		b.become(e, omniq.StatusPending, now)
 	}
 	e.token, e.started = 0, false
@@ -173,7 +176,7 @@ func (b *Backend) pend(e *entry, now time.Time) {
 		b.coming.drop(e)
 	}
 	if !e.due.After(now) {
-		e.queue.push(e)
+		e.queue.push(e, now)
 	}
 }
 

@@ -128,7 +128,8 @@ func (b *Backend) setPaused(ctx context.Context, name string, paused bool) error
 	if err := engine.CheckQueue(name); err != nil {
 		return err
 	}
-	if _, err := b.begin(ctx); err != nil {
+	now, err := b.begin(ctx)
+	if err != nil {
 		return err
 	}
 	defer b.end()
@@ -141,9 +142,38 @@ func (b *Backend) setPaused(ctx context.Context, name string, paused bool) error
 	if !paused {
 		b.release(q) // and the place that Pause took
 		b.release(q)
-		if q.ready.n > 0 {
+		if q.stirs(now) {
 			q.wakeOne()
 		}
+	}
+	return nil
+}
+
+// SetLimit bounds what runs of a queue: see [omniq.TaskQueue]. It never blocks.
+func (b *Backend) SetLimit(ctx context.Context, name string, limit omniq.Limit) error {
+	if err := engine.CheckLimit(name, limit); err != nil {
+		return err
+	}
+	now, err := b.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer b.end()
+	q := b.queue(name)
+	if q.limit != (omniq.Limit{}) {
+		b.release(q) // the place that the last limit took
+	}
+	q.limit, q.pace, q.eachLane = limit, engine.PaceOf(limit.Rate), engine.PaceOf(limit.EachLane.Rate)
+	q.used = q.pace.Carry(q.used, now.UnixMicro())
+	q.all(func(l *lane) {
+		l.used = q.eachLane.Carry(l.used, now.UnixMicro())
+		q.arrange(l, now)
+	})
+	if q.stirs(now) {
+		q.wakeOne()
+	}
+	if limit == (omniq.Limit{}) {
+		b.release(q)
 	}
 	return nil
 }

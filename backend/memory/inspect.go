@@ -32,6 +32,9 @@ func (e *entry) inspect() *omniq.TaskInfo {
 		ID: e.id, FuncName: e.name, Queue: e.queue.name, Status: e.status, Attempts: e.attempt, Lost: e.past().lost,
 		Since: wire(e.since), Due: wire(e.due), WorkerID: e.worker, Error: e.past().failure, Task: e.task,
 	}
+	if e.task != nil {
+		info.Lane = e.task.Lane
+	}
 	if e.result != nil {
 		info.Error = e.result.Error
 	}
@@ -99,12 +102,18 @@ func (b *Backend) Stats(ctx context.Context) ([]omniq.QueueStats, error) {
 func (q *queue) stats(now time.Time) omniq.QueueStats {
 	s := omniq.QueueStats{
 		Queue: q.name, Paused: q.paused, Waiting: q.counts[omniq.StatusWaiting],
-		Ready: q.ready.n, Scheduled: q.counts[omniq.StatusPending] - q.ready.n, Running: q.counts[omniq.StatusRunning],
+		Ready: q.ready, Scheduled: q.counts[omniq.StatusPending] - q.ready, Running: q.counts[omniq.StatusRunning],
 		Succeeded: q.counts[omniq.StatusSuccess], Failed: q.counts[omniq.StatusFailure],
 		Cancelled: q.counts[omniq.StatusCancelled], Expired: q.counts[omniq.StatusExpired],
+		Limit: q.limit,
 	}
-	if since := q.ready.since(); !since.IsZero() {
-		s.Latency = max(0, now.Sub(since))
-	}
+	q.all(func(l *lane) {
+		if since := l.ready.since(); !since.IsZero() {
+			s.Latency = max(s.Latency, now.Sub(since))
+		}
+		if l != &q.own && l.ready.n+l.running > 0 {
+			s.Lanes++
+		}
+	})
 	return s
 }

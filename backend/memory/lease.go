@@ -154,6 +154,7 @@ func (b *Backend) carryOut(e *entry, s *omniq.Settlement, p *plan, errs []error,
 		}
 	}
 	if s.Action == omniq.ActionWait {
+		b.holdBack(e, s, now)
 		b.handOver(e, s.Effects.After, p, now)
 	}
 	for _, id := range s.Effects.Cancel {
@@ -178,6 +179,7 @@ func (b *Backend) handOver(e *entry, after []omniq.Dependency, p *plan, now time
 
 // conclude ends a lease as its action says.
 func (b *Backend) conclude(e *entry, s *omniq.Settlement, now time.Time) {
+	b.holdBack(e, s, now)
 	if s.Action == omniq.ActionFinish {
 		b.finish(e, s.Result, now)
 		return

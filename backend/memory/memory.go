@@ -103,7 +103,7 @@ func New(opts ...Option) *Backend {
 func (b *Backend) Capabilities() omniq.Capabilities {
 	return omniq.Capabilities{
 		Name: "memory", Fencing: true, AtomicFinish: true, Priorities: true, PushLease: true, PushResult: true,
-		PushCancel: true, Transactions: true, Flows: true, Notes: true, Events: b.events.on(), AtomicEvents: true,
+		PushCancel: true, Transactions: true, Flows: true, Notes: true, Limits: true, Events: b.events.on(), AtomicEvents: true,
 	}
 }
 
@@ -315,7 +315,7 @@ func (b *Backend) Await(ctx context.Context, id uuid.UUID) (*omniq.RawResult, er
 // finish records the result of a task, tells those who wait for it, and forgets the task if it has succeeded.
 func (b *Backend) finish(e *entry, r *omniq.RawResult, now time.Time) {
 	b.coming.drop(e)
-	e.queue.drop(e)
+	e.queue.drop(e, now)
 	if e.task.UniqueKey != "" {
 		b.holds.release(e.task)
 	}
@@ -353,12 +353,19 @@ func (b *Backend) finish(e *entry, r *omniq.RawResult, now time.Time) {
 
 // become gives a task another status.
 func (b *Backend) become(e *entry, s omniq.Status, now time.Time) {
+	was := e.status
 	b.quit(e)
 	e.count(s, 1)
 	e.status, e.since = s, now
 	b.row++
 	e.row = b.row
 	b.shelves[s].add(e, e.row)
+	if was == omniq.StatusRunning && s != omniq.StatusPending {
+		e.queue.ran(e.task.Lane, -1, now)
+	}
+	if s == omniq.StatusRunning {
+		e.queue.ran(e.task.Lane, 1, now)
+	}
 }
 
 // quit takes a task out of its status, if it has one.

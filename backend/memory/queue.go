@@ -18,11 +18,19 @@ const maxStrange = 100
 // waits, or it is paused.
 type queue struct {
 	name    string
-	ready   ready
+	own     lane                         // of the tasks without one
+	lanes   *lanes                       // nil where there are no others
+	served  uint64                       // turns of lanes
+	ready   int                          // tasks of all lanes that are ready
 	counts  [omniq.StatusWaiting + 1]int // tasks by status
 	size    int                          // what it exists for
 	waiting []*waiter
 	paused  bool
+
+	limit    omniq.Limit
+	pace     engine.Pace // of its rate
+	used     int64       // of that
+	eachLane engine.Pace // of the rate of each lane
 }
 
 // waiter is a call of Lease that waits. It is in the lists of all its queues until it is woken.
@@ -53,11 +61,25 @@ func (b *Backend) release(q *queue) {
 }
 
 // push makes e ready, and wakes who has waited longest.
-func (q *queue) push(e *entry) {
-	if e.place < 0 {
-		q.ready.push(e)
+func (q *queue) push(e *entry, now time.Time) {
+	if e.place >= 0 {
+		return
+	}
+	l := q.lane(e.task.Lane, now)
+	if l.ready.n == 0 && l.running == 0 {
+		q.serve(l) // it comes after those that wait
+	}
+	q.put(l, e, now)
+	if len(q.waiting) > 0 && q.stirs(now) {
 		q.wakeOne()
 	}
+}
+
+// put adds a task to what a lane has ready.
+func (q *queue) put(l *lane, e *entry, now time.Time) {
+	l.ready.push(e)
+	q.ready++
+	q.arrange(l, now)
 }
 
 // wakeOne wakes who has waited longest.
@@ -80,9 +102,12 @@ func (w *waiter) leave() {
 }
 
 // drop takes e out of what is ready, if it is there.
-func (q *queue) drop(e *entry) {
+func (q *queue) drop(e *entry, now time.Time) {
 	if e.place >= 0 {
-		q.ready.drop(e)
+		l := q.lane(e.task.Lane, now)
+		l.ready.drop(e)
+		q.ready--
+		q.arrange(l, now)
 	}
 }
 
@@ -99,6 +124,7 @@ func (b *Backend) Lease(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Leas
 	for {
 		leases, more := b.take(&r, now)
 		if len(leases) > 0 {
+			b.passOn(r.Queues, now)
 			b.end()
 			return leases, nil
 		}
@@ -109,20 +135,22 @@ func (b *Backend) Lease(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Leas
 				b.mu.Unlock()
 				return nil, omniq.ErrClosed
 			}
+			now = b.clock.now()
 			if ctx.Err() != nil {
-				b.wakeNext(r.Queues)
+				b.passOn(r.Queues, now)
 				b.end()
 				return nil, contextError(ctx)
 			}
-			now = b.clock.now()
 			b.advance(now)
 			continue
 		}
 		if r.Wait <= 0 {
+			b.passOn(r.Queues, now)
 			b.end()
 			return nil, err
 		}
 		w := b.wait(r.Queues)
+		opens, stop := b.opens(r.Queues, now)
 		b.end()
 		if timeout == nil {
 			timer := time.NewTimer(r.Wait)
@@ -131,33 +159,63 @@ func (b *Backend) Lease(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Leas
 		}
 		select {
 		case <-w.wake:
+		case <-opens:
 		case <-timeout:
 			r.Wait = 0
 		case <-ctx.Done():
 			r.Wait, err = 0, contextError(ctx)
 		case <-b.closed:
+			stop()
 			return nil, omniq.ErrClosed
 		}
+		stop()
 		b.mu.Lock()
 		if b.isClosed() {
 			b.mu.Unlock()
 			return nil, omniq.ErrClosed
 		}
 		b.stopWaiting(w)
+		now = b.clock.now()
 		if err != nil && !w.woken {
+			b.passOn(r.Queues, now)
 			b.mu.Unlock()
 			return nil, err
 		}
 		// Who was woken looks, even if its time is over: what it was woken for would wait for the next one otherwise.
-		now = b.clock.now()
 		b.advance(now)
 	}
 }
 
-// wakeNext wakes one of those who wait for each queue that has something.
-func (b *Backend) wakeNext(names []string) {
+// opens returns what a call that waits has to wait for beside being woken: the first time at which one of the queues opens.
+func (b *Backend) opens(names []string, now time.Time) (opens <-chan time.Time, stop func()) {
+	var first time.Time
 	for _, name := range names {
-		if q, ok := b.queues[cmp.Or(name, omniq.DefaultQueue)]; ok && q.ready.n > 0 {
+		q := b.queues[cmp.Or(name, omniq.DefaultQueue)]
+		if at := q.opens(now); !at.IsZero() && (first.IsZero() || at.Before(first)) {
+			first = at
+		}
+	}
+	if first.IsZero() {
+		return nil, func() {}
+	}
+	timer := time.NewTimer(first.Sub(now))
+	return timer.C, func() { timer.Stop() }
+}
+
+// wakeNext wakes one of those who wait for each queue that has something.
+func (b *Backend) wakeNext(names []string, now time.Time) {
+	b.wakeOf(names, func(q *queue) bool { return q.available(now) })
+}
+
+// passOn is wakeNext for a call that ends: it waits no longer for a time at which a queue opens.
+func (b *Backend) passOn(names []string, now time.Time) {
+	b.wakeOf(names, func(q *queue) bool { return q.stirs(now) })
+}
+
+// wakeOf wakes one of those who wait for each queue of which stirs is true.
+func (b *Backend) wakeOf(names []string, stirs func(*queue) bool) {
+	for _, name := range names {
+		if q, ok := b.queues[cmp.Or(name, omniq.DefaultQueue)]; ok && len(q.waiting) > 0 && stirs(q) {
 			q.wakeOne()
 		}
 	}
@@ -181,17 +239,30 @@ func (b *Backend) stopWaiting(w *waiter) {
 	}
 }
 
-// stranger is a task of a name that was not asked for, and the number of its queue in the request.
+// stranger is a task of a name that was not asked for, and its lane.
 type stranger struct {
 	*entry
-	queue int
+	lane *lane
 }
 
 // take leases what is ready, and reports whether there may be more than it has looked at. Each task that becomes ready has
 // woken one who waits for it. That one may take a task of another of its queues, so who takes wakes another for what is
 // left.
 func (b *Backend) take(r *omniq.LeaseRequest, now time.Time) (leases []omniq.Lease, more bool) {
-	var strange []stranger // tasks of names that were not asked for, with the first place
+	leases, strange, more := b.pick(r, r.Names, now)
+	if strange && !more && len(leases) == 0 {
+		leases, _, more = b.pick(r, nil, now)
+	}
+	if !more {
+		b.wakeNext(r.Queues, now)
+	}
+	return leases, more
+}
+
+// pick leases tasks of the names, nil for all, and reports whether it has seen others that are ready.
+func (b *Backend) pick(r *omniq.LeaseRequest, names []string, now time.Time) (leases []omniq.Lease, others, more bool) {
+	var strange []stranger
+	defer func() { putBack(strange, now) }()
 	looks := atOnce
 	for i, name := range r.Queues {
 		q, ok := b.queues[cmp.Or(name, omniq.DefaultQueue)]
@@ -199,41 +270,48 @@ func (b *Backend) take(r *omniq.LeaseRequest, now time.Time) (leases []omniq.Lea
 			continue
 		}
 		most := engine.Most(r, i, len(leases))
-		for q.ready.n > 0 && len(leases) < most && len(strange) < maxStrange {
-			e := q.ready.pop()
+		if q.limit.Bounds() {
+			most = min(most, r.Max-r.Ahead) // what is taken ahead would keep places from others
+		}
+		most = min(most, len(leases)+q.room(now))
+		for len(leases) < most && len(strange) < maxStrange {
+			l := q.next(now)
+			if l == nil {
+				break
+			}
+			e := l.ready.pop()
+			q.ready--
 			switch {
 			case e.expired(now), e.overloaded():
+				l.aside++ // it is not to be forgotten before it is arranged
 				b.discard(e, now)
+				l.aside--
+				q.arrange(l, now)
 				if looks--; looks == 0 {
-					for _, s := range strange {
-						s.entry.queue.ready.push(s.entry)
-					}
-					return leases, true
+					return leases, len(strange) > 0, true
 				}
-			case r.Names != nil && !slices.Contains(r.Names, e.name):
-				strange = append(strange, stranger{e, i})
+			case names != nil && !slices.Contains(names, e.name):
+				l.aside++
+				strange = append(strange, stranger{e, l})
+				q.arrange(l, now)
 			default:
 				if leases == nil {
-					leases = make([]omniq.Lease, 0, min(r.Max, q.ready.n+1))
+					leases = make([]omniq.Lease, 0, min(r.Max, q.ready+1))
 				}
+				q.charge(l, now)
 				leases = append(leases, b.hand(e, r, len(leases) < r.Max-r.Ahead, now))
 			}
 		}
 	}
-	none := len(leases) == 0
-	first := 0 // of those of a queue among leases
-	for k, s := range strange {
-		if k > 0 && s.queue != strange[k-1].queue {
-			first = len(leases)
-		}
-		if none && len(leases) < engine.Most(r, s.queue, first) {
-			leases = append(leases, b.hand(s.entry, r, len(leases) < r.Max-r.Ahead, now))
-		} else {
-			s.entry.queue.ready.push(s.entry)
-		}
+	return leases, len(strange) > 0, false
+}
+
+// putBack makes tasks ready again that were taken out, in their places.
+func putBack(strange []stranger, now time.Time) {
+	for _, s := range strange {
+		s.lane.aside--
+		s.entry.queue.put(s.lane, s.entry, now)
 	}
-	b.wakeNext(r.Queues)
-	return leases, false
 }
 
 // hand hands a task out.

@@ -102,7 +102,8 @@ func (s *shelf) page(r *omniq.ListRequest, after uint64) (page []*entry, last ui
 		}
 		looked++
 		last = number
-		if (r.Queue == "" || e.queue.name == r.Queue) && (r.Status == 0 || e.status == r.Status) {
+		if (r.Queue == "" || e.queue.name == r.Queue) && (r.Lane == "" || e.task != nil && e.task.Lane == r.Lane) &&
+			(r.Status == 0 || e.status == r.Status) {
 			page = append(page, e)
 		}
 	}

@@ -21,15 +21,21 @@ func PaceOf(r omniq.Rate) Pace {
 // Bounds reports whether there is a bound.
 func (p Pace) Bounds() bool { return p.every > 0 }
 
-// begin is the state as far as it counts: what was charged by a slower rate is not more than all of this one.
-func (p Pace) begin(used, now int64) int64 { return min(max(used, now), now+p.every*p.burst) }
+// Carry is the state when this rate takes the place of another one: what that has charged is not more than all of this one. Each
+// state, that of the queue or those of its lanes, is to be carried over when the limit is set.
+func (p Pace) Carry(used, now int64) int64 {
+	if p.every == 0 {
+		return 0
+	}
+	return min(used, now+p.every*p.burst)
+}
 
 // Room is how many tasks may be handed out now.
 func (p Pace) Room(used, now int64) int64 {
 	if p.every == 0 {
 		return math.MaxInt64
 	}
-	return (now + p.every*p.burst - p.begin(used, now)) / p.every
+	return max(now+p.every*p.burst-max(used, now), 0) / p.every
 }
 
 // Charge is the state after n tasks were handed out.
@@ -37,7 +43,7 @@ func (p Pace) Charge(used, now, n int64) int64 {
 	if p.every == 0 {
 		return used
 	}
-	return p.begin(used, now) + n*p.every
+	return max(used, now) + n*p.every
 }
 
 // Opens is when the next task may be handed out, now or earlier if one may now.
@@ -45,5 +51,5 @@ func (p Pace) Opens(used, now int64) int64 {
 	if p.every == 0 {
 		return now
 	}
-	return p.begin(used, now) - p.every*(p.burst-1)
+	return max(used, now) - p.every*(p.burst-1)
 }

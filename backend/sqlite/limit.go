@@ -1,0 +1,13 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/omniq-go/omniq"
+)
+
+// SetLimit fails: this engine has no limits.
+func (b *Backend) SetLimit(context.Context, string, omniq.Limit) error {
+	return fmt.Errorf("%w: sqlite: this engine has no limits", omniq.ErrInvalid)
+}
