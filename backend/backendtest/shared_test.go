@@ -289,6 +289,7 @@ func shares(t *testing.T, r sharedRule, breaks func(one, other *half)) (log []st
 func TestBrokenSharesFail(t *testing.T) {
 	testBrokenShares(t, brokenShares, sharedRules)
 	testBrokenShares(t, brokenFlowShares, sharedFlowRules)
+	testBrokenShares(t, brokenBoundShares, sharedBoundRules)
 }
 
 func testBrokenShares(t *testing.T, broken []rift, rules []sharedRule) {
