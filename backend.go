@@ -86,8 +86,6 @@ type Enqueuer interface {
 	// empty Queue means [DefaultQueue].
 	//
 	// A caller's open transaction that holds an ID or a UniqueKey delays only those that bring the same one.
-	//
-	// In an engine without Limits a task that has a Lane makes the call fail with [ErrInvalid].
 	Enqueue(ctx context.Context, tasks []*RawTask) ([]error, error)
 }
 

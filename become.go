@@ -145,6 +145,11 @@ func (o *outbox) add(n *node) error {
 	if err := g.add(n); err != nil {
 		return err
 	}
+	for _, t := range g.tasks {
+		if err := checkLane(o.all.origin.backend, t); err != nil {
+			return err
+		}
+	}
 	if len(o.all.tasks)+len(g.tasks) > MaxDependencies {
 		return invalid("the attempt enqueues more than %d calls", MaxDependencies)
 	}

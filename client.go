@@ -223,6 +223,9 @@ func (c *Client) complete(t *RawTask) error {
 			return err
 		}
 	}
+	if err := checkLane(c.backend, t); err != nil {
+		return err
+	}
 	return checkTaskSize(t)
 }
 

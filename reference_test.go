@@ -261,7 +261,7 @@ func refTask(data []byte) bool {
 		"ttl": orNull(refDuration), "queue": refIsString, "priority": refInt, "run_at": refTime, "max_attempts": refInt,
 		"timeout": refDuration, "result_ttl": orNull(refDuration), "metadata": refMetadata,
 		"unique_key": refIsString, "unique_for": refDuration, "codec": refIsString,
-		"delay": refDuration, "failure_ttl": orNull(refDuration), "id_for": refDuration,
+		"delay": refDuration, "failure_ttl": orNull(refDuration), "id_for": refDuration, "lane": refIsString,
 	}, "id", "func_name", "args", "kwargs", "created_at")
 }
 
