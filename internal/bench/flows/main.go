@@ -16,7 +16,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -24,17 +23,11 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"syscall"
 
-	"github.com/omniq-go/omniq"
-	"github.com/omniq-go/omniq/backend/memory"
-	"github.com/omniq-go/omniq/backend/postgres"
-	"github.com/omniq-go/omniq/backend/sqlite"
-	"github.com/omniq-go/omniq/internal/pgserver"
+	"github.com/omniq-go/omniq/internal/bench/engines"
 )
 
 // settings are what the flags say.
@@ -43,13 +36,7 @@ type settings struct {
 	links   int
 	calls   int
 	rounds  int
-	engines []engine
-}
-
-// engine opens a backend on a new place, of this name.
-type engine struct {
-	name string
-	open func(ctx context.Context, place string) (omniq.Backend, error)
+	engines []engines.Engine
 }
 
 func main() {
@@ -85,7 +72,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	for name := range strings.SplitSeq(*names, ",") {
-		e, end, err := begin(ctx, name, dir)
+		e, end, err := engines.Begin(ctx, name, dir)
 		if err != nil {
 			return err
 		}
@@ -99,42 +86,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 			e := s.engines[(i+round)%len(s.engines)]
 			f, err := measure(ctx, s, e, round)
 			if err != nil {
-				return fmt.Errorf("%s: %w", e.name, err)
+				return fmt.Errorf("%s: %w", e.Name, err)
 			}
-			all[e.name] = append(all[e.name], f)
-			fmt.Fprintf(stderr, "round %d: %s\n", round+1, e.name)
+			all[e.Name] = append(all[e.Name], f)
+			fmt.Fprintf(stderr, "round %d: %s\n", round+1, e.Name)
 		}
 	}
 	return write(stdout, s, all)
-}
-
-// begin makes what an engine needs, and returns what ends that.
-func begin(ctx context.Context, name, dir string) (engine, func() error, error) {
-	none := func() error { return nil }
-	switch name {
-	case "memory":
-		return engine{name, func(context.Context, string) (omniq.Backend, error) { return memory.New(), nil }}, none, nil
-	case "sqlite":
-		return engine{name, func(_ context.Context, place string) (omniq.Backend, error) {
-			return sqlite.Open(filepath.Join(dir, place+".db"))
-		}}, none, nil
-	case "postgres":
-		url, end := os.Getenv(pgserver.URLVariable), none
-		if url == "" {
-			if err := os.Chmod(dir, 0o755); err != nil { // the server may be another user's process
-				return engine{}, nil, err
-			}
-			started, err := pgserver.Start(ctx, dir)
-			if err != nil {
-				return engine{}, nil, err
-			}
-			url, end = started.URL(), started.Close
-		}
-		return engine{name, func(ctx context.Context, place string) (omniq.Backend, error) {
-			return postgres.Open(ctx, url, postgres.WithSchema(fmt.Sprintf("flows_%d_%s", os.Getpid(), place)))
-		}}, end, nil
-	}
-	return engine{}, nil, fmt.Errorf("-engines has %q, want some of memory, sqlite, postgres", name)
 }
 
 // write prints the medians.
@@ -145,13 +103,13 @@ func write(w io.Writer, s settings, all map[string][]figures) error {
 	b.WriteString("| engine | plain, worked/s | one chord | 200 chords | link, p50 | p99 | EnqueueMany | graph |\n|---|---|---|---|---|---|---|---|\n")
 	for _, e := range s.engines {
 		of := func(value func(f figures) float64) float64 {
-			values := make([]float64, len(all[e.name]))
-			for i, f := range all[e.name] {
+			values := make([]float64, len(all[e.Name]))
+			for i, f := range all[e.Name] {
 				values[i] = value(f)
 			}
-			return median(values)
+			return engines.Median(values)
 		}
-		fmt.Fprintf(&b, "| %s | %.0f | × %.2f | × %.2f | %.2f ms | %.2f ms | %.1f ms | × %.2f |\n", e.name,
+		fmt.Fprintf(&b, "| %s | %.0f | × %.2f | × %.2f | %.2f ms | %.2f ms | %.1f ms | × %.2f |\n", e.Name,
 			of(func(f figures) float64 { return f.plain }),
 			of(func(f figures) float64 { return f.chord / f.plain }),
 			of(func(f figures) float64 { return f.chords / f.plain }),
@@ -162,9 +120,4 @@ func write(w io.Writer, s settings, all map[string][]figures) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
-}
-
-func median[T cmp.Ordered](values []T) T {
-	slices.Sort(values)
-	return values[len(values)/2]
 }

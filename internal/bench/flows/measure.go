@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/bench/engines"
 )
 
 // figures are what one round came to on one engine.
@@ -24,14 +25,14 @@ type figures struct {
 }
 
 // measure takes each measurement once.
-func measure(ctx context.Context, s settings, e engine, round int) (f figures, err error) {
+func measure(ctx context.Context, s settings, e engines.Engine, round int) (f figures, err error) {
 	on := func(name string, take func(b omniq.Backend) error) {
 		if err != nil {
 			return
 		}
 		runtime.GC() // the garbage of one measurement is not to be the next one's work
 		var b omniq.Backend
-		if b, err = e.open(ctx, fmt.Sprintf("%s_%d", name, round)); err == nil {
+		if b, err = e.Open(ctx, fmt.Sprintf("%s_%d", name, round)); err == nil {
 			err = errors.Join(take(b), b.Close())
 		}
 	}
@@ -119,28 +120,15 @@ func newTask() (*omniq.RawTask, error) {
 
 // drain leases and settles tasks until none is left.
 func drain(ctx context.Context, b omniq.Backend, left *atomic.Int64) error {
-	keep := time.Hour
 	for left.Load() > 0 {
-		leases, err := b.Lease(ctx, omniq.LeaseRequest{
-			Queues: []string{omniq.DefaultQueue}, Max: 100, Duration: time.Minute, Wait: 10 * time.Millisecond, WorkerID: "w",
-		})
+		leases, err := engines.Lease(ctx, b)
 		if err != nil {
 			return err
 		}
-		if len(leases) == 0 {
-			continue
-		}
-		ends := make([]omniq.Settlement, len(leases))
-		for i, l := range leases {
-			ends[i] = omniq.Settlement{LeaseID: l.LeaseID, Action: omniq.ActionFinish, Result: &omniq.RawResult{
-				TaskID: l.TaskID, Status: omniq.StatusSuccess, ResultData: omniq.Raw("1"), Timestamp: time.Now().UTC(), TTL: &keep, Attempts: l.Attempt,
-			}}
-		}
-		errs, err := b.Settle(ctx, ends)
-		if err = errors.Join(append(errs, err)...); err != nil {
+		if err := engines.Settle(ctx, b, leases); err != nil {
 			return err
 		}
-		left.Add(-int64(len(ends)))
+		left.Add(-int64(len(leases)))
 	}
 	return nil
 }
@@ -221,5 +209,5 @@ func enqueued(ctx context.Context, b omniq.Backend, n int) (many, graph float64,
 		}
 		graphs = append(graphs, float64(time.Since(began).Microseconds())/1000)
 	}
-	return median(manys), median(graphs), nil
+	return engines.Median(manys), engines.Median(graphs), nil
 }

@@ -1,0 +1,22 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestQuick(t *testing.T) {
+	var out bytes.Buffer
+	require.NoError(t, run(t.Context(), []string{"-quick", "-engines", "memory"}, &out, io.Discard))
+	assert.Regexp(t, `(?m)^\| memory \| \d+ \| × \d+\.\d\d \| × \d+\.\d\d \| × \d+\.\d\d \| \d+\.\d\d ms \|`, out.String())
+}
+
+func TestBadFlags(t *testing.T) {
+	for _, args := range [][]string{{"-engines", "redis"}, {"-n", "0"}, {"x"}, {"-no"}} {
+		assert.Error(t, run(t.Context(), args, io.Discard, io.Discard), "%q", args)
+	}
+}

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/bench/engines"
+)
+
+// figures are what one round came to on one engine.
+type figures struct {
+	plain, limit, few, many float64 // worked a second
+	leaseFew, leaseMany     float64 // milliseconds
+	tenants                 float64 // seconds
+}
+
+const (
+	workers = 4
+	few     = 10 // lanes
+)
+
+// measure takes each measurement once.
+func measure(ctx context.Context, s settings, e engines.Engine, round int) (f figures, err error) {
+	cases := []struct {
+		name string
+		take func(b omniq.Backend) error
+	}{
+		{"plain", func(b omniq.Backend) (err error) { f.plain, err = worked(ctx, b, s.tasks, 0); return err }},
+		{"limit", func(b omniq.Backend) (err error) {
+			if err := b.SetLimit(ctx, omniq.DefaultQueue, omniq.Limit{Running: omniq.MaxLimit}); err != nil {
+				return err
+			}
+			f.limit, err = worked(ctx, b, s.tasks, 0)
+			return err
+		}},
+		{"few", func(b omniq.Backend) (err error) { f.few, err = worked(ctx, b, s.tasks, few); return err }},
+		{"many", func(b omniq.Backend) (err error) { f.many, err = worked(ctx, b, s.tasks, s.lanes); return err }},
+		{"leasefew", func(b omniq.Backend) (err error) { f.leaseFew, err = leased(ctx, b, s.tasks, few); return err }},
+		{"leasemany", func(b omniq.Backend) (err error) { f.leaseMany, err = leased(ctx, b, s.tasks, s.lanes); return err }},
+		{"tenants", func(b omniq.Backend) (err error) { f.tenants, err = served(ctx, b, 5*s.tasks, s.tenants); return err }},
+	}
+	for i := range cases {
+		c := cases[(i+round)%len(cases)]
+		runtime.GC() // the garbage of one measurement is not to be the next one's work
+		b, err := e.Open(ctx, fmt.Sprintf("%s_%d", c.name, round))
+		if err != nil {
+			return f, err
+		}
+		if err := errors.Join(c.take(b), b.Close()); err != nil {
+			return f, fmt.Errorf("%s: %w", c.name, err)
+		}
+	}
+	return f, nil
+}
+
+// enqueue stores n tasks in so many lanes, in turns.
+func enqueue(ctx context.Context, b omniq.Backend, n, lanes int, lane func(i int) string) error {
+	tasks := make([]*omniq.RawTask, n)
+	for i := range tasks {
+		t, err := omniq.NewTask("f", omniq.NoArgs{}, omniq.NoKwargs{})
+		if err != nil {
+			return err
+		}
+		raw, err := t.Encode(nil)
+		if err != nil {
+			return err
+		}
+		if lanes > 0 {
+			raw.Lane = lane(i % lanes)
+		}
+		tasks[i] = &raw
+	}
+	for some := range slices.Chunk(tasks, 1000) {
+		if errs, err := b.Enqueue(ctx, some); err != nil || errs != nil {
+			return errors.Join(append(errs, err)...)
+		}
+	}
+	return nil
+}
+
+func number(i int) string { return strconv.Itoa(i) }
+
+// worked is how many of n tasks in so many lanes are leased and settled a second.
+func worked(ctx context.Context, b omniq.Backend, n, lanes int) (float64, error) {
+	if err := enqueue(ctx, b, n, lanes, number); err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	var left atomic.Int64
+	left.Store(int64(n))
+	err := crowd(func() error {
+		for left.Load() > 0 {
+			leases, err := engines.Lease(ctx, b)
+			if err != nil {
+				return err
+			}
+			if err := engines.Settle(ctx, b, leases); err != nil {
+				return err
+			}
+			left.Add(-int64(len(leases)))
+		}
+		return nil
+	})
+	return float64(n) / time.Since(began).Seconds(), err
+}
+
+// leased is how many milliseconds a lease takes where so many lanes have tasks.
+func leased(ctx context.Context, b omniq.Backend, n, lanes int) (float64, error) {
+	if err := enqueue(ctx, b, n, lanes, number); err != nil {
+		return 0, err
+	}
+	var took []float64
+	for range n / engines.AtOnce / 2 {
+		began := time.Now()
+		leases, err := engines.Lease(ctx, b)
+		if err != nil {
+			return 0, err
+		}
+		if len(leases) < engines.AtOnce {
+			return 0, fmt.Errorf("a lease of %d tasks, want %d", len(leases), engines.AtOnce)
+		}
+		took = append(took, float64(time.Since(began).Microseconds())/1000)
+	}
+	return engines.Median(took), nil
+}
+
+// served is how many seconds it takes until all tasks of small tenants are leased beside a large one.
+func served(ctx context.Context, b omniq.Backend, large, tenants int) (float64, error) {
+	const each = 5
+	if err := enqueue(ctx, b, large, 1, func(int) string { return "large" }); err != nil {
+		return 0, err
+	}
+	if err := enqueue(ctx, b, each*tenants, tenants, number); err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	var left atomic.Int64
+	left.Store(int64(each * tenants))
+	err := crowd(func() error {
+		for left.Load() > 0 {
+			leases, err := engines.Lease(ctx, b)
+			if err != nil {
+				return err
+			}
+			for _, l := range leases {
+				if l.Task.Lane != "large" {
+					left.Add(-1)
+				}
+			}
+			if err := engines.Settle(ctx, b, leases); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return time.Since(began).Seconds(), err
+}
+
+// crowd has all workers do something at once.
+func crowd(work func() error) error {
+	errs := make([]error, workers)
+	var all sync.WaitGroup
+	for i := range errs {
+		all.Go(func() { errs[i] = work() })
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
