@@ -12,6 +12,7 @@ import (
 // attempt is one lease in a worker's hands, from its start until it is settled or lost.
 type attempt struct {
 	lease Lease // its Expires is by this process's clock, and mu guards it
+	crew  *crew // whose goroutine runs it, nil before
 
 	// The settler's.
 	settlement Settlement
@@ -20,6 +21,8 @@ type attempt struct {
 
 	// The worker's mu guards these.
 	giveBack bool // do not run it: the worker is stopping
+	lent     bool // its goroutine runs no other attempt: it has joined a batch
+	vacated  bool // its place is that of the batch
 	phase    phase
 	settling bool                    // the settler has it
 	over     bool                    // it is settled or lost, and held only because its handler runs
@@ -47,34 +50,65 @@ const (
 	returned
 )
 
-// serve runs attempts one after another: it is one of the worker's places. Goroutines that last keep the stacks that
+// crew are the goroutines that run the attempts of one Run: as many as handlers may run at once, and one for each task of a batch.
+type crew struct {
+	worker   *Worker
+	ctx      context.Context
+	attempts <-chan *attempt
+	settler  *settler
+	all      sync.WaitGroup // these, and the batches
+}
+
+// hire adds one to the crew.
+func (c *crew) hire() { c.all.Go(c.serve) }
+
+// serve runs attempts one after another, until one has joined a batch. Goroutines that last keep the stacks that
 // handlers have grown.
-func (w *Worker) serve(ctx context.Context, attempts <-chan *attempt, s *settler, places *sync.WaitGroup) {
+func (c *crew) serve() {
+	var a *attempt
 	done := false
 	defer func() {
-		if !done { // a handler has ended the goroutine
-			places.Go(func() { w.serve(ctx, attempts, s, places) })
+		if !done && !c.worker.hasLent(a) { // a handler has ended the goroutine
+			c.hire()
 		}
 	}()
-	for a := range attempts {
-		w.attend(ctx, a, s)
+	for a = range c.attempts {
+		a.crew = c
+		if c.worker.attend(c.ctx, a, c.settler) {
+			break
+		}
 	}
 	done = true
 }
 
-// attend runs one attempt and passes its outcome on, even if the handler ends the goroutine.
-func (w *Worker) attend(ctx context.Context, a *attempt, s *settler) {
+func (w *Worker) hasLent(a *attempt) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return a.lent
+}
+
+// attend runs one attempt and passes its outcome on, even if the handler ends the goroutine. It reports whether that is to run no
+// other one.
+func (w *Worker) attend(ctx context.Context, a *attempt, s *settler) (lent bool) {
 	settlement := Settlement{Action: ActionRelease}
+	slot := w.slots != nil && !w.specs[a.lease.Task.FuncName].batch
+	if slot {
+		w.slots <- struct{}{}
+	}
 	defer func() {
-		w.leave(a)
+		lent = w.leave(a)
 		s.settle(a, settlement)
 		w.vacate(a)
+		if slot {
+			<-w.slots
+		}
 	}()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	if w.enter(a, cancel, &settlement) && w.start(ctx, a) {
 		w.run(ctx, a, &settlement)
 	}
+	return lent
 }
 
 // enter decides whether the attempt can be started by this worker now. If not, it says in s how it ends.
@@ -119,8 +153,8 @@ func (w *Worker) enter(a *attempt, cancel context.CancelCauseFunc, s *Settlement
 	return true
 }
 
-// leave is told that the attempt's handler has returned, or will not begin.
-func (w *Worker) leave(a *attempt) {
+// leave is told that the attempt's handler has returned, or will not begin, and reports whether it has joined a batch.
+func (w *Worker) leave(a *attempt) (lent bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	a.phase = returned
@@ -130,6 +164,7 @@ func (w *Worker) leave(a *attempt) {
 	if a.over {
 		w.held.remove(a)
 	}
+	return a.lent
 }
 
 // limit is how often the attempt's task may fail.

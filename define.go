@@ -167,6 +167,7 @@ type Handler interface{ spec() handlerSpec }
 // handlerSpec is a definition without its types.
 type handlerSpec struct {
 	name   string
+	batch  bool
 	result reflect.Type
 	run    func(ctx context.Context, t *RawTask, c codecs) (RawResult, error)
 	split  func(t *RawTask, inputs []*RawResult, c codecs) ([]*RawTask, error)
@@ -234,5 +235,5 @@ func newSpec[A, K, R any](name string, fn func(context.Context, A, K) (R, error)
 		}
 		return r, nil
 	}
-	return handlerSpec{name, reflect.TypeFor[R](), run, split[A, K], gather[R]}
+	return handlerSpec{name: name, result: reflect.TypeFor[R](), run: run, split: split[A, K], gather: gather[R]}
 }

@@ -111,6 +111,7 @@ const (
 	typeDecode    = "omniq.Decode"
 	typeSchedule  = "omniq.Schedule"
 	typeEncode    = "omniq.Encode"
+	typeBatch     = "omniq.Batch"
 	typeRefused   = "omniq.Refused"
 
 	typeNotCommitted = "omniq.NotCommitted"

@@ -96,12 +96,12 @@ func (w *Worker) hold(leases []Lease, attempts chan<- *attempt, stopping bool) {
 // the places, those that are ahead have no handler that is free. Attempts that cannot be settled count like those that run: a
 // backend in trouble is not asked for ever more tasks. The call may end before ctx does, when more queues may be asked.
 func (w *Worker) reserve(ctx context.Context) (call context.Context, r LeaseRequest, ok bool) {
-	all := w.concurrency + w.prefetch
 	r = LeaseRequest{Duration: w.lease, Wait: time.Minute, WorkerID: w.id, Names: w.names}
 	for {
 		runtime.Gosched() // handlers that are about to return do so first, and one lease serves them all
 		w.mu.Lock()
-		idle := max(w.concurrency-(all-w.free), 0) // handlers
+		all := w.concurrency + w.prefetch + w.extra
+		idle := max(w.concurrency-(all-w.free-w.gathering), 0) // handlers
 		r.Max = max(min(w.free, all-w.troubled), 0)
 		r.Ahead = max(r.Max-idle, 0)
 		call, r.Queues, r.Limits = ctx, w.order(), nil
@@ -134,12 +134,15 @@ func (w *Worker) unreserve(n int) {
 
 // vacate gives back the place of an attempt.
 func (w *Worker) vacate(a *attempt) {
+	w.mu.Lock()
 	if w.limits != nil {
-		w.mu.Lock()
 		w.leaveQueue(a.lease.Task.Queue)
-		w.mu.Unlock()
 	}
-	w.unreserve(1)
+	if !a.vacated {
+		w.free++
+	}
+	w.mu.Unlock()
+	w.wakeReserve()
 }
 
 func (w *Worker) addTroubled(n int) {

@@ -90,7 +90,13 @@ type Worker struct {
 	early    revoked            // leases that were revoked before they were held
 	suspect  *attempt           // the one that runs of those that were lost too often to run with another such one
 	strange  strangers          // names and codecs that the log has
-	freed    chan struct{}      // holds a token after there may be more to reserve
+
+	gatherers map[string]flusher // of batches, by name
+	flushed   bool               // these do not wait any more
+	extra     int                // places for tasks that they gather, beside those of handlers
+	gathering int                // tasks that have joined a batch which has not begun
+	slots     chan struct{}      // has one for each handler and each batch that runs; nil if there are no batches
+	freed     chan struct{}      // holds a token after there may be more to reserve
 }
 
 // NewWorker returns a worker on the backend, which does nothing until Run. It fails with [ErrInvalid] if an option
@@ -124,6 +130,9 @@ func NewWorker(b Backend, opts ...WorkerOption) (*Worker, error) {
 	w.log = w.log.With("worker", w.id)
 	w.handlers = make(map[string]HandlerFunc, len(w.specs))
 	for name, s := range w.specs {
+		if s.batch && w.slots == nil {
+			w.slots = make(chan struct{}, w.concurrency)
+		}
 		h := HandlerFunc(func(ctx context.Context, t *RawTask) (RawResult, error) { return s.run(ctx, t, w.codecs) })
 		for i := len(w.middleware) - 1; i >= 0; i-- {
 			if h = w.middleware[i](h); h == nil {
@@ -169,6 +178,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		return invalid("the worker is running already")
 	}
 	w.running, w.stopping, w.ending = true, false, false
+	w.gatherers, w.flushed = make(map[string]flusher), false
 	w.mu.Unlock()
 	defer func() {
 		w.mu.Lock()
@@ -195,9 +205,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	// Leases flow from fetch to the handlers' goroutines and on to those that settle.
 	attempts := make(chan *attempt, w.concurrency+w.prefetch)
 	s := newSettler(w)
-	var handlers sync.WaitGroup
+	handlers := &crew{worker: w, ctx: handlerCtx, attempts: attempts, settler: s}
 	for range w.concurrency {
-		handlers.Go(func() { w.serve(handlerCtx, attempts, s, &handlers) })
+		handlers.hire()
 	}
 	s.run()
 
@@ -205,10 +215,11 @@ func (w *Worker) Run(ctx context.Context) error {
 	err := w.fetch(ctx, attempts)
 	close(attempts)
 	w.giveBack(attempts, s)
+	w.flush()
 	w.log.Debug("worker stopping", "timeout", w.shutdownTimeout)
 	done := make(chan struct{})
 	go func() {
-		handlers.Wait()
+		handlers.all.Wait()
 		close(done)
 	}()
 	if !within(done, w.shutdownTimeout) {
