@@ -204,6 +204,58 @@ func TestLimitOfAnotherProcess(t *testing.T) {
 	require.Len(t, <-w, 2)
 }
 
+// The places of a process that is killed are free when its leases have run out, and not before; and what is counted of lanes is
+// what there is, wherever in a transaction it was killed.
+func TestPlacesOfAKilledProcess(t *testing.T) {
+	path := fresh(t)
+	b := open(t, path)
+	require.NoError(t, b.SetLimit(t.Context(), omniq.DefaultQueue, omniq.Limit{Running: 3, EachLane: omniq.LaneLimit{Running: 1}}))
+	for _, name := range []string{"a", "b", ""} {
+		enqueue(t, b, tasksIn(omniq.DefaultQueue, 20, inLane(name))...)
+	}
+	other := elsewhere(t, path, time.Hour).(*remote)
+	const lasts = time.Second
+	theirs, err := other.Lease(t.Context(), omniq.LeaseRequest{
+		Queues: []string{omniq.DefaultQueue}, Max: 9, Duration: lasts, WorkerID: "other",
+	})
+	require.NoError(t, err)
+	require.Len(t, theirs, 3)
+	busy := make(chan struct{})
+	go func() { // it settles and leases until it is gone
+		defer close(busy)
+		for l := theirs[0]; ; {
+			if _, err := other.Settle(t.Context(), []omniq.Settlement{finish(l, "1", time.Hour)}); err != nil {
+				return
+			}
+			got, err := other.Lease(t.Context(), omniq.LeaseRequest{
+				Queues: []string{omniq.DefaultQueue}, Max: 1, Duration: lasts, WorkerID: "other",
+			})
+			if err != nil || len(got) == 0 {
+				return
+			}
+			l = got[0]
+		}
+	}()
+	require.Eventually(t, func() bool { return number(t, b, "SELECT count(*) FROM omniq_results") > 5 }, 10*time.Second, time.Millisecond)
+	require.NoError(t, other.kill())
+	<-busy
+	var mine []omniq.Lease
+	for len(mine) < 3 {
+		got, err := b.Lease(t.Context(), omniq.LeaseRequest{
+			Queues: []string{omniq.DefaultQueue}, Max: 9, Duration: time.Minute, Wait: 10 * time.Second, WorkerID: "w",
+		})
+		require.NoError(t, err)
+		require.NotEmpty(t, got, "a place is not free")
+		mine = append(mine, got...)
+	}
+	assert.Len(t, mine, 3)
+	assert.False(t, time.Now().Before(theirs[2].Expires), "one of theirs had not ended")
+	assert.Equal(t, 3, number(t, b, "SELECT count(*) FROM omniq_tasks WHERE state = 2"))
+	assert.Zero(t, number(t, b, `SELECT count(*) FROM omniq_lanes l WHERE
+		ready <> (SELECT count(*) FROM omniq_tasks WHERE state = 1 AND coalesce(lane, '') = l.lane) OR
+		running <> (SELECT count(*) FROM omniq_tasks WHERE state = 2 AND coalesce(lane, '') = l.lane)`))
+}
+
 // A lease over many lanes of which none has a task of the names that are asked for does not walk over all of them.
 func BenchmarkLanesOfUnknownNames(b *testing.B) {
 	for _, lanes := range []int{10, 10_000} {
