@@ -138,6 +138,9 @@ type laneTurn struct {
 	nothing     bool // there is none
 }
 
+// passedOver is how many lanes a call passes over that have no task with a name that the worker knows. Of each it looks at others.
+const passedOver = 10
+
 // leaseLanes hands out tasks of the lanes of a queue, as many as there is room for.
 func (t *tx) leaseLanes(queue string, l *leasing, names driver.Value, limit *limited, room int) error {
 	if err := t.reopen(); err != nil {
@@ -147,7 +150,7 @@ func (t *tx) leaseLanes(queue string, l *leasing, names driver.Value, limit *lim
 	if err != nil {
 		return err
 	}
-	first, after := len(l.got), int64(-1<<62)
+	first, after, passed := len(l.got), int64(-1<<62), 0
 	for len(l.got)-first < room {
 		now, err := t.nextTurn(queue, after)
 		if err != nil {
@@ -162,6 +165,9 @@ func (t *tx) leaseLanes(queue string, l *leasing, names driver.Value, limit *lim
 		}
 		if len(l.got) == before { // it has none that is wanted
 			after = now.turn
+			if passed++; names != nil && passed == passedOver {
+				break
+			}
 			continue
 		}
 		served++

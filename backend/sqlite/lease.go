@@ -45,6 +45,7 @@ type leasing struct {
 	got            []leased
 	most           int  // as many as there may be when the queue has been looked at that is the next
 	again          bool // there may be more in a queue, once more is written down of what has happened by itself
+	spared         bool // of what there may be nothing was taken, because it would have been taken ahead
 }
 
 // Lease hands out tasks that are due, and waits for one if it is told to: see [omniq.TaskQueue].
@@ -87,18 +88,20 @@ func (b *Backend) Lease(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Leas
 
 // lease hands out what is ready, and waits for it if the request says so.
 func (b *Backend) lease(ctx context.Context, l *leasing) error {
-	o := &op{queues: l.Queues, do: func(t *tx) error {
+	o := &op{queues: l.Queues}
+	o.do = func(t *tx) error {
 		// A number by chance is one that no lease of this task has had, in whatever life and process.
 		l.token, l.expires = rand.Int64(), t.us+microseconds(l.Duration)
-		l.got, l.again = nil, false
-		if err := t.lease(b.w, l); err != nil {
+		l.got, l.again, l.spared = nil, false, false
+		err := t.lease(b.w, l)
+		if o.spared = l.spared; err != nil {
 			return err
 		}
 		if len(l.got) == 0 && !l.again && l.Wait > 0 {
 			return errPark
 		}
 		return nil
-	}}
+	}
 	limit := l.Wait
 	if limit <= 0 { // it does not wait for tasks, and is done soon
 		limit = -1

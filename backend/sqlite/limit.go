@@ -113,7 +113,9 @@ func (t *tx) leaseBounded(queue string, l *leasing, names driver.Value, limit *l
 	var used int64
 	room := l.most - len(l.got)
 	if limit != nil && limit.Bounds() {
-		room = min(room, l.Max-l.Ahead-len(l.got)) // what is taken ahead would keep places from others
+		now := l.Max - l.Ahead - len(l.got) // what is taken ahead would keep places from others
+		l.spared = l.spared || now <= 0
+		room = min(room, now)
 	}
 	if limit != nil && limit.Running > 0 {
 		n, err := t.running(queue)

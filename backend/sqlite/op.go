@@ -25,6 +25,7 @@ type op struct {
 	// Of those that wait: for tasks in one of the queues, or for what is revoked of a worker.
 	queues []string
 	worker string
+	spared bool // it was not allowed to take what there may be
 }
 
 // The bits of an op's state.
@@ -55,8 +56,11 @@ func (o *op) stirs(t *tx) bool {
 	return slices.ContainsFunc(o.queues, func(q string) bool { return t.ready[q] })
 }
 
-// empty notes that the op has found nothing.
+// empty notes that the op has found nothing, unless there may be something for others.
 func (o *op) empty(t *tx) {
+	if o.spared {
+		return
+	}
 	for _, q := range o.queues {
 		delete(t.ready, q)
 	}

@@ -73,7 +73,7 @@ func (w *writer) serve(t *tx, all bool) (served []*op, err error) {
 		case err == errPark:
 			o.empty(t)
 			for _, q := range o.queues {
-				empty[q] = true
+				empty[q] = empty[q] || !o.spared
 			}
 			o.park()
 		case err != nil:

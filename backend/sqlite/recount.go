@@ -39,7 +39,7 @@ func (b *Backend) recount() {
 func (b *Backend) correct(ctx context.Context) error {
 	var at int64
 	var differ map[count]int64
-	var lanes map[laneKey]laneCount
+	var lanes laneCounts
 	err := b.read(ctx, func(c *conn) error {
 		return c.snapshot(func() (err error) {
 			differ = make(map[count]int64)
@@ -83,9 +83,18 @@ type laneKey struct{ queue, lane string }
 
 type laneCount struct{ ready, running int64 }
 
-// differingLanes are by how much there is more in lanes than is counted of them.
-func differingLanes(c *conn) (map[laneKey]laneCount, error) {
-	differ := make(map[laneKey]laneCount)
+// laneCounts are by how much there is more in lanes than is counted of them.
+type laneCounts struct {
+	differ map[laneKey]laneCount
+	laned  map[string]bool // the queues that had lanes
+}
+
+func differingLanes(c *conn) (laneCounts, error) {
+	differ, laned := make(map[laneKey]laneCount), make(map[string]bool)
+	err := c.query("SELECT queue FROM omniq_laned", func(v []driver.Value) error { laned[text(v[0])] = true; return nil })
+	if err != nil {
+		return laneCounts{}, err
+	}
 	for _, q := range []struct {
 		query string
 		add   func(n *laneCount, v []driver.Value)
@@ -118,26 +127,39 @@ func differingLanes(c *conn) (map[laneKey]laneCount, error) {
 			return nil
 		})
 		if err != nil {
-			return nil, err
+			return laneCounts{}, err
 		}
 	}
-	return differ, nil
+	return laneCounts{differ, laned}, nil
 }
 
-// correctLanes adds to what is counted of lanes.
-func (t *tx) correctLanes(differ map[laneKey]laneCount) error {
-	for key, n := range differ {
-		if n == (laneCount{}) {
+// correctLanes adds to what is counted of lanes. A queue that has got lanes since, or has none any more, is left for the next
+// time: what differs is not known of it.
+func (t *tx) correctLanes(lanes laneCounts) error {
+	divided := make(map[string]bool)
+	for key, n := range lanes.differ {
+		had := lanes.laned[key.queue]
+		if n == (laneCount{}) || key.lane == "" && !had {
 			continue
 		}
-		laned, err := t.laned(key.queue)
+		has, err := t.laned(key.queue)
 		if err != nil {
 			return err
 		}
-		if key.lane == "" && !laned {
+		if has != had && !divided[key.queue] {
 			continue
 		}
-		if err := t.divide(key.queue); err != nil {
+		if !had { // then these are counted as tasks without a lane
+			divided[key.queue] = true
+			if err := t.divide(key.queue); err != nil {
+				return err
+			}
+			if err := t.recountLane(key.queue, "", -n.ready, -n.running); err != nil {
+				return err
+			}
+		}
+		// No two have the same turn.
+		if _, err := t.q.exec("UPDATE omniq_laned SET served = served + 1 WHERE queue = ?", key.queue); err != nil {
 			return err
 		}
 		if err := t.recountLane(key.queue, key.lane, n.ready, n.running); err != nil {

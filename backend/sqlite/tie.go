@@ -58,6 +58,7 @@ func (t *tx) try(do func() (refused, err error)) (refused, err error) {
 		return nil, err
 	case refused != nil:
 		*t = before
+		*t.bounds = bounds{} // what is known of lanes may be of what is taken back
 		if _, err := t.q.exec("ROLLBACK TO omniq_part"); err != nil {
 			return nil, err
 		}
