@@ -81,6 +81,7 @@ var brokenBounds = []breakage{
 	}, []string{"an invalid limit is refused, and the last one stays"}},
 	{"hands out ahead what is bounded", requests(func(r *omniq.LeaseRequest) { r.Ahead = 0 }), []string{
 		"nothing is handed out ahead of a queue whose limit bounds how many run",
+		"a place of a bounded queue goes to who can take it, whoever takes tasks ahead waits beside",
 	}},
 	{"charges no rate", limitsSet(func(l *omniq.Limit) { l.Rate, l.EachLane.Rate = omniq.Rate{}, omniq.Rate{} }), []string{
 		"a rate permits its burst at once, and then one task after the other",

@@ -169,6 +169,22 @@ var boundRules = []rule{
 			c.none(from(q), aheadOfTurn)
 		}
 	}},
+	{name: "a place of a bounded queue goes to who can take it, whoever takes tasks ahead waits beside", needs: bounds, check: func(c *checker) {
+		c.bound(omniq.DefaultQueue, omniq.Limit{Running: 1})
+		c.enqueue(task(), task())
+		l := c.leaseOne()
+		ahead := []*waiter{c.leasing(aheadOfTurn), c.leasing(aheadOfTurn)}
+		c.blocks(ahead[0].done, "Lease")
+		w := c.leasing()
+		c.blocks(w.done, "Lease")
+		last := c.leasing(aheadOfTurn)
+		c.blocks(last.done, "Lease")
+		require.NoError(c, c.settle(success(l, "1", long)))
+		c.leased(w)
+		for _, w := range append(ahead, last) {
+			c.blocks(w.done, "Lease")
+		}
+	}},
 	{name: "a rate permits its burst at once, and then one task after the other", needs: bounds, check: func(c *checker) {
 		const every = 50 * time.Millisecond
 		c.bound(omniq.DefaultQueue, omniq.Limit{Rate: omniq.Rate{Tasks: 20, Per: time.Second, Burst: 3}})

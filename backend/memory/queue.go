@@ -38,6 +38,7 @@ type waiter struct {
 	queues []*queue
 	wake   chan struct{} // closed when it is woken
 	woken  bool
+	ahead  bool // it takes tasks ahead of their turn alone, of which a queue that bounds how many run has none
 }
 
 // queue returns the queue of this name, with a place more for what it is to exist for.
@@ -82,14 +83,20 @@ func (q *queue) put(l *lane, e *entry, now time.Time) {
 	q.arrange(l, now)
 }
 
-// wakeOne wakes who has waited longest.
+// wakeOne wakes who has waited longest, of those who can take something.
 func (q *queue) wakeOne() {
-	if len(q.waiting) > 0 && !q.paused {
-		w := q.waiting[0]
-		w.leave()
-		w.woken = true
-		close(w.wake)
+	if q.paused {
+		return
 	}
+	bounds := q.limit.Bounds()
+	i := slices.IndexFunc(q.waiting, func(w *waiter) bool { return !w.ahead || !bounds })
+	if i < 0 {
+		return
+	}
+	w := q.waiting[i]
+	w.leave()
+	w.woken = true
+	close(w.wake)
 }
 
 // leave takes the waiter out of the lists of its queues.
@@ -149,7 +156,7 @@ func (b *Backend) Lease(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Leas
 			b.end()
 			return nil, err
 		}
-		w := b.wait(r.Queues)
+		w := b.wait(&r)
 		opens, stop := b.opens(r.Queues, now)
 		b.end()
 		if timeout == nil {
@@ -191,7 +198,7 @@ func (b *Backend) opens(names []string, now time.Time) (opens <-chan time.Time, 
 	var first time.Time
 	for _, name := range names {
 		q := b.queues[cmp.Or(name, omniq.DefaultQueue)]
-		if at := q.opens(now); !at.IsZero() && (first.IsZero() || at.Before(first)) {
+		if at := q.opens(now); at.After(now) && (first.IsZero() || at.Before(first)) { // what is open has nothing for this call
 			first = at
 		}
 	}
@@ -222,9 +229,9 @@ func (b *Backend) wakeOf(names []string, stirs func(*queue) bool) {
 }
 
 // wait puts a waiter into the queues.
-func (b *Backend) wait(names []string) *waiter {
-	w := &waiter{wake: make(chan struct{}), queues: make([]*queue, len(names))}
-	for i, name := range names {
+func (b *Backend) wait(r *omniq.LeaseRequest) *waiter {
+	w := &waiter{wake: make(chan struct{}), queues: make([]*queue, len(r.Queues)), ahead: r.Ahead == r.Max}
+	for i, name := range r.Queues {
 		w.queues[i] = b.queue(name)
 		w.queues[i].waiting = append(w.queues[i].waiting, w)
 	}
