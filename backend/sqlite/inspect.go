@@ -265,11 +265,11 @@ func oldestReady(c *conn, queue string) (int64, error) {
 			WHERE state = 1 AND lane IS NULL AND queue = ?1 AND priority < step.priority ORDER BY priority DESC, due LIMIT 1)
 	), laned(lane, priority, due) AS (
 		SELECT l.lane, t.priority, t.due FROM omniq_lanes l JOIN omniq_tasks t ON t.seq = (SELECT seq FROM omniq_tasks
-			WHERE state = 1 AND lane IS NOT NULL AND queue = ?1 AND lane = l.lane ORDER BY priority DESC, due LIMIT 1)
+			WHERE state = 1 AND queue = ?1 AND lane = l.lane ORDER BY priority DESC, due LIMIT 1)
 			WHERE l.queue = ?1 AND l.lane <> '' AND l.ready > 0
 		UNION ALL
 		SELECT laned.lane, t.priority, t.due FROM laned JOIN omniq_tasks t ON t.seq = (SELECT seq FROM omniq_tasks
-			WHERE state = 1 AND lane IS NOT NULL AND queue = ?1 AND lane = laned.lane AND priority < laned.priority
+			WHERE state = 1 AND queue = ?1 AND lane = laned.lane AND priority < laned.priority
 			ORDER BY priority DESC, due LIMIT 1)
 	) SELECT min(due) FROM (SELECT due FROM step UNION ALL SELECT due FROM laned)`, queue)
 }

@@ -12,8 +12,7 @@ const recountEvery = 5 * time.Minute
 // counts are the statements that count what there is, from indexes alone.
 var counts = []string{
 	"SELECT queue, 0, count(*) FROM omniq_tasks INDEXED BY omniq_tasks_scheduled WHERE state = 0 GROUP BY queue",
-	"SELECT queue, 1, count(*) FROM omniq_tasks INDEXED BY omniq_tasks_ready WHERE state = 1 AND lane IS NULL GROUP BY queue",
-	"SELECT queue, 1, count(*) FROM omniq_tasks INDEXED BY omniq_tasks_lane WHERE state = 1 AND lane IS NOT NULL GROUP BY queue",
+	"SELECT queue, 1, count(*) FROM omniq_tasks INDEXED BY omniq_tasks_ready WHERE state = 1 GROUP BY queue",
 	"SELECT queue, 2, count(*) FROM omniq_tasks INDEXED BY omniq_tasks_running WHERE state = 2 GROUP BY queue",
 	"SELECT queue, 7, count(*) FROM omniq_tasks INDEXED BY omniq_tasks_waiting WHERE state = 7 GROUP BY queue",
 	"SELECT queue, status, count(*) FROM omniq_results INDEXED BY omniq_results_queue GROUP BY queue, status",
@@ -100,12 +99,7 @@ func differingLanes(c *conn) (laneCounts, error) {
 		add   func(n *laneCount, v []driver.Value)
 	}{
 		{
-			"SELECT queue, lane, count(*) FROM omniq_tasks INDEXED BY omniq_tasks_lane WHERE state = 1 AND lane IS NOT NULL GROUP BY queue, lane",
-			func(n *laneCount, v []driver.Value) { n.ready += v[2].(int64) },
-		},
-		{
-			`SELECT queue, '', count(*) FROM omniq_tasks INDEXED BY omniq_tasks_ready WHERE state = 1 AND lane IS NULL
-				AND queue IN (SELECT queue FROM omniq_laned) GROUP BY queue`,
+			"SELECT queue, coalesce(lane, ''), count(*) FROM omniq_tasks INDEXED BY omniq_tasks_ready WHERE state = 1 GROUP BY queue, lane",
 			func(n *laneCount, v []driver.Value) { n.ready += v[2].(int64) },
 		},
 		{

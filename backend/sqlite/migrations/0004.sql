@@ -1,10 +1,9 @@
 -- Limits of queues, and lanes of tasks.
 
 ALTER TABLE omniq_tasks ADD COLUMN lane TEXT; -- of its queue, NULL for none
--- Leasing walks this one, and in the lanes of a queue the other.
+-- Leasing walks this one, lane by lane.
 DROP INDEX omniq_tasks_ready;
-CREATE INDEX omniq_tasks_ready ON omniq_tasks (queue, priority DESC, due, seq) WHERE state = 1 AND lane IS NULL;
-CREATE INDEX omniq_tasks_lane ON omniq_tasks (queue, lane, priority DESC, due, seq) WHERE state = 1 AND lane IS NOT NULL;
+CREATE INDEX omniq_tasks_ready ON omniq_tasks (queue, lane, priority DESC, due, seq) WHERE state = 1;
 
 CREATE TABLE omniq_limits (
 	queue  TEXT PRIMARY KEY,
