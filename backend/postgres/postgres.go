@@ -114,6 +114,7 @@ type Backend struct {
 	advances   pace // of tasks that are due, and of leases that ran out
 	expiries   pace // of tasks whose TTL is over
 	floors     floors
+	limited    sync.Map       // names of queues that are known to have a limit or lanes; it may be old
 	awaited    engine.Awaited // what ends elsewhere the hub and the polls tell of
 	lookUps    *batch.Group[*lookUp]
 }
@@ -273,7 +274,7 @@ func (b *Backend) Capabilities() omniq.Capabilities {
 	push := !b.config.silent
 	return omniq.Capabilities{
 		Name: "postgres", Durable: true, Survives: b.survival, Shared: true, Fencing: true, AtomicFinish: true, Priorities: true,
-		PushLease: push, PushResult: push, PushCancel: push, Transactions: true, Flows: true, Notes: true, Events: b.config.retention > 0,
+		PushLease: push, PushResult: push, PushCancel: push, Transactions: true, Flows: true, Notes: true, Limits: true, Events: b.config.retention > 0,
 		AtomicEvents: true,
 	}
 }
