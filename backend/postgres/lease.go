@@ -177,7 +177,7 @@ func (b *Backend) lease(ctx context.Context, r *omniq.LeaseRequest) (
 			return nil, nil, 0, err
 		}
 		left.Queues = left.Queues[done:]
-		if left.Limits != nil {
+		if len(left.Limits) > 0 {
 			left.Limits = left.Limits[done:]
 		}
 	}

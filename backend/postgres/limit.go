@@ -55,7 +55,8 @@ const (
 		AND NOT EXISTS (SELECT FROM {s}.tasks WHERE state = 2 AND queue = $1 AND bound IS NULL)`
 
 	takeStirs = `WITH
-	taken AS MATERIALIZED (SELECT ctid AS at, id, lane, n, held FROM {s}.stirs WHERE queue = $1 ORDER BY id LIMIT $2),
+	taken AS MATERIALIZED (SELECT ctid AS at, id, lane, n, held FROM {s}.stirs
+		WHERE queue = $1 AND EXISTS (SELECT FROM {s}.limits l WHERE l.queue = $1) ORDER BY id LIMIT $2),
 	gone AS (DELETE FROM {s}.stirs WHERE ctid = ANY (ARRAY (SELECT at FROM taken))),
 	steps AS (
 		SELECT t.*, coalesce(l.n, 0) + sum(t.n) OVER (PARTITION BY t.lane ORDER BY t.id) AS after
@@ -128,7 +129,7 @@ const (
 		UPDATE {s}.lanes l SET
 			served = CASE WHEN t.n > 0 THEN lim.served + t.place ELSE l.served END,
 			used = CASE WHEN t.n > 0 AND l.lane <> '' AND lim.lane_every > 0 THEN greatest(l.used, lim.us) + t.n * lim.lane_every ELSE l.used END,
-			turn = t.n > 0 OR l.lane = '' AND c.opening <= lim.us,
+			turn = coalesce(t.n > 0, false) OR l.lane = '' AND c.opening <= lim.us,
 			opens = CASE WHEN t.n > 0 THEN NULL WHEN c.opening > lim.us THEN c.opening
 				WHEN c.places = 0 THEN (SELECT (extract(epoch FROM min(b.wake)) * 1000000)::bigint + 1 FROM {s}.tasks b
 					WHERE b.queue = $1 AND b.lane = l.lane AND b.state = 2 AND b.bound AND b.wake > {now})
@@ -164,8 +165,8 @@ const (
 				WHERE t.queue = $1 AND t.state = 2 AND t.bound AND t.wake > {now} AND t.wake < 'infinity') END AS lease
 		FROM {s}.limits WHERE queue = $1) l`
 
-	holdLanes = `INSERT INTO {s}.stirs (queue, lane, n, held)
-		SELECT t.queue, coalesce(t.lane, ''), 0, ` + us + ` + i.hold FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS i (id, token, hold)
+	holdLanes = `INSERT INTO {s}.stirs (id, queue, lane, n, held)
+		SELECT nextval('{s}.task_order') * 65536, t.queue, coalesce(t.lane, ''), 0, ` + us + ` + i.hold FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS i (id, token, hold)
 		CROSS JOIN LATERAL (SELECT queue, lane FROM {s}.tasks t WHERE t.id = i.id AND t.token = i.token AND t.wake > {now} OFFSET 0) t`
 
 	setLimit = `UPDATE {s}.limits SET spec = $2, running = $3, every = $4, burst = $5, lane_running = $6, lane_every = $7, lane_burst = $8,
@@ -244,7 +245,7 @@ type boundLease struct {
 // leaseBound hands out what is ready in the first queue, and its limit permits.
 func (b *Backend) leaseBound(ctx context.Context, r *omniq.LeaseRequest) (got []leased, l boundLease, err error) {
 	queue, most := r.Queues[0], r.Max
-	if r.Limits != nil {
+	if len(r.Limits) > 0 {
 		most = min(most, r.Limits[0])
 	}
 	more := 0

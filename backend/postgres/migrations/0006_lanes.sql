@@ -44,13 +44,14 @@ CREATE INDEX lanes_opens ON {schema}.lanes (queue, opens) WHERE opens IS NOT NUL
 -- What tasks of these queues do: they become ready, end, or go on after a lease. Rows are only added, so that nobody waits
 -- for anybody, and who leases next takes what he sees: with the row he sees the task.
 CREATE TABLE {schema}.stirs (
-	id    bigint GENERATED ALWAYS AS IDENTITY,
+	id    bigint NOT NULL,    -- the order: seq of a task that is new, or a number as those of task_order
 	queue text NOT NULL,
 	lane  text NOT NULL,
 	n     smallint NOT NULL,  -- by how much the number of tasks that are ready or running changes
-	held  bigint,             -- until when its lane is held back
-	PRIMARY KEY (queue, id)
+	held  bigint              -- until when its lane is held back
 );
+CREATE INDEX stirs_id ON {schema}.stirs (queue, id);
+ALTER TABLE {schema}.stirs REPLICA IDENTITY FULL;
 ALTER TABLE {schema}.stirs SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
 ALTER TABLE {schema}.limits SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0);
 ALTER TABLE {schema}.lanes SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0);
@@ -60,12 +61,13 @@ CREATE FUNCTION {schema}.stir() RETURNS trigger
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	IF TG_OP = 'INSERT' THEN
-		INSERT INTO {schema}.stirs (queue, lane, n) VALUES (NEW.queue, coalesce(NEW.lane, ''), 1);
+		INSERT INTO {schema}.stirs (id, queue, lane, n) VALUES (NEW.seq, NEW.queue, coalesce(NEW.lane, ''), 1);
 	ELSIF TG_OP = 'DELETE' THEN
-		INSERT INTO {schema}.stirs (queue, lane, n) VALUES (OLD.queue, coalesce(OLD.lane, ''), -1);
+		INSERT INTO {schema}.stirs (id, queue, lane, n)
+		VALUES (nextval('{schema}.task_order') * 65536, OLD.queue, coalesce(OLD.lane, ''), -1);
 	ELSE
-		INSERT INTO {schema}.stirs (queue, lane, n)
-		VALUES (NEW.queue, coalesce(NEW.lane, ''), (NEW.state IN (1, 2))::integer - (OLD.state IN (1, 2))::integer);
+		INSERT INTO {schema}.stirs (id, queue, lane, n)
+		VALUES (nextval('{schema}.task_order') * 65536, NEW.queue, coalesce(NEW.lane, ''), (NEW.state IN (1, 2))::integer - (OLD.state IN (1, 2))::integer);
 	END IF;
 	RETURN NULL;
 END $$;
