@@ -180,9 +180,9 @@ const (
 			DELETE FROM {s}.lanes WHERE ctid = ANY (ARRAY (
 				SELECT l.ctid FROM {s}.lanes l
 				WHERE l.lane <> '' AND l.n <= 0 AND l.used <= ` + us + ` AND l.held <= ` + us + `
-					AND EXISTS (SELECT FROM {s}.limits q WHERE q.queue = l.queue FOR NO KEY UPDATE SKIP LOCKED)
-					AND NOT EXISTS (SELECT FROM {s}.tasks t WHERE t.queue = l.queue AND t.lane = l.lane AND t.lane IS NOT NULL AND t.state = 1)
-					AND NOT EXISTS (SELECT FROM {s}.tasks t WHERE t.queue = l.queue AND t.lane = l.lane AND t.state = 2 AND t.bound)
+					AND (SELECT true FROM {s}.limits q WHERE q.queue = l.queue FOR NO KEY UPDATE SKIP LOCKED)
+					AND (SELECT true FROM {s}.tasks t WHERE t.queue = l.queue AND t.lane = l.lane AND t.lane IS NOT NULL AND t.state = 1 LIMIT 1) IS NULL
+					AND (SELECT true FROM {s}.tasks t WHERE t.queue = l.queue AND t.lane = l.lane AND t.state = 2 AND t.bound LIMIT 1) IS NULL
 				LIMIT $1 FOR UPDATE SKIP LOCKED)) RETURNING lane)
 		SELECT count(*) FROM gone`
 

@@ -62,7 +62,7 @@ func TestMigrateOlder(t *testing.T) {
 
 	_, err = postgres.Open(t.Context(), url(t), postgres.WithSchema(name), postgres.WithoutMigration())
 	require.ErrorIs(t, err, postgres.ErrSchema)
-	require.ErrorContains(t, err, "has version 1, want 5: call Migrate with a user who may create tables")
+	require.ErrorContains(t, err, "has version 1, want 6: call Migrate with a user who may create tables")
 	b := open(t, postgres.WithSchema(name))
 	require.Equal(t, task, lease(t, b).Task)
 	open(t, postgres.WithSchema(name), postgres.WithoutMigration())
