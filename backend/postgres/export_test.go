@@ -92,8 +92,8 @@ func (b *Backend) Statements() map[string]string {
 	all := map[string]string{
 		"insertTasks": insertTasks, "insertKeyed": insertKeyed, "insertTasksPlain": insertTasksPlain,
 		"insertKeyedPlain": insertKeyedPlain, "claimOnly": claimOnly, "findHolders": findHolders,
-		"findHoldersOfNew": findHoldersOfNew, "leaseTasks": leaseTasks, "leaseBound": leaseBound, "takeStirs": takeStirs, "reopenLanes": reopenLanes,
-		"nextOpening": nextOpening, "holdLanes": holdLanes, "openQueue": openQueue, "sweepLanes": sweepLanes, "lockQueue": lockQueue, "advanceTasks": advanceTasks, "wakeOne": wakeOne,
+		"findHoldersOfNew": findHoldersOfNew, "leaseTasks": leaseTasks, "takeStirs": takeStirs, "reopenLanes": reopenLanes,
+		"holdLanes": holdLanes, "openQueue": openQueue, "lockQueue": lockQueue, "advanceTasks": advanceTasks, "wakeOne": wakeOne,
 		"extendLeases": extendLeases, "startLeases": startLeases, "finishTasks": finishTasks, "giveBack": giveBack,
 		"replaceResults": replaceResults, "dropResults": dropResults, "dropOverResults": dropOverResults,
 		"insertResults": insertResults, "lookUpTasks": lookUpTasks, "lockTasksOf": lockTasksOf, "lockResults": lockResults,

@@ -324,6 +324,40 @@ func (b *Backend) leaseBound(ctx context.Context, r *omniq.LeaseRequest) (got []
 	}
 }
 
+// sweepStirs takes the stirs of queues of which nobody leases.
+func (b *Backend) sweepStirs(ctx context.Context) error {
+	bound, cancel := bounded(ctx)
+	defer cancel()
+	var queues []string
+	err := b.search(bound, stmt{sql: b.sql.of(stirredQueues), row: func(row scanner) error {
+		var queue string
+		err := row.Scan(&queue)
+		queues = append(queues, queue)
+		return err
+	}})
+	for _, q := range queues {
+		if err != nil {
+			return err
+		}
+		err = b.write(bound, func() []stmt {
+			return []stmt{
+				{sql: unflushed},
+				{sql: b.sql.of(openQueue), args: []any{q}},
+				{sql: b.sql.of(lockQueue), args: []any{q}},
+				{sql: b.sql.of(takeStirs), args: []any{q, mostStirs}},
+			}
+		})
+	}
+	return err
+}
+
+// One look for each queue.
+const stirredQueues = `WITH RECURSIVE step (queue) AS (
+		(SELECT queue FROM {s}.stirs ORDER BY queue LIMIT 1)
+		UNION ALL
+		SELECT n.queue FROM step CROSS JOIN LATERAL (SELECT s.queue FROM {s}.stirs s WHERE s.queue > step.queue ORDER BY s.queue LIMIT 1) n)
+	SELECT queue FROM step LIMIT 100`
+
 const stirsOf = "SELECT EXISTS (SELECT FROM {s}.stirs s WHERE s.queue = $1)"
 
 // open gives the queues of tasks with lanes their rows, before the tasks are stored: in a transaction of its own, because that
