@@ -21,9 +21,9 @@ import (
 // run: leases are counted.
 
 const (
-	mostStirs = 2000 // that a lease takes at the most
-	moreLanes = 32   // lanes that a lease looks at, beside one for each task
-	moreNames = 8    // tasks of a lane that a lease looks at for one with a name, beside those that it takes
+	mostStirs = 20_000 // that a lease takes at the most
+	moreLanes = 32     // lanes that a lease looks at, beside one for each task
+	moreNames = 8      // tasks of a lane that a lease looks at for one with a name, beside those that it takes
 
 	// beforeBound is how long a lease may take that began before the queue had its row, see limits.made.
 	beforeBound = 2 * patience
