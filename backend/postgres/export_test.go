@@ -44,6 +44,7 @@ func (b *Backend) Rests() bool {
 	b.floors.mu.Lock()
 	defer b.floors.mu.Unlock()
 	b.floors.of = nil
+	b.limited.Clear()
 	return !b.Listens() && !b.Awaits()
 }
 

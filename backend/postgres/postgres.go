@@ -38,6 +38,9 @@
 //  3. unique keys, by name and key; in each statement those first whose time is over
 //  4. tasks that are new, by ID, and then the IDs that are kept
 //
+// Who leases of a queue that has a limit or lanes locks its row of limits, before all else, and waits for others who do, one lease
+// each. What happens to its tasks is added to stirs, which locks nothing.
+//
 // Settle, Start, Extend, Cancel, and Requeue before it begins new lives, lock the tasks; Forget, Record and Requeue lock
 // results; who ends a task deletes its key, and Enqueue and Requeue take keys. Rows of other tables are added, or changed
 // one at a time. What leases, advances, expires or sweeps skips rows that are locked, and waits for none.
