@@ -106,12 +106,12 @@ func DefineBatch[A, R any, T string | ArgsReference[A, R]](target T, fn func(ctx
 type flusher interface{ flush() }
 
 // gatherer returns the one of this name in this worker.
-func (w *Worker) gatherer(name string, make func() flusher) flusher {
+func (w *Worker) gatherer(name string, create func() flusher) flusher {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	g, ok := w.gatherers[name]
 	if !ok {
-		g = make()
+		g = create()
 		w.gatherers[name] = g
 		if w.flushed {
 			g.flush()

@@ -15,7 +15,7 @@ import (
 // laneRules say how lanes take turns.
 var laneRules = []rule{
 	{name: "the lanes of a queue take turns, and the tasks without one are one more", needs: bounds, check: func(c *checker) {
-		for _, name := range strings.Split("a,a,a,b,c,b,a,,c,,,", ",") {
+		for name := range strings.SplitSeq("a,a,a,b,c,b,a,,c,,,", ",") {
 			c.enqueue(task(lane(name)))
 		}
 		assert.Equal(c, "a b c - a b c - a - a -", c.turns(12))

@@ -1,6 +1,7 @@
 package backendtest
 
 import (
+	"strings"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -56,10 +57,10 @@ var sharedBoundRules = []sharedRule{
 		for range 3 {
 			one.enqueue(task(lane("a")), task(lane("a")), task(lane("b")))
 		}
-		var got string
+		var got strings.Builder
 		for _, c := range []*checker{one, other, other, one, one, one, other, one, one} {
-			got += c.leaseOne().Task.Lane
+			got.WriteString(c.leaseOne().Task.Lane)
 		}
-		assert.Equal(one, "abababaaa", got)
+		assert.Equal(one, "abababaaa", got.String())
 	}},
 }

@@ -98,7 +98,7 @@ func produce(ctx context.Context, b omniq.Backend) error {
 	for i := range errs {
 		wg.Go(func() {
 			for ctx.Err() == nil && errs[i] == nil {
-				errs[i] = enqueue(client, 1+i/2*rand.IntN(20))
+				errs[i] = enqueue(client, 1+i/2*rand.IntN(20), b.Capabilities().Limits)
 				pause(ctx, rand.N(50*time.Millisecond))
 			}
 		})
@@ -107,7 +107,7 @@ func produce(ctx context.Context, b omniq.Backend) error {
 	return errors.Join(errs...)
 }
 
-func enqueue(client *omniq.Client, n int) error {
+func enqueue(client *omniq.Client, n int, laned bool) error {
 	tasks := make([]omniq.Task[omniq.Args2[int, time.Duration], omniq.NoKwargs], n)
 	var try, stored []string
 	for i := range tasks {
@@ -116,6 +116,9 @@ func enqueue(client *omniq.Client, n int) error {
 		tasks[i], err = step.Task(omniq.MakeArgs2(failures, rand.N(10*time.Millisecond)))
 		if err != nil {
 			return err
+		}
+		if laned {
+			tasks[i].Lane = lanes[rand.IntN(len(lanes))]
 		}
 		try = append(try, line(wordTry, tasks[i].ID, failures))
 		stored = append(stored, line(wordStored, tasks[i].ID, 0))

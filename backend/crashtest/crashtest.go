@@ -9,6 +9,8 @@
 //   - a task was started no more often than its own failures and the kills allow;
 //   - after stops that were asked for with SIGTERM nothing was started twice, and no attempt was lost.
 //
+// Where the engine has limits, the queue has one meanwhile, and its tasks have lanes: what runs is within it at each moment.
+//
 // [Flows] does the same with flows, [Schedules] with a schedule. [Pill] is about one task that ends its process, and those that run beside it.
 package crashtest
 
@@ -75,10 +77,12 @@ func (r Report) String() string {
 func Run(t *testing.T, open Open, plan Plan) Report {
 	t.Helper()
 	r := newRunner(t, plan, producer, worker)
+	unwatch := r.watchLimit(open)
 	began := time.Now()
 	r.stopAtRandom()
 	r.stopAll(producer)
 	r.check(open)
+	unwatch()
 	r.stopAll(worker)
 	r.report.Took = time.Since(began)
 	r.checkStarts()

@@ -17,6 +17,7 @@ const (
 	stateReady     int64 = 1
 	stateRunning   int64 = 2
 	stateWaiting   int64 = 7
+	stateNone      int64 = -1 // of one that is new, or final
 )
 
 // tx is what a transaction does, and what others are to be told when it is committed.
@@ -31,6 +32,10 @@ type tx struct {
 	spare   time.Duration // what is left of that for what leases need at once
 	recount bool          // the counts are to be compared with what there is
 	review  bool          // inputs are to be looked at that are kept
+
+	bounds   *bounds
+	opens    int64 // when calls are to look again that wait for a rate or a hold, 0 for never
+	reopened bool
 
 	counts  map[count]int64 // what is to be added
 	ready   map[string]bool // queues that have got tasks that are ready
@@ -61,7 +66,7 @@ func newTx(q querier, c *config) *tx {
 	now := c.clock()
 	return &tx{
 		q: q, config: c, now: now, us: now.UnixMicro(), allowed: c.allowance, spare: c.allowance,
-		counts: make(map[count]int64), ready: make(map[string]bool), revoked: make(map[string]bool),
+		bounds: new(bounds), counts: make(map[count]int64), ready: make(map[string]bool), revoked: make(map[string]bool),
 	}
 }
 
@@ -98,19 +103,20 @@ type task struct {
 	worker     driver.Value
 	uniqueKey  driver.Value
 	ties       int64
+	lane       driver.Value
 	envelope   string // empty if it was not asked for
 }
 
-const taskColumns = "seq, state, id, name, queue, due, deadline, wake, token, attempt, worker, unique_key, started, lost, shunned, ties"
+const taskColumns = "seq, state, id, name, queue, due, deadline, wake, token, attempt, worker, unique_key, started, lost, shunned, ties, lane"
 
 // columnsOfTask is how many they are.
-const columnsOfTask = 16
+const columnsOfTask = 17
 
 func (r *task) scan(v []driver.Value) {
 	*r = task{
 		seq: v[0].(int64), state: v[1].(int64), name: text(v[3]), queue: text(v[4]),
 		due: v[5].(int64), deadline: v[6], attempt: v[9].(int64), worker: v[10], uniqueKey: v[11],
-		started: v[12].(int64) != 0, lost: v[13].(int64), shunned: v[14], ties: v[15].(int64),
+		started: v[12].(int64) != 0, lost: v[13].(int64), shunned: v[14], ties: v[15].(int64), lane: v[16],
 	}
 	r.id = idOf(v[2])
 	r.wake, _ = v[7].(int64)
@@ -173,16 +179,26 @@ func (t *tx) pend(r *task, failed bool, failure driver.Value) error {
 	_, err := t.q.exec(`UPDATE omniq_tasks SET state = ?, due = ?, wake = ?, token = NULL, started = 0, attempt = ?, lost = ?,
 		shunned = ?, since = ?, error = CASE WHEN ? THEN ? ELSE error END WHERE seq = ?`,
 		state, r.due, wake, r.attempt, r.lost, r.shunned, t.us, failed, failure, r.seq)
-	t.move(r.queue, stateRunning, state)
-	return err
+	if err != nil {
+		return err
+	}
+	return t.move(r, stateRunning, state)
 }
 
-func (t *tx) move(queue string, from, to int64) {
-	t.add(queue, from, -1)
-	t.add(queue, to, 1)
-	if to == stateReady {
-		t.ready[queue] = true
+// move counts a task in another state.
+func (t *tx) move(r *task, from, to int64) error {
+	if err := t.shift(r.queue, r.lane, from, to); err != nil {
+		return err
 	}
+	t.add(r.queue, from, -1)
+	t.add(r.queue, to, 1)
+	if to == stateReady {
+		t.ready[r.queue] = true
+	}
+	if from == stateRunning {
+		return t.freed(r.queue)
+	}
+	return nil
 }
 
 // end ends a task that was cancelled or has expired.
@@ -234,7 +250,15 @@ func (t *tx) finish(r *task, result *omniq.RawResult, envelope string) error {
 			return err
 		}
 	}
+	if err := t.shift(r.queue, r.lane, r.state, stateNone); err != nil {
+		return err
+	}
 	t.add(r.queue, r.state, -1)
+	if r.state == stateRunning {
+		if err := t.freed(r.queue); err != nil {
+			return err
+		}
+	}
 	if r.ties != 0 {
 		if err := t.ends(r, result); err != nil {
 			return err

@@ -110,8 +110,10 @@ func (t *tx) hasten(r *task) error {
 	}
 	state, wake := t.place(t.us, r.deadline)
 	_, err := t.q.exec("UPDATE omniq_tasks SET state = ?, due = ?, wake = ? WHERE seq = ?", state, t.us, wake, r.seq)
-	t.move(r.queue, r.state, state)
-	return err
+	if err != nil {
+		return err
+	}
+	return t.move(r, r.state, state)
 }
 
 // not says that a task is not in the state that was wanted: it has the row or, if that is nil, a result or nothing.

@@ -53,6 +53,9 @@ func (t *tx) settleWith(s *settlement) (refused, err error) {
 		return nil, err
 	}
 	if s.Action == omniq.ActionWait {
+		if err := t.holdBack(r.queue, r.lane, s.Hold); err != nil {
+			return nil, err
+		}
 		if err := t.passOn(r, s.Effects.After, j); err != nil {
 			return nil, err
 		}
@@ -135,6 +138,8 @@ func (t *tx) passOn(r *task, after []omniq.Dependency, j *joint) error {
 	}
 	_, err = t.q.exec(`UPDATE omniq_tasks SET state = ?, due = ?, deadline = NULL, wake = NULL, token = NULL, started = 0, attempt = ?,
 		shunned = NULL, since = ?, ties = ? WHERE seq = ?`, state, r.due, r.attempt, t.us, r.ties, r.seq)
-	t.move(r.queue, stateRunning, state)
-	return err
+	if err != nil {
+		return err
+	}
+	return t.move(r, stateRunning, state)
 }

@@ -24,6 +24,7 @@ type newTask struct {
 	ttl       *time.Duration
 	createdAt time.Time // for what is left of the TTL
 	uniqueKey driver.Value
+	lane      driver.Value
 	uniqueFor time.Duration
 	idFor     time.Duration
 	envelope  string
@@ -49,6 +50,9 @@ func encode(t *omniq.RawTask) (n newTask, err error) {
 	}
 	if t.UniqueKey != "" {
 		n.uniqueKey = t.UniqueKey
+	}
+	if t.Lane != "" {
+		n.lane = t.Lane
 	}
 	if t.Flow != uuid.Nil {
 		n.flow, n.ties = t.Flow, tieFlow
@@ -237,6 +241,9 @@ func (t *tx) insert(n *newTask, remaining time.Duration) (refused, err error) {
 			return nil, err
 		}
 	}
+	if err := t.shift(n.queue, n.lane, stateNone, state); err != nil {
+		return nil, err
+	}
 	t.add(n.queue, state, 1)
 	if state == stateReady {
 		t.ready[n.queue] = true
@@ -263,12 +270,12 @@ func (t *tx) insertRow(n *newTask, due int64, deadline driver.Value, state int64
 			WHERE NOT EXISTS (SELECT 1 FROM omniq_results WHERE id = ? AND (expires IS NULL OR expires > ? OR ties <> 0))
 			ON CONFLICT (id) DO NOTHING`
 		tied = `INSERT INTO omniq_tasks
-			(id, name, queue, priority, due, deadline, state, wake, attempt, since, unique_key, task, ties, delay)
-			SELECT ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?
+			(id, name, queue, priority, due, deadline, state, wake, attempt, since, unique_key, task, ties, delay, lane)
+			SELECT ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?
 			WHERE NOT EXISTS (SELECT 1 FROM omniq_results WHERE id = ? AND (expires IS NULL OR expires > ? OR ties <> 0))
 			ON CONFLICT (id) DO NOTHING`
 	)
-	if n.ties == 0 {
+	if n.ties == 0 && n.lane == nil {
 		return t.q.exec(plain, n.id[:], n.name, n.queue, n.priority, due, deadline, state, wake, t.us, n.uniqueKey,
 			n.envelope, n.id[:], t.us)
 	}
@@ -277,7 +284,7 @@ func (t *tx) insertRow(n *newTask, due int64, deadline driver.Value, state int64
 		delay = microseconds(n.delay)
 	}
 	return t.q.exec(tied, n.id[:], n.name, n.queue, n.priority, due, deadline, state, wake, t.us, n.uniqueKey,
-		n.envelope, n.ties, delay, n.id[:], t.us)
+		n.envelope, n.ties, delay, n.lane, n.id[:], t.us)
 }
 
 // holder tells who has a unique key.

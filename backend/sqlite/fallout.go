@@ -261,8 +261,10 @@ func (t *tx) release(id uuid.UUID) error {
 	state, wake := t.place(r.due, r.deadline)
 	_, err = t.q.exec("UPDATE omniq_tasks SET state = ?, due = ?, wake = ?, since = ?, delay = NULL WHERE seq = ?",
 		state, r.due, wake, t.us, r.seq)
-	t.move(r.queue, stateWaiting, state)
-	return err
+	if err != nil {
+		return err
+	}
+	return t.move(r, stateWaiting, state)
 }
 
 // block ends a task because of a dependency that has ended otherwise than it needs.

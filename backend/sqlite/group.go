@@ -150,7 +150,7 @@ func (w *writer) rollback() {
 	if err == nil || errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_ERROR { // SQLite has done so already
 		w.c.failed = false
 	}
-	w.paused, w.wake, w.retry, w.told = nil, 0, true, false
+	w.paused, w.bounds, w.wake, w.retry, w.told = nil, bounds{}, 0, true, false
 	w.failed()
 }
 
@@ -164,6 +164,7 @@ func (w *writer) failed() {
 // nobody has heard anything but those who waited before.
 func (w *writer) group(ops []*op) error {
 	t := newTx(w.c, &w.b.config)
+	t.bounds = &w.bounds
 	t.allowed, t.spare = w.pace.allowed, w.pace.allowed
 	if w.wake == 0 || w.wake <= t.us {
 		if err := t.advance(); err != nil {
@@ -205,6 +206,12 @@ func (w *writer) group(ops []*op) error {
 		}
 		w.parked = except(w.parked, served)
 		return err
+	}
+	if w.retry { // all that waits has looked
+		w.opens = 0
+	}
+	if t.opens != 0 && (w.opens == 0 || t.opens < w.opens) {
+		w.opens = t.opens
 	}
 	w.retry, w.told, w.left = false, true, t.left
 	if t.behind || t.left || full {

@@ -92,8 +92,10 @@ func (t *tx) happen(r *task) error {
 	}
 	state, wake := t.place(r.due, r.deadline)
 	_, err := t.q.exec("UPDATE omniq_tasks SET state = ?, wake = ? WHERE seq = ?", state, wake, r.seq)
-	t.move(r.queue, r.state, state)
-	return err
+	if err != nil {
+		return err
+	}
+	return t.move(r, r.state, state)
 }
 
 // catchUp does what was to happen to the first n tasks of a queue in the order in which they are leased, when not all
@@ -104,7 +106,7 @@ func (t *tx) catchUp(queue string, n int) (done bool, err error) {
 		return done, err
 	}
 	const first = "SELECT " + taskColumns + `, CASE WHEN deadline <= ?1 THEN task END, deadline <= ?1 FROM omniq_tasks
-		WHERE state = 1 AND queue = ?2 ORDER BY priority DESC, due, seq LIMIT ?3`
+		WHERE state = 1 AND lane IS NULL AND queue = ?2 ORDER BY priority DESC, due, seq LIMIT ?3`
 	return within(&t.spare, func() (more bool, err error) {
 		var list []task
 		err = t.q.query(first, func(v []driver.Value) error {
@@ -175,6 +177,11 @@ var garbages = []garbage{
 		`SELECT worker, id, token FROM omniq_revoked INDEXED BY omniq_revoked_until WHERE until <= ?1 ORDER BY until LIMIT ?2`,
 		"DELETE FROM omniq_revoked WHERE worker = ? AND id = ? AND token = ?", 3, false,
 	},
+	{
+		`SELECT queue, lane FROM omniq_lanes INDEXED BY omniq_lanes_idle
+			WHERE ready = 0 AND running = 0 AND lane <> '' AND used <= ?1 AND held <= ?1 ORDER BY used LIMIT ?2`,
+		"DELETE FROM omniq_lanes WHERE queue = ? AND lane = ?", 2, false,
+	},
 	// No event goes before an older one.
 	{
 		`SELECT seq FROM (SELECT seq, max(until) OVER (ORDER BY seq) AS latest FROM
@@ -193,6 +200,9 @@ func (t *tx) sweep() (more bool, err error) {
 			return false, err
 		}
 		more = more || !done
+	}
+	if err := t.unite(); err != nil {
+		return false, err
 	}
 	if t.recount, err = t.recountIsDue(); err != nil {
 		return false, err

@@ -60,6 +60,8 @@ func inspect(v []driver.Value, now int64) (tiedInfo, error) {
 		info.Task = new(omniq.RawTask)
 		if err := info.Task.UnmarshalJSON([]byte(envelope)); err != nil || info.Task.ID != info.ID {
 			info.Task = nil // it fails, or has failed, by being unreadable
+		} else {
+			info.Lane = info.Task.Lane
 		}
 	}
 	return tiedInfo{info, v[14].(int64)}, nil
@@ -219,6 +221,9 @@ func readStats(c *conn, now int64) (stats []omniq.QueueStats, wrong bool, err er
 	if err != nil {
 		return nil, false, err
 	}
+	if err := readBounds(c, of); err != nil {
+		return nil, false, err
+	}
 	stats = make([]omniq.QueueStats, 0, len(queues))
 	for _, name := range slices.Sorted(maps.Keys(queues)) {
 		s := queues[name]
@@ -237,13 +242,34 @@ func readStats(c *conn, now int64) (stats []omniq.QueueStats, wrong bool, err er
 	return stats, wrong, nil
 }
 
+// readBounds reads the limits of queues, and counts their lanes.
+func readBounds(c *conn, of func(queue string) *omniq.QueueStats) error {
+	err := c.query("SELECT queue, bounds FROM omniq_limits", func(v []driver.Value) error {
+		_ = of(text(v[0])).Limit.UnmarshalText([]byte(text(v[1]))) // if SQL has written something else, it bounds nothing
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return c.query("SELECT queue, count(*) FROM omniq_lanes WHERE lane <> '' AND ready + running > 0 GROUP BY queue",
+		func(v []driver.Value) error { of(text(v[0])).Lanes = int(v[1].(int64)); return nil })
+}
+
 // oldestReady is since when the ready task of the queue is due that became so first: one look for each priority.
 func oldestReady(c *conn, queue string) (int64, error) {
 	return one(c, `WITH RECURSIVE step(priority, due) AS (
-		SELECT * FROM (SELECT priority, due FROM omniq_tasks WHERE state = 1 AND queue = ?1
+		SELECT * FROM (SELECT priority, due FROM omniq_tasks WHERE state = 1 AND lane IS NULL AND queue = ?1
 			ORDER BY priority DESC, due LIMIT 1)
 		UNION ALL
 		SELECT t.priority, t.due FROM step JOIN omniq_tasks t ON t.seq = (SELECT seq FROM omniq_tasks
-			WHERE state = 1 AND queue = ?1 AND priority < step.priority ORDER BY priority DESC, due LIMIT 1)
-	) SELECT min(due) FROM step`, queue)
+			WHERE state = 1 AND lane IS NULL AND queue = ?1 AND priority < step.priority ORDER BY priority DESC, due LIMIT 1)
+	), laned(lane, priority, due) AS (
+		SELECT l.lane, t.priority, t.due FROM omniq_lanes l JOIN omniq_tasks t ON t.seq = (SELECT seq FROM omniq_tasks
+			WHERE state = 1 AND lane IS NOT NULL AND queue = ?1 AND lane = l.lane ORDER BY priority DESC, due LIMIT 1)
+			WHERE l.queue = ?1 AND l.lane <> '' AND l.ready > 0
+		UNION ALL
+		SELECT laned.lane, t.priority, t.due FROM laned JOIN omniq_tasks t ON t.seq = (SELECT seq FROM omniq_tasks
+			WHERE state = 1 AND lane IS NOT NULL AND queue = ?1 AND lane = laned.lane AND priority < laned.priority
+			ORDER BY priority DESC, due LIMIT 1)
+	) SELECT min(due) FROM (SELECT due FROM step UNION ALL SELECT due FROM laned)`, queue)
 }

@@ -190,7 +190,7 @@ func (t *tx) lease(w *writer, l *leasing) error {
 				}
 				l.again = l.again || !done
 			}
-			if err := t.leaseOf(queue, l, known); err != nil {
+			if err := t.leaseFrom(queue, l, known); err != nil {
 				return err
 			}
 		}
@@ -201,7 +201,23 @@ func (t *tx) lease(w *writer, l *leasing) error {
 	}
 }
 
-// leaseOf hands out what is ready in a queue. All but the last ones of the request start.
+// leaseFrom hands out what is ready in a queue, and what its limit permits.
+func (t *tx) leaseFrom(queue string, l *leasing, names driver.Value) error {
+	limit, err := t.limit(queue)
+	if err != nil {
+		return err
+	}
+	laned, err := t.laned(queue)
+	if err != nil {
+		return err
+	}
+	if limit == nil && !laned {
+		return t.leaseOf(queue, l, names)
+	}
+	return t.leaseBounded(queue, l, names, limit, laned)
+}
+
+// leaseOf hands out what is ready in a queue without lanes. All but the last ones of the request start.
 func (t *tx) leaseOf(queue string, l *leasing, names driver.Value) error {
 	first := len(l.got)
 	if err := t.choose(queue, l, names); err != nil {
@@ -216,7 +232,7 @@ func (t *tx) leaseOf(queue string, l *leasing, names driver.Value) error {
 		if !g.started {
 			continue
 		}
-		if err := t.note(omniq.EventStarted, g.id, queue, l.WorkerID, int(g.attempt), nil); err != nil {
+		if err := t.startNote(g, queue, l); err != nil {
 			return err
 		}
 	}
@@ -227,6 +243,23 @@ func (t *tx) leaseOf(queue string, l *leasing, names driver.Value) error {
 	return nil
 }
 
+// startNote tells that an attempt has started.
+func (t *tx) startNote(g *leased, queue string, l *leasing) error {
+	return t.note(omniq.EventStarted, g.id, queue, l.WorkerID, int(g.attempt), nil)
+}
+
+// pick takes a row of a query for tasks, unless it is one that is not wanted.
+func (l *leasing) pick(v []driver.Value) bool {
+	envelope, chosen := v[5].(string)
+	if chosen {
+		l.got = append(l.got, leased{
+			seq: v[0].(int64), id: idOf(v[1]), attempt: v[2].(int64), lost: v[3].(int64), shunned: v[4], envelope: envelope,
+			ties: v[6].(int64),
+		})
+	}
+	return chosen
+}
+
 // errEnough ends a query of which no more rows are wanted.
 var errEnough = errors.New("enough")
 
@@ -234,17 +267,10 @@ var errEnough = errors.New("enough")
 func (t *tx) choose(queue string, l *leasing, names driver.Value) error {
 	const q = `SELECT seq, id, attempt, lost, shunned, CASE WHEN (?3 IS NULL OR name IN (SELECT value FROM json_each(?3)))
 			AND (deadline IS NULL OR deadline > ?4) THEN task END, ties
-		FROM omniq_tasks INDEXED BY omniq_tasks_ready WHERE state = 1 AND queue = ?1 ORDER BY priority DESC, due, seq LIMIT ?2`
+		FROM omniq_tasks INDEXED BY omniq_tasks_ready WHERE state = 1 AND lane IS NULL AND queue = ?1
+		ORDER BY priority DESC, due, seq LIMIT ?2`
 	err := t.q.query(q, func(v []driver.Value) error {
-		envelope, chosen := v[5].(string)
-		if !chosen {
-			return nil
-		}
-		l.got = append(l.got, leased{
-			seq: v[0].(int64), id: idOf(v[1]), attempt: v[2].(int64), lost: v[3].(int64), shunned: v[4], envelope: envelope,
-			ties: v[6].(int64),
-		})
-		if len(l.got) == l.most {
+		if l.pick(v) && len(l.got) == l.most {
 			return errEnough
 		}
 		return nil

@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"math"
+	"slices"
 	"strconv"
 
 	"github.com/google/uuid"
@@ -64,10 +65,17 @@ func (l listing) edge() string {
 }
 
 // page finds what is listed of some rows.
-func (l listing) page(queue string) string {
+func (l listing) page(queue, lane string) string {
 	q := "SELECT seq, " + l.columns + " FROM " + l.from + " WHERE " + l.all + l.shown
 	if queue != "" {
 		q += "queue = ?6 AND "
+	}
+	switch {
+	case lane == "":
+	case l.columns == taskInfo:
+		q += "lane = ?7 AND "
+	default:
+		q += "CASE WHEN json_valid(task) THEN task ->> '$.lane' = ?7 END AND "
 	}
 	return q + "seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?4"
 }
@@ -95,6 +103,9 @@ func (b *Backend) List(ctx context.Context, r omniq.ListRequest) ([]*omniq.TaskI
 		if found, next, err = look(c, &r, after, b.config.clock().UnixMicro()); err != nil {
 			return err
 		}
+		if r.Flow != uuid.Nil && r.Lane != "" {
+			found = slices.DeleteFunc(found, func(i tiedInfo) bool { return i.Lane != r.Lane })
+		}
 		page = make([]*omniq.TaskInfo, len(found))
 		for i := range found {
 			if page[i] = found[i].TaskInfo; found[i].ties != 0 {
@@ -116,6 +127,9 @@ func list(c *conn, r *omniq.ListRequest, after, now int64) (page []tiedInfo, nex
 	var last int64
 	for range omniq.MaxListed / few {
 		args := []driver.Value{after, int64(math.MaxInt64), now, int64(few - 1), int64(r.Status), r.Queue}
+		if r.Lane != "" {
+			args = append(args, r.Lane)
+		}
 		edge, err := one(c, l.edge(), args...)
 		if err != nil {
 			return nil, 0, err
@@ -124,7 +138,7 @@ func list(c *conn, r *omniq.ListRequest, after, now int64) (page []tiedInfo, nex
 			args[1] = edge
 		}
 		args[3] = int64(r.Max-len(page)) + 1
-		err = c.query(l.page(r.Queue), func(v []driver.Value) error {
+		err = c.query(l.page(r.Queue, r.Lane), func(v []driver.Value) error {
 			if len(page) == r.Max {
 				next = last
 				return nil

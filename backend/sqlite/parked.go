@@ -48,7 +48,8 @@ func (w *writer) stirs() bool {
 				continue
 			}
 			looked[q] = true
-			n, err := one(w.c, "SELECT 1 FROM omniq_tasks WHERE state = 1 AND queue = ? LIMIT 1", q)
+			n, err := one(w.c, `SELECT EXISTS (SELECT 1 FROM omniq_tasks WHERE state = 1 AND lane IS NULL AND queue = ?1)
+				OR EXISTS (SELECT 1 FROM omniq_tasks WHERE state = 1 AND lane IS NOT NULL AND queue = ?1)`, q)
 			if n != 0 || err != nil {
 				return true
 			}

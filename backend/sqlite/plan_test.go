@@ -112,6 +112,7 @@ func exercise(t *testing.T, b *sqlite.Backend, clock *clock) {
 		}
 	}
 	exerciseFlows(t, b)
+	exerciseLanes(t, b)
 	b.Recount(t)
 
 	// Others have changed something while calls wait here.
@@ -141,8 +142,35 @@ func exercise(t *testing.T, b *sqlite.Backend, clock *clock) {
 	clock.advance(2 * hour) // much happens by itself
 	lasting(1, 0)
 	require.Eventually(t, func() bool {
-		return number(t, b, "SELECT count(*) FROM omniq_unique") == 0
+		return number(t, b, "SELECT (SELECT count(*) FROM omniq_unique) + (SELECT count(*) FROM omniq_lanes)") == 0
 	}, 20*time.Second, 10*time.Millisecond)
+}
+
+// exerciseLanes makes a backend prepare its statements about limits and lanes.
+func exerciseLanes(t *testing.T, b *sqlite.Backend) {
+	t.Helper()
+	ctx := t.Context()
+	limit := omniq.Limit{Running: 100, Rate: omniq.Rate{Tasks: 10, Per: time.Hour, Burst: 10}, EachLane: omniq.LaneLimit{Running: 2, Rate: omniq.Rate{Tasks: 9, Per: time.Hour, Burst: 9}}}
+	require.NoError(t, b.SetLimit(ctx, "laned", limit))
+	enqueue(t, b, tasksIn("laned", 2, func(*omniq.RawTask) {})...)
+	tasks := tasksIn("laned", 3, func(t *omniq.RawTask) { t.Lane, t.FailureTTL = "a", new(time.Minute) })
+	enqueue(t, b, tasks...)
+	for range 4 {
+		leases, err := b.Lease(ctx, omniq.LeaseRequest{Queues: []string{"laned"}, Max: 1, Duration: time.Hour, WorkerID: "w"})
+		require.NoError(t, err)
+		for _, l := range leases {
+			require.NoError(t, settle(t, b, omniq.Settlement{LeaseID: l.LeaseID, Action: omniq.ActionRelease, Hold: time.Minute}))
+		}
+	}
+	_, err := b.Stats(ctx)
+	require.NoError(t, err)
+	require.NoError(t, b.SetLimit(ctx, "laned", omniq.Limit{}))
+	_, err = b.Cancel(ctx, ids(tasks...))
+	require.NoError(t, err)
+	for _, status := range omniq.Statuses() {
+		_, _, err := b.List(ctx, omniq.ListRequest{Status: status, Queue: "laned", Lane: "a", Max: 1})
+		require.NoError(t, err)
+	}
 }
 
 // exerciseFlows makes a backend prepare its statements about tasks that are tied to others.
@@ -392,7 +420,7 @@ func checkPlan(t *testing.T, q string, plan []string) {
 			assert.Regexp(t, sorts, q, all)
 		}
 		table, ok := strings.CutPrefix(line, "SCAN ")
-		if ok && strings.HasPrefix(table, "omniq_") && !regexp.MustCompile(`^omniq_(counts|paused|counted)\b`).MatchString(table) {
+		if ok && strings.HasPrefix(table, "omniq_") && !regexp.MustCompile(`^omniq_(counts|paused|counted|limits|laned|lanes)\b`).MatchString(table) {
 			assert.Regexp(t, walks, q, all)
 		}
 	}

@@ -12,7 +12,8 @@ const recountEvery = 5 * time.Minute
 // counts are the statements that count what there is, from indexes alone.
 var counts = []string{
 	"SELECT queue, 0, count(*) FROM omniq_tasks INDEXED BY omniq_tasks_scheduled WHERE state = 0 GROUP BY queue",
-	"SELECT queue, 1, count(*) FROM omniq_tasks INDEXED BY omniq_tasks_ready WHERE state = 1 GROUP BY queue",
+	"SELECT queue, 1, count(*) FROM omniq_tasks INDEXED BY omniq_tasks_ready WHERE state = 1 AND lane IS NULL GROUP BY queue",
+	"SELECT queue, 1, count(*) FROM omniq_tasks INDEXED BY omniq_tasks_lane WHERE state = 1 AND lane IS NOT NULL GROUP BY queue",
 	"SELECT queue, 2, count(*) FROM omniq_tasks INDEXED BY omniq_tasks_running WHERE state = 2 GROUP BY queue",
 	"SELECT queue, 7, count(*) FROM omniq_tasks INDEXED BY omniq_tasks_waiting WHERE state = 7 GROUP BY queue",
 	"SELECT queue, status, count(*) FROM omniq_results INDEXED BY omniq_results_queue GROUP BY queue, status",
@@ -38,6 +39,7 @@ func (b *Backend) recount() {
 func (b *Backend) correct(ctx context.Context) error {
 	var at int64
 	var differ map[count]int64
+	var lanes map[laneKey]laneCount
 	err := b.read(ctx, func(c *conn) error {
 		return c.snapshot(func() (err error) {
 			differ = make(map[count]int64)
@@ -58,7 +60,8 @@ func (b *Backend) correct(ctx context.Context) error {
 					return err
 				}
 			}
-			return nil
+			lanes, err = differingLanes(c)
+			return err
 		})
 	})
 	if err != nil {
@@ -72,8 +75,77 @@ func (b *Backend) correct(ctx context.Context) error {
 		for c, n := range differ {
 			t.add(c.queue, c.state, n)
 		}
-		return nil
+		return t.correctLanes(lanes)
 	})
+}
+
+type laneKey struct{ queue, lane string }
+
+type laneCount struct{ ready, running int64 }
+
+// differingLanes are by how much there is more in lanes than is counted of them.
+func differingLanes(c *conn) (map[laneKey]laneCount, error) {
+	differ := make(map[laneKey]laneCount)
+	for _, q := range []struct {
+		query string
+		add   func(n *laneCount, v []driver.Value)
+	}{
+		{
+			"SELECT queue, lane, count(*) FROM omniq_tasks INDEXED BY omniq_tasks_lane WHERE state = 1 AND lane IS NOT NULL GROUP BY queue, lane",
+			func(n *laneCount, v []driver.Value) { n.ready += v[2].(int64) },
+		},
+		{
+			`SELECT queue, '', count(*) FROM omniq_tasks INDEXED BY omniq_tasks_ready WHERE state = 1 AND lane IS NULL
+				AND queue IN (SELECT queue FROM omniq_laned) GROUP BY queue`,
+			func(n *laneCount, v []driver.Value) { n.ready += v[2].(int64) },
+		},
+		{
+			`SELECT queue, coalesce(lane, ''), count(*) FROM omniq_tasks INDEXED BY omniq_tasks_running WHERE state = 2 GROUP BY queue, lane`,
+			func(n *laneCount, v []driver.Value) { n.running += v[2].(int64) },
+		},
+		{
+			"SELECT queue, lane, ready, running FROM omniq_lanes ORDER BY queue, lane",
+			func(n *laneCount, v []driver.Value) {
+				n.ready, n.running = n.ready-v[2].(int64), n.running-v[3].(int64)
+			},
+		},
+	} {
+		err := c.query(q.query, func(v []driver.Value) error {
+			key := laneKey{text(v[0]), text(v[1])}
+			n := differ[key]
+			q.add(&n, v)
+			differ[key] = n
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return differ, nil
+}
+
+// correctLanes adds to what is counted of lanes.
+func (t *tx) correctLanes(differ map[laneKey]laneCount) error {
+	for key, n := range differ {
+		if n == (laneCount{}) {
+			continue
+		}
+		laned, err := t.laned(key.queue)
+		if err != nil {
+			return err
+		}
+		if key.lane == "" && !laned {
+			continue
+		}
+		if err := t.divide(key.queue); err != nil {
+			return err
+		}
+		if err := t.recountLane(key.queue, key.lane, n.ready, n.running); err != nil {
+			return err
+		}
+		t.ready[key.queue] = true
+	}
+	return nil
 }
 
 // recountIsDue reports whether it is time to compare the counts again.

@@ -242,6 +242,10 @@ func (r *remote) List(ctx context.Context, request omniq.ListRequest) (page []*o
 	return page, next, err
 }
 
+func (r *remote) SetLimit(ctx context.Context, queue string, limit omniq.Limit) error {
+	return r.ask(ctx, "SetLimit", []any{queue, limit})
+}
+
 func (r *remote) Pause(ctx context.Context, queue string) error {
 	return r.ask(ctx, "Pause", []any{queue})
 }

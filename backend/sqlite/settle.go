@@ -120,7 +120,7 @@ func encodeResult(r *omniq.RawResult) (string, error) {
 // settle ends a task with its result.
 func (t *tx) settle(s *settlement) (refused, err error) {
 	// What is not needed is not read: the task of one that succeeded.
-	const columns = "SELECT seq, name, queue, due, worker, unique_key, lost, ties"
+	const columns = "SELECT seq, name, queue, due, worker, unique_key, lost, ties, lane"
 	query := columns + " FROM omniq_tasks WHERE id = ? AND token = ? AND wake > ?"
 	if s.Result.Status != omniq.StatusSuccess {
 		query = columns + ", task FROM omniq_tasks WHERE id = ? AND token = ? AND wake > ?"
@@ -129,9 +129,9 @@ func (t *tx) settle(s *settlement) (refused, err error) {
 	err = t.q.query(query, func(v []driver.Value) error {
 		row.seq, row.name, row.queue, row.due = v[0].(int64), text(v[1]), text(v[2]), v[3].(int64)
 		row.worker, row.uniqueKey, row.lost = v[4], v[5], v[6].(int64)
-		row.ties = v[7].(int64)
-		if len(v) > 8 {
-			row.envelope = text(v[8])
+		row.ties, row.lane = v[7].(int64), v[8]
+		if len(v) > 9 {
+			row.envelope = text(v[9])
 		}
 		return nil
 	}, s.TaskID[:], s.token, t.us)
@@ -140,6 +140,9 @@ func (t *tx) settle(s *settlement) (refused, err error) {
 	}
 	if row.seq == 0 {
 		return omniq.ErrLeaseLost, nil
+	}
+	if err := t.holdBack(row.queue, row.lane, s.Hold); err != nil {
+		return nil, err
 	}
 	if _, err := t.q.exec("DELETE FROM omniq_tasks WHERE seq = ?", row.seq); err != nil { // RETURNING would cost more
 		return nil, err
@@ -158,6 +161,9 @@ func (t *tx) giveBack(s *settlement) (refused, err error) {
 	}
 	if row.seq == 0 {
 		return omniq.ErrLeaseLost, nil
+	}
+	if err := t.holdBack(row.queue, row.lane, s.Hold); err != nil {
+		return nil, err
 	}
 	if s.Action == omniq.ActionRetry {
 		if !row.started {

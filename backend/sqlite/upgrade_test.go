@@ -105,5 +105,5 @@ func TestUpgradeOfVersion2(t *testing.T) {
 	require.Len(t, leases, 1)
 	require.Len(t, leases[0].Inputs, 3)
 	assert.Equal(t, "7", string(leases[0].Inputs[2].ResultData))
-	assert.Equal(t, 3, number(t, b, "SELECT version FROM omniq_schema"))
+	assert.Equal(t, 4, number(t, b, "SELECT version FROM omniq_schema"))
 }

@@ -37,11 +37,13 @@ type writer struct {
 	seen    int64           // the data_version: it changes with each commit of others
 	checked bool            // the schema is that of this program
 	paused  map[string]bool // nil if it is to be read
-	wake    int64           // when the next thing happens to a task by itself, 0 if it is to be read
-	told    bool            // left is known
-	left    bool            // there are tasks that have ended, whose followers are still to be told
-	retry   bool            // what parked ops wait for may be there
-	tell    bool            // events may be there
+	bounds  bounds
+	opens   int64 // when calls are to look again that wait for a rate or a hold, 0 for never
+	wake    int64 // when the next thing happens to a task by itself, 0 if it is to be read
+	told    bool  // left is known
+	left    bool  // there are tasks that have ended, whose followers are still to be told
+	retry   bool  // what parked ops wait for may be there
+	tell    bool  // events may be there
 }
 
 func newWriter(b *Backend, c *conn) *writer {
@@ -134,6 +136,11 @@ func (w *writer) nextTick() time.Time {
 			next = at
 		}
 	}
+	if w.opens != 0 {
+		if at := time.Now().Add(time.UnixMicro(w.opens).Sub(w.b.config.clock())); at.Before(next) {
+			next = at
+		}
+	}
 	if next.Before(w.rest) {
 		next = w.rest
 	}
@@ -163,6 +170,9 @@ func (w *writer) tick() {
 		w.b.awaited.check(w.c, now)
 	}
 	w.parked = without(w.parked)
+	if w.opens != 0 && w.opens <= w.b.config.clock().UnixMicro() {
+		w.opens, w.retry = 0, true
+	}
 	due := w.retry || w.left || w.c.failed || w.wake != 0 && w.wake <= w.b.config.clock().UnixMicro() || !now.Before(w.sweep)
 	if due && !now.Before(w.rest) {
 		w.transact()
@@ -198,7 +208,7 @@ func (w *writer) notice() error {
 		return err
 	}
 	w.seen = version
-	w.checked, w.paused, w.wake, w.told = false, nil, 0, false
+	w.checked, w.paused, w.bounds, w.wake, w.told = false, nil, bounds{}, 0, false
 	w.retry, w.tell, w.b.awaited.stale = true, true, true
 	return nil
 }

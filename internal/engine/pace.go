@@ -30,6 +30,9 @@ func (p Pace) Carry(used, now int64) int64 {
 	return min(used, now+p.every*p.burst)
 }
 
+// Ahead is how long before its charge is used up the next task may be handed out.
+func (p Pace) Ahead() int64 { return p.every * (max(p.burst, 1) - 1) }
+
 // Room is how many tasks may be handed out now.
 func (p Pace) Room(used, now int64) int64 {
 	if p.every == 0 {
@@ -51,5 +54,5 @@ func (p Pace) Opens(used, now int64) int64 {
 	if p.every == 0 {
 		return now
 	}
-	return max(used, now) - p.every*(p.burst-1)
+	return max(used, now) - p.Ahead()
 }
