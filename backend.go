@@ -108,8 +108,8 @@ type TaskQueue interface {
 	//
 	// Where tasks of a queue have lanes, these take turns: the next task is one of the lane that was served longest ago. A lane is
 	// served when one of its tasks is handed out; and when a task of it becomes due while none of it is ready or running, so that
-	// it comes after those that wait. The tasks without a lane are one lane more. Within a lane the order is the queue's. Tasks of
-	// Names are preferred within what the turn allows: no lane comes before another one because of them.
+	// it comes after those that wait. The tasks without a lane are one lane more. Within a lane the order is the queue's. A lane
+	// that has no task of Names among its first ones may be passed over, and keeps its turn.
 	//
 	// A queue's [Limit] holds for all workers together. No more tasks are handed out than its Running and its Rate permit, and no
 	// more of a lane than its EachLane does; those of other lanes take their places. What runs is what has a lease that has not

@@ -77,7 +77,7 @@ func (i *Item[A, R]) end(result R, err error) {
 // these succeed if the task has no result, R being [Void]; otherwise they fail, because nobody knows what their results are.
 //
 // ctx ends when the contexts of all items have ended. A batch takes one place of the worker's [Concurrency], whatever its size, and a
-// worker holds as many tasks more as its batches have. A task that was lost twice, because its worker died, is a batch of its own.
+// worker holds as many tasks more as its batches have; [QueueLimit] counts each of them. A task that was lost twice, because its worker died, is a batch of its own.
 //
 // It panics as [Define] does, and if the size is invalid.
 func DefineBatch[A, R any, T string | ArgsReference[A, R]](target T, fn func(ctx context.Context, items []*Item[A, R]) error, size BatchSize, defaults ...TaskOption) ArgsDefinition[A, R] {

@@ -138,8 +138,8 @@ func (c *Client) SetLimit(ctx context.Context, queue string, limit Limit) error 
 }
 
 // Throttled is returned by a handler that was told to slow down, by an API that answered 429. No task of the task's lane is handed
-// out for delay, on any worker; without a lane, no task of the queue that has none. The task keeps its place, and uses no attempt.
-// A delay below 100 ms means 100 ms. The task's TTL goes on.
+// out for delay, on any worker, once the engine has stored that; without a lane, no task of the queue that has none. The task keeps
+// its place, and uses no attempt. A delay below 100 ms means 100 ms. The task's TTL goes on.
 //
 // On an engine that has no lanes, by its [Capabilities], it is [Snooze]. [Snoozed] tells that of both.
 func Throttled(delay time.Duration) error {
