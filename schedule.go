@@ -2,9 +2,6 @@ package omniq
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -37,8 +34,8 @@ func scheduleID(name string) uuid.UUID { return uuid.NewSHA1(scheduleSpace, []by
 // A schedule is durable: it is stored once, under its name, and goes on whatever process ends. Programs declare it when they start,
 // as many as there are: to declare what is stored changes nothing, whoever has paused or changed it at run time since. If the
 // code says something else than it did when the schedule was declared last, that is taken over: what counts are the times, the calls
-// with their arguments and options, and the schedule's own. (A codec that never writes the same twice, like one that encrypts, makes
-// each declaration of arguments something else.) How far it has come stays, as do a pause and the counts.
+// with their arguments and options, the codec that writes them, and the schedule's own. How far it has come stays, as do a pause and
+// the counts.
 //
 // Every [Worker] on the backend serves schedules, beside its handlers, unless it is told not to: [WithoutSchedules]. There is no
 // leader. A tick has exactly one run, which is enqueued in one step with the note that it was, by the engine's clock. The calls are
@@ -70,7 +67,7 @@ func Schedule[R any](ctx context.Context, c *Client, name string, when When, cal
 		return nil, fault(err)
 	}
 	var err error
-	if sp.Calls, err = newTemplate(c, call.node); err != nil {
+	if sp.Calls, err = newTemplate(c, call.node, c.codecs.writer()); err != nil {
 		return nil, fault(err)
 	}
 	for _, o := range opts {
@@ -78,7 +75,11 @@ func Schedule[R any](ctx context.Context, c *Client, name string, when When, cal
 			return nil, fault(err)
 		}
 	}
-	if err := declare(ctx, c, name, sp); err != nil {
+	declared, err := newDeclaration(c, sp, call.node)
+	if err != nil {
+		return nil, fault(err)
+	}
+	if err := declare(ctx, c, name, sp, declared); err != nil {
 		return nil, fault(err)
 	}
 	return AttachSchedule[R](c, name), nil
@@ -101,33 +102,23 @@ func checkScheduler(c *Client, name string) error {
 	return nil
 }
 
-// digest is what tells one declaration from another.
-func (s *spec) digest() (string, error) {
-	text, err := json.Marshal(s)
-	if err != nil {
-		return "", err
-	}
-	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:16]), nil
-}
-
 // declare stores a schedule, unless that is what was declared last.
-func declare(ctx context.Context, c *Client, name string, sp *spec) error {
-	digest, err := sp.digest()
+func declare(ctx context.Context, c *Client, name string, sp *spec, declared *declaration) error {
+	sealed, err := declared.sealed()
 	if err != nil {
 		return err
 	}
-	table := &timetable{Name: name, Spec: sp, Declared: digest, Revision: 1}
+	table := &timetable{Name: name, Spec: sp, Declared: sealed, Revision: 1}
 	for {
 		_, err := changeSchedule(ctx, c, name, func(stored *timetable, state *standing) error {
-			if stored.Declared == digest {
+			if declared.is(stored.Declared) {
 				return errUnchanged
 			}
 			if err := sp.comes(); err != nil {
 				return err
 			}
 			stored.set(sp, state)
-			stored.Declared = digest
+			stored.Declared = sealed
 			return nil
 		})
 		if !errors.Is(err, ErrNotFound) {

@@ -1,6 +1,7 @@
 package omniq_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/codec"
 )
 
 func TestScheduleControl(t *testing.T) {
@@ -88,6 +90,37 @@ func TestScheduleControl(t *testing.T) {
 			assert.Equal(c, []string{"01-01T00:01:00", "01-01T00:01:40"}, c.times(), "not what had passed when it was declared") // 1:20
 			assert.EqualValues(c, 2, c.describe(s).Revision)
 			stop()
+		}},
+		{"a codec that never writes the same twice", func(c *clockwork) {
+			key := func(id string) codec.Key { return codec.Key{ID: id, Secret: bytes.Repeat([]byte(id), 16)} }
+			first, err := codec.AESGCM(codec.JSON, key("k1"))
+			require.NoError(c, err)
+			rotated, err := codec.AESGCM(codec.JSON, key("k2"), key("k1"))
+			require.NoError(c, err)
+			foreign, err := codec.AESGCM(codec.JSON, key("k3"))
+			require.NoError(c, err)
+			type secret struct{ Name string }
+			told := omniq.ReferArgs[secret, int]("told")
+			chain := omniq.DefineArgs("chain", func(_ context.Context, n omniq.Args1[int]) (int, error) { return n.V1, nil })
+			revision := func(name string, by ...codec.Codec) int64 {
+				client, err := omniq.NewClient(c.backend, omniq.Codecs(by[0], by[1:]...))
+				require.NoError(c, err)
+				call := chain.On(omniq.Join1(told.With(secret{name})))
+				var s *omniq.ScheduleHandle[int]
+				for range 2 { // the same promise, too
+					s, err = omniq.Schedule(c.Context(), client, "s", omniq.Every(time.Hour), call)
+					require.NoError(c, err)
+				}
+				return c.describe(s).Revision
+			}
+			assert.EqualValues(c, 1, revision("Ada", first))
+			assert.EqualValues(c, 1, revision("Ada", first))
+			assert.EqualValues(c, 1, revision("Ada", rotated), "it reads what the old key has written")
+			assert.EqualValues(c, 2, revision("Grace", rotated), "the arguments are others")
+			assert.EqualValues(c, 2, revision("Grace", rotated))
+			assert.EqualValues(c, 3, revision("Grace", foreign), "what it cannot read is something else")
+			assert.EqualValues(c, 4, revision("Grace", codec.JSON), "another codec is to write the calls")
+			assert.EqualValues(c, 4, revision("Grace", codec.JSON))
 		}},
 		{"the code declares something else while no worker runs", func(c *clockwork) {
 			s := c.schedule("s", omniq.Cron("30 * * * *", ""), omniq.Overlap(omniq.Allow))

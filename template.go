@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/omniq-go/omniq/codec"
 )
 
 // MaxScheduledCalls is how many calls the flow of a [Schedule] may have. A larger one begins with a call that adds the others: see
@@ -34,9 +36,9 @@ func placeID(n int) (id uuid.UUID) {
 
 func placeOf(id uuid.UUID) int { return int(binary.BigEndian.Uint64(id[8:])) - 1 }
 
-// newTemplate makes a template of a call and all that it is made of.
-func newTemplate(c *Client, n *node) (template, error) {
-	g := newGraph(c.codecs.writer(), c.origin)
+// newTemplate makes a template of a call and all that it is made of, with payloads of a codec.
+func newTemplate(c *Client, n *node, writer codec.Codec) (template, error) {
+	g := newGraph(writer, c.origin)
 	g.ticks = make(map[uuid.UUID]bool)
 	if err := g.add(n); err != nil {
 		return nil, err

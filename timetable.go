@@ -13,7 +13,7 @@ import (
 type timetable struct {
 	Name     string `json:"name"`
 	Spec     *spec  `json:"spec"`
-	Declared string `json:"declared"` // what of: the digest of the spec that was declared last
+	Declared string `json:"declared"` // what of: see declaration
 	Revision int64  `json:"revision"` // how often the spec has changed
 
 	// Up to a change of its times those before it count, even if no worker comes to it until long after.
