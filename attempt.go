@@ -21,7 +21,7 @@ type attempt struct {
 
 	// The worker's mu guards these.
 	giveBack bool // do not run it: the worker is stopping
-	lent     bool // its goroutine runs no other attempt: it has joined a batch
+	joined   bool // it is, or was, part of a batch: its goroutine runs no other attempt
 	vacated  bool // its place is that of the batch
 	phase    phase
 	settling bool                    // the settler has it
@@ -68,7 +68,7 @@ func (c *crew) serve() {
 	var a *attempt
 	done := false
 	defer func() {
-		if !done && !c.worker.hasLent(a) { // a handler has ended the goroutine
+		if !done && !c.worker.hasJoined(a) { // a handler has ended the goroutine
 			c.hire()
 		}
 	}()
@@ -81,22 +81,22 @@ func (c *crew) serve() {
 	done = true
 }
 
-func (w *Worker) hasLent(a *attempt) bool {
+func (w *Worker) hasJoined(a *attempt) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return a.lent
+	return a.joined
 }
 
-// attend runs one attempt and passes its outcome on, even if the handler ends the goroutine. It reports whether that is to run no
-// other one.
-func (w *Worker) attend(ctx context.Context, a *attempt, s *settler) (lent bool) {
+// attend runs one attempt and passes its outcome on, even if the handler ends the goroutine. It reports whether the attempt has
+// joined a batch.
+func (w *Worker) attend(ctx context.Context, a *attempt, s *settler) (joined bool) {
 	settlement := Settlement{Action: ActionRelease}
 	slot := w.slots != nil && !w.specs[a.lease.Task.FuncName].batch
 	if slot {
 		w.slots <- struct{}{}
 	}
 	defer func() {
-		lent = w.leave(a)
+		joined = w.leave(a)
 		s.settle(a, settlement)
 		w.vacate(a)
 		if slot {
@@ -108,7 +108,7 @@ func (w *Worker) attend(ctx context.Context, a *attempt, s *settler) (lent bool)
 	if w.enter(a, cancel, &settlement) && w.start(ctx, a) {
 		w.run(ctx, a, &settlement)
 	}
-	return lent
+	return joined
 }
 
 // enter decides whether the attempt can be started by this worker now. If not, it says in s how it ends.
@@ -154,7 +154,7 @@ func (w *Worker) enter(a *attempt, cancel context.CancelCauseFunc, s *Settlement
 }
 
 // leave is told that the attempt's handler has returned, or will not begin, and reports whether it has joined a batch.
-func (w *Worker) leave(a *attempt) (lent bool) {
+func (w *Worker) leave(a *attempt) (joined bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	a.phase = returned
@@ -164,7 +164,7 @@ func (w *Worker) leave(a *attempt) (lent bool) {
 	if a.over {
 		w.held.remove(a)
 	}
-	return a.lent
+	return a.joined
 }
 
 // limit is how often the attempt's task may fail.

@@ -17,8 +17,8 @@ type BatchSize struct {
 // MaxBatch is how many tasks a batch may have.
 const MaxBatch = 10_000
 
-// UpTo is the size of a batch: its handler is called with at most n tasks, and at most wait after the first of them has come. n is 1
-// to [MaxBatch], wait at least 0.
+// UpTo is the size of a batch: its handler is called with at most n tasks, when so many have come or the first of them has waited for
+// wait. n is 1 to [MaxBatch], wait at least 0.
 func UpTo(n int, wait time.Duration) BatchSize { return BatchSize{n, wait} }
 
 // Item is one task of a batch. Its handler gives it an end, by Succeed or Fail; the first end counts, and one after the handler has
@@ -26,8 +26,9 @@ func UpTo(n int, wait time.Duration) BatchSize { return BatchSize{n, wait} }
 type Item[A, R any] struct {
 	Args A
 
-	ctx   context.Context
-	ended chan struct{} // closed after result or err is set
+	ctx     context.Context
+	attempt *attempt
+	ended   chan struct{} // closed after result or err is set
 
 	mu     sync.Mutex
 	over   bool
@@ -50,7 +51,7 @@ func (i *Item[A, R]) Info() Info {
 func (i *Item[A, R]) Succeed(result R) { i.end(result, nil) }
 
 // Fail ends the attempt with what a handler of this task alone would return: an error, also one of [Permanent], [RetryAfter],
-// [Snooze] or [Throttled]. A nil error is one that says so.
+// [Snooze] or [Throttled]. Fail(nil) fails the task for good, with an error that says so.
 func (i *Item[A, R]) Fail(err error) {
 	if err == nil {
 		err = Permanent(invalid("the batch's handler has called Fail with a nil error"))
@@ -77,7 +78,8 @@ func (i *Item[A, R]) end(result R, err error) {
 // these succeed if the task has no result, R being [Void]; otherwise they fail, because nobody knows what their results are.
 //
 // ctx ends when the contexts of all items have ended. A batch takes one place of the worker's [Concurrency], whatever its size, and a
-// worker holds as many tasks more as its batches have; [QueueLimit] counts each of them. A task that was lost twice, because its worker died, is a batch of its own.
+// worker holds as many tasks more as its batches have; [QueueLimit] counts each of them. A task that was lost twice, because its
+// worker died, is a batch of its own.
 //
 // It panics as [Define] does, and if the size is invalid.
 func DefineBatch[A, R any, T string | ArgsReference[A, R]](target T, fn func(ctx context.Context, items []*Item[A, R]) error, size BatchSize, defaults ...TaskOption) ArgsDefinition[A, R] {
@@ -146,19 +148,17 @@ type gatherer[A, R any] struct {
 
 // gathering are tasks that will be one batch.
 type gathering[A, R any] struct {
-	worker   *Worker
-	crew     *crew
-	most     int
-	items    []*Item[A, R]
-	attempts []*attempt // of items
-	timer    *time.Timer
-	begun    bool
+	crew  *crew
+	most  int
+	items []*Item[A, R]
+	timer *time.Timer
+	begun bool
 }
 
 // join makes a task one of a batch, and waits for its end.
 func (g *gatherer[A, R]) join(ctx context.Context, h *execution, args A) (R, error) {
-	item := &Item[A, R]{Args: args, ctx: ctx, ended: make(chan struct{})}
-	b := g.add(item, h)
+	item := &Item[A, R]{Args: args, ctx: ctx, attempt: h.attempt, ended: make(chan struct{})}
+	b := g.add(item)
 	select {
 	case <-item.ended:
 	case <-ctx.Done():
@@ -171,15 +171,17 @@ func (g *gatherer[A, R]) join(ctx context.Context, h *execution, args A) (R, err
 	return item.result, item.err
 }
 
-func (g *gatherer[A, R]) add(item *Item[A, R], h *execution) *gathering[A, R] {
+// add makes an item one of the batch that gathers, or of a new one.
+func (g *gatherer[A, R]) add(item *Item[A, R]) *gathering[A, R] {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	b, most := g.open, g.size.tasks
-	if g.flushed || h.attempt.lease.Lost >= maxTogether {
+	if g.flushed || item.attempt.lease.Lost >= maxTogether {
 		b, most = nil, 1
 	}
+	crew := item.attempt.crew
 	if b == nil {
-		b = &gathering[A, R]{worker: h.worker, crew: h.attempt.crew, most: most}
+		b = &gathering[A, R]{crew: crew, most: most}
 		if most > 1 {
 			g.open = b
 			b.timer = time.AfterFunc(g.size.wait, func() {
@@ -188,10 +190,10 @@ func (g *gatherer[A, R]) add(item *Item[A, R], h *execution) *gathering[A, R] {
 				g.begin(b)
 			})
 		}
-		h.worker.gathers(most - 1)
+		crew.worker.gathers(most - 1)
 	}
-	b.items, b.attempts = append(b.items, item), append(b.attempts, h.attempt)
-	h.worker.joins(h.attempt)
+	b.items = append(b.items, item)
+	crew.worker.joins(item.attempt)
 	if len(b.items) == most {
 		g.begin(b)
 	}
@@ -208,14 +210,19 @@ func (g *gatherer[A, R]) begin(b *gathering[A, R]) {
 		g.open = nil
 		b.timer.Stop()
 	}
-	b.worker.begins(b.attempts, b.most)
+	w := b.crew.worker
+	attempts := make([]*attempt, len(b.items))
+	for i, item := range b.items {
+		attempts[i] = item.attempt
+	}
+	w.begins(attempts, b.most)
 	b.crew.all.Go(func() {
-		defer b.worker.unreserve(1)
+		defer w.unreserve(1)
 		if len(b.items) == 0 {
 			return
 		}
-		b.worker.slots <- struct{}{}
-		defer func() { <-b.worker.slots }()
+		w.slots <- struct{}{}
+		defer func() { <-w.slots }()
 		g.run(b.items)
 	})
 }
@@ -237,8 +244,8 @@ func (g *gatherer[A, R]) withdraw(b *gathering[A, R], item *Item[A, R]) bool {
 		return false
 	}
 	i := slices.Index(b.items, item)
-	b.items, b.attempts = slices.Delete(b.items, i, i+1), slices.Delete(b.attempts, i, i+1)
-	b.worker.leaves()
+	b.items = slices.Delete(b.items, i, i+1)
+	b.crew.worker.leaves()
 	return true
 }
 
@@ -253,7 +260,7 @@ func (w *Worker) gathers(n int) {
 // joins is told that an attempt has become part of a batch, and another goroutine runs the next one.
 func (w *Worker) joins(a *attempt) {
 	w.mu.Lock()
-	a.lent = true
+	a.joined = true
 	w.gathering++
 	w.mu.Unlock()
 	a.crew.hire()

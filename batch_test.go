@@ -62,14 +62,6 @@ func enqueueAll(t *testing.T, client *omniq.Client, d omniq.ArgsDefinition[omniq
 	return handles
 }
 
-func numbersUpTo(n int) []int {
-	numbers := make([]int, n)
-	for i := range numbers {
-		numbers[i] = i
-	}
-	return numbers
-}
-
 // Tasks come together, however few handlers the worker has, and each gets its own result.
 func TestBatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -82,7 +74,7 @@ func TestBatch(t *testing.T) {
 			}
 			return nil
 		}, omniq.UpTo(100, time.Second))
-		handles := enqueueAll(t, client, d, numbersUpTo(250))
+		handles := enqueueAll(t, client, d, upTo(250))
 		run(t, b, omniq.Handlers(d), omniq.Concurrency(3))
 		for i, h := range handles {
 			got, err := h.Wait(t.Context())
@@ -91,7 +83,7 @@ func TestBatch(t *testing.T) {
 		}
 		assert.Equal(t, []int{100, 100, 50}, seen.sizes())
 		assert.Equal(t, seconds(0, 0, 1), seen.at, "the last one waits for more")
-		assert.ElementsMatch(t, numbersUpTo(250), slices.Concat(seen.calls...))
+		assert.ElementsMatch(t, upTo(250), slices.Concat(seen.calls...))
 	})
 }
 
@@ -123,7 +115,7 @@ func TestBatchTakesOnePlace(t *testing.T) {
 			count(-1, 0)
 			return 1, nil
 		})
-		handles := enqueueAll(t, client, d, numbersUpTo(100))
+		handles := enqueueAll(t, client, d, upTo(100))
 		for range 8 {
 			_, err := single.Enqueue(t.Context(), client)
 			require.NoError(t, err)
@@ -202,7 +194,7 @@ func TestBatchEnds(t *testing.T) {
 					return c.end(items)
 				}, omniq.UpTo(3, time.Minute))
 				run(t, b, omniq.Handlers(d), omniq.Retries(0), omniq.Concurrency(2))
-				for i, h := range enqueueAll(t, client, d, numbersUpTo(3)) {
+				for i, h := range enqueueAll(t, client, d, upTo(3)) {
 					got, err := h.Wait(t.Context())
 					if err != nil {
 						got = err.Error()
@@ -348,7 +340,7 @@ func TestBatchAtShutdown(t *testing.T) {
 			return nil
 		}, omniq.UpTo(10, time.Hour))
 		w := run(t, b, omniq.Handlers(d), omniq.ShutdownTimeout(time.Minute))
-		handles := enqueueAll(t, client, d, numbersUpTo(3))
+		handles := enqueueAll(t, client, d, upTo(3))
 		synctest.Wait()
 		require.NoError(t, w.stop())
 		assert.Equal(t, seconds(0), seen.at)
