@@ -76,11 +76,11 @@ func (l Limit) Validate() error {
 	return l.EachLane.Rate.check("the rate of each lane")
 }
 
-// Bounds reports whether the limit bounds how many tasks run at once, in the queue or in a lane.
-func (l Limit) Bounds() bool { return l.Running > 0 || l.EachLane.Running > 0 }
+// BoundsRunning reports whether the limit bounds how many tasks run at once, in the queue or in a lane. It is for engines.
+func (l Limit) BoundsRunning() bool { return l.Running > 0 || l.EachLane.Running > 0 }
 
-// Every returns how long one task takes of the rate, in whole microseconds, and how many may come at once. For a rate that bounds
-// nothing every is 0.
+// Every returns how long one task takes of the rate, in whole microseconds and never too short, and how many may come at once. For a
+// rate that bounds nothing every is 0. It is for engines, which count alike by it.
 func (r Rate) Every() (every time.Duration, burst int) {
 	if r.Tasks <= 0 {
 		return 0, math.MaxInt

@@ -88,7 +88,7 @@ func (q *queue) wakeOne() {
 	if q.paused {
 		return
 	}
-	bounds := q.limit.Bounds()
+	bounds := q.limit.BoundsRunning()
 	i := slices.IndexFunc(q.waiting, func(w *waiter) bool { return !w.ahead || !bounds })
 	if i < 0 {
 		return
@@ -277,7 +277,7 @@ func (b *Backend) pick(r *omniq.LeaseRequest, names []string, now time.Time) (le
 			continue
 		}
 		most := engine.Most(r, i, len(leases))
-		if q.limit.Bounds() {
+		if q.limit.BoundsRunning() {
 			most = min(most, r.Max-r.Ahead) // what is taken ahead would keep places from others
 		}
 		most = min(most, len(leases)+q.room(now))

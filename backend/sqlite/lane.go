@@ -80,6 +80,13 @@ func (t *tx) shift(queue string, lane driver.Value, from, to int64) error {
 	return t.recountLane(queue, name, ready, running)
 }
 
+// mayRun is whether a lane, a row of omniq_lanes, has a ready task and a place for it; turnOf is its turn, if it is open.
+const (
+	mayRun = `ready > 0 AND (lane = '' OR running <
+		(SELECT CASE most WHEN 0 THEN 9223372036854775807 ELSE most END FROM omniq_laned d WHERE d.queue = omniq_lanes.queue))`
+	turnOf = "CASE WHEN opens IS NULL AND " + mayRun + " THEN served END"
+)
+
 // recountLane adds to what is counted of a lane. One that has been without tasks has the last turn.
 func (t *tx) recountLane(queue, lane string, ready, running int64) error {
 	_, err := t.q.exec(`INSERT INTO omniq_lanes (queue, lane, ready, running, served)
@@ -120,8 +127,7 @@ func (t *tx) reopen() error {
 	t.reopened = true
 	for {
 		const few = 100
-		n, err := t.q.exec(`UPDATE omniq_lanes SET opens = NULL, turn = CASE WHEN ready > 0 AND (lane = '' OR running <
-			(SELECT CASE most WHEN 0 THEN 9223372036854775807 ELSE most END FROM omniq_laned d WHERE d.queue = omniq_lanes.queue)) THEN served END
+		n, err := t.q.exec("UPDATE omniq_lanes SET opens = NULL, turn = CASE WHEN "+mayRun+` THEN served END
 			WHERE (queue, lane) IN (SELECT queue, lane FROM omniq_lanes WHERE opens <= ? ORDER BY opens LIMIT ?)`, t.us, int64(few))
 		if err != nil || n < few {
 			return err
@@ -133,7 +139,6 @@ func (t *tx) reopen() error {
 type laneTurn struct {
 	lane        string
 	turn, used  int64
-	held        int64
 	ready, runs int64
 	nothing     bool // there is none
 }
@@ -190,10 +195,10 @@ func (t *tx) leaseLanes(queue string, l *leasing, names driver.Value, limit *lim
 // nextTurn finds the lane that was served longest ago, of those after a turn.
 func (t *tx) nextTurn(queue string, after int64) (found laneTurn, err error) {
 	found.nothing = true
-	err = t.q.query(`SELECT lane, turn, used, held, ready, running FROM omniq_lanes INDEXED BY omniq_lanes_turn
+	err = t.q.query(`SELECT lane, turn, used, ready, running FROM omniq_lanes INDEXED BY omniq_lanes_turn
 		WHERE queue = ? AND turn IS NOT NULL AND turn > ? ORDER BY turn LIMIT 1`, func(v []driver.Value) error {
 		found = laneTurn{
-			lane: text(v[0]), turn: v[1].(int64), used: v[2].(int64), held: v[3].(int64), ready: v[4].(int64), runs: v[5].(int64),
+			lane: text(v[0]), turn: v[1].(int64), used: v[2].(int64), ready: v[3].(int64), runs: v[4].(int64),
 		}
 		return nil
 	}, queue, after)

@@ -89,10 +89,6 @@ func (t *tx) rebind(queue string, limit omniq.Limit) error {
 	return err
 }
 
-// turnOf is the turn of a row of omniq_lanes.
-const turnOf = `CASE WHEN ready > 0 AND opens IS NULL AND (lane = '' OR running <
-	(SELECT CASE most WHEN 0 THEN 9223372036854775807 ELSE most END FROM omniq_laned d WHERE d.queue = omniq_lanes.queue)) THEN served END`
-
 // running is how many tasks of a queue have a lease.
 func (t *tx) running(queue string) (int64, error) {
 	n, err := one(t.q, "SELECT n FROM omniq_counts WHERE queue = ? AND state = 2", queue)
@@ -102,7 +98,7 @@ func (t *tx) running(queue string) (int64, error) {
 // freed lets calls look again that wait for a place in a queue of which a lease has ended.
 func (t *tx) freed(queue string) error {
 	l, err := t.limit(queue)
-	if err == nil && l != nil && l.Bounds() {
+	if err == nil && l != nil && l.BoundsRunning() {
 		t.ready[queue] = true
 	}
 	return err
@@ -112,7 +108,7 @@ func (t *tx) freed(queue string) error {
 func (t *tx) leaseBounded(queue string, l *leasing, names driver.Value, limit *limited, laned bool) error {
 	var used int64
 	room := l.most - len(l.got)
-	if limit != nil && limit.Bounds() {
+	if limit != nil && limit.BoundsRunning() {
 		now := l.Max - l.Ahead - len(l.got) // what is taken ahead would keep places from others
 		l.spared = l.spared || now <= 0
 		room = min(room, now)

@@ -1,9 +1,7 @@
 package sqlite_test
 
 import (
-	"database/sql"
-	"fmt"
-	"os"
+	"context"
 	"sync"
 	"testing"
 	"time"
@@ -14,8 +12,6 @@ import (
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/sqlite"
 )
-
-func inLane(name string) func(*omniq.RawTask) { return func(t *omniq.RawTask) { t.Lane = name } }
 
 // statsOf returns the figures of a queue.
 func statsOf(t *testing.T, b *sqlite.Backend, queue string) omniq.QueueStats {
@@ -51,52 +47,6 @@ func TestLimitsAreKept(t *testing.T) {
 	assert.Equal(t, omniq.QueueStats{Queue: "q", Ready: 6, Running: 1, Lanes: 2, Limit: limit}, statsOf(t, b, "q"))
 	l = leaseOf(t, b, "q", 1)[0]
 	assert.Equal(t, "b", l.Task.Lane, "a has used up its rate, and the others are held back")
-}
-
-// What is counted of lanes becomes right again after SQL has changed rows, and tasks of lanes that nothing is known of are leased.
-func TestRecountOfLanes(t *testing.T) {
-	for name, change := range map[string]string{
-		"tasks are deleted":   "DELETE FROM omniq_tasks WHERE seq % 2 = 0",
-		"lanes are forgotten": "DELETE FROM omniq_lanes; DELETE FROM omniq_laned",
-		"a lane is renamed":   "UPDATE omniq_tasks SET lane = 'c' WHERE lane = 'a'",
-	} {
-		t.Run(name, func(t *testing.T) {
-			b := open(t, place(t), sqlite.WithRecount(time.Millisecond))
-			require.NoError(t, b.SetLimit(t.Context(), "q", omniq.Limit{EachLane: omniq.LaneLimit{Running: 20}}))
-			for _, lane := range []string{"a", "b", ""} {
-				enqueue(t, b, tasksIn("q", 10, inLane(lane))...)
-			}
-			leaseOf(t, b, "q", 6)
-			_, err := b.DB().ExecContext(t.Context(), change)
-			require.NoError(t, err)
-			left := number(t, b, "SELECT count(*) FROM omniq_tasks WHERE state = 1")
-			require.Eventually(t, func() bool {
-				return number(t, b, `SELECT count(*) FROM omniq_lanes l WHERE
-					ready <> (SELECT count(*) FROM omniq_tasks t WHERE state = 1 AND coalesce(lane, '') = l.lane)
-					OR running <> (SELECT count(*) FROM omniq_tasks t WHERE state = 2 AND coalesce(lane, '') = l.lane)`) == 0 &&
-					number(t, b, "SELECT coalesce(sum(ready), 0) FROM omniq_lanes") == left
-			}, 20*time.Second, 10*time.Millisecond)
-			require.Len(t, leaseOf(t, b, "q", left), left)
-		})
-	}
-}
-
-// Nothing is left of lanes that have no tasks, and the queue is as one that never had any.
-func TestLanesGo(t *testing.T) {
-	b, clock := slow(t)
-	require.NoError(t, b.SetLimit(t.Context(), "q", omniq.Limit{EachLane: omniq.LaneLimit{Rate: omniq.PerHour(1)}}))
-	for i := range 100 {
-		enqueue(t, b, tasksIn("q", 1, inLane(fmt.Sprint(i)))...)
-	}
-	for _, l := range leaseOf(t, b, "q", 100) {
-		require.NoError(t, settle(t, b, finish(l, "1", 0)))
-	}
-	assert.Equal(t, 101, number(t, b, "SELECT count(*) FROM omniq_lanes"), "their rates are used up")
-	clock.advance(2 * time.Hour)
-	require.Eventually(t, func() bool {
-		enqueue(t, b, newTasks(1)...)
-		return number(t, b, "SELECT (SELECT count(*) FROM omniq_lanes) + (SELECT count(*) FROM omniq_laned)") == 0
-	}, 20*time.Second, 10*time.Millisecond)
 }
 
 // Workers of two processes' kind never hold more than a limit permits, however they come in each other's way.
@@ -143,39 +93,115 @@ func TestLimitOfTwo(t *testing.T) {
 	assert.LessOrEqual(t, most, 3)
 }
 
-// What is in a file of version 3 goes on in the newest one, with lanes beside it.
-func TestUpgradeOfVersion3(t *testing.T) {
-	path := place(t)
-	db, err := sql.Open("sqlite", path)
-	require.NoError(t, err)
-	for _, name := range []string{"migrations/0001.sql", "migrations/0002.sql", "migrations/0003.sql"} {
-		script, err := os.ReadFile(name)
-		require.NoError(t, err)
-		_, err = db.ExecContext(t.Context(), string(script))
-		require.NoError(t, err)
+// A call that asks for tasks ahead alone gets none of a queue that bounds how many run, and is not in the way of another that
+// waits for a place.
+func TestPlaceIsNotLostToWhoTakesAhead(t *testing.T) {
+	b := open(t, fresh(t))
+	require.NoError(t, b.SetLimit(t.Context(), omniq.DefaultQueue, omniq.Limit{Running: 1}))
+	enqueue(t, b, newTasks(2)...)
+	l := lease(t, b, time.Minute)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	asks := func(ahead int) <-chan []omniq.Lease {
+		return later(t, func(context.Context) ([]omniq.Lease, error) {
+			got, err := b.Lease(ctx, omniq.LeaseRequest{
+				Queues: []string{omniq.DefaultQueue}, Max: 1, Ahead: ahead, Duration: time.Minute, Wait: time.Minute, WorkerID: "w",
+			})
+			if ctx.Err() != nil {
+				return got, nil
+			}
+			return got, err
+		})
 	}
-	_, err = db.ExecContext(t.Context(), "CREATE TABLE omniq_schema (version INTEGER NOT NULL) STRICT; INSERT INTO omniq_schema VALUES (3)")
-	require.NoError(t, err)
-	tasks := newTasks(3)
-	for i, task := range tasks {
-		envelope, err := task.AppendJSON(nil)
-		require.NoError(t, err)
-		_, err = db.ExecContext(t.Context(), `INSERT INTO omniq_tasks (id, name, queue, priority, due, state, attempt, since, task)
-			VALUES (?, 'f', 'default', 0, ?, 1, 0, 0, ?)`, task.ID[:], i, string(envelope))
-		require.NoError(t, err)
+	greedy := asks(1)
+	require.Eventually(t, func() bool { return b.Parked(t) == 1 }, 10*time.Second, time.Millisecond)
+	patient := asks(0)
+	require.Eventually(t, func() bool { return b.Parked(t) == 2 }, 10*time.Second, time.Millisecond)
+	require.NoError(t, settle(t, b, finish(l, "1", time.Hour)))
+	select {
+	case got := <-patient:
+		assert.Len(t, got, 1)
+	case <-time.After(5 * time.Second):
+		t.Error("a place is free, and nobody gets it")
 	}
-	_, err = db.ExecContext(t.Context(), "INSERT INTO omniq_counts (queue, state, n) VALUES ('default', 1, 3)")
-	require.NoError(t, err)
-	require.NoError(t, db.Close())
+	cancel()
+	<-greedy
+}
 
-	b := open(t, path)
-	laned := newTasks(2)
-	laned[0].Lane, laned[1].Lane = "a", "b"
-	enqueue(t, b, laned...)
-	var got []string
-	for range 5 {
-		got = append(got, lease(t, b, time.Minute).Task.Lane)
+// A limit that another process sets, and a place that it frees, are seen by who waits here.
+func TestLimitOfAnotherProcess(t *testing.T) {
+	path := fresh(t)
+	b, other := open(t, path), elsewhere(t, path, time.Hour)
+	require.NoError(t, other.SetLimit(t.Context(), omniq.DefaultQueue, omniq.Limit{EachLane: omniq.LaneLimit{Running: 1}}))
+	enqueue(t, b, tasksIn(omniq.DefaultQueue, 4, inLane("a"))...)
+	theirs := leaseOf(t, other, omniq.DefaultQueue, 9)
+	require.Len(t, theirs, 1)
+	require.Empty(t, leaseOf(t, b, omniq.DefaultQueue, 9))
+	waits := func() <-chan []omniq.Lease {
+		w := later(t, func(ctx context.Context) ([]omniq.Lease, error) {
+			return b.Lease(ctx, omniq.LeaseRequest{
+				Queues: []string{omniq.DefaultQueue}, Max: 9, Duration: time.Minute, Wait: time.Minute, WorkerID: "w",
+			})
+		})
+		require.Eventually(t, func() bool { return b.Parked(t) == 1 }, 10*time.Second, time.Millisecond)
+		return w
 	}
-	assert.Equal(t, []string{"", "a", "b", "", ""}, got)
-	assert.Equal(t, 4, number(t, b, "SELECT version FROM omniq_schema"))
+	w := waits()
+	require.NoError(t, settle(t, other, finish(theirs[0], "1", time.Hour)))
+	require.Len(t, <-w, 1)
+	w = waits()
+	require.NoError(t, other.SetLimit(t.Context(), omniq.DefaultQueue, omniq.Limit{}))
+	require.Len(t, <-w, 2)
+}
+
+// The places of a process that is killed are free when its leases have run out, and not before; and what is counted of lanes is
+// what there is, wherever in a transaction it was killed.
+func TestPlacesOfAKilledProcess(t *testing.T) {
+	path := fresh(t)
+	b := open(t, path)
+	require.NoError(t, b.SetLimit(t.Context(), omniq.DefaultQueue, omniq.Limit{Running: 3, EachLane: omniq.LaneLimit{Running: 1}}))
+	for _, name := range []string{"a", "b", ""} {
+		enqueue(t, b, tasksIn(omniq.DefaultQueue, 20, inLane(name))...)
+	}
+	other := elsewhere(t, path, time.Hour).(*remote)
+	const lasts = time.Second
+	theirs, err := other.Lease(t.Context(), omniq.LeaseRequest{
+		Queues: []string{omniq.DefaultQueue}, Max: 9, Duration: lasts, WorkerID: "other",
+	})
+	require.NoError(t, err)
+	require.Len(t, theirs, 3)
+	busy := make(chan struct{})
+	go func() { // it settles and leases until it is gone
+		defer close(busy)
+		for l := theirs[0]; ; {
+			if _, err := other.Settle(t.Context(), []omniq.Settlement{finish(l, "1", time.Hour)}); err != nil {
+				return
+			}
+			got, err := other.Lease(t.Context(), omniq.LeaseRequest{
+				Queues: []string{omniq.DefaultQueue}, Max: 1, Duration: lasts, WorkerID: "other",
+			})
+			if err != nil || len(got) == 0 {
+				return
+			}
+			l = got[0]
+		}
+	}()
+	require.Eventually(t, func() bool { return number(t, b, "SELECT count(*) FROM omniq_results") > 5 }, 10*time.Second, time.Millisecond)
+	require.NoError(t, other.kill())
+	<-busy
+	var mine []omniq.Lease
+	for len(mine) < 3 {
+		got, err := b.Lease(t.Context(), omniq.LeaseRequest{
+			Queues: []string{omniq.DefaultQueue}, Max: 9, Duration: time.Minute, Wait: 10 * time.Second, WorkerID: "w",
+		})
+		require.NoError(t, err)
+		require.NotEmpty(t, got, "a place is not free")
+		mine = append(mine, got...)
+	}
+	assert.Len(t, mine, 3)
+	assert.False(t, time.Now().Before(theirs[2].Expires), "one of theirs had not ended")
+	assert.Equal(t, 3, number(t, b, "SELECT count(*) FROM omniq_tasks WHERE state = 2"))
+	assert.Zero(t, number(t, b, `SELECT count(*) FROM omniq_lanes l WHERE
+		ready <> (SELECT count(*) FROM omniq_tasks WHERE state = 1 AND coalesce(lane, '') = l.lane) OR
+		running <> (SELECT count(*) FROM omniq_tasks WHERE state = 2 AND coalesce(lane, '') = l.lane)`))
 }

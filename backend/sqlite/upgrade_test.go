@@ -2,6 +2,7 @@ package sqlite_test
 
 import (
 	"database/sql"
+	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -59,19 +60,26 @@ func TestUpgradeOfVersion1(t *testing.T) {
 	assert.Nil(t, errs)
 }
 
-// What is in a file of version 2 goes on in the newest one, with tasks that are tied to it.
-func TestUpgradeOfVersion2(t *testing.T) {
-	path := place(t)
+// fileOf makes a file as the program of a version did.
+func fileOf(t *testing.T, version int) (path string, db *sql.DB) {
+	t.Helper()
+	path = place(t)
 	db, err := sql.Open("sqlite", path)
 	require.NoError(t, err)
-	for _, name := range []string{"migrations/0001.sql", "migrations/0002.sql"} {
-		script, err := os.ReadFile(name)
+	for n := range version {
+		script, err := os.ReadFile(fmt.Sprintf("migrations/%04d.sql", n+1))
 		require.NoError(t, err)
 		_, err = db.ExecContext(t.Context(), string(script))
 		require.NoError(t, err)
 	}
-	_, err = db.ExecContext(t.Context(), "CREATE TABLE omniq_schema (version INTEGER NOT NULL) STRICT; INSERT INTO omniq_schema VALUES (2)")
+	_, err = db.ExecContext(t.Context(), "CREATE TABLE omniq_schema (version INTEGER NOT NULL) STRICT; INSERT INTO omniq_schema VALUES (?)", version)
 	require.NoError(t, err)
+	return path, db
+}
+
+// What is in a file of version 2 goes on in the newest one, with tasks that are tied to it.
+func TestUpgradeOfVersion2(t *testing.T) {
+	path, db := fileOf(t, 2)
 	tasks := newTasks(2)
 	for i, task := range tasks {
 		envelope, err := task.AppendJSON(nil)
@@ -105,5 +113,75 @@ func TestUpgradeOfVersion2(t *testing.T) {
 	require.Len(t, leases, 1)
 	require.Len(t, leases[0].Inputs, 3)
 	assert.Equal(t, "7", string(leases[0].Inputs[2].ResultData))
+	assert.Equal(t, 4, number(t, b, "SELECT version FROM omniq_schema"))
+}
+
+// What is in a file of version 3 goes on in the newest one, in whatever state it is, and with lanes beside it.
+func TestUpgradeOfVersion3(t *testing.T) {
+	path, db := fileOf(t, 3)
+	later := time.Now().Add(time.Hour).UnixMicro()
+	tasks := newTasks(5)
+	for i, row := range [][]any{ // state, due, wake, token, ties
+		{0, later, later, nil, 0}, {1, 0, nil, nil, 0}, {1, 1, nil, nil, 0}, {2, 0, later, 12, 0}, {7, 0, nil, nil, 4},
+	} {
+		envelope, err := tasks[i].AppendJSON(nil)
+		require.NoError(t, err)
+		_, err = db.ExecContext(t.Context(), `INSERT INTO omniq_tasks
+			(id, name, queue, priority, state, due, wake, token, ties, attempt, started, worker, since, task)
+			VALUES (?, 'f', 'default', 0, ?, ?, ?, ?, ?, 1, 1, 'w', 0, ?)`, append(append([]any{tasks[i].ID[:]}, row...), string(envelope))...)
+		require.NoError(t, err)
+	}
+	_, err := db.ExecContext(t.Context(), `INSERT INTO omniq_counts (queue, state, n)
+		VALUES ('default', 0, 1), ('default', 1, 2), ('default', 2, 1), ('default', 7, 1)`)
+	require.NoError(t, err)
+	require.NoError(t, db.Close())
+
+	b := open(t, path)
+	laned := tasksIn(omniq.DefaultQueue, 2, inLane("a"))
+	enqueue(t, b, laned...)
+	require.NoError(t, b.SetLimit(t.Context(), omniq.DefaultQueue, omniq.Limit{Running: 3, EachLane: omniq.LaneLimit{Running: 1}}))
+	var got []uuid.UUID
+	for _, l := range leaseOf(t, b, omniq.DefaultQueue, 9) {
+		got = append(got, l.TaskID)
+	}
+	assert.ElementsMatch(t, ids(tasks[1], laned[0]), got, "one runs already, and a lane comes after what has waited")
+	running := omniq.Lease{LeaseID: omniq.LeaseID{TaskID: tasks[3].ID, Token: "c"}}
+	require.NoError(t, settle(t, b, finish(running, "1", time.Hour)))
+	assert.Equal(t, tasks[2].ID, lease(t, b, time.Minute).TaskID)
+	errs, err := b.RunNow(t.Context(), ids(tasks[0]))
+	require.NoError(t, err)
+	require.Nil(t, errs)
+	stats, err := b.Stats(t.Context())
+	require.NoError(t, err)
+	require.Len(t, stats, 1)
+	assert.Equal(t, []int{0, 2, 3, 1, 1}, []int{stats[0].Scheduled, stats[0].Ready, stats[0].Running, stats[0].Waiting, stats[0].Lanes})
+	b.Recount(t)
+	assert.Equal(t, 2, number(t, b, "SELECT sum(ready) FROM omniq_lanes"))
+	assert.Equal(t, 3, number(t, b, "SELECT sum(running) FROM omniq_lanes"))
+}
+
+// The tasks of a file of version 3 are a lane among those that come later, and have the first turn.
+func TestUpgradeOfVersion3TakesTurns(t *testing.T) {
+	path, db := fileOf(t, 3)
+	for i, task := range newTasks(3) {
+		envelope, err := task.AppendJSON(nil)
+		require.NoError(t, err)
+		_, err = db.ExecContext(t.Context(), `INSERT INTO omniq_tasks (id, name, queue, priority, due, state, attempt, since, task)
+			VALUES (?, 'f', 'default', 0, ?, 1, 0, 0, ?)`, task.ID[:], i, string(envelope))
+		require.NoError(t, err)
+	}
+	_, err := db.ExecContext(t.Context(), "INSERT INTO omniq_counts (queue, state, n) VALUES ('default', 1, 3)")
+	require.NoError(t, err)
+	require.NoError(t, db.Close())
+
+	b := open(t, path)
+	for _, name := range []string{"a", "b"} {
+		enqueue(t, b, tasksIn(omniq.DefaultQueue, 1, inLane(name))...)
+	}
+	var got []string
+	for range 5 {
+		got = append(got, lease(t, b, time.Minute).Task.Lane)
+	}
+	assert.Equal(t, []string{"", "a", "b", "", ""}, got)
 	assert.Equal(t, 4, number(t, b, "SELECT version FROM omniq_schema"))
 }
