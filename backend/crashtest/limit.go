@@ -1,7 +1,6 @@
 package crashtest
 
 import (
-	"sync/atomic"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -27,17 +26,23 @@ func (r *runner) watchLimit(open Open) (unwatch func()) {
 	client, err := omniq.NewClient(b)
 	require.NoError(r.t, err)
 	require.NoError(r.t, client.SetLimit(r.t.Context(), omniq.DefaultQueue, limit))
-	var ended atomic.Bool
+	stop := make(chan struct{})
 	done := make(chan int)
 	go func() {
+		every := time.NewTicker(20 * time.Millisecond)
+		defer every.Stop()
 		looks := 0
-		for ; !ended.Load() && r.runsWithin(client); looks++ {
-			time.Sleep(20 * time.Millisecond)
+		for stopped := false; !stopped && r.runsWithin(client); looks++ {
+			select {
+			case <-every.C:
+			case <-stop:
+				stopped = true
+			}
 		}
 		done <- looks
 	}()
 	return func() {
-		ended.Store(true)
+		close(stop)
 		assert.Positive(r.t, <-done, "looks at what runs")
 		assert.NoError(r.t, b.Close())
 	}

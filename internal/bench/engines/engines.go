@@ -1,13 +1,17 @@
-// Package engines opens the engines that benchmarks measure, each time on a new place.
+// Package engines measures engines side by side in one process.
 package engines
 
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strings"
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/memory"
@@ -16,14 +20,72 @@ import (
 	"github.com/omniq-go/omniq/internal/pgserver"
 )
 
+// Names are the engines that there are, separated by commas.
+const Names = "memory,sqlite,postgres"
+
 // Engine opens a backend on a new place, of this name.
 type Engine struct {
 	Name string
-	Open func(ctx context.Context, place string) (omniq.Backend, error)
+	open func(ctx context.Context, place string) (omniq.Backend, error)
 }
 
-// Begin makes what an engine needs, in a directory of its own, and returns what ends that.
-func Begin(ctx context.Context, name, dir string) (Engine, func() error, error) {
+// Figures are what the rounds of an engine came to.
+type Figures[F any] struct {
+	Name   string
+	Rounds []F
+}
+
+// Median is the median of a value of the rounds.
+func (f Figures[F]) Median(value func(F) float64) float64 {
+	values := make([]float64, len(f.Rounds))
+	for i, r := range f.Rounds {
+		values[i] = value(r)
+	}
+	return Median(values)
+}
+
+// Median is the one in the middle.
+func Median[T cmp.Ordered](values []T) T {
+	slices.Sort(values)
+	return values[len(values)/2]
+}
+
+// Measure takes a measurement of each named engine in each round, beginning each round with another engine, and reports on progress
+// what has been measured. It starts a server where an engine needs one.
+func Measure[F any](
+	ctx context.Context, names string, rounds int, progress io.Writer, measure func(ctx context.Context, e Engine, round int) (F, error),
+) (all []Figures[F], err error) {
+	dir, err := os.MkdirTemp("", "omniq-bench-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	var engines []Engine
+	for name := range strings.SplitSeq(names, ",") {
+		e, end, failed := begin(ctx, name, dir)
+		if failed != nil {
+			return nil, failed
+		}
+		defer func() { err = errors.Join(err, end()) }()
+		engines = append(engines, e)
+		all = append(all, Figures[F]{Name: name})
+	}
+	for round := range rounds {
+		for i := range engines {
+			k := (i + round) % len(engines)
+			f, err := measure(ctx, engines[k], round)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", engines[k].Name, err)
+			}
+			all[k].Rounds = append(all[k].Rounds, f)
+			fmt.Fprintf(progress, "round %d: %s\n", round+1, engines[k].Name)
+		}
+	}
+	return all, nil
+}
+
+// begin makes what an engine needs, in a directory of its own, and returns what ends that.
+func begin(ctx context.Context, name, dir string) (Engine, func() error, error) {
 	none := func() error { return nil }
 	switch name {
 	case "memory":
@@ -48,11 +110,23 @@ func Begin(ctx context.Context, name, dir string) (Engine, func() error, error) 
 			return postgres.Open(ctx, url, postgres.WithSchema(fmt.Sprintf("bench_%d_%s", os.Getpid(), place)))
 		}}, end, nil
 	}
-	return Engine{}, nil, fmt.Errorf("-engines has %q, want some of memory, sqlite, postgres", name)
+	return Engine{}, nil, fmt.Errorf("-engines has %q, want some of %s", name, Names)
 }
 
-// Median is the one in the middle.
-func Median[T cmp.Ordered](values []T) T {
-	slices.Sort(values)
-	return values[len(values)/2]
+// On takes a measurement on a new backend.
+func (e Engine) On(ctx context.Context, place string, take func(b omniq.Backend) error) error {
+	runtime.GC() // the garbage of one measurement is not to be the next one's work
+	b, err := e.open(ctx, place)
+	if err == nil {
+		err = errors.Join(take(b), b.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", place, err)
+	}
+	return nil
+}
+
+// Platform says where the figures were taken.
+func Platform() string {
+	return fmt.Sprintf("%s, %s/%s, %d CPUs", runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0))
 }

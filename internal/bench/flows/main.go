@@ -23,7 +23,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime"
 	"strings"
 	"syscall"
 
@@ -36,7 +35,6 @@ type settings struct {
 	links   int
 	calls   int
 	rounds  int
-	engines []engines.Engine
 }
 
 func main() {
@@ -48,13 +46,13 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	var s settings
 	flags := flag.NewFlagSet("flows", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.IntVar(&s.members, "n", 20_000, "`members` of the chords")
 	flags.IntVar(&s.rounds, "rounds", 5, "how often everything is measured")
-	names := flags.String("engines", "memory,sqlite,postgres", "which to measure, separated by commas")
+	names := flags.String("engines", engines.Names, "which to measure, separated by commas")
 	quick := flags.Bool("quick", false, "small flows and one round")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -66,57 +64,28 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if flags.NArg() > 0 || s.members < 400 || s.rounds < 1 {
 		return fmt.Errorf("-n %d, -rounds %d, arguments %q: want at least 400 members, a round, and no arguments", s.members, s.rounds, flags.Args())
 	}
-	dir, err := os.MkdirTemp("", "omniq-flows-")
+	all, err := engines.Measure(ctx, *names, s.rounds, stderr, s.measure)
 	if err != nil {
 		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	for name := range strings.SplitSeq(*names, ",") {
-		e, end, err := engines.Begin(ctx, name, dir)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, end()) }()
-		s.engines = append(s.engines, e)
-	}
-
-	all := make(map[string][]figures, len(s.engines))
-	for round := range s.rounds {
-		for i := range s.engines {
-			e := s.engines[(i+round)%len(s.engines)]
-			f, err := measure(ctx, s, e, round)
-			if err != nil {
-				return fmt.Errorf("%s: %w", e.Name, err)
-			}
-			all[e.Name] = append(all[e.Name], f)
-			fmt.Fprintf(stderr, "round %d: %s\n", round+1, e.Name)
-		}
 	}
 	return write(stdout, s, all)
 }
 
 // write prints the medians.
-func write(w io.Writer, s settings, all map[string][]figures) error {
+func write(w io.Writer, s settings, all []engines.Figures[figures]) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Medians of %d rounds; %d members, a chain of %d links, %d calls; %s, %s/%s, %d CPUs.\n\n", s.rounds, s.members, s.links, s.calls,
-		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0))
+	fmt.Fprintf(&b, "Medians of %d rounds; %d members, a chain of %d links, %d calls; %s.\n\n", s.rounds, s.members, s.links, s.calls,
+		engines.Platform())
 	b.WriteString("| engine | plain, worked/s | one chord | 200 chords | link, p50 | p99 | EnqueueMany | graph |\n|---|---|---|---|---|---|---|---|\n")
-	for _, e := range s.engines {
-		of := func(value func(f figures) float64) float64 {
-			values := make([]float64, len(all[e.Name]))
-			for i, f := range all[e.Name] {
-				values[i] = value(f)
-			}
-			return engines.Median(values)
-		}
+	for _, e := range all {
 		fmt.Fprintf(&b, "| %s | %.0f | × %.2f | × %.2f | %.2f ms | %.2f ms | %.1f ms | × %.2f |\n", e.Name,
-			of(func(f figures) float64 { return f.plain }),
-			of(func(f figures) float64 { return f.chord / f.plain }),
-			of(func(f figures) float64 { return f.chords / f.plain }),
-			of(func(f figures) float64 { return f.link50 }),
-			of(func(f figures) float64 { return f.link99 }),
-			of(func(f figures) float64 { return f.many }),
-			of(func(f figures) float64 { return f.graph / f.many }))
+			e.Median(func(f figures) float64 { return f.plain }),
+			e.Median(func(f figures) float64 { return f.chord / f.plain }),
+			e.Median(func(f figures) float64 { return f.chords / f.plain }),
+			e.Median(func(f figures) float64 { return f.link50 }),
+			e.Median(func(f figures) float64 { return f.link99 }),
+			e.Median(func(f figures) float64 { return f.many }),
+			e.Median(func(f figures) float64 { return f.graph / f.many }))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -25,15 +23,10 @@ type figures struct {
 }
 
 // measure takes each measurement once.
-func measure(ctx context.Context, s settings, e engines.Engine, round int) (f figures, err error) {
+func (s settings) measure(ctx context.Context, e engines.Engine, round int) (f figures, err error) {
 	on := func(name string, take func(b omniq.Backend) error) {
-		if err != nil {
-			return
-		}
-		runtime.GC() // the garbage of one measurement is not to be the next one's work
-		var b omniq.Backend
-		if b, err = e.Open(ctx, fmt.Sprintf("%s_%d", name, round)); err == nil {
-			err = errors.Join(take(b), b.Close())
+		if err == nil {
+			err = e.On(ctx, fmt.Sprintf("%s_%d", name, round), take)
 		}
 	}
 	chords := []struct {
@@ -63,18 +56,18 @@ func measure(ctx context.Context, s settings, e engines.Engine, round int) (f fi
 func worked(ctx context.Context, b omniq.Backend, n, chords int) (float64, error) {
 	tasks := make([]*omniq.RawTask, n, n+chords)
 	for i := range tasks {
-		task, err := newTask()
+		task, err := engines.NewTask()
 		if err != nil {
 			return 0, err
 		}
 		tasks[i] = task
 	}
-	batch := 1000
+	step := 1000
 	if chords > 0 {
-		batch = n + chords // in one step
+		step = n + chords
 		flow := uuid.New()
 		for i := range chords {
-			body, err := newTask()
+			body, err := engines.NewTask()
 			if err != nil {
 				return 0, err
 			}
@@ -87,50 +80,11 @@ func worked(ctx context.Context, b omniq.Backend, n, chords int) (float64, error
 			t.Flow = flow
 		}
 	}
-	for some := range slices.Chunk(tasks, batch) {
-		errs, err := b.Enqueue(ctx, some)
-		if err = errors.Join(append(errs, err)...); err != nil {
-			return 0, err
-		}
+	if err := engines.Enqueue(ctx, b, tasks, step); err != nil {
+		return 0, err
 	}
-
-	began := time.Now()
-	var left atomic.Int64
-	left.Store(int64(len(tasks)))
-	var workers sync.WaitGroup
-	failed := make(chan error, 4)
-	for range cap(failed) {
-		workers.Go(func() { failed <- drain(ctx, b, &left) })
-	}
-	workers.Wait()
-	took := time.Since(began)
-	close(failed)
-	for err := range failed {
-		if err != nil {
-			return 0, err
-		}
-	}
-	return float64(len(tasks)) / took.Seconds(), nil
-}
-
-func newTask() (*omniq.RawTask, error) {
-	task, err := omniq.NewTask("f", omniq.Raw("[]"), omniq.Raw("{}"))
-	return &task, err
-}
-
-// drain leases and settles tasks until none is left.
-func drain(ctx context.Context, b omniq.Backend, left *atomic.Int64) error {
-	for left.Load() > 0 {
-		leases, err := engines.Lease(ctx, b)
-		if err != nil {
-			return err
-		}
-		if err := engines.Settle(ctx, b, leases); err != nil {
-			return err
-		}
-		left.Add(-int64(len(leases)))
-	}
-	return nil
+	took, err := engines.Work(ctx, b, len(tasks), func(omniq.Lease) bool { return true })
+	return float64(len(tasks)) / took.Seconds(), err
 }
 
 // links are times from the end of one handler of a chain to the begin of the next, in milliseconds.

@@ -1,8 +1,8 @@
-// Limits measures what limits and lanes of queues cost on each engine. It prints Markdown.
+// Limits measures what limits and lanes of queues cost on each engine that has them. It prints Markdown.
 //
-//	go run ./internal/bench/limits            # about three minutes, with a PostgreSQL server that it starts
+//	go run ./internal/bench/limits            # about two minutes
 //	go run ./internal/bench/limits -quick     # about 10 s: whether everything works, not how fast
-//	go run ./internal/bench/limits -engines memory,sqlite
+//	go run ./internal/bench/limits -engines sqlite
 //
 // All is measured in one process, in turns: in each round every engine takes each measurement once, on a new file or schema. The
 // figures are medians of the rounds; ratios are made within a round first.
@@ -22,7 +22,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime"
 	"strings"
 	"syscall"
 
@@ -35,7 +34,6 @@ type settings struct {
 	lanes   int
 	tenants int
 	rounds  int
-	engines []engines.Engine
 }
 
 func main() {
@@ -47,13 +45,13 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	s := settings{lanes: 10_000, tenants: 2000}
 	flags := flag.NewFlagSet("limits", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.IntVar(&s.tasks, "n", 20_000, "`tasks` that are worked; five times as many of the large tenant")
 	flags.IntVar(&s.rounds, "rounds", 5, "how often everything is measured")
-	names := flags.String("engines", "memory,sqlite,postgres", "which to measure, separated by commas")
+	names := flags.String("engines", "memory,sqlite", "which to measure, separated by commas")
 	quick := flags.Bool("quick", false, "few tasks and one round")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -64,56 +62,28 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if flags.NArg() > 0 || s.tasks < 400 || s.rounds < 1 {
 		return fmt.Errorf("-n %d, -rounds %d, arguments %q: want at least 400 tasks, a round, and no arguments", s.tasks, s.rounds, flags.Args())
 	}
-	dir, err := os.MkdirTemp("", "omniq-limits-")
+	all, err := engines.Measure(ctx, *names, s.rounds, stderr, s.measure)
 	if err != nil {
 		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	for name := range strings.SplitSeq(*names, ",") {
-		e, end, err := engines.Begin(ctx, name, dir)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, end()) }()
-		s.engines = append(s.engines, e)
-	}
-	all := make(map[string][]figures, len(s.engines))
-	for round := range s.rounds {
-		for i := range s.engines {
-			e := s.engines[(i+round)%len(s.engines)]
-			f, err := measure(ctx, s, e, round)
-			if err != nil {
-				return fmt.Errorf("%s: %w", e.Name, err)
-			}
-			all[e.Name] = append(all[e.Name], f)
-			fmt.Fprintf(stderr, "round %d: %s\n", round+1, e.Name)
-		}
 	}
 	return write(stdout, s, all)
 }
 
 // write prints the medians.
-func write(w io.Writer, s settings, all map[string][]figures) error {
+func write(w io.Writer, s settings, all []engines.Figures[figures]) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Medians of %d rounds; %d tasks, %d lanes, %d small tenants; %s, %s/%s, %d CPUs.\n\n", s.rounds, s.tasks, s.lanes, s.tenants,
-		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0))
+	fmt.Fprintf(&b, "Medians of %d rounds; %d tasks, %d lanes, %d small tenants; %s.\n\n", s.rounds, s.tasks, s.lanes, s.tenants,
+		engines.Platform())
 	fmt.Fprintf(&b, "| engine | plain, worked/s | a limit | 10 lanes | %d lanes | lease of 10 lanes | of %d lanes | tenants |\n|---|---|---|---|---|---|---|---|\n", s.lanes, s.lanes)
-	for _, e := range s.engines {
-		of := func(value func(f figures) float64) float64 {
-			values := make([]float64, len(all[e.Name]))
-			for i, f := range all[e.Name] {
-				values[i] = value(f)
-			}
-			return engines.Median(values)
-		}
+	for _, e := range all {
 		fmt.Fprintf(&b, "| %s | %.0f | × %.2f | × %.2f | × %.2f | %.2f ms | × %.2f | %.2f s |\n", e.Name,
-			of(func(f figures) float64 { return f.plain }),
-			of(func(f figures) float64 { return f.limit / f.plain }),
-			of(func(f figures) float64 { return f.few / f.plain }),
-			of(func(f figures) float64 { return f.many / f.plain }),
-			of(func(f figures) float64 { return f.leaseFew }),
-			of(func(f figures) float64 { return f.leaseMany / f.leaseFew }),
-			of(func(f figures) float64 { return f.tenants }))
+			e.Median(func(f figures) float64 { return f.plain }),
+			e.Median(func(f figures) float64 { return f.limit / f.plain }),
+			e.Median(func(f figures) float64 { return f.few / f.plain }),
+			e.Median(func(f figures) float64 { return f.many / f.plain }),
+			e.Median(func(f figures) float64 { return f.leaseFew }),
+			e.Median(func(f figures) float64 { return f.leaseMany / f.leaseFew }),
+			e.Median(func(f figures) float64 { return f.tenants }))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -11,8 +11,9 @@ import (
 
 func TestQuick(t *testing.T) {
 	var out bytes.Buffer
-	require.NoError(t, run(t.Context(), []string{"-quick", "-engines", "memory"}, &out, io.Discard))
+	require.NoError(t, run(t.Context(), []string{"-quick"}, &out, io.Discard))
 	assert.Regexp(t, `(?m)^\| memory \| \d+ \| × \d+\.\d\d \| × \d+\.\d\d \| × \d+\.\d\d \| \d+\.\d\d ms \|`, out.String())
+	assert.Regexp(t, `(?m)^\| sqlite \|`, out.String())
 }
 
 func TestBadFlags(t *testing.T) {

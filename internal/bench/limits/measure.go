@@ -2,13 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"runtime"
-	"slices"
 	"strconv"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/omniq-go/omniq"
@@ -22,13 +17,10 @@ type figures struct {
 	tenants                 float64 // seconds
 }
 
-const (
-	workers = 4
-	few     = 10 // lanes
-)
+const few = 10 // lanes
 
 // measure takes each measurement once.
-func measure(ctx context.Context, s settings, e engines.Engine, round int) (f figures, err error) {
+func (s settings) measure(ctx context.Context, e engines.Engine, round int) (f figures, err error) {
 	cases := []struct {
 		name string
 		take func(b omniq.Backend) error
@@ -49,13 +41,8 @@ func measure(ctx context.Context, s settings, e engines.Engine, round int) (f fi
 	}
 	for i := range cases {
 		c := cases[(i+round)%len(cases)]
-		runtime.GC() // the garbage of one measurement is not to be the next one's work
-		b, err := e.Open(ctx, fmt.Sprintf("%s_%d", c.name, round))
-		if err != nil {
+		if err := e.On(ctx, fmt.Sprintf("%s_%d", c.name, round), c.take); err != nil {
 			return f, err
-		}
-		if err := errors.Join(c.take(b), b.Close()); err != nil {
-			return f, fmt.Errorf("%s: %w", c.name, err)
 		}
 	}
 	return f, nil
@@ -65,25 +52,16 @@ func measure(ctx context.Context, s settings, e engines.Engine, round int) (f fi
 func enqueue(ctx context.Context, b omniq.Backend, n, lanes int, lane func(i int) string) error {
 	tasks := make([]*omniq.RawTask, n)
 	for i := range tasks {
-		t, err := omniq.NewTask("f", omniq.NoArgs{}, omniq.NoKwargs{})
-		if err != nil {
-			return err
-		}
-		raw, err := t.Encode(nil)
+		task, err := engines.NewTask()
 		if err != nil {
 			return err
 		}
 		if lanes > 0 {
-			raw.Lane = lane(i % lanes)
+			task.Lane = lane(i % lanes)
 		}
-		tasks[i] = &raw
+		tasks[i] = task
 	}
-	for some := range slices.Chunk(tasks, 1000) {
-		if errs, err := b.Enqueue(ctx, some); err != nil || errs != nil {
-			return errors.Join(append(errs, err)...)
-		}
-	}
-	return nil
+	return engines.Enqueue(ctx, b, tasks, 1000)
 }
 
 func number(i int) string { return strconv.Itoa(i) }
@@ -93,23 +71,8 @@ func worked(ctx context.Context, b omniq.Backend, n, lanes int) (float64, error)
 	if err := enqueue(ctx, b, n, lanes, number); err != nil {
 		return 0, err
 	}
-	began := time.Now()
-	var left atomic.Int64
-	left.Store(int64(n))
-	err := crowd(func() error {
-		for left.Load() > 0 {
-			leases, err := engines.Lease(ctx, b)
-			if err != nil {
-				return err
-			}
-			if err := engines.Settle(ctx, b, leases); err != nil {
-				return err
-			}
-			left.Add(-int64(len(leases)))
-		}
-		return nil
-	})
-	return float64(n) / time.Since(began).Seconds(), err
+	took, err := engines.Work(ctx, b, n, func(omniq.Lease) bool { return true })
+	return float64(n) / took.Seconds(), err
 }
 
 // leased is how many milliseconds a lease takes where so many lanes have tasks.
@@ -141,36 +104,6 @@ func served(ctx context.Context, b omniq.Backend, large, tenants int) (float64, 
 	if err := enqueue(ctx, b, each*tenants, tenants, number); err != nil {
 		return 0, err
 	}
-	began := time.Now()
-	var left atomic.Int64
-	left.Store(int64(each * tenants))
-	err := crowd(func() error {
-		for left.Load() > 0 {
-			leases, err := engines.Lease(ctx, b)
-			if err != nil {
-				return err
-			}
-			for _, l := range leases {
-				if l.Task.Lane != "large" {
-					left.Add(-1)
-				}
-			}
-			if err := engines.Settle(ctx, b, leases); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return time.Since(began).Seconds(), err
-}
-
-// crowd has all workers do something at once.
-func crowd(work func() error) error {
-	errs := make([]error, workers)
-	var all sync.WaitGroup
-	for i := range errs {
-		all.Go(func() { errs[i] = work() })
-	}
-	all.Wait()
-	return errors.Join(errs...)
+	took, err := engines.Work(ctx, b, each*tenants, func(l omniq.Lease) bool { return l.Task.Lane != "large" })
+	return took.Seconds(), err
 }
