@@ -198,6 +198,9 @@ func newCrossing(tb testing.TB, at, database string) *crossing {
 	for i := range 40 {
 		task, err := omniq.NewTask("f", omniq.Raw("[]"), omniq.Raw("{}"), omniq.Unique(strconv.Itoa(i)))
 		require.NoError(tb, err)
+		if i%2 == 0 {
+			task.Lane = strconv.Itoa(i % 3)
+		}
 		c.tasks = append(c.tasks, &task)
 	}
 	return c
@@ -205,7 +208,7 @@ func newCrossing(tb testing.TB, at, database string) *crossing {
 
 // refill makes half of the tasks running and the others pending.
 func (c *crossing) refill(ctx context.Context, tb testing.TB) {
-	const tables = "omniq.tasks, omniq.results, omniq.unique_keys, omniq.revoked, omniq.edges, omniq.work, omniq.items"
+	const tables = "omniq.tasks, omniq.results, omniq.unique_keys, omniq.revoked, omniq.edges, omniq.work, omniq.items, omniq.lanes, omniq.limits, omniq.stirs"
 	require.EventuallyWithT(tb, func(t *assert.CollectT) { // to wait for all of them could end in a deadlock with what works by itself
 		assert.NoError(t, pgx.BeginFunc(ctx, c.Pool(), func(tx pgx.Tx) error {
 			if _, err := tx.Exec(ctx, "LOCK TABLE "+tables+" IN ACCESS EXCLUSIVE MODE NOWAIT"); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -13,7 +14,7 @@ import (
 )
 
 const (
-	flowOf = `SELECT id, flow::text FROM {s}.tasks t WHERE t.id = ANY ($1::uuid[])`
+	flowOf = `SELECT id, flow::text, CASE WHEN bound THEN queue END FROM {s}.tasks t WHERE t.id = ANY ($1::uuid[])`
 
 	// A task that waits for others from now on. It is locked.
 	passOn = `WITH
@@ -61,8 +62,11 @@ func (x *effecting) effect(ctx context.Context, e *effected) error {
 	grows := uuid.Nil
 	err = x.q.run(ctx, x.stmt(flowOf, func(row scanner) error {
 		var id uuid.UUID
-		var flow *string
-		err := row.Scan((*[16]byte)(&id), &flow)
+		var flow, bound *string
+		err := row.Scan((*[16]byte)(&id), &flow, &bound)
+		if bound != nil {
+			x.queues[*bound] = true // its limit may permit more
+		}
 		if err == nil && flow != nil {
 			grows, err = uuid.Parse(*flow)
 		}
@@ -121,6 +125,10 @@ func (x *effecting) stmt(template string, row func(scanner) error, args ...any) 
 // conclude keeps the notes and ends the lease, unless the task is to wait.
 func (x *effecting) conclude(ctx context.Context, e *effected) error {
 	var stmts []stmt
+	if e.from.Hold > 0 {
+		s, _ := x.b.holds(map[hold]time.Duration{e.hold: e.from.Hold})
+		stmts = append(stmts, s)
+	}
 	if notes := &e.from.Effects.Notes; !notes.Empty() {
 		merged := mergeNotes([]hold{e.hold}, map[hold]*omniq.Notes{e.hold: notes})
 		one := x.stmt(keepNotes, func(row scanner) error {
@@ -139,7 +147,7 @@ func (x *effecting) conclude(ctx context.Context, e *effected) error {
 	}
 	switch {
 	case e.end != nil:
-		finish, err := x.b.finish([]ending{*e.end}, true, false, func(_ hold, follows bool) { x.follows = x.follows || follows })
+		finish, err := x.b.finish([]ending{*e.end}, true, false, func(q string) { x.queues[q] = true }, func(_ hold, follows bool) { x.follows = x.follows || follows })
 		if err != nil {
 			return err
 		}
