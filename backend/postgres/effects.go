@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	flowOf = `SELECT id, flow::text, CASE WHEN bound THEN queue END FROM {s}.tasks t WHERE t.id = ANY ($1::uuid[])`
+	flowOf = `SELECT id, flow::text, CASE WHEN bound IS NOT NULL THEN queue END FROM {s}.tasks t WHERE t.id = ANY ($1::uuid[])`
 
 	// A task that waits for others from now on. It is locked.
 	passOn = `WITH

@@ -104,7 +104,7 @@ func (b *Backend) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error,
 	if len(tasks) == 0 {
 		return nil, b.alive(ctx)
 	}
-	if err := b.openQueues(ctx, e.tasks); err != nil {
+	if err := b.divideQueues(ctx, e.tasks); err != nil {
 		return nil, err
 	}
 	if e.tied {
@@ -291,7 +291,7 @@ const (
 		SELECT id, (SELECT n FROM number) * 65536 + place, rank, due, deadline,
 			CASE WHEN due > {now} THEN due END, {now},
 			CASE WHEN due <= {now} AND (deadline IS NULL OR deadline > {now}) THEN 1 ELSE 0 END,
-			0, name, queue, unique_key, lane, (SELECT true FROM {s}.limits l WHERE l.queue = input.queue), task
+			0, name, queue, unique_key, lane, (SELECT l.laned FROM {s}.limits l WHERE l.queue = input.queue), task
 		FROM input `
 	insertClaims = `,
 	wants AS MATERIALIZED (

@@ -93,8 +93,11 @@ func (b *Backend) Statements() map[string]string {
 	all := map[string]string{
 		"insertTasks": insertTasks, "insertKeyed": insertKeyed, "insertTasksPlain": insertTasksPlain,
 		"insertKeyedPlain": insertKeyedPlain, "claimOnly": claimOnly, "findHolders": findHolders,
-		"findHoldersOfNew": findHoldersOfNew, "leaseTasks": leaseTasks, "takeStirs": takeStirs, "reopenLanes": reopenLanes,
-		"holdLanes": holdLanes, "openQueue": openQueue, "lockQueue": lockQueue, "advanceTasks": advanceTasks, "wakeOne": wakeOne,
+		"findHoldersOfNew": findHoldersOfNew, "leaseTasks": leaseTasks, "leaseLimited": leaseLimited, "leaseLimit": leaseLimit, "leaseLanes": leaseLanes, "takeStirs": takeStirs,
+		"reopenLanes": reopenLanes, "nextOpening": nextOpening, "bindLeases": bindLeases, "divideQueue": divideQueue, "setLimit": setLimit,
+		"setLanes": setLanes, "sweepLanes": sweepLanes, "unboundQueues": unboundQueues, "uniteQueue": uniteQueue, "stirsOf": stirsOf,
+		"stirredQueues": stirredQueues, "limitsOf": limitsOf,
+		"holdLanes": holdLanes, "lockQueue": lockQueue, "advanceTasks": advanceTasks, "wakeOne": wakeOne,
 		"extendLeases": extendLeases, "startLeases": startLeases, "finishTasks": finishTasks, "giveBack": giveBack,
 		"replaceResults": replaceResults, "dropResults": dropResults, "dropOverResults": dropOverResults,
 		"insertResults": insertResults, "lookUpTasks": lookUpTasks, "lockTasksOf": lockTasksOf, "lockResults": lockResults,

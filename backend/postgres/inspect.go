@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"encoding/json"
 	"maps"
 	"slices"
 	"time"
@@ -311,7 +310,10 @@ func (b *Backend) Stats(ctx context.Context) ([]omniq.QueueStats, error) {
 			if err := row.Scan(&queue, &spec); err != nil {
 				return err
 			}
-			return json.Unmarshal([]byte(spec), &of(queue).Limit)
+			if of(queue).Limit.UnmarshalText([]byte(spec)) != nil { // SQL has written it
+				of(queue).Limit = omniq.Limit{}
+			}
+			return nil
 		}})
 	if err != nil {
 		return nil, err

@@ -41,11 +41,7 @@ const unflushed = "SET LOCAL synchronous_commit = off"
 // are skipped. What SQL has written into a row by hand must not keep the others from being handed out.
 // The first queue that has a limit or lanes ends the list: it is told of by a row without an ID, see leaseBound.
 const leaseTasks = `WITH
-	bounded AS MATERIALIZED (
-		SELECT q.queue, q.n FROM unnest($1::text[]) WITH ORDINALITY AS q (queue, n)
-		WHERE (EXISTS (SELECT FROM {s}.limits l WHERE l.queue = q.queue) OR EXISTS (SELECT FROM {s}.stirs s WHERE s.queue = q.queue))
-			AND NOT EXISTS (SELECT FROM {s}.paused p WHERE p.queue = q.queue)
-		ORDER BY q.n LIMIT 1),
+	` + boundedQueues + `,
 	chosen AS MATERIALIZED (
 		SELECT t.at, row_number() OVER (ORDER BY q.n, t.rank, t.due, t.seq) <= $9 AS starts FROM (
 			SELECT q.* FROM unnest($1::text[], $6::bigint[], $7::timestamptz[], $8::bigint[])
@@ -74,12 +70,33 @@ const leaseTasks = `WITH
 	SELECT id, queue, rank, greatest(due, '0001-01-01Z'::timestamptz), seq, attempt, started, lost,
 		CASE WHEN isfinite(shunned) THEN (extract(epoch FROM {now} - shunned) * 1000000)::bigint ELSE 0 END, wake, task,
 		token, tie, resumed, saved, (extract(epoch FROM {clock} - {now}) * 1000000)::bigint
-	FROM leased
+	FROM leased` + endOfBounded
+
+const (
+	boundedQueues = `bounded AS MATERIALIZED (
+		SELECT q.queue, q.n FROM unnest($1::text[]) WITH ORDINALITY AS q (queue, n)
+		WHERE (EXISTS (SELECT FROM {s}.limits l WHERE l.queue = q.queue) OR EXISTS (SELECT FROM {s}.stirs s WHERE s.queue = q.queue))
+			AND NOT EXISTS (SELECT FROM {s}.paused p WHERE p.queue = q.queue)
+		ORDER BY q.n LIMIT 1)`
+	endOfBounded = `
 	UNION ALL SELECT '00000000-0000-0000-0000-000000000000', queue, 0, {now}, 0, 0, false, 0, 0, {now}, '', 0, NULL, NULL, NULL, 0 FROM bounded`
+)
 
 // leaseLimited is leaseTasks with a limit for each queue.
 var leaseLimited = strings.NewReplacer("$8::bigint[])", "$8::bigint[], $10::integer[])", "due, seq, n)", "due, seq, most, n)",
 	"LIMIT $2 FOR", "LIMIT least($2, q.most) FOR").Replace(leaseTasks)
+
+// leaseLimit is leaseTasks for a queue with a limit that has no lanes.
+var leaseLimit = strings.NewReplacer(boundedQueues, "lim AS MATERIALIZED ("+
+	strings.NewReplacer("{queue}", "($1::text[])[1]", "{starts}", "$9").Replace(limitRoom)+" AND NOT l.laned)",
+	"AND (q.n < (SELECT b.n FROM bounded b)) IS NOT FALSE ", "",
+	"LIMIT $2", "LIMIT coalesce((SELECT room FROM lim), 0)",
+	"wake = {now} +", "bound = coalesce(t.bound, false), wake = {now} +",
+	"	counted AS", `	charged AS (
+		UPDATE {s}.limits l SET used = greatest(l.used, lim.us) + c.n * l.every
+		FROM lim CROSS JOIN (SELECT count(*) AS n FROM chosen) c WHERE l.queue = lim.queue AND l.every > 0 AND c.n > 0),
+	counted AS`,
+	endOfBounded, "").Replace(leaseTasks)
 
 // Lease hands out tasks that are due, and waits for one if it is told to: see [omniq.TaskQueue].
 func (b *Backend) Lease(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Lease, error) {
@@ -146,14 +163,14 @@ func (b *Backend) lease(ctx context.Context, r *omniq.LeaseRequest) (
 		left.Ahead = left.Max - max(r.Max-r.Ahead-n, 0)
 		var got []leased
 		done := 1 // queues
-		if queue := left.Queues[0]; b.bounded(queue) {
-			var l boundLease
-			if got, l, err = b.leaseBound(ctx, &left); err == nil && !l.known {
-				b.limited.Delete(queue)
+		if _, bound := b.boundsOf(left.Queues[0]); bound {
+			var at time.Duration
+			var known bool
+			if got, at, known, err = b.leaseBound(ctx, &left); err == nil && !known {
 				continue
 			}
-			if l.opens > 0 && (opens == 0 || l.opens < opens) {
-				opens = l.opens
+			if at > 0 && (opens == 0 || at < opens) {
+				opens = at
 			}
 		} else {
 			var first string
@@ -161,7 +178,7 @@ func (b *Backend) lease(ctx context.Context, r *omniq.LeaseRequest) (
 				done = len(left.Queues)
 			} else {
 				done = slices.Index(left.Queues, first)
-				b.limited.Store(first, true)
+				b.limited.Store(first, bounds{})
 			}
 		}
 		if err == nil && len(got) > 0 {
@@ -182,12 +199,6 @@ func (b *Backend) lease(ctx context.Context, r *omniq.LeaseRequest) (
 		}
 	}
 	return leases, unreadable, opens, nil
-}
-
-// bounded reports whether a queue is known to have a limit or lanes.
-func (b *Backend) bounded(queue string) bool {
-	_, ok := b.limited.Load(queue)
-	return ok
 }
 
 // leaseFree hands out what is ready in queues up to the first one that has a limit or lanes, which it returns.

@@ -58,7 +58,37 @@ func TestLimitHolds(t *testing.T) {
 	}
 	calls.Wait()
 	assert.EqualValues(t, all, done.Load())
-	assert.EqualValues(t, most, highest.Load(), "at once")
+	assert.LessOrEqual(t, highest.Load(), int32(most), "at once")
+	assert.Greater(t, highest.Load(), int32(1), "at once")
+}
+
+// A lease whose time has passed while somebody may be extending it keeps its place until that is known.
+func TestLeaseThatIsBeingExtended(t *testing.T) {
+	t.Parallel()
+	for _, lane := range []string{"", "a"} {
+		b := open(t, place(t))
+		require.NoError(t, b.SetLimit(t.Context(), "", omniq.Limit{Running: 1, EachLane: omniq.LaneLimit{Running: 1}}))
+		for range 2 {
+			task := newTask(t)
+			task.Lane = lane
+			enqueue(t, b, task)
+		}
+		const short = 100 * time.Millisecond
+		leases, err := b.Lease(t.Context(), omniq.LeaseRequest{Queues: []string{"default"}, Max: 2, Duration: short})
+		require.NoError(t, err)
+		require.Len(t, leases, 1)
+		tx, err := b.Pool().Begin(t.Context())
+		require.NoError(t, err)
+		defer func() { _ = tx.Rollback(context.Background()) }()
+		_, err = tx.Exec(t.Context(), "UPDATE "+b.Schema()+".tasks SET wake = wake + interval '1 h' WHERE id = $1", leases[0].TaskID)
+		require.NoError(t, err)
+		require.Eventually(t, func() bool { return time.Now().After(leases[0].Expires.Add(short)) }, time.Minute, time.Millisecond)
+		none(t, b)
+		require.NoError(t, tx.Commit(t.Context()))
+		none(t, b)
+		finish(t, b, leases[0], "1", time.Hour)
+		assert.NotEqual(t, leases[0].TaskID, lease(t, b).TaskID)
+	}
 }
 
 // A caller's transaction that has enqueued into a lane and stays open holds up neither those who lease, nor those who enqueue into

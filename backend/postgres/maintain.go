@@ -32,7 +32,7 @@ const advanceTasks = `WITH
 	moved AS (
 		UPDATE {s}.tasks t SET ` + advanced + `
 		FROM woken w WHERE t.ctid = w.at
-		RETURNING t.queue, t.rank, t.due, w.state AS before, t.state AS after, {soon} AS soon, w.state = 2 AND t.bound AS freed),
+		RETURNING t.queue, t.rank, t.due, w.state AS before, t.state AS after, {soon} AS soon, w.state = 2 AND t.bound IS NOT NULL AS freed),
 	counted AS (
 		INSERT INTO {s}.counts SELECT queue, before, -count(*) FROM moved GROUP BY queue, before
 		UNION ALL SELECT queue, after, count(*) FROM moved GROUP BY queue, after)
@@ -43,10 +43,10 @@ const wakeOne = `WITH
 	moved AS (
 		UPDATE {s}.tasks t SET ` + advanced + `
 		FROM woken w WHERE t.id = ANY (ARRAY[w.id]) AND coalesce(t.wake <= {now}, false)
-		RETURNING t.queue, t.rank, t.due, w.state AS before, t.state AS after, {soon} AS soon, w.state = 2 AND t.bound AS freed),
+		RETURNING t.queue, t.rank, t.due, w.state AS before, t.state AS after, {soon} AS soon, w.state = 2 AND t.bound IS NOT NULL AS freed),
 	counted AS (
 		INSERT INTO {s}.counts SELECT queue, before, -1 FROM moved UNION ALL SELECT queue, after, 1 FROM moved)
-	SELECT queue, after, rank, greatest(due, '0001-01-01Z'::timestamptz), 1, soon, freed IS TRUE FROM moved`
+	SELECT queue, after, rank, greatest(due, '0001-01-01Z'::timestamptz), 1, soon, freed FROM moved`
 
 // advancing is what a transaction advances.
 type advancing struct {

@@ -60,7 +60,7 @@ const finishTasks = `WITH
 		INSERT INTO {s}.events (until, at, task_id, type, attempt, queue, worker, error)
 		SELECT {until}, {now}, id, CASE status WHEN 5 THEN 6 WHEN 6 THEN 7 ELSE status END, attempts, queue, worker, error
 		FROM gone):events}
-	SELECT id, token, untold, CASE WHEN bound THEN queue ELSE '' END FROM gone`
+	SELECT id, token, untold, CASE WHEN bound IS NULL THEN '' ELSE queue END FROM gone`
 
 // A task has no result while it is not final, unless calls with its ID crossed each other. Then this has to go before.
 const replaceResults = dropFirst + "AND EXISTS (SELECT FROM {s}.tasks t WHERE t.id = r.id)" + dropThen
@@ -162,7 +162,7 @@ const giveBack = `WITH
 	{events:, noted AS (
 		INSERT INTO {s}.events (until, at, task_id, type, attempt, queue, worker, error)
 		SELECT {until}, {now}, id, 5, attempt, queue, worker, error FROM given WHERE retry):events}
-	SELECT id, token, queue, rank, greatest(due, '0001-01-01Z'::timestamptz), state, {soon}, bound IS TRUE FROM given`
+	SELECT id, token, queue, rank, greatest(due, '0001-01-01Z'::timestamptz), state, {soon}, bound IS NOT NULL FROM given`
 
 // back is a lease that is given back.
 type back struct {

@@ -15,7 +15,7 @@ const (
 )
 
 // rubbish says of which kinds there is something to remove.
-type rubbish struct{ results, lapsed, keys, revoked, counts, stirs, lanes, events bool }
+type rubbish struct{ results, lapsed, keys, revoked, counts, stirs, lanes, bounds, events bool }
 
 const (
 	findRubbish = `SELECT EXISTS (SELECT FROM {s}.results WHERE expires <= {now} - $1 * interval '1 microsecond'),
@@ -25,6 +25,7 @@ const (
 	(SELECT count(*) >= $2 FROM (SELECT FROM {s}.counts LIMIT $2) c),
 	EXISTS (SELECT FROM {s}.stirs),
 	EXISTS (SELECT FROM {s}.lanes WHERE n <= 0 AND lane <> '' AND used <= ` + us + ` AND held <= ` + us + `),
+	EXISTS (SELECT FROM {s}.limits q WHERE ` + unbound + `),
 	EXISTS (SELECT FROM {s}.events WHERE place IS NULL) OR (
 		SELECT until <= {now} FROM {s}.events WHERE place > (SELECT gone FROM {s}.event_places) ORDER BY place LIMIT 1) IS TRUE`
 
@@ -78,7 +79,7 @@ const (
 // find finds out.
 func (r *rubbish) find(b *Backend) stmt {
 	return stmt{sql: b.sql.of(findRubbish), args: []any{grace.Microseconds(), manyCounts}, row: func(row scanner) error {
-		return row.Scan(&r.results, &r.lapsed, &r.keys, &r.revoked, &r.counts, &r.stirs, &r.lanes, &r.events)
+		return row.Scan(&r.results, &r.lapsed, &r.keys, &r.revoked, &r.counts, &r.stirs, &r.lanes, &r.bounds, &r.events)
 	}}
 }
 
@@ -119,6 +120,11 @@ func (b *Backend) sweep(ctx context.Context, r rubbish) error {
 			}
 			more = n >= limit/2 && n > 0
 			p.done(limit, time.Since(began))
+		}
+	}
+	if r.bounds {
+		if err := b.sweepBounds(ctx); err != nil {
+			return err
 		}
 	}
 	if r.events {

@@ -1,7 +1,7 @@
 -- Limits and lanes of queues. Both new columns are NULL for tasks of queues that have neither.
 ALTER TABLE {schema}.tasks
 	ADD COLUMN lane text,     -- NULL for none
-	ADD COLUMN bound boolean; -- its queue had a row in limits when it was enqueued, or leased
+	ADD COLUMN bound boolean; -- its queue had a row in limits when it was enqueued or leased; true if it is counted in lanes without one
 ALTER TABLE {schema}.results ADD COLUMN lane text;
 
 -- What has no lane is leased by this one, as before.
@@ -9,11 +9,13 @@ DROP INDEX {schema}.tasks_ready;
 CREATE INDEX tasks_ready ON {schema}.tasks (queue, rank, due, seq) WHERE state = 1 AND lane IS NULL;
 CREATE INDEX tasks_lane ON {schema}.tasks (queue, lane, rank, due, seq) WHERE state = 1 AND lane IS NOT NULL;
 -- By this the leases of a limited queue and of its lanes are counted.
-CREATE INDEX tasks_bound ON {schema}.tasks (queue, lane, wake) WHERE state = 2 AND bound;
+CREATE INDEX tasks_bound ON {schema}.tasks (queue, lane) WHERE state = 2 AND bound IS NOT NULL;
 
--- Queues that have a limit, or have had lanes. Times are microseconds since 1970. Who leases of such a queue locks its row.
+-- Queues that have a limit or lanes. Times are microseconds since 1970. Who leases of such a queue locks its row.
 CREATE TABLE {schema}.limits (
 	queue        text PRIMARY KEY,
+	laned        boolean NOT NULL DEFAULT false, -- it has lanes: its tasks add to stirs
+	seen         timestamptz NOT NULL,        -- when it was said last that it has lanes: the row stays for a while
 	made         timestamptz,                 -- leases of before may not be bound yet; NULL if all are
 	spec         text,                        -- the limit in JSON, NULL for none
 	running      integer NOT NULL DEFAULT 0,  -- 0 for any number
@@ -26,13 +28,14 @@ CREATE TABLE {schema}.limits (
 	served       bigint NOT NULL DEFAULT 0    -- the last turn that a lane had
 );
 
--- Lanes of these queues; '' is for what has none. Only who has locked the row of limits changes them, but for held.
+-- Lanes of those that have lanes; '' is for what has none. Only who has locked the row of limits changes them, but for held.
 CREATE TABLE {schema}.lanes (
 	queue  text NOT NULL,
 	lane   text NOT NULL,
 	served bigint NOT NULL DEFAULT 0,
 	n      bigint NOT NULL DEFAULT 0,  -- tasks that are ready or running: tells whether a lane is new among those that wait
 	used   bigint NOT NULL DEFAULT 0,
+	held   bigint NOT NULL DEFAULT 0,  -- nothing is handed out until then
 	turn   boolean NOT NULL,           -- there may be something to hand out. A lane that is blocked or empty is not looked at
 	opens  bigint,                     -- when it is looked at again; NULL if that is when its tasks stir
 	PRIMARY KEY (queue, lane)
@@ -41,7 +44,7 @@ CREATE INDEX lanes_turn ON {schema}.lanes (queue, served) WHERE turn;
 CREATE INDEX lanes_idle ON {schema}.lanes (queue, lane) WHERE n <= 0 AND lane <> '';
 CREATE INDEX lanes_opens ON {schema}.lanes (queue, opens) WHERE opens IS NOT NULL;
 
--- What tasks of these queues do: they become ready, end, or go on after a lease. Rows are only added, so that nobody waits
+-- What tasks of these do: they become ready, end, or go on after a lease. Rows are only added, so that nobody waits
 -- for anybody, and who leases next takes what he sees: with the row he sees the task.
 CREATE TABLE {schema}.stirs (
 	id    bigint NOT NULL,    -- the order: seq of a task that is new, or a number as those of task_order
@@ -55,7 +58,6 @@ ALTER TABLE {schema}.stirs REPLICA IDENTITY FULL;
 ALTER TABLE {schema}.stirs SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
 ALTER TABLE {schema}.limits SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0);
 ALTER TABLE {schema}.lanes SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0);
-ALTER TABLE {schema}.lanes ADD COLUMN held bigint NOT NULL DEFAULT 0; -- nothing is handed out until then
 
 CREATE FUNCTION {schema}.stir() RETURNS trigger
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -248,7 +250,7 @@ BEGIN
 		enqueue.flow, CASE WHEN cardinality(needs) > 0 THEN place END, nullif(enqueue.manual, false),
 		CASE WHEN waits THEN coalesce(cardinality(unmet), 0) END,
 		CASE WHEN waits AND enqueue.run_at IS NULL THEN coalesce((extract(epoch FROM enqueue.delay) * 1000000)::bigint, 0) END,
-		enqueue.lane, (SELECT true FROM {schema}.limits l WHERE l.queue = enqueue.queue))
+		enqueue.lane, (SELECT l.laned FROM {schema}.limits l WHERE l.queue = enqueue.queue))
 	ON CONFLICT (id) DO NOTHING;
 	IF FOUND AND id_for IS NOT NULL THEN
 		INSERT INTO {schema}.unique_keys AS u (name, key, id, until)
