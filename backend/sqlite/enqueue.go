@@ -37,6 +37,9 @@ type newTask struct {
 
 // encode is done by the caller of a method, so that the writer has less to do.
 func encode(t *omniq.RawTask) (n newTask, err error) {
+	if t.OnHeld != omniq.HeldRefuse {
+		return n, fmt.Errorf("%w: sqlite: task %v has an OnHeld of %v, and in this engine no task takes the place of another", omniq.ErrInvalid, t.ID, t.OnHeld)
+	}
 	buf, err := t.AppendJSON(make([]byte, 0, 256+len(t.Args)+len(t.Kwargs)))
 	if err != nil {
 		return n, fmt.Errorf("%w: sqlite: task %v: %w", omniq.ErrInvalid, t.ID, err)
