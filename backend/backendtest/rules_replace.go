@@ -194,6 +194,12 @@ var replaceRules = []rule{
 		c.replaced(task(replace("a")), first.ID)
 		c.replaced(task(replace("b"), runAt(first.CreatedAt.Add(-time.Hour))), third.ID)
 		assert.Equal(c, []uuid.UUID{third.ID, first.ID, second.ID}, []uuid.UUID{c.leaseOne().TaskID, c.leaseOne().TaskID, c.leaseOne().TaskID})
+		if c.b.Capabilities().Limits { // and so does its lane
+			first, second := task(unique("c"), lane("one")), task(lane("other"))
+			c.enqueue(first, second)
+			c.replaced(task(replace("c"), lane("one")), first.ID)
+			assert.Equal(c, []uuid.UUID{first.ID, second.ID}, []uuid.UUID{c.leaseOne().TaskID, c.leaseOne().TaskID})
+		}
 	}},
 	{name: "who waits for a task gets the result of the one that takes its place", needs: replaces, check: func(c *checker) {
 		t := task(unique("k"), delay(long))

@@ -32,7 +32,7 @@ func (b *Backend) held(t *omniq.RawTask, p *plan, now time.Time) error {
 }
 
 // fixed reports whether a task is what others have made of it, and no other task can take its place.
-func fixed(t *omniq.RawTask) bool { return t.Tied() || t.Input != "" }
+func fixed(t *omniq.RawTask) bool { return t.Tied() }
 
 // underWay reports whether an attempt of a task goes on, if only by waiting for those to which it has handed over.
 func (p *plan) underWay(e *entry) bool {
@@ -66,12 +66,14 @@ func (b *Backend) replace(e *entry, by *omniq.RawTask, now time.Time) {
 	t := *by
 	t.ID = e.id
 	b.coming.drop(e)
-	e.queue.drop(e, now)
-	q := b.queue(t.Queue)
-	e.queue.counts[e.status]--
-	q.counts[e.status]++
-	b.release(e.queue)
-	e.queue = q
+	was, l := e.queue, e.queue.lane(e.task.Lane, now)
+	l.aside++ // it is not to be forgotten, nor to lose its turn, before the task is back
+	ready := e.place >= 0
+	was.drop(e, now)
+	e.queue = b.queue(t.Queue)
+	was.counts[e.status]--
+	e.queue.counts[e.status]++
+	b.release(was)
 	if e.attempt > 0 {
 		e.since = now
 	}
@@ -81,7 +83,14 @@ func (b *Backend) replace(e *entry, by *omniq.RawTask, now time.Time) {
 	if left, ok := t.Remaining(); ok {
 		e.ends = b.clock.now().Add(left)
 	}
+	again := ready && e.queue == was && e.task.Lane == t.Lane
 	e.due, e.task = e.dueAs(&t, now), &t
+	l.aside--
+	if again && !e.due.After(now) {
+		was.put(l, e, now)
+	} else {
+		was.arrange(l, now)
+	}
 	b.note(e, omniq.EventEnqueued, 0, "", nil, now)
 	if e.status == omniq.StatusWaiting {
 		b.stay(e, now)
@@ -124,7 +133,7 @@ func (p *plan) circle(e *entry, after []omniq.Dependency) (uuid.UUID, bool) {
 	waits := make(map[uuid.UUID]bool)
 	if e.links != nil {
 		for _, f := range e.links.followers {
-			if f.edge.open && p.b.tasks[f.id] == f.entry {
+			if f.edge.open && f.result == nil && p.b.tasks[f.id] == f.entry {
 				waits[f.id] = true
 			}
 		}
