@@ -47,6 +47,9 @@ type newTask struct {
 func (n *newTask) tied() bool { return n.flow != uuid.Nil || n.waits }
 
 func encode(t *omniq.RawTask) (n newTask, err error) {
+	if t.OnHeld != omniq.HeldRefuse {
+		return n, fmt.Errorf("%w: postgres: task %v has an OnHeld of %v, and in this engine no task takes the place of another", omniq.ErrInvalid, t.ID, t.OnHeld)
+	}
 	buf, err := t.AppendJSON(make([]byte, 0, 256+len(t.Args)+len(t.Kwargs)))
 	if err != nil {
 		return n, fmt.Errorf("%w: postgres: task %v: %w", omniq.ErrInvalid, t.ID, err)
