@@ -24,6 +24,12 @@ const (
 		WHERE t.id = ANY ($1::uuid[]) RETURNING t.queue, t.tie),
 	cut AS (DELETE FROM {s}.edges e USING passed p WHERE e.tie = p.tie AND e.passed)
 	INSERT INTO {s}.counts SELECT queue, c.state, c.n FROM passed CROSS JOIN LATERAL (VALUES (2, -1), (-1, 1)) c (state, n)`
+
+	// Those of tasks that wait for another one.
+	findCircle = `SELECT id, 1 FROM unnest($1::uuid[]) AS i (id)
+		CROSS JOIN LATERAL (SELECT t.tie, t.resumed FROM {s}.tasks t WHERE t.id = i.id AND t.state = -1 OFFSET 0) t
+		WHERE (SELECT true FROM {s}.edges e
+			WHERE e.dep = $2::text::uuid AND e.tie = t.tie AND e.passed = (t.resumed IS TRUE) AND e.met IS NULL LIMIT 1)`
 )
 
 // effected is a settlement with effects. Each is done in a transaction of its own, or in a savepoint of the caller's.
@@ -80,13 +86,29 @@ func (x *effecting) effect(ctx context.Context, e *effected) error {
 	if t.flows, err = t.lockFlows(ctx, call.tasks, grows); err != nil {
 		return err
 	}
-	found, _, err := x.b.lock(ctx, x.q, append([]uuid.UUID{e.id}, effects.Cancel...))
+	ids := append([]uuid.UUID{e.id}, effects.Cancel...)
+	ends := len(ids)
+	if call.overtakes {
+		t.overtaking = x.b.newOvertaking(x.q)
+		holders, err := t.overtaking.find(ctx, call.tasks)
+		if err != nil {
+			return err
+		}
+		ids = append(ids, holders...)
+	}
+	found, _, err := x.b.lock(ctx, x.q, ids)
 	if err != nil {
 		return err
 	}
 	if l := found[e.id]; l == nil || l.state != stateRunning || l.token != e.token || l.awake {
 		x.lost = true
 		return nil
+	}
+	if call.overtakes {
+		t.overtaking.locked = found
+		if err := x.q.run(ctx, t.overtaking.take(ownKeys(found, ids[:ends]))...); err != nil {
+			return err
+		}
 	}
 	if err := x.conclude(ctx, e); err != nil {
 		return err
@@ -103,6 +125,7 @@ func (x *effecting) effect(ctx context.Context, e *effected) error {
 			return err
 		}
 	}
+	x.endings = append(x.endings, call.endings...)
 	for q := range call.queues {
 		x.queues[q] = true
 	}
@@ -170,11 +193,23 @@ func (x *effecting) conclude(ctx context.Context, e *effected) error {
 
 // wait lets the task wait for what it has passed its result on to.
 func (x *effecting) wait(ctx context.Context, t *tying, e *effected) error {
-	if err := x.q.run(ctx, x.stmt(passOn, nil, list[pgtype.UUID]{uuidOf(e.id)})); err != nil {
-		return err
-	}
 	t.edges, t.opens = nil, map[uuid.UUID]int{e.id: 0}
 	t.add(e.id, e.from.Effects.After)
+	var deps list[pgtype.UUID]
+	for i := range t.edges {
+		deps = append(deps, uuidOf(t.edges[i].dep))
+	}
+	circle := uuid.Nil
+	err := x.q.run(ctx, x.stmt(passOn, nil, list[pgtype.UUID]{uuidOf(e.id)}), x.stmt(findCircle, func(row scanner) error {
+		var one int
+		return row.Scan((*[16]byte)(&circle), &one)
+	}, deps, uuidOf(e.id).String()))
+	switch {
+	case err != nil:
+		return err
+	case circle != uuid.Nil:
+		return &known{fmt.Errorf("task %v is to wait for task %v, which waits for it", e.id, circle)}
+	}
 	return t.join(ctx, true)
 }
 

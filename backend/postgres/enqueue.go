@@ -32,6 +32,8 @@ type newTask struct {
 	idFor     time.Duration
 	envelope  string
 	lane      string
+	onHeld    omniq.OnHeld
+	within    time.Duration // see [omniq.RawTask].ReplaceWithin
 
 	// See the table. Waits is for one that has dependencies, or is manual.
 	flow     uuid.UUID
@@ -47,9 +49,6 @@ type newTask struct {
 func (n *newTask) tied() bool { return n.flow != uuid.Nil || n.waits }
 
 func encode(t *omniq.RawTask) (n newTask, err error) {
-	if t.OnHeld != omniq.HeldRefuse {
-		return n, fmt.Errorf("%w: postgres: task %v has an OnHeld of %v, and in this engine no task takes the place of another", omniq.ErrInvalid, t.ID, t.OnHeld)
-	}
 	buf, err := t.AppendJSON(make([]byte, 0, 256+len(t.Args)+len(t.Kwargs)))
 	if err != nil {
 		return n, fmt.Errorf("%w: postgres: task %v: %w", omniq.ErrInvalid, t.ID, err)
@@ -58,6 +57,7 @@ func encode(t *omniq.RawTask) (n newTask, err error) {
 		id: t.ID, queue: cmp.Or(t.Queue, omniq.DefaultQueue), rank: ^int64(t.Priority),
 		unique: uniqueKey{t.FuncName, t.UniqueKey}, uniqueFor: t.UniqueFor, idFor: t.IDFor, delay: t.Delay,
 		envelope: string(buf), lane: t.Lane, flow: t.Flow, waits: len(t.After) > 0 || t.Manual, manual: t.Manual, after: t.After,
+		onHeld: t.OnHeld, within: t.ReplaceWithin,
 	}
 	if !t.RunAt.IsZero() {
 		n.runAt = micros(t.RunAt)
@@ -74,6 +74,10 @@ type enqueuing struct {
 	tasks []newTask // in the order of the call
 	plain bool      // only parameters that each driver can send: texts
 	tied  bool      // some have to do with others: all are stored in one transaction
+
+	overtakes bool      // some take the places or the keys of others
+	brought   []newTask // as they were brought: what they become is decided anew in each transaction
+	endings   []ending  // of tasks whose places they would have taken
 
 	errs    []error                 // nil as long as all went well
 	holders map[uuid.UUID]uuid.UUID // of the unique keys that others have, by the ID of who wanted them
@@ -93,6 +97,10 @@ func (b *Backend) newEnqueuing(tasks []*omniq.RawTask) (*enqueuing, error) {
 		}
 		n.place = i
 		e.tasks[i], e.tied = n, e.tied || n.tied()
+		e.overtakes = e.overtakes || n.onHeld != omniq.HeldRefuse
+	}
+	if e.overtakes {
+		e.tied, e.brought = true, e.tasks
 	}
 	return e, nil
 }
@@ -130,6 +138,7 @@ func (b *Backend) enqueueTied(ctx context.Context, e *enqueuing) ([]error, error
 	if err != nil {
 		return nil, err
 	}
+	b.ended(e.endings)
 	e.announce()
 	t.ready.announce()
 	if t.checks {

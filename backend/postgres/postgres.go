@@ -277,7 +277,7 @@ func (b *Backend) Capabilities() omniq.Capabilities {
 	push := !b.config.silent
 	return omniq.Capabilities{
 		Name: "postgres", Durable: true, Survives: b.survival, Shared: true, Fencing: true, AtomicFinish: true, Priorities: true,
-		PushLease: push, PushResult: push, PushCancel: push, Transactions: true, Flows: true, Notes: true, Limits: true, Events: b.config.retention > 0,
+		PushLease: push, PushResult: push, PushCancel: push, Transactions: true, Flows: true, Notes: true, Replaces: true, Limits: true, Events: b.config.retention > 0,
 		AtomicEvents: true,
 	}
 }

@@ -67,7 +67,7 @@ func (c callers) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error, 
 	call.plain = true
 	err = c.inside(ctx, func(again func() error) error {
 		err := c.enqueue(ctx, call)
-		for n := 1; n < tries && code(err) == divisionByZero; n++ {
+		for n := 1; n < tries && code(err) == divisionByZero || errors.Is(err, errMoved); n++ {
 			if err = again(); err == nil {
 				err = c.enqueue(ctx, call)
 			}
@@ -194,9 +194,14 @@ func (c callers) enqueue(ctx context.Context, call *enqueuing) error {
 	for queue := range call.queues {
 		notes = append(notes, queueNote+queue)
 	}
+	var topics []topic
 	if t.checks {
-		notes = append(notes, notesOf(nobody, []topic{workTopic})...)
+		topics = append(topics, workTopic)
 	}
+	for _, e := range call.endings {
+		topics = append(topics, resultTopic(e.id))
+	}
+	notes = append(notes, notesOf(nobody, topics)...)
 	return c.notify(ctx, notes...)
 }
 
