@@ -40,6 +40,19 @@ func (c *crossing) follower() *omniq.RawTask {
 	return &t
 }
 
+// overtakers are tasks that want the keys of the tasks, each in one of the ways.
+func (c *crossing) overtakers() (list []*omniq.RawTask) {
+	for _, i := range rand.Perm(len(c.tasks)) {
+		t := *c.tasks[i]
+		t.ID, t.OnHeld = uuid.New(), omniq.OnHeld(rand.IntN(3))
+		if rand.IntN(4) == 0 {
+			t.Lane, t.Queue = strconv.Itoa(rand.IntN(3)), "other"
+		}
+		list = append(list, &t)
+	}
+	return list
+}
+
 // unless is err, unless it is one of those that are right where calls cross.
 func unless(err error, those ...error) error {
 	for _, right := range those {
@@ -79,6 +92,37 @@ var crossingCalls = map[string]func(context.Context, *crossing) error{
 			list = append(list, &t)
 		}
 		_, err := c.Backend.Enqueue(ctx, list)
+		return err
+	},
+	"Enqueue of others in the places of the tasks": func(ctx context.Context, c *crossing) error {
+		_, err := c.Backend.Enqueue(ctx, c.overtakers())
+		return err
+	},
+	"Enqueue of others in the places of the tasks in a caller's transaction": func(ctx context.Context, c *crossing) error {
+		return pgx.BeginFunc(ctx, c.Pool(), func(tx pgx.Tx) error {
+			_, err := c.Backend.Tx(tx).Enqueue(ctx, c.overtakers()[:10])
+			return err
+		})
+	},
+	"Settle with others in the places of the tasks": func(ctx context.Context, c *crossing) error {
+		var list []omniq.Settlement
+		for i, l := range c.held()[:8] {
+			s := omniq.Settlement{LeaseID: l, Action: omniq.ActionRetry, Effects: &omniq.Effects{Cancel: c.ids()[:2]}}
+			s.Effects.Enqueue = c.overtakers()[:5]
+			if i%2 == 0 {
+				s.Action, s.Result = omniq.ActionFinish, &omniq.RawResult{TaskID: l.TaskID, Status: omniq.StatusSuccess, Timestamp: time.Now().UTC(), Attempts: 1}
+			}
+			list = append(list, s)
+		}
+		_, err := c.Backend.Settle(ctx, list)
+		return err
+	},
+	"Free": func(ctx context.Context, c *crossing) error {
+		var list []omniq.UniqueKey
+		for _, i := range rand.Perm(len(c.tasks)) {
+			list = append(list, omniq.UniqueKey{FuncName: c.tasks[i].FuncName, Key: c.tasks[i].UniqueKey})
+		}
+		_, err := c.Backend.Free(ctx, list)
 		return err
 	},
 	"Lease": func(ctx context.Context, c *crossing) error {
