@@ -129,8 +129,9 @@ type overtaking struct {
 type heldKey struct {
 	claim
 	N     int  `json:"n"`
-	Locks bool `json:"locks"` // whoever has it
+	Locks bool `json:"locks"` // it is locked, whoever has it
 
+	asked  bool      // a task of the call may take it, or the place of its holder
 	given  bool      // it was given to the first who wants it
 	held   bool      // by a task
 	holder uuid.UUID // or an earlier one
@@ -189,8 +190,8 @@ func (o *overtaking) find(ctx context.Context, tasks []newTask) (ids []uuid.UUID
 			k = &heldKey{claim: claimOf(n), N: len(o.keys)}
 			o.keys, o.of[n.unique] = append(o.keys, k), k
 		}
-		if n.onHeld != omniq.HeldRefuse && !k.Locks {
-			k.Locks = true
+		if n.onHeld != omniq.HeldRefuse && !k.asked {
+			k.asked, k.Locks = true, true
 			wants = append(wants, k.claim)
 		}
 	}
@@ -266,11 +267,11 @@ func (o *overtaking) look(tasks []newTask) []stmt {
 			return err
 		}
 		k := o.keys[n]
-		if k.given || k.Locks && !there && !timed { // nobody has it, or one that somebody has removed by hand
+		if k.given || k.asked && !there && !timed { // nobody has it, or one that somebody has removed by hand
 			return nil
 		}
 		k.holder, k.held, k.timed = uuid.MustParse(id), true, timed
-		if timed || !k.Locks {
+		if timed || !k.asked {
 			return nil
 		}
 		k.place = place{underWay: underWay, own: -1, state: *state, fresh: *fresh, due: due, queue: *queue, lane: text(lane), bound: bound}
