@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -87,16 +88,12 @@ func (x *effecting) effect(ctx context.Context, e *effected) error {
 		return err
 	}
 	ids := append([]uuid.UUID{e.id}, effects.Cancel...)
-	ends := len(ids)
-	if call.overtakes {
-		t.overtaking = x.b.newOvertaking(x.q)
-		holders, err := t.overtaking.find(ctx, call.tasks)
-		if err != nil {
-			return err
-		}
-		ids = append(ids, holders...)
+	o := x.b.newOvertaking(x.q)
+	holders, err := o.find(ctx, call.tasks)
+	if err != nil {
+		return err
 	}
-	found, _, err := x.b.lock(ctx, x.q, ids)
+	found, _, err := x.b.lock(ctx, x.q, slices.Concat(ids, holders))
 	if err != nil {
 		return err
 	}
@@ -104,9 +101,8 @@ func (x *effecting) effect(ctx context.Context, e *effected) error {
 		x.lost = true
 		return nil
 	}
-	if call.overtakes {
-		t.overtaking.locked = found
-		if err := x.q.run(ctx, t.overtaking.take(ownKeys(found, ids[:ends]))...); err != nil {
+	if len(o.keys) > 0 {
+		if err := x.lockKeys(ctx, call, t, o, found, ids); err != nil {
 			return err
 		}
 	}
@@ -125,7 +121,6 @@ func (x *effecting) effect(ctx context.Context, e *effected) error {
 			return err
 		}
 	}
-	x.endings = append(x.endings, call.endings...)
 	for q := range call.queues {
 		x.queues[q] = true
 	}
@@ -139,6 +134,17 @@ func (x *effecting) effect(ctx context.Context, e *effected) error {
 	}
 	x.follows = x.follows || t.checks
 	return x.cancel(ctx, effects.Cancel)
+}
+
+// lockKeys locks the keys of tasks that end with those that the new tasks want, where it has to be one step: all lock them in one order.
+func (x *effecting) lockKeys(ctx context.Context, call *enqueuing, t *tying, o *overtaking, found map[uuid.UUID]*living, ids []uuid.UUID) error {
+	ends := keysOf(found, ids)
+	if !call.overtakes && len(ends) == 0 {
+		return nil
+	}
+	call.overtakes, call.brought = true, call.tasks
+	o.locked, t.overtaking = found, o
+	return x.q.run(ctx, o.take(ends)...)
 }
 
 func (x *effecting) stmt(template string, row func(scanner) error, args ...any) stmt {

@@ -77,7 +77,6 @@ type enqueuing struct {
 
 	overtakes bool      // some take the places or the keys of others
 	brought   []newTask // as they were brought: what they become is decided anew in each transaction
-	endings   []ending  // of tasks whose places they would have taken
 
 	errs    []error                 // nil as long as all went well
 	holders map[uuid.UUID]uuid.UUID // of the unique keys that others have, by the ID of who wanted them
@@ -138,7 +137,6 @@ func (b *Backend) enqueueTied(ctx context.Context, e *enqueuing) ([]error, error
 	if err != nil {
 		return nil, err
 	}
-	b.ended(e.endings)
 	e.announce()
 	t.ready.announce()
 	if t.checks {

@@ -26,9 +26,10 @@ const (
 	findReplaceable = `SELECT h.id::text FROM ` + claims + `
 		CROSS JOIN LATERAL (SELECT u.id FROM {s}.unique_keys u WHERE u.name = i.name AND u.key = i.key AND u.until IS NULL OFFSET 0) u
 		CROSS JOIN LATERAL (SELECT t.id FROM {s}.tasks t WHERE t.id = u.id
-			AND (NOT ` + underWay + ` OR current_setting('transaction_isolation') <> 'read committed') OFFSET 0) h`
+			AND (NOT ` + underWay + ` AND NOT coalesce(t.deadline <= {now}, false)
+				OR current_setting('transaction_isolation') <> 'read committed') OFFSET 0) h`
 
-	lockHolders = "SELECT id, coalesce(token, 0), attempt, task, {now} FROM {s}.tasks WHERE id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE"
+	lockHolders = "SELECT id, task FROM {s}.tasks WHERE id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE"
 
 	// Keys that nobody has are given to the first who wants them, and told. Of the others those are locked that are to be. Who is about
 	// to take or to release one is waited for. Those whose time is over are first: see claimKeys.
@@ -52,16 +53,16 @@ const (
 	SELECT n FROM inherited
 	UNION ALL SELECT w.n FROM claimed c JOIN LATERAL (SELECT w.n FROM wants w WHERE w.name = c.name AND w.key = c.key OFFSET 0) w ON true`
 
-	// Who holds the keys now, and what is to be known of them. The second row of one whose TTL is over is how it ends.
+	// Who holds the keys now, and what is to be known of them. One whose TTL is over is not there any more, whoever makes it final.
 	lookAtHolders = `SELECT i.n, u.id::text, u.until IS NOT NULL, t.id IS NOT NULL, t.state, ` + underWay + ` IS TRUE,
-			(t.state < 2 OR coalesce(t.wake <= {now}, false)) AND coalesce(t.deadline <= {now}, false),
 			t.flow IS NOT NULL OR t.manual IS TRUE, t.tie IS NOT NULL, t.attempt > 0 OR t.state = 2 OR NOT isfinite(t.since),
 			CASE WHEN isfinite(t.since) THEN t.since END,
 			CASE WHEN t.state BETWEEN 0 AND 1 AND t.due <= {now} THEN greatest(t.due, '0001-01-01Z'::timestamptz) END,
 			t.queue, t.lane, t.bound, {now}
 		FROM json_to_recordset($1::text::json) AS i (n integer, name text, key text)
 		CROSS JOIN LATERAL (SELECT u.* FROM {s}.unique_keys u WHERE u.name = i.name AND u.key = i.key OFFSET 0) u
-		LEFT JOIN LATERAL (SELECT t.* FROM {s}.tasks t WHERE t.id = u.id OFFSET 0) t ON true`
+		LEFT JOIN LATERAL (SELECT t.* FROM {s}.tasks t
+			WHERE t.id = u.id AND (` + underWay + ` OR NOT coalesce(t.deadline <= {now}, false)) OFFSET 0) t ON true`
 
 	// IDs that are taken, or kept.
 	takenIDs = `SELECT i.id::text FROM json_to_recordset($1::text::json) AS i (id uuid, kept boolean)
@@ -119,10 +120,7 @@ type overtaking struct {
 	known map[uuid.UUID]bool // IDs that are taken
 	now   time.Time
 
-	stored  []int // the tasks that are, by their places in the call
-	events  []eventRow
-	endings []ending
-	follows bool // there is work
+	stored []int // the tasks that are, by their places in the call
 }
 
 // heldKey is a unique key that tasks of the call want.
@@ -133,6 +131,7 @@ type heldKey struct {
 
 	asked  bool      // a task of the call may take it, or the place of its holder
 	given  bool      // it was given to the first who wants it
+	there  bool      // it is not free
 	held   bool      // by a task
 	holder uuid.UUID // or an earlier one
 	timed  bool      // for a time
@@ -195,7 +194,10 @@ func (o *overtaking) find(ctx context.Context, tasks []newTask) (ids []uuid.UUID
 			wants = append(wants, k.claim)
 		}
 	}
-	return ids, o.q.run(ctx, o.stmt(findReplaceable, func(row scanner) error {
+	if len(wants) == 0 {
+		return nil, nil
+	}
+	err = o.q.run(ctx, o.stmt(findReplaceable, func(row scanner) error {
 		var id string
 		err := row.Scan(&id)
 		if err == nil {
@@ -203,6 +205,7 @@ func (o *overtaking) find(ctx context.Context, tasks []newTask) (ids []uuid.UUID
 		}
 		return err
 	}, jsonText(wants)))
+	return ids, err
 }
 
 // lock locks tasks.
@@ -212,26 +215,21 @@ func (o *overtaking) lock(ids []uuid.UUID) []stmt {
 	}
 	return []stmt{o.stmt(lockHolders, func(row scanner) error {
 		l := new(living)
-		err := row.Scan((*[16]byte)(&l.id), &l.token, &l.attempt, &l.envelope, &l.now)
+		err := row.Scan((*[16]byte)(&l.id), &l.envelope)
 		o.locked[l.id] = l
 		return err
 	}, sortedIDs(ids))}
 }
 
-// take takes the keys. Those of tasks that end in this transaction are locked with them.
-func (o *overtaking) take(ends []*living) []stmt {
-	for _, l := range ends {
-		t := taskOf(l.id, l.envelope)
-		key := uniqueKey{t.FuncName, t.UniqueKey}
-		if t.UniqueKey == "" || t.UniqueFor > 0 {
-			continue
+// take takes the keys, and locks others with them: of tasks that end in this transaction.
+func (o *overtaking) take(ends []claim) []stmt {
+	for _, c := range ends {
+		key := uniqueKey{c.Name, c.Key}
+		if o.of[key] == nil {
+			o.of[key] = &heldKey{claim: c, N: len(o.keys)}
+			o.keys = append(o.keys, o.of[key])
 		}
-		if k := o.of[key]; k != nil {
-			k.Locks = true
-			continue
-		}
-		k := &heldKey{claim: claim{ID: l.id, Name: key.name, Key: key.key}, N: len(o.keys), Locks: true}
-		o.keys, o.of[key] = append(o.keys, k), k
+		o.of[key].Locks = true
 	}
 	return []stmt{o.stmt(takeKeys, func(row scanner) error {
 		var n int
@@ -259,15 +257,16 @@ func (o *overtaking) look(tasks []newTask) []stmt {
 		var timed, there bool
 		var state *int16
 		var underWay bool
-		var over, fixed, tied, fresh, bound *bool
+		var fixed, tied, fresh, bound *bool
 		var since, due *time.Time
 		var queue, lane *string
-		err := row.Scan(&n, &id, &timed, &there, &state, &underWay, &over, &fixed, &tied, &fresh, &since, &due, &queue, &lane, &bound, &o.now)
+		err := row.Scan(&n, &id, &timed, &there, &state, &underWay, &fixed, &tied, &fresh, &since, &due, &queue, &lane, &bound, &o.now)
 		if err != nil {
 			return err
 		}
 		k := o.keys[n]
-		if k.given || k.asked && !there && !timed { // nobody has it, or one that somebody has removed by hand
+		k.there = true
+		if k.given || k.asked && !there && !timed { // nobody has it, or one that is gone
 			return nil
 		}
 		k.holder, k.held, k.timed = uuid.MustParse(id), true, timed
@@ -284,11 +283,6 @@ func (o *overtaking) look(tasks []newTask) []stmt {
 		l := o.locked[k.holder]
 		if l == nil {
 			return errMoved
-		}
-		if *over {
-			e, err := endingOf(l.hold, l.envelope, omniq.StatusExpired, o.now, l.attempt)
-			o.endings, k.held = append(o.endings, e), false
-			return err
 		}
 		k.fixed = *fixed || *tied && taskOf(k.holder, l.envelope).Tied()
 		return nil
@@ -489,8 +483,8 @@ func (o *overtaking) store(e *enqueuing) (stmts []stmt) {
 	return stmts
 }
 
-// assign gives the keys to the new tasks, and ends those that have had them too long.
-func (o *overtaking) assign(e *enqueuing) (stmts []stmt, err error) {
+// assign gives the keys to the new tasks.
+func (o *overtaking) assign() (stmts []stmt) {
 	var assigned, dropped []claim
 	for _, k := range o.keys {
 		switch {
@@ -506,12 +500,7 @@ func (o *overtaking) assign(e *enqueuing) (stmts []stmt, err error) {
 	if len(dropped) > 0 {
 		stmts = append(stmts, o.stmt(dropKeys, nil, jsonText(dropped)))
 	}
-	if len(o.endings) == 0 {
-		return stmts, nil
-	}
-	freed := func(queue string) { e.queues[queue] = true }
-	finish, err := o.b.finish(o.endings, true, false, freed, func(_ hold, follows bool) { o.follows = o.follows || follows })
-	return append(stmts, o.stmt(replaceResults, nil, finish.args[0]), finish), err
+	return stmts
 }
 
 // overtake stores the tasks of a call, or lets them take the places of others.
@@ -530,13 +519,13 @@ func (e *enqueuing) overtake(ctx context.Context, t *tying) error {
 	if err := o.q.run(ctx, append(stmts, o.look(e.tasks)...)...); err != nil {
 		return err
 	}
+	if slices.ContainsFunc(o.keys, func(k *heldKey) bool { return !k.there && !k.Locks }) {
+		return errMoved // it was freed meanwhile: to take it now could be against the order in which all lock
+	}
 	e.begin()
 	o.decide(e.tasks, e.errs)
-	replaced, stored := o.replace(e), o.store(e)
-	assigned, err := o.assign(e)
-	if err != nil {
-		return err
-	}
+	var err error
+	replaced, stored, assigned := o.replace(e), o.store(e), o.assign()
 	if e.plain { // what stores is sent as it is
 		if err = o.q.run(ctx, replaced...); err == nil {
 			err = t.store.run(ctx, stored...)
@@ -553,17 +542,17 @@ func (e *enqueuing) overtake(ctx context.Context, t *tying) error {
 	if slices.Contains(e.errs, errNotStored) {
 		return errMoved // somebody else was first with an ID
 	}
-	e.endings = o.endings
-	t.checks = t.checks || o.follows
 	return nil
 }
 
-// ownKeys are the tasks of a settlement whose keys are locked with those of what it enqueues: it may end them.
-func ownKeys(found map[uuid.UUID]*living, ids []uuid.UUID) (ends []*living) {
+// keysOf are the unique keys that tasks may hold until they are final.
+func keysOf(found map[uuid.UUID]*living, ids []uuid.UUID) (keys []claim) {
 	for _, id := range ids {
-		if l := found[id]; l != nil && !slices.Contains(ends, l) {
-			ends = append(ends, l)
+		if l := found[id]; l != nil {
+			if t := taskOf(id, l.envelope); t.UniqueKey != "" && t.UniqueFor == 0 {
+				keys = append(keys, claim{ID: id, Name: t.FuncName, Key: t.UniqueKey})
+			}
 		}
 	}
-	return ends
+	return keys
 }

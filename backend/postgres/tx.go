@@ -194,14 +194,9 @@ func (c callers) enqueue(ctx context.Context, call *enqueuing) error {
 	for queue := range call.queues {
 		notes = append(notes, queueNote+queue)
 	}
-	var topics []topic
 	if t.checks {
-		topics = append(topics, workTopic)
+		notes = append(notes, notesOf(nobody, []topic{workTopic})...)
 	}
-	for _, e := range call.endings {
-		topics = append(topics, resultTopic(e.id))
-	}
-	notes = append(notes, notesOf(nobody, topics)...)
 	return c.notify(ctx, notes...)
 }
 
