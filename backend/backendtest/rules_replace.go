@@ -130,10 +130,11 @@ var replaceRules = []rule{
 		c.replaced(task(replace("k")), t.ID)
 		require.NoError(c, c.settle(success(c.leased(w), "1", long)))
 		c.inTime(func(d time.Duration, q string) bool {
-			c.enqueue(task(unique(q), queue(q)))
+			t := task(unique(q), queue(q))
+			c.enqueue(t)
 			at := soon(d)
-			by := task(replace(q), queue(q), runAt(at))
-			if c.only(c.b.Enqueue(c.Context(), []*omniq.RawTask{by})); !c.noneUntil(at, q) {
+			c.replaced(task(replace(q), queue(q), runAt(at)), t.ID)
+			if !c.noneUntil(at, q) {
 				return false
 			}
 			c.leaseOne(from(q))
