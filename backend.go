@@ -268,7 +268,7 @@ type ResultStore interface {
 }
 
 // EventStore is the part of a [Backend] that keeps events. An engine writes the events of its own tasks, in the same
-// transaction as the change of state where it can: [EventEnqueued] for an enqueue and a requeue, [EventStarted] for a
+// transaction as the change of state where it can: [EventEnqueued] for an enqueue, under whatever ID, and a requeue, [EventStarted] for a
 // lease, [EventRetried] for a retry, and for a final result the event of its status. A release and an expired lease
 // have none. Whether it keeps events, and for how long, is said when it is opened; where it keeps none, both methods
 // return [ErrNoEvents].

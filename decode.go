@@ -150,7 +150,9 @@ func readTask(data []byte, t *RawTask) (args, kwargs envelope.Field, err error) 
 		case taskLane:
 			r.String(&t.Lane)
 		case taskOnHeld:
-			r.Enum(&t.OnHeld, "a rule for a key that is held")
+			var on OnHeld // t stays where it is: few tasks have any
+			r.Enum(&on, "a rule for a key that is held")
+			t.OnHeld = on
 		case taskReplaceWithin:
 			r.Duration(&t.ReplaceWithin)
 		}

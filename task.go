@@ -66,9 +66,9 @@ type Task[A, K any] struct {
 	Flow   uuid.UUID    // the flow that it is a member of; zero for none
 	After  []Dependency // the tasks that must have ended before it is due; at most MaxDependencies
 	Manual bool         // nobody leases it: Resolve ends it
+	OnHeld OnHeld       // what becomes of it when its UniqueKey is held; more than HeldRefuse is for tasks that are not Tied
 	Lane   string       // of its Queue, in which lanes take turns; empty for none
 
-	OnHeld        OnHeld        // what becomes of it when its UniqueKey is held; more than HeldRefuse is for tasks that are not Tied
 	ReplaceWithin time.Duration // how long after one that it replaces became pending it is due at the latest; 0 for no bound
 
 	// Input says how a worker makes its arguments of the results of After. It is nil for a task that has its arguments. It

@@ -212,15 +212,7 @@ var brokenReplaces = []breakage{
 			return errs, err
 		}
 	}, []string{"a task cannot hand over to one that waits for it"}},
-	{"replaces in two steps", stepwise(func(ctx context.Context, b *broken, t *omniq.RawTask, holder *omniq.TaskInfo) (error, bool) {
-		if holder.Status == omniq.StatusRunning || string(t.Args) == "[]" || holder.Task.Tied() || t.Delay > 0 {
-			return nil, false
-		}
-		time.Sleep(step)
-		u := updateOf(&omniq.RawTask{ID: holder.ID, FuncName: t.FuncName, Args: t.Args, Kwargs: t.Kwargs, Codec: t.Codec}, omniq.StatusPending)
-		_, err := b.m.Update(ctx, []omniq.Update{u})
-		return errors.Join(err, omniq.Duplicate{ID: t.ID, Holder: holder.ID, Replaced: true}), true
-	}), []string{
+	{"replaces in two steps", twoSteps, []string{
 		"what replaces while workers lease is run, or what came after it, once",
 		"what replaces while workers lease and others wait behind them is run, or what came after it, once",
 		others,
@@ -257,6 +249,17 @@ func stepwise(do func(ctx context.Context, b *broken, t *omniq.RawTask, holder *
 		}
 	}
 }
+
+// twoSteps looks at the holder of a key, and changes it a step later.
+var twoSteps = stepwise(func(ctx context.Context, b *broken, t *omniq.RawTask, holder *omniq.TaskInfo) (error, bool) {
+	if holder.Status == omniq.StatusRunning || string(t.Args) == "[]" || holder.Task.Tied() || t.Delay > 0 {
+		return nil, false
+	}
+	time.Sleep(step)
+	u := updateOf(&omniq.RawTask{ID: holder.ID, FuncName: t.FuncName, Args: t.Args, Kwargs: t.Kwargs, Codec: t.Codec}, omniq.StatusPending)
+	_, err := b.m.Update(ctx, []omniq.Update{u})
+	return errors.Join(err, omniq.Duplicate{ID: t.ID, Holder: holder.ID, Replaced: true}), true
+})
 
 // overtaking changes a task that comes alone and whose key is held.
 func overtaking(change func(t *omniq.RawTask, holder *omniq.TaskInfo)) func(*broken) {

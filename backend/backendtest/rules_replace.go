@@ -130,10 +130,11 @@ var replaceRules = []rule{
 		c.replaced(task(replace("k")), t.ID)
 		require.NoError(c, c.settle(success(c.leased(w), "1", long)))
 		c.inTime(func(d time.Duration, q string) bool {
-			c.enqueue(task(unique(q), queue(q)))
+			t := task(unique(q), queue(q))
+			c.enqueue(t)
 			at := soon(d)
-			by := task(replace(q), queue(q), runAt(at))
-			if c.only(c.b.Enqueue(c.Context(), []*omniq.RawTask{by})); !c.noneUntil(at, q) {
+			c.replaced(task(replace(q), queue(q), runAt(at)), t.ID)
+			if !c.noneUntil(at, q) {
 				return false
 			}
 			c.leaseOne(from(q))
@@ -504,11 +505,11 @@ var replaceRules = []rule{
 		c.succeed(by, "1")
 	}},
 	{name: "what replaces while workers lease is run, or what came after it, once", needs: replaces, check: func(c *checker) {
-		c.stampede(replace("k"), 2, nil)
+		c.stampede(c, replace("k"), nil)
 	}},
 	{name: "what replaces while workers lease and others wait behind them is run, or what came after it, once", needs: replacesInFlows, check: func(c *checker) {
 		var running atomic.Int64
-		c.stampede(behind("k"), 2, &running)
+		c.stampede(c, behind("k"), &running)
 	}},
 }
 
@@ -583,9 +584,10 @@ type replacing struct {
 	stored       bool // as a new task
 }
 
-// stampede lets tasks with a key be enqueued while workers lease them as fast as they can.
-func (c *checker) stampede(mode func(*omniq.RawTask), workers int, running *atomic.Int64) {
-	const producers, each = 4, 25
+// stampede lets tasks with a key be enqueued while the workers of another backend on the same store, which may be the same one, lease
+// them as fast as they can. running counts these, nil if several may run at once.
+func (c *checker) stampede(other *checker, mode func(*omniq.RawTask), running *atomic.Int64) {
+	const producers, each, workers = 4, 25, 2
 	const q = "stampede"
 	var clock, left, crowd, doubles atomic.Int64
 	left.Store(producers)
@@ -622,7 +624,7 @@ func (c *checker) stampede(mode func(*omniq.RawTask), workers int, running *atom
 		done = append(done, async(func() error {
 			for {
 				last := left.Load() == 0
-				leases, err := c.b.Lease(c.Context(), omniq.LeaseRequest{Queues: []string{q}, Max: 1, Duration: long, WorkerID: strconv.Itoa(w)})
+				leases, err := other.b.Lease(c.Context(), omniq.LeaseRequest{Queues: []string{q}, Max: 1, Duration: long, WorkerID: strconv.Itoa(w)})
 				if err != nil {
 					return err
 				}
@@ -637,7 +639,7 @@ func (c *checker) stampede(mode func(*omniq.RawTask), workers int, running *atom
 					if running != nil {
 						running.Add(-1)
 					}
-					if errs, err := c.b.Settle(c.Context(), []omniq.Settlement{success(l, "1", long)}); err != nil || first(errs) != nil {
+					if errs, err := other.b.Settle(c.Context(), []omniq.Settlement{success(l, "1", long)}); err != nil || first(errs) != nil {
 						return errors.Join(err, first(errs))
 					}
 				}

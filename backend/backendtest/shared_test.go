@@ -290,6 +290,7 @@ func TestBrokenSharesFail(t *testing.T) {
 	testBrokenShares(t, brokenShares, sharedRules)
 	testBrokenShares(t, brokenFlowShares, sharedFlowRules)
 	testBrokenShares(t, brokenBoundShares, sharedBoundRules)
+	testBrokenShares(t, brokenReplaceShares, sharedReplaceRules)
 }
 
 func testBrokenShares(t *testing.T, broken []rift, rules []sharedRule) {

@@ -182,7 +182,7 @@ func (b *Backend) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error,
 		if err != nil {
 			errs = engine.Report(errs, len(tasks), i, err)
 		}
-		if counts(err) {
+		if admitted(err) {
 			b.add(t, nil, now)
 		}
 	}
@@ -199,15 +199,15 @@ func (b *Backend) enqueue(tasks []*omniq.RawTask, now time.Time) ([]error, error
 	p.pin()
 	defer p.unpin(now)
 	for i, t := range tasks {
-		if errs == nil || counts(errs[i]) {
+		if errs == nil || admitted(errs[i]) {
 			b.add(t, p, now)
 		}
 	}
 	return errs, nil
 }
 
-// counts reports whether a task is to be added of which conflict has said this: it may take the place of another.
-func counts(err error) bool {
+// admitted reports whether a task is to be added of which conflict has said this: it may take the place of another.
+func admitted(err error) bool {
 	if err == nil {
 		return true
 	}
@@ -217,17 +217,22 @@ func counts(err error) bool {
 
 // conflict is that something has the task's ID or unique key. The plan, of what is done before, may be nil.
 func (b *Backend) conflict(t *omniq.RawTask, p *plan, now time.Time) error {
+	if b.known(t, now) {
+		return omniq.Duplicate{ID: t.ID, Holder: t.ID}
+	}
+	if t.UniqueKey == "" {
+		return nil
+	}
+	return b.held(t, p, now)
+}
+
+// known reports whether something has the ID of a task.
+func (b *Backend) known(t *omniq.RawTask, now time.Time) bool {
 	taken := b.task(t.ID, now) != nil
 	if !taken && t.IDFor > 0 {
 		_, taken = b.holder(idKey(t.ID), now)
 	}
-	switch {
-	case taken:
-		return omniq.Duplicate{ID: t.ID, Holder: t.ID}
-	case t.UniqueKey == "":
-		return nil
-	}
-	return b.held(t, p, now)
+	return taken
 }
 
 // add stores a task, or makes the one another that holds its unique key. The plan, which knows what it depends on, may be nil for one

@@ -8,8 +8,7 @@ import (
 	"github.com/omniq-go/omniq"
 )
 
-// held is what a task is told whose unique key is held: nil if it can have the key. The plan, of what is done before it is stored, may be
-// nil.
+// held is what a task is told whose unique key is held: nil if it can have the key. The plan, of what is done before, may be nil.
 func (b *Backend) held(t *omniq.RawTask, p *plan, now time.Time) error {
 	key := keyOf(t)
 	id, taken := b.holder(key, now)
@@ -26,13 +25,10 @@ func (b *Backend) held(t *omniq.RawTask, p *plan, now time.Time) error {
 		if p != nil && p.lost[id] || p.underWay(e) {
 			return nil
 		}
-		return omniq.Duplicate{ID: t.ID, Holder: id, Replaced: !fixed(e.task)}
+		return omniq.Duplicate{ID: t.ID, Holder: id, Replaced: !e.task.Tied()}
 	}
 	return omniq.Duplicate{ID: t.ID, Holder: id}
 }
-
-// fixed reports whether a task is what others have made of it, and no other task can take its place.
-func fixed(t *omniq.RawTask) bool { return t.Tied() }
 
 // underWay reports whether an attempt of a task goes on, if only by waiting for those to which it has handed over.
 func (p *plan) underWay(e *entry) bool {

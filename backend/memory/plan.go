@@ -92,7 +92,7 @@ func (p *plan) add(t *omniq.RawTask, flows map[uuid.UUID]bool, now time.Time) er
 		return err
 	}
 	own := p.tasks[t.ID]
-	own.added, own.fixed = true, fixed(t)
+	own.added, own.fixed = true, t.Tied()
 	if holder := p.b.before(t, now); holder != nil && t.OnHeld == omniq.HeldBehind && p.keys[keyOf(t)] == uuid.Nil && p.underWay(holder) {
 		own.behind = holder.id
 	}
@@ -105,15 +105,16 @@ func (p *plan) add(t *omniq.RawTask, flows map[uuid.UUID]bool, now time.Time) er
 
 // conflict is that an earlier task, of the plan or not, has the task's ID or unique key.
 func (p *plan) conflict(t *omniq.RawTask, now time.Time) error {
-	if p.tasks[t.ID].added {
+	if p.tasks[t.ID].added || p.b.known(t, now) {
 		return omniq.Duplicate{ID: t.ID, Holder: t.ID}
 	}
-	if t.UniqueKey != "" {
-		if holder, taken := p.keys[keyOf(t)]; taken && p.b.task(t.ID, now) == nil {
-			return omniq.Duplicate{ID: t.ID, Holder: holder, Replaced: t.OnHeld != omniq.HeldRefuse && !p.tasks[holder].fixed}
-		}
+	if t.UniqueKey == "" {
+		return nil
 	}
-	return p.b.conflict(t, p, now)
+	if holder, taken := p.keys[keyOf(t)]; taken {
+		return omniq.Duplicate{ID: t.ID, Holder: holder, Replaced: t.OnHeld != omniq.HeldRefuse && !p.tasks[holder].fixed}
+	}
+	return p.b.held(t, p, now)
 }
 
 // effects adds what a settlement of a task does beside ending its lease, and reports what is left out. An error says that the

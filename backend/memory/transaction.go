@@ -110,7 +110,7 @@ func (t *Tx) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error, erro
 			if errs != nil {
 				told = errs[i]
 			}
-			if counts(told) {
+			if admitted(told) {
 				fresh.tasks, fresh.told = append(fresh.tasks, task), append(fresh.told, told)
 			}
 		}
