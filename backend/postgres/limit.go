@@ -140,11 +140,11 @@ const (
 	sweepLanes = `WITH gone AS (
 			DELETE FROM {s}.lanes WHERE ctid = ANY (ARRAY (
 				SELECT l.ctid FROM {s}.lanes l
-				WHERE l.lane <> '' AND l.n <= 0 AND l.used <= ` + us + ` AND l.held <= ` + us + `
+				WHERE l.lane <> '' AND l.n <= 0 AND greatest(l.used, l.held) <= ` + us + `
 					AND (SELECT true FROM {s}.limits q WHERE q.queue = l.queue FOR NO KEY UPDATE SKIP LOCKED)
 					AND (SELECT true FROM {s}.tasks t WHERE t.queue = l.queue AND t.lane = l.lane AND t.lane IS NOT NULL AND t.state = 1 LIMIT 1) IS NULL
 					AND (SELECT true FROM {s}.tasks t WHERE t.queue = l.queue AND t.lane = l.lane AND t.state = 2 AND t.bound IS NOT NULL LIMIT 1) IS NULL
-				LIMIT $1 FOR UPDATE SKIP LOCKED)) RETURNING lane)
+				ORDER BY greatest(l.used, l.held) LIMIT $1 FOR UPDATE SKIP LOCKED)) RETURNING lane)
 		SELECT count(*) FROM gone`
 
 	// Queues that have neither a limit, nor lanes that anything is known of.
@@ -471,7 +471,7 @@ func (b *Backend) divideQueues(ctx context.Context, tasks []newTask) error {
 
 // One look for each queue.
 const stirredQueues = `WITH RECURSIVE step (queue) AS (
-		(SELECT queue FROM {s}.stirs ORDER BY queue LIMIT 1)
+		(SELECT queue FROM {s}.stirs WHERE queue > '' ORDER BY queue LIMIT 1)
 		UNION ALL
 		SELECT n.queue FROM step CROSS JOIN LATERAL (SELECT s.queue FROM {s}.stirs s WHERE s.queue > step.queue ORDER BY s.queue LIMIT 1) n)
 	SELECT queue FROM step LIMIT 100`

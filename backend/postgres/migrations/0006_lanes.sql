@@ -28,6 +28,8 @@ CREATE TABLE {schema}.limits (
 	served       bigint NOT NULL DEFAULT 0    -- the last turn that a lane had
 );
 
+CREATE INDEX limits_seen ON {schema}.limits (seen) WHERE spec IS NULL;
+
 -- Lanes of those that have lanes; '' is for what has none. Only who has locked the row of limits changes them, but for held.
 CREATE TABLE {schema}.lanes (
 	queue  text NOT NULL,
@@ -41,7 +43,7 @@ CREATE TABLE {schema}.lanes (
 	PRIMARY KEY (queue, lane)
 ) WITH (fillfactor = 70);
 CREATE INDEX lanes_turn ON {schema}.lanes (queue, served) WHERE turn;
-CREATE INDEX lanes_idle ON {schema}.lanes (queue, lane) WHERE n <= 0 AND lane <> '';
+CREATE INDEX lanes_idle ON {schema}.lanes (greatest(used, held)) WHERE n <= 0 AND lane <> '';
 CREATE INDEX lanes_opens ON {schema}.lanes (queue, opens) WHERE opens IS NOT NULL;
 
 -- What tasks of these do: they become ready, end, or go on after a lease. Rows are only added, so that nobody waits
