@@ -242,7 +242,7 @@ const (
 				SELECT queue, status FROM {s}.results WHERE expires <= {now} ORDER BY expires LIMIT $1) r GROUP BY queue, status) c
 		GROUP BY queue, state HAVING sum(n) <> 0`
 
-	// One look for each priority, as far as there are not very many.
+	// One look for each priority, and for each lane, as far as there are not very many.
 	oldestReady = `SELECT q.queue, (extract(epoch FROM {now} - (
 			WITH RECURSIVE step (rank, due) AS (
 				(SELECT rank, due FROM {s}.tasks WHERE state = 1 AND lane IS NULL AND queue = q.queue ORDER BY rank, due LIMIT 1)
@@ -251,7 +251,14 @@ const (
 					SELECT t.rank, t.due FROM {s}.tasks t WHERE state = 1 AND lane IS NULL AND queue = q.queue AND t.rank > step.rank
 					ORDER BY t.rank, t.due LIMIT 1) n
 			) SELECT min(due) FROM (SELECT due FROM (SELECT due FROM step LIMIT 1000) s
-				UNION ALL SELECT due FROM (SELECT due FROM {s}.tasks WHERE state = 1 AND lane IS NOT NULL AND queue = q.queue LIMIT 10000) l
+				UNION ALL SELECT due FROM (
+					WITH RECURSIVE step (lane, rank, due) AS (
+						(SELECT lane, rank, due FROM {s}.tasks WHERE state = 1 AND lane IS NOT NULL AND queue = q.queue ORDER BY lane, rank, due LIMIT 1)
+						UNION ALL
+						SELECT n.* FROM step CROSS JOIN LATERAL (
+							SELECT t.lane, t.rank, t.due FROM {s}.tasks t WHERE state = 1 AND lane IS NOT NULL AND queue = q.queue
+								AND (t.lane, t.rank) > (step.lane, step.rank) ORDER BY t.lane, t.rank, t.due LIMIT 1) n
+					) SELECT due FROM step LIMIT 10000) l
 			) s WHERE due > '-infinity')) * 1000000)::bigint
 		FROM (SELECT queue FROM {s}.counts WHERE state = 1 GROUP BY queue HAVING sum(n) > 0) q`
 

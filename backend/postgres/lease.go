@@ -75,7 +75,7 @@ const leaseTasks = `WITH
 const (
 	boundedQueues = `bounded AS MATERIALIZED (
 		SELECT q.queue, q.n FROM unnest($1::text[]) WITH ORDINALITY AS q (queue, n)
-		WHERE (EXISTS (SELECT FROM {s}.limits l WHERE l.queue = q.queue) OR EXISTS (SELECT FROM {s}.stirs s WHERE s.queue = q.queue))
+		WHERE ((SELECT true FROM {s}.limits l WHERE l.queue = q.queue) OR (SELECT true FROM {s}.stirs s WHERE s.queue = q.queue LIMIT 1))
 			AND NOT EXISTS (SELECT FROM {s}.paused p WHERE p.queue = q.queue)
 		ORDER BY q.n LIMIT 1)`
 	endOfBounded = `
@@ -94,7 +94,7 @@ var leaseLimit = strings.NewReplacer(boundedQueues, "lim AS MATERIALIZED ("+
 	"wake = {now} +", "bound = coalesce(t.bound, false), wake = {now} +",
 	"	counted AS", `	charged AS (
 		UPDATE {s}.limits l SET used = greatest(l.used, lim.us) + c.n * l.every
-		FROM lim CROSS JOIN (SELECT count(*) AS n FROM chosen) c WHERE l.queue = lim.queue AND l.every > 0 AND c.n > 0),
+		FROM lim CROSS JOIN (SELECT count(*) AS n FROM chosen) c WHERE l.queue = ($1::text[])[1] AND l.every > 0 AND c.n > 0),
 	counted AS`,
 	endOfBounded, "").Replace(leaseTasks)
 

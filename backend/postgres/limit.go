@@ -67,10 +67,13 @@ const (
 		WHERE queue = $1 AND EXISTS (SELECT FROM {s}.limits l WHERE l.queue = $1 AND l.laned) ORDER BY id LIMIT $2),
 	gone AS (DELETE FROM {s}.stirs WHERE ctid = ANY (ARRAY (SELECT at FROM taken))),
 	steps AS (
-		SELECT t.*, coalesce(l.n, 0) + sum(t.n) OVER (PARTITION BY t.lane ORDER BY t.id) AS after
-		FROM taken t LEFT JOIN LATERAL (SELECT n FROM {s}.lanes l WHERE l.queue = $1 AND l.lane = t.lane OFFSET 0) l ON true),
+		SELECT s.*, sum(n) OVER (PARTITION BY lane ORDER BY id ROWS UNBOUNDED PRECEDING) AS after FROM (
+			SELECT d.lane, 0 AS id, l.n, NULL::bigint AS held FROM (SELECT DISTINCT lane FROM taken) d
+			CROSS JOIN LATERAL (SELECT n FROM {s}.lanes l WHERE l.queue = $1 AND l.lane = d.lane OFFSET 0) l
+			UNION ALL SELECT lane, id, n, held FROM taken) s),
 	sums AS (
-		SELECT lane, sum(n) AS n, max(id) FILTER (WHERE n > 0 AND after - n <= 0) AS fresh, coalesce(max(held), 0) AS held
+		SELECT lane, sum(n) FILTER (WHERE id > 0) AS n, max(id) FILTER (WHERE id > 0 AND n > 0 AND after - n <= 0) AS fresh,
+			coalesce(max(held), 0) AS held
 		FROM steps GROUP BY lane),
 	placed AS MATERIALIZED (
 		SELECT s.*, CASE WHEN fresh IS NULL THEN 0 ELSE l.served + row_number() OVER (ORDER BY fresh) END AS place
@@ -137,11 +140,11 @@ const (
 	sweepLanes = `WITH gone AS (
 			DELETE FROM {s}.lanes WHERE ctid = ANY (ARRAY (
 				SELECT l.ctid FROM {s}.lanes l
-				WHERE l.lane <> '' AND l.n <= 0 AND l.used <= ` + us + ` AND l.held <= ` + us + `
+				WHERE l.lane <> '' AND l.n <= 0 AND greatest(l.used, l.held) <= ` + us + `
 					AND (SELECT true FROM {s}.limits q WHERE q.queue = l.queue FOR NO KEY UPDATE SKIP LOCKED)
 					AND (SELECT true FROM {s}.tasks t WHERE t.queue = l.queue AND t.lane = l.lane AND t.lane IS NOT NULL AND t.state = 1 LIMIT 1) IS NULL
 					AND (SELECT true FROM {s}.tasks t WHERE t.queue = l.queue AND t.lane = l.lane AND t.state = 2 AND t.bound IS NOT NULL LIMIT 1) IS NULL
-				LIMIT $1 FOR UPDATE SKIP LOCKED)) RETURNING lane)
+				ORDER BY greatest(l.used, l.held) LIMIT $1 FOR UPDATE SKIP LOCKED)) RETURNING lane)
 		SELECT count(*) FROM gone`
 
 	// Queues that have neither a limit, nor lanes that anything is known of.
@@ -181,14 +184,14 @@ var leaseLanes = strings.NewReplacer("{queue}", "$1", "{starts}", "$6").Replace(
 			(lim.room + count(*) OVER () - 1) / count(*) OVER () AS share
 		FROM lanes l CROSS JOIN lim WHERE l.opening <= lim.us AND l.places > 0),
 	first AS MATERIALIZED (
-		SELECT o.lane, o.served, o.most, t.* FROM (SELECT *, least(most, share) AS n FROM open ORDER BY served OFFSET 0) o
+		SELECT o.lane, o.served, o.most, o.share, o.room, t.* FROM (SELECT *, least(most, share) AS n FROM open ORDER BY served OFFSET 0) o
 		CROSS JOIN LATERAL (` + firstOfLane + `) t
 		LIMIT (SELECT CASE WHEN share = 1 THEN room END FROM open LIMIT 1)),
 	short AS MATERIALIZED (
-		SELECT o.* FROM open o JOIN (SELECT lane, count(*) AS n FROM first GROUP BY lane) f ON f.lane = o.lane
-		WHERE f.n = o.share AND o.most > o.share AND (SELECT count(*) FROM first) < o.room),
+		SELECT lane, served, most, share, room FROM first WHERE most > share AND (SELECT count(*) FROM first) < room
+		GROUP BY lane, served, most, share, room HAVING count(*) = share),
 	more AS MATERIALIZED (
-		SELECT o.lane, o.served, o.most, t.* FROM (SELECT *, most AS n FROM short ORDER BY served OFFSET 0) o
+		SELECT o.lane, o.served, o.most, o.share, o.room, t.* FROM (SELECT *, most AS n FROM short ORDER BY served OFFSET 0) o
 		CROSS JOIN LATERAL (` + firstOfLane + `) t),
 	found AS MATERIALIZED (
 		SELECT f.*, row_number() OVER (PARTITION BY lane ORDER BY (name = ANY ($7::text[])) IS NOT TRUE, rank, due, seq) AS round
@@ -203,7 +206,10 @@ var leaseLanes = strings.NewReplacer("{queue}", "$1", "{starts}", "$6").Replace(
 		FROM chosen c WHERE t.ctid = c.at
 		RETURNING t.id, t.queue, t.rank, t.due, t.seq, t.attempt, t.started, t.lost, t.shunned, t.wake, t.task,
 			t.token, t.tie, t.resumed, t.saved, c.place),
-	turned AS MATERIALIZED (SELECT lane, max(place) AS place, count(*) AS n FROM chosen GROUP BY lane),
+	turned AS MATERIALIZED (
+		SELECT lane, max(at) AS at, max(served) AS served, max(opening) AS opening, max(places) AS places, max(place) AS place, count(place) AS n
+		FROM (SELECT at, lane, served, opening, places, NULL::bigint AS place FROM lanes
+			UNION ALL SELECT NULL, lane, NULL, NULL, NULL, place FROM chosen) l GROUP BY lane),
 	looked AS MATERIALIZED ( -- up to which lane: one behind it keeps its turn
 		SELECT CASE WHEN count(*) >= (SELECT room FROM open WHERE share = 1 LIMIT 1) THEN max(served) ELSE 9223372036854775807 END AS last
 		FROM first),
@@ -211,14 +217,14 @@ var leaseLanes = strings.NewReplacer("{queue}", "$1", "{starts}", "$6").Replace(
 		UPDATE {s}.lanes l SET
 			served = CASE WHEN t.n > 0 THEN lim.served + t.place ELSE l.served END,
 			used = CASE WHEN t.n > 0 AND l.lane <> '' AND lim.lane_every > 0 THEN greatest(l.used, lim.us) + t.n * lim.lane_every ELSE l.used END,
-			turn = coalesce(t.n > 0, false) OR l.lane = '' AND c.opening <= lim.us,
-			opens = CASE WHEN t.n > 0 THEN NULL WHEN c.opening > lim.us THEN c.opening
-				WHEN c.places > 0 AND l.lane <> '' AND EXISTS (
+			turn = t.n > 0 OR l.lane = '' AND t.opening <= lim.us,
+			opens = CASE WHEN t.n > 0 THEN NULL WHEN t.opening > lim.us THEN t.opening
+				WHEN t.places > 0 AND l.lane <> '' AND EXISTS (
 					SELECT FROM {s}.tasks b WHERE b.queue = $1 AND b.lane = l.lane AND b.lane IS NOT NULL AND b.state = 1)
 				THEN lim.us + 100000 END
-		FROM lanes c LEFT JOIN turned t ON t.lane = c.lane CROSS JOIN lim CROSS JOIN looked
-		WHERE l.ctid = c.at AND (t.n > 0 OR c.opening > lim.us OR c.places = 0
-			OR l.lane <> '' AND c.served <= looked.last AND NOT EXISTS (SELECT FROM found f WHERE f.lane = c.lane))
+		FROM turned t CROSS JOIN lim CROSS JOIN looked
+		WHERE l.ctid = t.at AND (t.n > 0 OR t.opening > lim.us OR t.places = 0
+			OR l.lane <> '' AND t.served <= looked.last AND t.lane NOT IN (SELECT lane FROM found))
 		RETURNING t.n > 0 AS took),
 	charged AS (
 		UPDATE {s}.limits l SET served = l.served + c.n,
@@ -235,7 +241,7 @@ var leaseLanes = strings.NewReplacer("{queue}", "$1", "{starts}", "$6").Replace(
 		CASE WHEN isfinite(shunned) THEN (extract(epoch FROM {now} - shunned) * 1000000)::bigint ELSE 0 END, wake, task,
 		token, tie, resumed, saved, place FROM leased
 	UNION ALL SELECT '00000000-0000-0000-0000-000000000000', $1, 0, {now}, 0, 0, false, 0, 0, {now}, '', 0, NULL, NULL, NULL, 0
-	WHERE EXISTS (SELECT FROM served WHERE took IS NOT TRUE)`)
+	WHERE EXISTS (SELECT FROM served WHERE NOT took)`)
 
 // SetLimit gives a queue another limit: see [omniq.TaskQueue].
 func (b *Backend) SetLimit(ctx context.Context, queue string, limit omniq.Limit) error {
@@ -289,13 +295,13 @@ func (b *Backend) boundsOf(queue string) (of bounds, some bool) {
 // boundLease is what leasing of a queue with a limit or lanes has found.
 type boundLease struct {
 	bounds
-	known   bool          // the queue has a row in limits
-	stirred bool          // it has no lanes, and there are stirs
-	again   bool          // lanes were passed over, or there are stirs left: it is worth to look again at once
-	opens   time.Duration // when it is worth to look again; 0 if that is not known
+	known   bool // the queue has a row in limits
+	stirred bool // it has no lanes, and there are stirs
+	again   bool // lanes were passed over, or there are stirs left: it is worth to look again at once
 }
 
 // leaseBound hands out what is ready in the first queue, and its limit permits. Known is false if it has neither a limit nor lanes.
+// Opens is when it is worth to look again if there is nothing; 0 if that is not known.
 func (b *Backend) leaseBound(ctx context.Context, r *omniq.LeaseRequest) (got []leased, opens time.Duration, known bool, err error) {
 	queue := r.Queues[0]
 	lingering, stop := linger(ctx)
@@ -333,8 +339,14 @@ func (b *Backend) leaseBound(ctx context.Context, r *omniq.LeaseRequest) (got []
 			}
 			continue
 		}
-		if len(got) > 0 || !l.again && !raised && l.laned == of.laned {
-			return got, l.opens, true, nil
+		if len(got) > 0 {
+			return got, 0, true, nil
+		}
+		if opens, err = b.nextOpening(bound, queue, &l); err != nil {
+			return nil, 0, false, err
+		}
+		if !l.again && !raised && l.laned == of.laned {
+			return nil, opens, true, nil
 		}
 		if err := b.alive(ctx); err != nil {
 			return nil, 0, false, err
@@ -394,16 +406,7 @@ func (b *Backend) leaseOnce(ctx context.Context, r *omniq.LeaseRequest, of bound
 		if of.laned {
 			stmts = append(stmts, stmt{sql: b.sql.of(takeStirs), args: []any{queue, mostStirs}}, stmt{sql: b.sql.of(reopenLanes), args: []any{queue}})
 		}
-		return append(stmts, lease, stmt{sql: b.sql.of(nextOpening), args: []any{queue}, row: func(row scanner) error {
-			var stirs bool
-			var in *int64
-			err := row.Scan(&stirs, &in)
-			l.again = l.again || stirs
-			if in != nil {
-				l.opens = time.Duration(*in) * time.Microsecond
-			}
-			return err
-		}})
+		return append(stmts, lease)
 	})
 	if err != nil {
 		return nil, l, false, err
@@ -417,6 +420,21 @@ func (b *Backend) leaseOnce(ctx context.Context, r *omniq.LeaseRequest, of bound
 		b.floors.drop(r.Queues[:1])
 	}
 	return got, l, raised, nil
+}
+
+// nextOpening is when it is worth to look again, 0 if that is not known.
+func (b *Backend) nextOpening(ctx context.Context, queue string, l *boundLease) (opens time.Duration, err error) {
+	err = b.search(ctx, stmt{sql: b.sql.of(nextOpening), args: []any{queue}, row: func(row scanner) error {
+		var stirs bool
+		var in *int64
+		err := row.Scan(&stirs, &in)
+		l.again = l.again || stirs
+		if in != nil {
+			opens = time.Duration(*in) * time.Microsecond
+		}
+		return err
+	}})
+	return opens, err
 }
 
 // divide gives a queue lanes.
@@ -453,7 +471,7 @@ func (b *Backend) divideQueues(ctx context.Context, tasks []newTask) error {
 
 // One look for each queue.
 const stirredQueues = `WITH RECURSIVE step (queue) AS (
-		(SELECT queue FROM {s}.stirs ORDER BY queue LIMIT 1)
+		(SELECT queue FROM {s}.stirs WHERE queue > '' ORDER BY queue LIMIT 1)
 		UNION ALL
 		SELECT n.queue FROM step CROSS JOIN LATERAL (SELECT s.queue FROM {s}.stirs s WHERE s.queue > step.queue ORDER BY s.queue LIMIT 1) n)
 	SELECT queue FROM step LIMIT 100`

@@ -83,9 +83,9 @@ func TestLeaseThatIsBeingExtended(t *testing.T) {
 		_, err = tx.Exec(t.Context(), "UPDATE "+b.Schema()+".tasks SET wake = wake + interval '1 h' WHERE id = $1", leases[0].TaskID)
 		require.NoError(t, err)
 		require.Eventually(t, func() bool { return time.Now().After(leases[0].Expires.Add(short)) }, time.Minute, time.Millisecond)
-		none(t, b)
+		nothing(t, b)
 		require.NoError(t, tx.Commit(t.Context()))
-		none(t, b)
+		nothing(t, b)
 		finish(t, b, leases[0], "1", time.Hour)
 		assert.NotEqual(t, leases[0].TaskID, lease(t, b).TaskID)
 	}
@@ -121,7 +121,7 @@ func TestLaneIsRemoved(t *testing.T) {
 	b := open(t, postgres.WithSchema(name))
 	enqueue(t, b, newTask(t, omniq.Lane("a")))
 	finish(t, b, lease(t, b), "1", time.Hour)
-	none(t, b)
+	nothing(t, b)
 	require.Eventually(t, func() bool {
 		var n int
 		err := b.Pool().QueryRow(t.Context(), "SELECT count(*) FROM "+name+".lanes WHERE lane <> ''").Scan(&n)
@@ -136,7 +136,17 @@ func TestLaneBySQL(t *testing.T) {
 	b := open(t, postgres.WithSchema(name))
 	exec(t, "SELECT "+name+".enqueue('f', lane => 'a')")
 	assert.Equal(t, "a", lease(t, b).Task.Lane)
-	none(t, b)
+	nothing(t, b)
+}
+
+// nothing says that nothing can be leased now.
+func nothing(t *testing.T, b omniq.Backend) {
+	t.Helper()
+	r := anyTask
+	r.Wait = 0
+	leases, err := b.Lease(t.Context(), r)
+	require.NoError(t, err)
+	require.Empty(t, leases)
 }
 
 // BenchmarkLimits measures what limits and lanes cost: four goroutines lease and settle 100 tasks at a time.

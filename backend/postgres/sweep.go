@@ -23,8 +23,8 @@ const (
 	EXISTS (SELECT FROM {s}.unique_keys WHERE until <= {now}),
 	EXISTS (SELECT FROM {s}.revoked WHERE until <= {now}),
 	(SELECT count(*) >= $2 FROM (SELECT FROM {s}.counts LIMIT $2) c),
-	EXISTS (SELECT FROM {s}.stirs),
-	EXISTS (SELECT FROM {s}.lanes WHERE n <= 0 AND lane <> '' AND used <= ` + us + ` AND held <= ` + us + `),
+	EXISTS (SELECT FROM {s}.stirs WHERE queue > ''),
+	EXISTS (SELECT FROM {s}.lanes WHERE n <= 0 AND lane <> '' AND greatest(used, held) <= ` + us + `),
 	EXISTS (SELECT FROM {s}.limits q WHERE ` + unbound + `),
 	EXISTS (SELECT FROM {s}.events WHERE place IS NULL) OR (
 		SELECT until <= {now} FROM {s}.events WHERE place > (SELECT gone FROM {s}.event_places) ORDER BY place LIMIT 1) IS TRUE`

@@ -1,8 +1,8 @@
 -- Limits and lanes of queues. Both new columns are NULL for tasks of queues that have neither.
 ALTER TABLE {schema}.tasks
-	ADD COLUMN lane text,     -- NULL for none
-	ADD COLUMN bound boolean; -- its queue had a row in limits when it was enqueued or leased; true if it is counted in lanes without one
-ALTER TABLE {schema}.results ADD COLUMN lane text;
+	ADD COLUMN lane text COLLATE "C", -- NULL for none
+	ADD COLUMN bound boolean;         -- its queue had a row in limits when it was enqueued or leased; true if it is counted in lanes without one
+ALTER TABLE {schema}.results ADD COLUMN lane text COLLATE "C";
 
 -- What has no lane is leased by this one, as before.
 DROP INDEX {schema}.tasks_ready;
@@ -28,10 +28,12 @@ CREATE TABLE {schema}.limits (
 	served       bigint NOT NULL DEFAULT 0    -- the last turn that a lane had
 );
 
+CREATE INDEX limits_seen ON {schema}.limits (seen) WHERE spec IS NULL;
+
 -- Lanes of those that have lanes; '' is for what has none. Only who has locked the row of limits changes them, but for held.
 CREATE TABLE {schema}.lanes (
 	queue  text NOT NULL,
-	lane   text NOT NULL,
+	lane   text COLLATE "C" NOT NULL,
 	served bigint NOT NULL DEFAULT 0,
 	n      bigint NOT NULL DEFAULT 0,  -- tasks that are ready or running: tells whether a lane is new among those that wait
 	used   bigint NOT NULL DEFAULT 0,
@@ -41,7 +43,7 @@ CREATE TABLE {schema}.lanes (
 	PRIMARY KEY (queue, lane)
 ) WITH (fillfactor = 70);
 CREATE INDEX lanes_turn ON {schema}.lanes (queue, served) WHERE turn;
-CREATE INDEX lanes_idle ON {schema}.lanes (queue, lane) WHERE n <= 0 AND lane <> '';
+CREATE INDEX lanes_idle ON {schema}.lanes (greatest(used, held)) WHERE n <= 0 AND lane <> '';
 CREATE INDEX lanes_opens ON {schema}.lanes (queue, opens) WHERE opens IS NOT NULL;
 
 -- What tasks of these do: they become ready, end, or go on after a lease. Rows are only added, so that nobody waits
@@ -49,7 +51,7 @@ CREATE INDEX lanes_opens ON {schema}.lanes (queue, opens) WHERE opens IS NOT NUL
 CREATE TABLE {schema}.stirs (
 	id    bigint NOT NULL,    -- the order: seq of a task that is new, or a number as those of task_order
 	queue text NOT NULL,
-	lane  text NOT NULL,
+	lane  text COLLATE "C" NOT NULL,
 	n     smallint NOT NULL,  -- by how much the number of tasks that are ready or running changes
 	held  bigint              -- until when its lane is held back
 );
