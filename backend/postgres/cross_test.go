@@ -199,12 +199,16 @@ var crossingCalls = map[string]func(context.Context, *crossing) error{
 		for i, l := range c.held()[:8] {
 			s := omniq.Settlement{LeaseID: l, Action: omniq.ActionWait, Effects: &omniq.Effects{Cancel: c.ids()[:2]}}
 			t := c.follower()
-			t.After, t.Flow, t.UniqueKey = nil, uuid.Nil, c.tasks[rand.IntN(len(c.tasks))].UniqueKey
+			t.After, t.Flow = nil, uuid.Nil
+			if rand.IntN(2) == 0 {
+				t.UniqueKey = c.tasks[rand.IntN(len(c.tasks))].UniqueKey
+			}
 			s.Effects.Enqueue = []*omniq.RawTask{t}
 			s.Effects.After = []omniq.Dependency{{ID: t.ID, Input: true}}
-			if i%2 == 0 {
+			switch i % 3 {
+			case 0:
 				s.Action, s.Effects.After, s.Effects.State = omniq.ActionRetry, nil, omniq.Raw("{}")
-			} else if i%3 == 0 {
+			case 1:
 				s.Action, s.Effects.After = omniq.ActionFinish, nil
 				s.Result = &omniq.RawResult{TaskID: l.TaskID, Status: omniq.StatusSuccess, Timestamp: time.Now().UTC(), Attempts: 1}
 			}

@@ -87,13 +87,12 @@ func (x *effecting) effect(ctx context.Context, e *effected) error {
 	if t.flows, err = t.lockFlows(ctx, call.tasks, grows); err != nil {
 		return err
 	}
-	ids := append([]uuid.UUID{e.id}, effects.Cancel...)
 	o := x.b.newOvertaking(x.q)
 	holders, err := o.find(ctx, call.tasks)
 	if err != nil {
 		return err
 	}
-	found, _, err := x.b.lock(ctx, x.q, slices.Concat(ids, holders))
+	found, _, err := x.b.lock(ctx, x.q, slices.Concat([]uuid.UUID{e.id}, effects.Cancel, holders))
 	if err != nil {
 		return err
 	}
@@ -101,10 +100,9 @@ func (x *effecting) effect(ctx context.Context, e *effected) error {
 		x.lost = true
 		return nil
 	}
-	if len(o.keys) > 0 {
-		if err := x.lockKeys(ctx, call, t, o, found, ids); err != nil {
-			return err
-		}
+	o.locked = found
+	if err := x.lockKeys(ctx, e, call, t, o); err != nil {
+		return err
 	}
 	if err := x.conclude(ctx, e); err != nil {
 		return err
@@ -136,15 +134,23 @@ func (x *effecting) effect(ctx context.Context, e *effected) error {
 	return x.cancel(ctx, effects.Cancel)
 }
 
-// lockKeys locks the keys of tasks that end with those that the new tasks want, where it has to be one step: all lock them in one order.
-func (x *effecting) lockKeys(ctx context.Context, call *enqueuing, t *tying, o *overtaking, found map[uuid.UUID]*living, ids []uuid.UUID) error {
-	ends := keysOf(found, ids)
-	if !call.overtakes && len(ends) == 0 {
+// lockKeys locks the keys of the tasks that end with those that the new tasks want, where several statements would do so: all lock
+// them in one order.
+func (x *effecting) lockKeys(ctx context.Context, e *effected, call *enqueuing, t *tying, o *overtaking) error {
+	ends := slices.Clone(e.from.Effects.Cancel)
+	if e.end != nil {
+		ends = append(ends, e.id)
+	}
+	if len(o.keys) == 0 && len(ends) < 2 {
+		return nil
+	}
+	keys := keysOf(o.locked, ends)
+	if !call.overtakes && (len(keys) == 0 || len(keys)+len(o.keys) == 1) {
 		return nil
 	}
 	call.overtakes, call.brought = true, call.tasks
-	o.locked, t.overtaking = found, o
-	return x.q.run(ctx, o.take(ends)...)
+	t.overtaking = o
+	return x.q.run(ctx, o.take(keys)...)
 }
 
 func (x *effecting) stmt(template string, row func(scanner) error, args ...any) stmt {
@@ -352,7 +358,11 @@ func (c callers) effect(ctx context.Context, e *effected) (x *effecting, err err
 		if undone := c.q.run(ctx, stmt{sql: undo}); undone != nil {
 			return nil, fmt.Errorf("%w, and cannot be undone: %w", err, undone)
 		}
-		if n == tries || code(err) != divisionByZero && !errors.Is(err, errMoved) {
+		if errors.Is(err, errMoved) { // see again
+			n = 0
+			continue
+		}
+		if n == tries || code(err) != divisionByZero {
 			return x, err
 		}
 	}

@@ -114,6 +114,9 @@ func (b *Backend) Statements() map[string]string {
 		"edgesOf": edgesOf, "usersOf": usersOf, "reopenEdges": reopenEdges, "dropPassed": dropPassed, "dropItems": dropItems,
 		"sweepLapsed": sweepLapsed, "lockFlows": lockFlows,
 		"overdue": overdue, "findWork": findWork, "newEvents": newEvents, "oldestReady": oldestReady,
+		"findReplaceable": findReplaceable, "lockHolders": lockHolders, "takeKeys": takeKeys, "lookAtHolders": lookAtHolders,
+		"takenIDs": takenIDs, "stepAside": stepAside, "replaceTasks": replaceTasks, "noteReplaced": noteReplaced,
+		"assignKeys": assignKeys, "dropKeys": dropKeys, "findCircle": findCircle,
 	}
 	for status, l := range listings {
 		all["page of "+status.String()], all["end of "+status.String()] = l.page(status), l.end()
