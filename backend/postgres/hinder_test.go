@@ -80,6 +80,73 @@ func TestOpenTransactionHinders(t *testing.T) {
 	}
 }
 
+// A caller's transaction that lets tasks take the places and the keys of others, and stays open, is in the way of those who want
+// these very tasks and keys. A holder that is under way goes on; what its end has to wait for is the key, and for a second.
+func TestOpenTransactionReplaces(t *testing.T) {
+	t.Parallel()
+	b := openAt(t, with(t, url(t), "pool_max_conns=4"), schema(t))
+	client, err := omniq.NewClient(b)
+	require.NoError(t, err)
+	running, pending := newTask(t, omniq.Unique("running"), omniq.Priority(1)), newTask(t, omniq.Unique("pending"))
+	enqueue(t, b, running, pending)
+	l := lease(t, b)
+	require.Equal(t, running.ID, l.TaskID)
+	tx, err := b.Pool().Begin(t.Context())
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = tx.Rollback(context.Background()) })
+	by := newTask(t, omniq.Latest("running"))
+	errs, err := b.Tx(tx).Enqueue(t.Context(), []*omniq.RawTask{newTask(t, omniq.Replace("pending"), omniq.Priority(7)), by})
+	require.NoError(t, err)
+	require.ErrorIs(t, errs[0], omniq.ErrDuplicate)
+	require.NoError(t, errs[1])
+
+	run := omniq.ReferArgs[omniq.Args1[int], int]("f")
+	waiting := make(chan error, 8) // more than the pool has connections
+	for i := range cap(waiting) {
+		go func() {
+			_, err := run.Enqueue(t.Context(), client, omniq.MakeArgs1(i), omniq.Replace([]string{"pending", "running"}[i%2]))
+			waiting <- err
+		}()
+	}
+	for i := range 50 {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		_, err := run.Enqueue(ctx, client, omniq.MakeArgs1(3), omniq.Debounce("other", time.Hour, 0))
+		require.NoError(t, err)
+		_, err = run.Enqueue(ctx, client, omniq.MakeArgs1(i))
+		require.NoError(t, err)
+		_, err = run.Enqueue(ctx, client, omniq.MakeArgs1(i), omniq.Unique([]string{"pending", "running"}[i%2]))
+		require.ErrorIs(t, err, omniq.ErrDuplicate)
+		cancel()
+	}
+	for range 50 { // all but the one that is to be another
+		require.NotEqual(t, pending.ID, lease(t, b).TaskID)
+	}
+	nothing(t, b)
+	errs, err = b.Extend(t.Context(), []omniq.LeaseID{l.LeaseID}, time.Hour)
+	require.NoError(t, err)
+	require.Nil(t, errs)
+	errs, err = b.Settle(t.Context(), []omniq.Settlement{success(l)})
+	require.NoError(t, err)
+	require.ErrorContains(t, errs[0], "another transaction has locked task "+running.ID.String()+", or its unique key")
+	require.Empty(t, waiting)
+	short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	_, err = b.Enqueue(short, []*omniq.RawTask{newTask(t, omniq.Replace("pending"))})
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+
+	require.NoError(t, tx.Commit(t.Context()))
+	for range cap(waiting) {
+		require.NoError(t, <-waiting)
+	}
+	finish(t, b, l, "1", time.Hour)
+	ids := make([]uuid.UUID, 0, 2)
+	for range 2 {
+		ids = append(ids, lease(t, b).TaskID)
+	}
+	require.ElementsMatch(t, []uuid.UUID{pending.ID, by.ID}, ids)
+	nothing(t, b)
+}
+
 // What each call does while another transaction has locked what it touches: those who enqueue wait as long as their
 // context does, those who hold leases are told about the task that is locked and go on with the others.
 func TestLockedRows(t *testing.T) {
