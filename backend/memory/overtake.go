@@ -15,19 +15,18 @@ func (b *Backend) held(t *omniq.RawTask, p *plan, now time.Time) error {
 	if !taken {
 		return nil
 	}
-	timed := !b.holds.keys[key].until.IsZero()
+	ends := p != nil && p.ending[id] == omniq.ActionFinish
 	switch {
-	case timed:
-	case p != nil && p.ending[id] == omniq.ActionFinish:
+	case !ends && t.OnHeld == omniq.HeldRefuse, !b.holds.keys[key].until.IsZero():
+		return omniq.Duplicate{ID: t.ID, Holder: id}
+	case ends:
 		return nil
-	case t.OnHeld != omniq.HeldRefuse:
-		e := b.tasks[id]
-		if p != nil && p.lost[id] || p.underWay(e) {
-			return nil
-		}
-		return omniq.Duplicate{ID: t.ID, Holder: id, Replaced: !e.task.Tied()}
 	}
-	return omniq.Duplicate{ID: t.ID, Holder: id}
+	e := b.tasks[id]
+	if p != nil && p.lost[id] || p.underWay(e) {
+		return nil
+	}
+	return omniq.Duplicate{ID: t.ID, Holder: id, Replaced: !e.task.Tied()}
 }
 
 // underWay reports whether an attempt of a task goes on, if only by waiting for those to which it has handed over.

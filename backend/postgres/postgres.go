@@ -50,6 +50,8 @@
 // What is there is locked by nobody who enqueues, but for results and keys whose time is over: a caller's transaction that
 // stays open has locked the IDs and the keys that are new by it, and delays those alone who bring the same ones. They look
 // whether it has ended, a few milliseconds at a time, until their context ends, and others go on meanwhile.
+// Who enqueues with [omniq.Replace], [omniq.Debounce] or [omniq.Latest] locks a pending task that has the key, and the key itself,
+// whoever has it: until the transaction ends, that task is not handed out, and who has the key is not settled as final.
 // Where somebody has locked tasks or keys by SQL of his own, Settle, Start and Extend wait for a second and leave these out,
 // with an error for each; all other calls look again as long as their context does not end.
 //

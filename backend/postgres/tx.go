@@ -38,7 +38,8 @@ func (b *Backend) Transaction(tx any) (omniq.Transaction, error) {
 // if, and only if, the transaction commits; its commit wakes those who wait for tasks and for results. With an error, nothing
 // was done and the transaction can go on, unless the error is the end of the transaction itself. A transaction that has
 // enqueued or settled should end soon: others with the same task IDs or unique keys wait for it, extending the leases that it
-// has settled fails after a second, and while it commits, others that notify wait.
+// has settled fails after a second, and so does settling, as final, a task whose key or place one of its own has taken; while it
+// commits, others that notify wait.
 //
 // Where transactions are repeatable read or serializable, the error of two that enqueue the same ID is the database's
 // own, and it is the caller's to begin again.
