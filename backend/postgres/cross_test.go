@@ -117,6 +117,17 @@ var crossingCalls = map[string]func(context.Context, *crossing) error{
 		_, err := c.Backend.Settle(ctx, list)
 		return err
 	},
+	"Settle that cancels": func(ctx context.Context, c *crossing) error {
+		var list []omniq.Settlement
+		for _, l := range c.held()[:8] {
+			list = append(list, omniq.Settlement{
+				LeaseID: l, Action: omniq.ActionFinish, Effects: &omniq.Effects{Cancel: c.ids()[:4]},
+				Result: &omniq.RawResult{TaskID: l.TaskID, Status: omniq.StatusSuccess, Timestamp: time.Now().UTC(), Attempts: 1},
+			})
+		}
+		_, err := c.Backend.Settle(ctx, list)
+		return err
+	},
 	"Free": func(ctx context.Context, c *crossing) error {
 		var list []omniq.UniqueKey
 		for _, i := range rand.Perm(len(c.tasks)) {
