@@ -85,7 +85,9 @@ const (
 	ON CONFLICT (queue, lane) DO UPDATE SET n = l.n + excluded.n, turn = true, opens = NULL, held = greatest(l.held, excluded.held),
 		served = CASE WHEN excluded.served > 0 THEN excluded.served ELSE l.served END`
 
-	reopenLanes = "UPDATE {s}.lanes SET turn = true, opens = NULL WHERE queue = $1 AND opens <= " + us
+	// In the order of lanes_opens, so that no plan looks at all lanes of the queue.
+	reopenLanes = `UPDATE {s}.lanes SET turn = true, opens = NULL WHERE ctid = ANY (ARRAY (
+		SELECT ctid FROM {s}.lanes WHERE queue = $1 AND opens <= ` + us + ` ORDER BY opens))`
 
 	// How many tasks the limit of the queue permits: {starts} is how many may start at once, and $2 how many there may be.
 	limitRoom = `SELECT l.*, ` + us + ` AS us, greatest(least($2::bigint,
@@ -123,7 +125,7 @@ const (
 
 	holdLanes = `INSERT INTO {s}.stirs (id, queue, lane, n, held)
 		SELECT nextval('{s}.task_order') * 65536, t.queue, coalesce(t.lane, ''), 0, ` + us + ` + i.hold FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS i (id, token, hold)
-		CROSS JOIN LATERAL (SELECT queue, lane FROM {s}.tasks t WHERE t.id = i.id AND t.token = i.token AND t.wake > {now} OFFSET 0) t`
+		CROSS JOIN LATERAL (SELECT queue, lane FROM {s}.tasks t WHERE t.id = i.id AND t.token = i.token AND coalesce(t.wake > {now}, false) OFFSET 0) t`
 
 	// A limit of nothing makes no row.
 	setLimit = `INSERT INTO {s}.limits AS l (queue, seen, made, spec, running, every, burst, lane_running, lane_every, lane_burst)
@@ -219,8 +221,8 @@ var leaseLanes = strings.NewReplacer("{queue}", "$1", "{starts}", "$6").Replace(
 			used = CASE WHEN t.n > 0 AND l.lane <> '' AND lim.lane_every > 0 THEN greatest(l.used, lim.us) + t.n * lim.lane_every ELSE l.used END,
 			turn = t.n > 0 OR l.lane = '' AND t.opening <= lim.us,
 			opens = CASE WHEN t.n > 0 THEN NULL WHEN t.opening > lim.us THEN t.opening
-				WHEN t.places > 0 AND l.lane <> '' AND EXISTS (
-					SELECT FROM {s}.tasks b WHERE b.queue = $1 AND b.lane = l.lane AND b.lane IS NOT NULL AND b.state = 1)
+				WHEN t.places > 0 AND l.lane <> '' AND ( -- not EXISTS, for which all lanes may be read at once
+					SELECT true FROM {s}.tasks b WHERE b.queue = $1 AND b.lane = l.lane AND b.lane IS NOT NULL AND b.state = 1 LIMIT 1)
 				THEN lim.us + 100000 END
 		FROM turned t CROSS JOIN lim CROSS JOIN looked
 		WHERE l.ctid = t.at AND (t.n > 0 OR t.opening > lim.us OR t.places = 0
