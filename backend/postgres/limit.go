@@ -336,8 +336,11 @@ func (b *Backend) leaseBound(ctx context.Context, r *omniq.LeaseRequest) (got []
 		if l.stirred && !divided {
 			divided = true
 			err := b.divide(bound, queue)
-			if len(got) > 0 || err != nil {
-				return got, 0, true, err
+			if len(got) > 0 {
+				return got, 0, true, nil // they are ours whatever became of that, and the next call sees the stirs
+			}
+			if err != nil {
+				return nil, 0, true, err
 			}
 			continue
 		}

@@ -32,7 +32,7 @@ func TestPlans(t *testing.T) {
 				FROM generate_series(1, $1::int) i ON CONFLICT DO NOTHING`,
 			`INSERT INTO {s}.results (id, since, expires, status, name, queue, result)
 				SELECT gen_random_uuid(), now(), now() + interval '1 day', 3 + i % 4, 'f', 'default', '{}' FROM generate_series(1, $1::int) i`,
-			`INSERT INTO {s}.edges SELECT (i / 10) * 65536, i % 3 = 0, i % 10, gen_random_uuid(), gen_random_uuid(), 0, i % 2 = 0, nullif(i % 2 = 0, false)
+			`INSERT INTO {s}.edges SELECT (i / 10) * 65536::bigint, i % 3 = 0, i % 10, gen_random_uuid(), gen_random_uuid(), 0, i % 2 = 0, nullif(i % 2 = 0, false)
 				FROM generate_series(1, $1::int) i ON CONFLICT DO NOTHING`,
 			`INSERT INTO {s}.work (kind, task, dep, tie) SELECT i % 3, gen_random_uuid(), gen_random_uuid(), i FROM generate_series(1, $1::int) i`,
 			`INSERT INTO {s}.items (tie, name, data) SELECT i / 10, 's' || i % 3, '1' FROM generate_series(1, $1::int) i`,
