@@ -276,6 +276,9 @@ var double = omniq.DefineArgs("double", func(ctx context.Context, a omniq.Args1[
 	return 2 * a.V1, nil
 }, omniq.Retries(1_000_000)) // leases that are lost must not use them up
 
+// loadLimit is that of the queue of a load, half of whose tasks have lanes.
+var loadLimit = omniq.Limit{Running: 20, EachLane: omniq.LaneLimit{Running: 8}}
+
 // load is work that goes on while something is done to the server: producers and a worker on one backend.
 type load struct {
 	t          *testing.T
@@ -299,6 +302,7 @@ func startLoad(t *testing.T, url, name string, producers int, parameters ...stri
 	t.Helper()
 	l := &load{t: t, url: url, name: name, tried: make(map[uuid.UUID]int), stored: make(map[uuid.UUID]int)}
 	l.b = openAt(t, with(t, url, parameters...), name, postgres.WithEvents(time.Hour), postgres.WithPollInterval(time.Hour))
+	require.NoError(t, l.b.SetLimit(t.Context(), "", loadLimit))
 	l.stopWorker = work(t, l.b, omniq.Handlers(double), omniq.LeaseDuration(2*time.Second),
 		omniq.RetryDelays(omniq.Constant(10*time.Millisecond), 0.5))
 	l.producing, l.stop = context.WithCancel(context.Background())
@@ -324,6 +328,9 @@ func (l *load) produce(i int) {
 		}
 		if rand.IntN(4) == 0 {
 			opts = append(opts, omniq.Delay(rand.N(50*time.Millisecond)))
+		}
+		if rand.IntN(2) == 0 {
+			opts = append(opts, omniq.Lane(fmt.Sprint(rand.IntN(3))))
 		}
 		task, err := double.Task(omniq.MakeArgs1(n), opts...)
 		if !assert.NoError(l.t, err) {
@@ -432,7 +439,7 @@ func (l *load) finish() {
 	stats, err := client.Stats(ctx)
 	require.NoError(l.t, err)
 	require.Len(l.t, stats, 1)
-	assert.Equal(l.t, omniq.QueueStats{Queue: omniq.DefaultQueue, Succeeded: len(done)}, stats[0], "all have succeeded")
+	assert.Equal(l.t, omniq.QueueStats{Queue: omniq.DefaultQueue, Succeeded: len(done), Limit: loadLimit}, stats[0], "all have succeeded")
 	for id := range l.stored {
 		assert.True(l.t, done[id], "task %v was acknowledged", id)
 	}

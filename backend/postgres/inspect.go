@@ -265,8 +265,8 @@ const (
 	pausedQueues = "SELECT queue FROM {s}.paused"
 )
 
-// Stats returns figures of each queue: see [omniq.TaskQueue]. Its time is that of the number of queues and of the priorities
-// in them. Results whose time is over may count until they are removed, where there are very many.
+// Stats returns figures of each queue: see [omniq.TaskQueue]. Its time is that of the number of queues, and of the priorities
+// and lanes in them. Results whose time is over may count until they are removed, where there are very many.
 func (b *Backend) Stats(ctx context.Context) ([]omniq.QueueStats, error) {
 	if err := b.settled(ctx); err != nil {
 		return nil, err

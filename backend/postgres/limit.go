@@ -21,9 +21,11 @@ import (
 // tasks run: leases are counted. One that runs out counts until it is advanced: who has locked its row may be extending it.
 
 const (
-	mostStirs = 20_000 // that a lease takes at the most
-	moreLanes = 32     // lanes that a lease looks at, beside one for each task
-	moreTasks = 8      // tasks of a lane that a lease looks at, beside those that it takes: for one with a name, and past locked ones
+	mostStirs  = 20_000                 // that a lease takes at the most
+	moreLanes  = 32                     // lanes that a lease looks at, beside one for each task
+	wholeStirs = 100 * time.Millisecond // in which stirs are looked for from the first: it takes passing those that are gone
+
+	moreTasks = 8 // tasks of a lane that a lease looks at, beside those that it takes: for one with a name, and past locked ones
 
 	// beforeBound is how long a lease may take that began before the queue had its row, see limits.made.
 	beforeBound = 2 * patience
@@ -62,9 +64,10 @@ const (
 	UPDATE {s}.limits SET made = NULL WHERE queue = $1 AND made IS NOT NULL AND (SELECT count(*) FROM marked) = (
 		SELECT count(*) FROM {s}.tasks WHERE id > '00000000-0000-0000-0000-000000000000' AND state = 2 AND queue = $1 AND bound IS NULL)`
 
+	// Those up to $3 are left for another time. A lane of which tasks have only gone has nothing new to hand out, but a place.
 	takeStirs = `WITH
 	taken AS MATERIALIZED (SELECT ctid AS at, id, lane, n, held FROM {s}.stirs
-		WHERE queue = $1 AND EXISTS (SELECT FROM {s}.limits l WHERE l.queue = $1 AND l.laned) ORDER BY id LIMIT $2),
+		WHERE queue = $1 AND id > $3 AND EXISTS (SELECT FROM {s}.limits l WHERE l.queue = $1 AND l.laned) ORDER BY id LIMIT $2),
 	gone AS (DELETE FROM {s}.stirs WHERE ctid = ANY (ARRAY (SELECT at FROM taken))),
 	steps AS (
 		SELECT s.*, sum(n) OVER (PARTITION BY lane ORDER BY id ROWS UNBOUNDED PRECEDING) AS after FROM (
@@ -73,19 +76,25 @@ const (
 			UNION ALL SELECT lane, id, n, held FROM taken) s),
 	sums AS (
 		SELECT lane, sum(n) FILTER (WHERE id > 0) AS n, max(id) FILTER (WHERE id > 0 AND n > 0 AND after - n <= 0) AS fresh,
-			coalesce(max(held), 0) AS held
+			coalesce(max(held), 0) AS held, bool_or(n >= 0) FILTER (WHERE id > 0) AS ready
 		FROM steps GROUP BY lane),
 	placed AS MATERIALIZED (
-		SELECT s.*, CASE WHEN fresh IS NULL THEN 0 ELSE l.served + row_number() OVER (ORDER BY fresh) END AS place
-		FROM sums s CROSS JOIN (SELECT served FROM {s}.limits WHERE queue = $1) l),
+		SELECT s.*, CASE WHEN fresh IS NULL THEN 0 ELSE l.served + row_number() OVER (ORDER BY fresh) END AS place,
+			s.ready OR l.lane_running > 0 AS turn
+		FROM sums s CROSS JOIN (SELECT served, lane_running FROM {s}.limits WHERE queue = $1) l),
 	counted AS (
 		UPDATE {s}.limits SET served = served + (SELECT count(fresh) FROM placed)
-		WHERE queue = $1 AND EXISTS (SELECT FROM placed WHERE fresh IS NOT NULL))
-	INSERT INTO {s}.lanes AS l (queue, lane, served, n, turn, held) SELECT $1, lane, place, n, true, held FROM placed
-	ON CONFLICT (queue, lane) DO UPDATE SET n = l.n + excluded.n, turn = true, opens = NULL, held = greatest(l.held, excluded.held),
-		served = CASE WHEN excluded.served > 0 THEN excluded.served ELSE l.served END`
+		WHERE queue = $1 AND EXISTS (SELECT FROM placed WHERE fresh IS NOT NULL)),
+	put AS (
+		INSERT INTO {s}.lanes AS l (queue, lane, served, n, turn, held) SELECT $1, lane, place, n, turn, held FROM placed
+		ON CONFLICT (queue, lane) DO UPDATE SET n = l.n + excluded.n, held = greatest(l.held, excluded.held),
+			turn = l.turn OR excluded.turn, opens = CASE WHEN excluded.turn THEN NULL ELSE l.opens END,
+			served = CASE WHEN excluded.served > 0 THEN excluded.served ELSE l.served END)
+	SELECT max(id) FROM taken`
 
-	reopenLanes = "UPDATE {s}.lanes SET turn = true, opens = NULL WHERE queue = $1 AND opens <= " + us
+	// In the order of lanes_opens, so that no plan looks at all lanes of the queue.
+	reopenLanes = `UPDATE {s}.lanes SET turn = true, opens = NULL WHERE ctid = ANY (ARRAY (
+		SELECT ctid FROM {s}.lanes WHERE queue = $1 AND opens <= ` + us + ` ORDER BY opens))`
 
 	// How many tasks the limit of the queue permits: {starts} is how many may start at once, and $2 how many there may be.
 	limitRoom = `SELECT l.*, ` + us + ` AS us, greatest(least($2::bigint,
@@ -123,7 +132,7 @@ const (
 
 	holdLanes = `INSERT INTO {s}.stirs (id, queue, lane, n, held)
 		SELECT nextval('{s}.task_order') * 65536, t.queue, coalesce(t.lane, ''), 0, ` + us + ` + i.hold FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS i (id, token, hold)
-		CROSS JOIN LATERAL (SELECT queue, lane FROM {s}.tasks t WHERE t.id = i.id AND t.token = i.token AND t.wake > {now} OFFSET 0) t`
+		CROSS JOIN LATERAL (SELECT queue, lane FROM {s}.tasks t WHERE t.id = i.id AND t.token = i.token AND coalesce(t.wake > {now}, false) OFFSET 0) t`
 
 	// A limit of nothing makes no row.
 	setLimit = `INSERT INTO {s}.limits AS l (queue, seen, made, spec, running, every, burst, lane_running, lane_every, lane_burst)
@@ -219,8 +228,8 @@ var leaseLanes = strings.NewReplacer("{queue}", "$1", "{starts}", "$6").Replace(
 			used = CASE WHEN t.n > 0 AND l.lane <> '' AND lim.lane_every > 0 THEN greatest(l.used, lim.us) + t.n * lim.lane_every ELSE l.used END,
 			turn = t.n > 0 OR l.lane = '' AND t.opening <= lim.us,
 			opens = CASE WHEN t.n > 0 THEN NULL WHEN t.opening > lim.us THEN t.opening
-				WHEN t.places > 0 AND l.lane <> '' AND EXISTS (
-					SELECT FROM {s}.tasks b WHERE b.queue = $1 AND b.lane = l.lane AND b.lane IS NOT NULL AND b.state = 1)
+				WHEN t.places > 0 AND l.lane <> '' AND ( -- not EXISTS, for which all lanes may be read at once
+					SELECT true FROM {s}.tasks b WHERE b.queue = $1 AND b.lane = l.lane AND b.lane IS NOT NULL AND b.state = 1 LIMIT 1)
 				THEN lim.us + 100000 END
 		FROM turned t CROSS JOIN lim CROSS JOIN looked
 		WHERE l.ctid = t.at AND (t.n > 0 OR t.opening > lim.us OR t.places = 0
@@ -281,6 +290,8 @@ type bounds struct {
 	laned   bool
 	unbound bool      // leases of before are to be bound
 	seen    time.Time // when this process said that it has lanes
+	stirs   int64     // the last that was taken. An earlier one can come later, with its transaction
+	whole   time.Time // when those before were looked for
 }
 
 // boundsOf is what is known of a queue that had a limit or lanes when it was last looked at.
@@ -329,13 +340,19 @@ func (b *Backend) leaseBound(ctx context.Context, r *omniq.LeaseRequest) (got []
 			}
 		} else {
 			l.seen = of.seen
+			if l.again || len(got) == 0 {
+				l.whole = time.Time{}
+			}
 			b.limited.Store(queue, l.bounds)
 		}
 		if l.stirred && !divided {
 			divided = true
 			err := b.divide(bound, queue)
-			if len(got) > 0 || err != nil {
-				return got, 0, true, err
+			if len(got) > 0 {
+				return got, 0, true, nil // they are ours whatever became of that, and the next call sees the stirs
+			}
+			if err != nil {
+				return nil, 0, true, err
 			}
 			continue
 		}
@@ -390,8 +407,12 @@ func (b *Backend) leaseOnce(ctx context.Context, r *omniq.LeaseRequest, of bound
 		got = append(got, t)
 		return err
 	}
+	after := of.stirs
+	if time.Since(of.whole) > wholeStirs {
+		after, of.whole = 0, time.Now()
+	}
 	err = b.write(ctx, func() []stmt {
-		got, l = nil, boundLease{}
+		got, l = nil, boundLease{bounds: bounds{stirs: of.stirs, whole: of.whole}}
 		stmts := []stmt{
 			{sql: unflushed},
 			{sql: b.sql.of(lockQueue), args: []any{queue, beforeBound.Microseconds()}, row: func(row scanner) error {
@@ -404,7 +425,14 @@ func (b *Backend) leaseOnce(ctx context.Context, r *omniq.LeaseRequest, of bound
 			stmts = append(stmts, stmt{sql: b.sql.of(bindLeases), args: []any{queue}})
 		}
 		if of.laned {
-			stmts = append(stmts, stmt{sql: b.sql.of(takeStirs), args: []any{queue, mostStirs}}, stmt{sql: b.sql.of(reopenLanes), args: []any{queue}})
+			stmts = append(stmts, stmt{sql: b.sql.of(takeStirs), args: []any{queue, mostStirs, after}, row: func(row scanner) error {
+				var last *int64
+				err := row.Scan(&last)
+				if last != nil {
+					l.stirs = max(l.stirs, *last)
+				}
+				return err
+			}}, stmt{sql: b.sql.of(reopenLanes), args: []any{queue}})
 		}
 		return append(stmts, lease)
 	})
@@ -484,7 +512,7 @@ func (b *Backend) sweepStirs(ctx context.Context) error {
 		return []stmt{
 			{sql: b.sql.of(divideQueue), args: []any{queue}},
 			{sql: b.sql.of(lockQueue), args: []any{queue, beforeBound.Microseconds()}},
-			{sql: b.sql.of(takeStirs), args: []any{queue, mostStirs}},
+			{sql: b.sql.of(takeStirs), args: []any{queue, mostStirs, 0}},
 		}
 	})
 }

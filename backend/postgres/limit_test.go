@@ -129,6 +129,35 @@ func TestLaneIsRemoved(t *testing.T) {
 	}, 20*time.Second, 20*time.Millisecond)
 }
 
+// What tasks with lanes have left goes, also where nobody leases. A process that remembers the queue's lanes finds new ones.
+func TestNothingIsLeftOfLanes(t *testing.T) {
+	t.Parallel()
+	name := schema(t)
+	b := open(t, postgres.WithSchema(name))
+	empty := func(tables ...string) {
+		t.Helper()
+		for _, table := range tables {
+			require.Eventually(t, func() bool {
+				var n int
+				err := b.Pool().QueryRow(t.Context(), "SELECT count(*) FROM "+name+"."+table).Scan(&n)
+				return err == nil && n == 0
+			}, 20*time.Second, 20*time.Millisecond, table)
+		}
+	}
+	tasks := []*omniq.RawTask{newTask(t, omniq.Lane("a")), newTask(t, omniq.Lane("b")), newTask(t)}
+	enqueue(t, b, tasks...)
+	empty("stirs")
+	errs, err := b.Cancel(t.Context(), ids(tasks...))
+	require.NoError(t, err)
+	require.Nil(t, errs)
+	empty("stirs")
+	exec(t, "UPDATE "+name+".limits SET seen = seen - interval '1 h'")
+	empty("limits", "lanes")
+	late := newTask(t, omniq.Lane("a"))
+	enqueue(t, b, late)
+	assert.Equal(t, late.ID, lease(t, b).TaskID)
+}
+
 // SQL enqueues into a lane, also the first of a queue.
 func TestLaneBySQL(t *testing.T) {
 	t.Parallel()

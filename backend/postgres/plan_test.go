@@ -32,7 +32,7 @@ func TestPlans(t *testing.T) {
 				FROM generate_series(1, $1::int) i ON CONFLICT DO NOTHING`,
 			`INSERT INTO {s}.results (id, since, expires, status, name, queue, result)
 				SELECT gen_random_uuid(), now(), now() + interval '1 day', 3 + i % 4, 'f', 'default', '{}' FROM generate_series(1, $1::int) i`,
-			`INSERT INTO {s}.edges SELECT (i / 10) * 65536, i % 3 = 0, i % 10, gen_random_uuid(), gen_random_uuid(), 0, i % 2 = 0, nullif(i % 2 = 0, false)
+			`INSERT INTO {s}.edges SELECT (i / 10) * 65536::bigint, i % 3 = 0, i % 10, gen_random_uuid(), gen_random_uuid(), 0, i % 2 = 0, nullif(i % 2 = 0, false)
 				FROM generate_series(1, $1::int) i ON CONFLICT DO NOTHING`,
 			`INSERT INTO {s}.work (kind, task, dep, tie) SELECT i % 3, gen_random_uuid(), gen_random_uuid(), i FROM generate_series(1, $1::int) i`,
 			`INSERT INTO {s}.items (tie, name, data) SELECT i / 10, 's' || i % 3, '1' FROM generate_series(1, $1::int) i`,
@@ -48,8 +48,13 @@ func TestPlans(t *testing.T) {
 			require.NoError(t, err)
 		}
 	}
+	ready := func() {
+		_, err := c.Exec(t.Context(), strings.ReplaceAll(`INSERT INTO {s}.tasks (id, seq, rank, due, since, state, attempt, name, queue, task)
+			SELECT gen_random_uuid(), i, -1, now(), now(), 1, 0, 'f', 'default', '{}' FROM generate_series(1, $1::int) i`, "{s}", name), *planRows)
+		require.NoError(t, err)
+	}
 	analyze := func() {
-		_, err := c.Exec(t.Context(), fmt.Sprintf("ANALYZE %[1]s.tasks, %[1]s.results, %[1]s.unique_keys, %[1]s.edges, %[1]s.work, %[1]s.items, %[1]s.lanes, %[1]s.stirs, %[1]s.limits", name))
+		_, err := c.Exec(t.Context(), fmt.Sprintf("VACUUM ANALYZE %[1]s.tasks, %[1]s.results, %[1]s.unique_keys, %[1]s.edges, %[1]s.work, %[1]s.items, %[1]s.lanes, %[1]s.stirs, %[1]s.limits", name))
 		require.NoError(t, err)
 	}
 	_, err := c.Exec(t.Context(), fmt.Sprintf(`ALTER TABLE %[1]s.tasks SET (autovacuum_enabled = off);
@@ -71,8 +76,15 @@ func TestPlans(t *testing.T) {
 				if index != nil {
 					assert.NotEmpty(t, node["Index Cond"], "%s reads all of %v %s", what, index, when)
 				}
-				if cond, _ := node["Index Cond"].(string); index == "tasks_wake" || index == "unique_keys_until" {
+				cond, _ := node["Index Cond"].(string)
+				if index == "tasks_wake" || index == "unique_keys_until" {
 					assert.NotContains(t, fmt.Sprint(node["Filter"]), "id = ", "%s looks for an ID by %v: %s %s", what, index, cond, when)
+				}
+				switch {
+				case what == "reopenLanes" && index != nil:
+					assert.Contains(t, cond, "opens", "%s looks at all lanes of a queue by %v %s", what, index, when)
+				case index == "tasks_lane" && what != "oldestReady" && what != "findWaited": // which look for one
+					assert.Contains(t, cond, "lane = ", "%s looks at all lanes of a queue %s", what, when)
 				}
 			}
 		}
@@ -85,6 +97,11 @@ func TestPlans(t *testing.T) {
 		}
 	}
 	check("when it is empty")
+	analyze()
+	check("when it is known to be empty")
+	ready()
+	analyze()
+	check("when all is ready")
 	fill(10)
 	analyze()
 	check("with 10 rows")

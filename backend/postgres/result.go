@@ -132,7 +132,7 @@ const insertResults = `WITH
 		INSERT INTO {s}.results (id, since, expires, status, name, queue, result)
 		SELECT id, {now}, {now} + keep * interval '1 microsecond', status, '', $5, result
 		FROM unnest($1::uuid[], $2::smallint[], $3::bigint[], $4::text[]) AS i (id, status, keep, result)
-		WHERE NOT EXISTS (SELECT FROM {s}.tasks t WHERE t.id = i.id)
+		WHERE (SELECT true FROM {s}.tasks t WHERE t.id = i.id) IS NULL
 		ON CONFLICT (id) DO NOTHING RETURNING id, status),
 	counted AS (INSERT INTO {s}.counts SELECT $5, status, count(*) FROM kept GROUP BY status)
 	SELECT id FROM kept`

@@ -63,7 +63,7 @@ const finishTasks = `WITH
 	SELECT id, token, untold, CASE WHEN bound IS NULL THEN '' ELSE queue END FROM gone`
 
 // A task has no result while it is not final, unless calls with its ID crossed each other. Then this has to go before.
-const replaceResults = dropFirst + "AND EXISTS (SELECT FROM {s}.tasks t WHERE t.id = r.id)" + dropThen
+const replaceResults = dropFirst + "AND (SELECT true FROM {s}.tasks t WHERE t.id = r.id)" + dropThen
 
 // crossed reports whether there was a result already.
 func crossed(err error) bool {

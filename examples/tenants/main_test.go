@@ -10,11 +10,13 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/omniq-go/omniq/examples/internal/server"
 )
 
 // With lanes the small tenants are done long before the greedy one; without, after it has had its turn.
 func TestTenants(t *testing.T) {
-	for _, backend := range []string{"memory:", "sqlite:" + filepath.Join(t.TempDir(), "q.db")} {
+	for _, backend := range []string{"memory:", "sqlite:" + filepath.Join(t.TempDir(), "q.db"), server.URL(t)} {
 		var out bytes.Buffer
 		require.NoError(t, run(t.Context(), []string{"-backend", backend, "-greedy", "300", "-small", "10", "-images", "3"}, &out, io.Discard))
 		lines := regexp.MustCompile(`(?m)^(.*): small .* to ([0-9.]+) s, the greedy one after ([0-9.]+) s$`).FindAllStringSubmatch(out.String(), -1)
