@@ -43,7 +43,9 @@ func TestLimitHolds(t *testing.T) {
 					return
 				}
 				for range leases {
-					for n, h := running.Add(1), highest.Load(); n > h && !highest.CompareAndSwap(h, n); h = highest.Load() {
+					n, h := running.Add(1), highest.Load()
+					for n > h && !highest.CompareAndSwap(h, n) {
+						h = highest.Load()
 					}
 				}
 				for _, l := range leases {
