@@ -44,6 +44,7 @@ func (c *checker) hourOfLanes(n, expiries int) {
 	h := &hour{
 		checker: c, seed: seed, rand: rand.New(rand.NewPCG(seed, 0)), lanes: make(map[string]*hourLane), tasks: make(map[uuid.UUID]*hourTask),
 	}
+	h.add("a", false) // an engine need not know when tasks without a lane had their turns before the queue had lanes
 	for i := range n {
 		h.step()
 		h.check()
@@ -127,7 +128,7 @@ func (h *hour) some(fits func(*hourTask) bool) (uuid.UUID, *hourTask) {
 func (h *hour) step() {
 	switch n := h.rand.IntN(20); {
 	case n < 5:
-		h.add()
+		h.add([]string{"", "a", "a", "a", "b", "c", "d", "e"}[h.rand.IntN(8)], h.rand.IntN(6) == 0)
 	case n < 11:
 		h.handOut(1+h.rand.IntN(3), long)
 	case n < 16:
@@ -143,10 +144,8 @@ func (h *hour) step() {
 	}
 }
 
-func (h *hour) add() {
-	name := []string{"", "a", "a", "a", "b", "c", "d", "e"}[h.rand.IntN(8)]
+func (h *hour) add(name string, later bool) {
 	t := &hourTask{lane: name, state: omniq.StatusPending}
-	later := h.rand.IntN(6) == 0
 	raw := task(lane(name))
 	if later {
 		raw.Delay = long
