@@ -301,7 +301,7 @@ const (
 		SELECT id, (SELECT n FROM number) * 65536 + place, rank, due, deadline,
 			CASE WHEN due > {now} THEN due END, {now},
 			CASE WHEN due <= {now} AND (deadline IS NULL OR deadline > {now}) THEN 1 ELSE 0 END,
-			0, name, queue, unique_key, lane, (SELECT l.laned FROM {s}.limits l WHERE l.queue = input.queue), task
+			0, name, queue, unique_key, lane, lane IS NOT NULL OR (SELECT l.laned FROM {s}.limits l WHERE l.queue = input.queue), task
 		FROM input `
 	insertClaims = `,
 	wants AS MATERIALIZED (

@@ -79,7 +79,7 @@ const (
 	replaced AS (
 		UPDATE {s}.tasks t SET rank = i.rank, due = i.due, deadline = i.deadline, queue = i.queue, lane = i.lane, task = i.task,
 			bound = CASE WHEN i.queue = i.was_queue AND i.lane IS NOT DISTINCT FROM t.lane THEN t.bound
-				ELSE (SELECT l.laned FROM {s}.limits l WHERE l.queue = i.queue) END,
+				ELSE i.lane IS NOT NULL OR (SELECT l.laned FROM {s}.limits l WHERE l.queue = i.queue) END,
 			wake = CASE WHEN i.was >= 0 AND i.due > {now} THEN i.due END,
 			state = CASE WHEN i.was < 0 THEN i.was WHEN i.due <= {now} AND NOT coalesce(i.deadline <= {now}, false) THEN 1 ELSE 0 END,
 			delay = CASE WHEN i.was < 0 AND i.run_at IS NULL THEN i.delay END,

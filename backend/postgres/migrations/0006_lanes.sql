@@ -1,7 +1,7 @@
 -- Limits and lanes of queues. Both new columns are NULL for tasks of queues that have neither.
 ALTER TABLE {schema}.tasks
 	ADD COLUMN lane text COLLATE "C", -- NULL for none
-	ADD COLUMN bound boolean;         -- its queue had a row in limits when it was enqueued or leased; true if it is counted in lanes without one
+	ADD COLUMN bound boolean;         -- true if its lane counts it, as that of each task with a lane does; NULL until its queue has a row in limits when it is leased
 ALTER TABLE {schema}.results ADD COLUMN lane text COLLATE "C";
 
 -- What has no lane is leased by this one, as before.
@@ -69,19 +69,19 @@ BEGIN
 	ELSIF TG_OP = 'DELETE' THEN
 		INSERT INTO {schema}.stirs (id, queue, lane, n)
 		VALUES (nextval('{schema}.task_order') * 65536, OLD.queue, coalesce(OLD.lane, ''), -1);
-	ELSE
+	ELSIF NEW.state <> OLD.state AND (NEW.state = 1 OR OLD.state IN (1, 2)) THEN
 		INSERT INTO {schema}.stirs (id, queue, lane, n)
 		VALUES (nextval('{schema}.task_order') * 65536, NEW.queue, coalesce(NEW.lane, ''), (NEW.state IN (1, 2))::integer - (OLD.state IN (1, 2))::integer);
 	END IF;
 	RETURN NULL;
 END $$;
+-- The conditions are as short as can be: each statement that changes tasks reads them anew, also where no queue has lanes.
 CREATE TRIGGER stir_new AFTER INSERT ON {schema}.tasks FOR EACH ROW
-	WHEN ((NEW.lane IS NOT NULL OR NEW.bound) AND NEW.state = 1) EXECUTE FUNCTION {schema}.stir();
+	WHEN (NEW.bound AND NEW.state = 1) EXECUTE FUNCTION {schema}.stir();
 CREATE TRIGGER stir_moved AFTER UPDATE OF state ON {schema}.tasks FOR EACH ROW
-	WHEN ((NEW.lane IS NOT NULL OR NEW.bound) AND NEW.state <> OLD.state AND (NEW.state = 1 OR OLD.state = 2 OR OLD.state = 1 AND NEW.state <> 2))
-	EXECUTE FUNCTION {schema}.stir();
+	WHEN (NEW.bound AND NEW.state <> 2) EXECUTE FUNCTION {schema}.stir();
 CREATE TRIGGER stir_gone AFTER DELETE ON {schema}.tasks FOR EACH ROW
-	WHEN ((OLD.lane IS NOT NULL OR OLD.bound) AND OLD.state > 0) EXECUTE FUNCTION {schema}.stir();
+	WHEN (OLD.bound AND OLD.state > 0) EXECUTE FUNCTION {schema}.stir();
 
 CREATE FUNCTION {schema}.enqueue(
 	name         text,
@@ -252,7 +252,7 @@ BEGIN
 		enqueue.flow, CASE WHEN cardinality(needs) > 0 THEN place END, nullif(enqueue.manual, false),
 		CASE WHEN waits THEN coalesce(cardinality(unmet), 0) END,
 		CASE WHEN waits AND enqueue.run_at IS NULL THEN coalesce((extract(epoch FROM enqueue.delay) * 1000000)::bigint, 0) END,
-		enqueue.lane, (SELECT l.laned FROM {schema}.limits l WHERE l.queue = enqueue.queue))
+		enqueue.lane, enqueue.lane IS NOT NULL OR (SELECT l.laned FROM {schema}.limits l WHERE l.queue = enqueue.queue))
 	ON CONFLICT (id) DO NOTHING;
 	IF FOUND AND id_for IS NOT NULL THEN
 		INSERT INTO {schema}.unique_keys AS u (name, key, id, until)
