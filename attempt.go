@@ -11,8 +11,9 @@ import (
 
 // attempt is one lease in a worker's hands, from its start until it is settled or lost.
 type attempt struct {
-	lease Lease // its Expires is by this process's clock, and mu guards it
-	crew  *crew // whose goroutine runs it, nil before
+	lease Lease     // its Expires is by this process's clock, and mu guards it
+	since time.Time // when the worker got it
+	crew  *crew     // whose goroutine runs it, nil before
 
 	// The settler's.
 	settlement Settlement
@@ -207,9 +208,17 @@ func (w *Worker) infoOf(a *attempt) Info {
 	t := a.lease.Task
 	return Info{
 		ID: t.ID, FuncName: t.FuncName, Queue: cmp.Or(t.Queue, DefaultQueue), Attempt: a.lease.Attempt, MaxAttempts: w.limit(a),
-		Lost: a.lease.Lost, CreatedAt: t.CreatedAt, Metadata: t.Metadata, WorkerID: w.id,
+		Lost: a.lease.Lost, CreatedAt: t.CreatedAt, Metadata: t.Metadata, WorkerID: w.id, Waited: a.waited(),
 		Flow: t.Flow, Lane: t.Lane,
 	}
+}
+
+// waited is how long the task was due before the attempt's handler began, or until now.
+func (a *attempt) waited() time.Duration {
+	if a.began.IsZero() {
+		return a.lease.Waited + time.Since(a.since)
+	}
+	return a.lease.Waited + a.began.Sub(a.since)
 }
 
 // perform runs the handler, unless the task stands for others.

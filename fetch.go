@@ -73,10 +73,11 @@ func (w *Worker) hold(leases []Lease, attempts chan<- *attempt, stopping bool) {
 	if len(leases) == 0 {
 		return
 	}
-	expires := time.Now().Add(w.lease)
+	now := time.Now()
+	expires := now.Add(w.lease)
 	all := make([]*attempt, len(leases)) // each by itself: a long one must not keep the others' payloads
 	for i := range leases {
-		all[i] = &attempt{lease: leases[i], giveBack: stopping}
+		all[i] = &attempt{lease: leases[i], since: now, giveBack: stopping}
 		all[i].lease.Expires = expires
 	}
 	w.mu.Lock()

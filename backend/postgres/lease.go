@@ -190,7 +190,7 @@ func (b *Backend) lease(ctx context.Context, r *omniq.LeaseRequest) (leases []om
 		b.giveBack(ctx, got)
 		return nil, nil, err
 	}
-	leases, unreadable = decodeLeases(got, inputs)
+	leases, unreadable = decodeLeases(got, inputs, r.Duration)
 	return leases, unreadable, nil
 }
 
@@ -211,7 +211,7 @@ func linger(ctx context.Context) (context.Context, context.CancelFunc) {
 }
 
 // decodeLeases also returns the ends of tasks that cannot be read: SQL may have written anything.
-func decodeLeases(got []leased, inputs map[int64]*given) (leases []omniq.Lease, unreadable []omniq.Settlement) {
+func decodeLeases(got []leased, inputs map[int64]*given, duration time.Duration) (leases []omniq.Lease, unreadable []omniq.Settlement) {
 	leases = make([]omniq.Lease, 0, len(got))
 	for i := range got {
 		l := &got[i]
@@ -249,6 +249,7 @@ func decodeLeases(got []leased, inputs map[int64]*given) (leases []omniq.Lease, 
 		given := omniq.Lease{
 			LeaseID: id, Task: raw, Attempt: attempt, Started: l.started, Lost: l.lost, Expires: l.expires.UTC(),
 			Deferred: time.Duration(max(l.shunned, 0)) * time.Microsecond, Resumed: l.resumed != nil && *l.resumed,
+			Waited: max(0, l.expires.Add(-duration).Sub(l.due)),
 		}
 		if in != nil {
 			given.Inputs = in.results()
