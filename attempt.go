@@ -4,9 +4,12 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/omniq-go/omniq/internal/logkey"
 )
 
 // attempt is one lease in a worker's hands, from its start until it is settled or lost.
@@ -36,9 +39,11 @@ type attempt struct {
 	began time.Time     // when its handler did, zero before
 	took  time.Duration // the handler's, once it has returned or the attempt is settled without it
 
-	execution execution           // the handler's context
-	outbox    *outbox             // what it does if it succeeds, nil for nothing
-	jot       atomic.Pointer[jot] // what it leaves of its task, nil for nothing; read without the lock
+	ctx       context.Context                 // of Run, for the log
+	inner     atomic.Pointer[context.Context] // what the middleware has made of the handler's context, for the log; nil for nothing
+	execution execution                       // the handler's context
+	outbox    *outbox                         // what it does if it succeeds, nil for nothing
+	jot       atomic.Pointer[jot]             // what it leaves of its task, nil for nothing; read without the lock
 }
 
 // phase is how far the handler of an attempt is.
@@ -139,7 +144,7 @@ func (w *Worker) enter(a *attempt, cancel context.CancelCauseFunc, s *Settlement
 	if w.held.busy(a) || suspect && w.suspect != nil {
 		w.mu.Unlock()
 		s.Delay = spread(afterBusy, 0.5)
-		w.log.Debug("task is given back for a while", a.attrs("lost", lost, "delay", s.Delay)...)
+		w.logAttempt(a, slog.LevelDebug, "task is given back for a while", slog.Int(logkey.Lost, lost), slog.Duration(logkey.Delay, s.Delay))
 		return false
 	}
 	if suspect {
@@ -158,6 +163,9 @@ func (w *Worker) enter(a *attempt, cancel context.CancelCauseFunc, s *Settlement
 func (w *Worker) leave(a *attempt) (joined bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if a.phase == handling {
+		w.handling--
+	}
 	a.phase = returned
 	if w.suspect == a {
 		w.suspect = nil
@@ -213,6 +221,13 @@ func (w *Worker) infoOf(a *attempt) Info {
 	}
 }
 
+// innermost notes the context that a handler gets, if the middleware has made another one of it.
+func innermost(ctx context.Context) {
+	if h, ok := ctx.Value(executionKey{}).(*execution); ok && ctx != context.Context(h) {
+		h.attempt.inner.Store(&ctx)
+	}
+}
+
 // waited is how long the task was due before the attempt's handler began, or until now.
 func (a *attempt) waited() time.Duration {
 	if a.began.IsZero() {
@@ -248,11 +263,6 @@ func (w *Worker) call(ctx context.Context, t *RawTask) (result RawResult, err er
 		}
 	}()
 	return w.handlers[t.FuncName](ctx, t)
-}
-
-// attrs are for the log.
-func (a *attempt) attrs(more ...any) []any {
-	return append([]any{"task", a.lease.Task.ID, "func", a.lease.Task.FuncName, "attempt", a.lease.Attempt}, more...)
 }
 
 // What holds for tasks whose attempts were lost.

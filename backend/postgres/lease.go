@@ -15,6 +15,7 @@ import (
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/internal/engine"
+	"github.com/omniq-go/omniq/internal/logkey"
 )
 
 // leased is a task that was handed out.
@@ -279,7 +280,7 @@ func (b *Backend) refuse(ctx context.Context, tasks []omniq.Settlement) {
 		if errs != nil {
 			err = errs[i]
 		}
-		b.config.logger.Warn("postgres: "+tasks[i].Result.Error.Message, "task", tasks[i].TaskID, "error", err)
+		b.config.logger.Warn("postgres: "+tasks[i].Result.Error.Message, logkey.Task, tasks[i].TaskID, logkey.Error, err)
 	}
 }
 

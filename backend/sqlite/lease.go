@@ -16,6 +16,7 @@ import (
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/internal/engine"
+	"github.com/omniq-go/omniq/internal/logkey"
 )
 
 // others is how many tasks are looked at beside those that are handed out, for some with a name that the worker knows.
@@ -167,7 +168,7 @@ func (b *Backend) refuse(ctx context.Context, tasks []omniq.Settlement) {
 	}
 	_, err := b.Settle(ctx, tasks)
 	for i := range tasks {
-		b.config.logger.Warn("sqlite: "+tasks[i].Result.Error.Message, "task", tasks[i].TaskID, "error", err)
+		b.config.logger.Warn("sqlite: "+tasks[i].Result.Error.Message, logkey.Task, tasks[i].TaskID, logkey.Error, err)
 	}
 }
 
