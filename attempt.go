@@ -163,7 +163,7 @@ func (w *Worker) enter(a *attempt, cancel context.CancelCauseFunc, s *Settlement
 func (w *Worker) leave(a *attempt) (joined bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if a.phase == handling {
+	if a.phase == handling && !a.joined {
 		w.handling--
 	}
 	a.phase = returned

@@ -9,7 +9,7 @@ import (
 type WorkerHealth struct {
 	Err         error     // why the worker is not healthy, nil if it is
 	LeasedAt    time.Time // when a lease call last came back without an error, with tasks or without any; zero if none has since Run began
-	Handlers    int       // how many handlers run; in a batch each task counts
+	Handlers    int       // how many handlers run; a batch is one
 	Concurrency int       // how many can run at once
 }
 

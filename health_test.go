@@ -68,6 +68,38 @@ func TestHealth(t *testing.T) {
 	})
 }
 
+// A batch is one handler that runs, and none while it gathers tasks.
+func TestHealthOfBatches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, client := newMemory(t)
+		d := omniq.DefineBatch("batch", func(context.Context, []*omniq.Item[omniq.Args1[int], omniq.Void]) error {
+			time.Sleep(time.Minute)
+			return nil
+		}, omniq.UpTo(3, time.Second))
+		alone := omniq.DefineNoArgsVoid("alone", func(context.Context) error { time.Sleep(time.Hour); return nil })
+		w := run(t, b, omniq.Handlers(d, alone), omniq.Concurrency(2), omniq.ShutdownTimeout(2*time.Hour))
+		for i := range 5 {
+			_, err := d.Enqueue(t.Context(), client, omniq.MakeArgs1(i))
+			require.NoError(t, err)
+		}
+		health := func(handlers int, what string) {
+			synctest.Wait()
+			assert.Equal(t, handlers, w.Health().Handlers, what)
+		}
+		health(1, "three tasks run as one, two wait for a third")
+		time.Sleep(time.Second)
+		health(2, "both batches run")
+		_, err := alone.Enqueue(t.Context(), client)
+		require.NoError(t, err)
+		health(2, "a task waits for its place")
+		time.Sleep(time.Minute)
+		health(1, "it has it")
+		time.Sleep(time.Hour)
+		health(0, "all is done")
+		require.NoError(t, w.stop())
+	})
+}
+
 // An engine that refuses, or does not answer, makes a worker unhealthy after a while, and it recovers with the first answer.
 func TestHealthInTrouble(t *testing.T) {
 	const lease = 10 * time.Second

@@ -99,7 +99,7 @@ type Worker struct {
 	extra     int                // places for tasks that they gather, beside those of handlers
 	gathering int                // tasks that have joined a batch which has not begun
 	slots     chan struct{}      // has one for each handler and each batch that runs; nil if there are no batches
-	handling  int                // handlers that run
+	handling  int                // handlers and batches that run
 	pulse     pulse
 	freed     chan struct{} // holds a token after there may be more to reserve
 }
