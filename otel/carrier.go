@@ -44,9 +44,7 @@ func (t *Telemetry) inject(ctx context.Context, tasks []*omniq.RawTask) {
 		return
 	}
 	for _, task := range tasks {
-		if task != nil {
-			add(task, values)
-		}
+		add(task, values)
 	}
 }
 
@@ -66,7 +64,7 @@ func add(task *omniq.RawTask, values map[string]string) {
 	task.Metadata = before // the task matters more
 }
 
-// queues returns the queue of all tasks, or an empty text if they have several.
+// oneQueue returns the queue of all tasks, or an empty text if they have several.
 func oneQueue(tasks []*omniq.RawTask) string {
 	q := queueOf(tasks[0])
 	if slices.ContainsFunc(tasks, func(t *omniq.RawTask) bool { return queueOf(t) != q }) {
