@@ -19,7 +19,8 @@ const duplicate = "omniq.Duplicate"
 
 // Enqueue traces and measures enqueues, and has the context travel in the metadata of tasks. It is for [omniq.UseEnqueue].
 //
-// In a worker the span is of the handler's call, which is done before the tasks are stored.
+// In a worker it is around the handler's call of [omniq.Enqueue] or [omniq.Become], which is done before the tasks are stored: it
+// counts them as sent also if the attempt fails then.
 func (t *Telemetry) Enqueue(next omniq.EnqueueFunc) omniq.EnqueueFunc {
 	return func(ctx context.Context, tasks []*omniq.RawTask) error {
 		if len(tasks) == 0 {
@@ -34,7 +35,7 @@ func (t *Telemetry) Enqueue(next omniq.EnqueueFunc) omniq.EnqueueFunc {
 		began := time.Now()
 		var span trace.Span
 		if tracer != nil {
-			ctx, span = startSend(ctx, tracer, queue, tasks)
+			ctx, span = t.startSend(ctx, tracer, queue, tasks)
 			defer span.End() // also if next panics
 		}
 		t.inject(ctx, tasks)
@@ -52,8 +53,8 @@ func (t *Telemetry) Enqueue(next omniq.EnqueueFunc) omniq.EnqueueFunc {
 	}
 }
 
-// startSend begins the span of an enqueue.
-func startSend(ctx context.Context, tracer trace.Tracer, queue string, tasks []*omniq.RawTask) (context.Context, trace.Span) {
+// startSend begins the span of an enqueue. It has links with the contexts that tasks have brought with them, because these stay.
+func (t *Telemetry) startSend(ctx context.Context, tracer trace.Tracer, queue string, tasks []*omniq.RawTask) (context.Context, trace.Span) {
 	name := "send"
 	set := []attribute.KeyValue{system, semconv.MessagingOperationName("send"), semconv.MessagingOperationTypeSend}
 	if queue != "" {
@@ -65,7 +66,13 @@ func startSend(ctx context.Context, tracer trace.Tracer, queue string, tasks []*
 	} else {
 		set = append(set, semconv.MessagingMessageID(tasks[0].ID.String()), taskNameKey.String(tasks[0].FuncName))
 	}
-	return tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindProducer), trace.WithAttributes(set...))
+	var links []trace.Link
+	for _, task := range tasks {
+		if from := trace.SpanContextFromContext(t.extract(context.Background(), task)); from.IsValid() {
+			links = append(links, trace.Link{SpanContext: from})
+		}
+	}
+	return tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindProducer), trace.WithAttributes(set...), trace.WithLinks(links...))
 }
 
 // sendError is the error.type of an enqueue, empty for none. That some of the tasks were there is no error of the call.

@@ -31,6 +31,9 @@ func (t *Telemetry) Handle(next omniq.HandlerFunc) omniq.HandlerFunc {
 	}
 }
 
+// panicked is the error.type of a handler that has panicked, as in [omniq.TaskError].
+const panicked = "omniq.Panic"
+
 // errEnded is what there is of a handler that has panicked, or ended its goroutine.
 var errEnded = errors.New("the handler panicked or ended its goroutine")
 
@@ -70,11 +73,13 @@ func (h *handling) begin(ctx context.Context, tracer trace.Tracer) context.Conte
 		set = append(set, semconv.MessagingClientID(info.WorkerID), taskAttemptKey.Int(info.Attempt))
 	}
 	opts := []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(set...)}
-	if from := trace.SpanContextFromContext(ctx); !h.t.parent {
+	from := trace.SpanContextFromContext(ctx)
+	brought := from.IsValid() && from.IsRemote() // by the task: a span around Run is of no attempt
+	if brought {
+		opts = append(opts, trace.WithLinks(trace.Link{SpanContext: from}))
+	}
+	if !brought || !h.t.parent {
 		opts = append(opts, trace.WithNewRoot())
-		if from.IsValid() && from.IsRemote() {
-			opts = append(opts, trace.WithLinks(trace.Link{SpanContext: from}))
-		}
 	}
 	ctx, h.span = tracer.Start(ctx, "process "+queueOf(h.task), opts...)
 	return ctx
@@ -112,15 +117,17 @@ func outcomeOf(ctx context.Context, err error) (outcome omniq.AttemptOutcome, fa
 	case err == nil:
 		return omniq.OutcomeSuccess, ""
 	case errors.Is(err, errEnded):
-		return 0, "omniq.Panic"
+		return 0, panicked
 	case omniq.Became(err):
 		return omniq.OutcomeWaiting, ""
 	case snoozed:
 		return omniq.OutcomeSnooze, ""
 	case errors.Is(cause, omniq.ErrShutdown):
 		return omniq.OutcomeReturned, ""
-	case errors.Is(cause, omniq.ErrTimeout):
-		return 0, "omniq.Timeout"
 	}
-	return 0, omniq.NewTaskError(err).Type
+	failed = omniq.NewTaskError(err).Type
+	if errors.Is(cause, omniq.ErrTimeout) && failed != panicked {
+		failed = "omniq.Timeout"
+	}
+	return 0, failed
 }

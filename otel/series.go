@@ -8,7 +8,8 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 )
 
-// MaxSeries is how many combinations of attributes a metric has at the most, beside the one of all others.
+// MaxSeries is how many combinations of attributes a metric has at the most, beside the one of all others. Those of queues, which
+// [Telemetry.Observe] tells, have one for each queue that the backend has, and state.
 const MaxSeries = 1000
 
 // other stands for what is beyond MaxSeries.

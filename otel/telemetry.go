@@ -14,7 +14,8 @@
 //
 // An enqueue is a span "send <queue>". Where that began travels in the metadata of each task, as traceparent, tracestate and
 // baggage (W3C). A key that a task has already stays. Each attempt is a span "process <queue>": the root of a trace of its own,
-// with a link to where the task was enqueued, or with [AsParent] a part of that trace. Without a tracer provider there are no
+// with a link to where the task was enqueued, or with [AsParent] a part of that trace. In a batch each task has its span, which ends
+// with the batch; the function's own context has that of the first task. Without a tracer provider there are no
 // spans, and a context that is there travels on.
 //
 // # Metrics
@@ -70,8 +71,8 @@ func MeterProvider(p metric.MeterProvider) Option { return func(c *config) { c.m
 // tracestate and baggage, whatever the global propagator is. Who enqueues and who works must agree.
 func Propagator(p propagation.TextMapPropagator) Option { return func(c *config) { c.propagator = p } }
 
-// AsParent makes the span of each attempt a child of the one in which its task was enqueued, instead of the root of a trace that
-// is linked with it. One trace has it all then, however long a task waits and however often it is tried; a sampler decides of it
+// AsParent makes the span of each attempt a child of the one in which its task was enqueued, and not the root of a trace of its own;
+// the link stays. One trace has it all then, however long a task waits and however often it is tried; a sampler decides of it
 // when the task is enqueued.
 func AsParent() Option { return func(c *config) { c.parent = true } }
 

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -23,6 +24,8 @@ import (
 	"go.opentelemetry.io/otel/baggage"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
@@ -124,11 +127,10 @@ func TestTraceFromOneProcessToAnother(t *testing.T) {
 				if parent {
 					assert.Equal(t, sent.Trace, s.SpanContext().TraceID().String())
 					assert.Equal(t, sent.Span, s.Parent().SpanID().String())
-					assert.Empty(t, s.Links())
-					return
+				} else {
+					assert.NotEqual(t, sent.Trace, s.SpanContext().TraceID().String())
+					assert.False(t, s.Parent().IsValid())
 				}
-				assert.NotEqual(t, sent.Trace, s.SpanContext().TraceID().String())
-				assert.False(t, s.Parent().IsValid())
 				require.Len(t, s.Links(), 1)
 				assert.Equal(t, sent.Trace, s.Links()[0].SpanContext.TraceID().String())
 				assert.Equal(t, sent.Span, s.Links()[0].SpanContext.SpanID().String())
@@ -148,19 +150,41 @@ func lateProvider(out io.Writer) error {
 		return err
 	}
 	ref := omniq.ReferNoArgs[omniq.Void]("any")
-	spans := tracetest.NewSpanRecorder()
+	if _, err := telemetry.Observe(client); err != nil {
+		return err
+	}
+	spans, reader := tracetest.NewSpanRecorder(), sdkmetric.NewManualReader()
 	for range 3 {
 		if _, err := ref.Enqueue(context.Background(), client); err != nil {
 			return err
 		}
-		otel.SetTracerProvider(sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans)))
+		if len(spans.Ended()) == 0 {
+			otel.SetTracerProvider(sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans)))
+			otel.SetMeterProvider(sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader)))
+		}
 	}
-	_, err = fmt.Fprint(out, len(spans.Ended()))
+	var data metricdata.ResourceMetrics
+	if err := reader.Collect(context.Background(), &data); err != nil {
+		return err
+	}
+	counts := []any{len(spans.Ended()), " spans"}
+	for _, m := range data.ScopeMetrics[0].Metrics {
+		switch d := m.Data.(type) {
+		case metricdata.Sum[int64]:
+			counts = append(counts, " ", m.Name, " ", d.DataPoints[0].Value)
+		case metricdata.Gauge[int64]:
+			if m.Name == "omniq.up" {
+				counts = append(counts, " ", m.Name, " ", d.DataPoints[0].Value)
+			}
+		}
+	}
+	_, err = fmt.Fprint(out, fmt.Sprint(counts...))
 	return err
 }
 
 func TestGlobalProviderThatIsSetLater(t *testing.T) {
-	assert.Equal(t, "2", string(runProcess(t, "late")), "the first was enqueued before it was set")
+	assert.Equal(t, "2 spans messaging.client.sent.messages 2 omniq.up 1", string(runProcess(t, "late")),
+		"the first was enqueued before they were set")
 }
 
 // What a task has already stays, whoever has written it.
@@ -180,12 +204,19 @@ func TestWhatIsThereStays(t *testing.T) {
 	}))
 	for name, c := range map[string]struct {
 		has, want map[string]string
+		links     []string // of the span
 	}{
-		"nothing":       {nil, map[string]string{"traceparent": "ours", "tracestate": "vendor=ours", "baggage": "tenant=seven"}},
-		"something":     {map[string]string{"a": "b"}, map[string]string{"a": "b", "traceparent": "ours", "tracestate": "vendor=ours", "baggage": "tenant=seven"}},
-		"a traceparent": {map[string]string{"traceparent": theirs}, map[string]string{"traceparent": theirs, "baggage": "tenant=seven"}},
+		"nothing": {nil, map[string]string{"traceparent": "ours", "tracestate": "vendor=ours", "baggage": "tenant=seven"}, nil},
+		"something": {
+			map[string]string{"a": "b"},
+			map[string]string{"a": "b", "traceparent": "ours", "tracestate": "vendor=ours", "baggage": "tenant=seven"}, nil,
+		},
+		"a traceparent": {
+			map[string]string{"traceparent": theirs}, map[string]string{"traceparent": theirs, "baggage": "tenant=seven"}, []string{theirs},
+		},
 		"a baggage": {
-			map[string]string{"baggage": "x=y"}, map[string]string{"traceparent": "ours", "tracestate": "vendor=ours", "baggage": "x=y"},
+			map[string]string{"baggage": "x=y"},
+			map[string]string{"traceparent": "ours", "tracestate": "vendor=ours", "baggage": "x=y"}, nil,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -199,6 +230,11 @@ func TestWhatIsThereStays(t *testing.T) {
 			require.NoError(t, err)
 			got := info.Task.Metadata
 			spans := p.spans.Ended()
+			var links []string
+			for _, l := range spans[len(spans)-1].Links() {
+				links = append(links, fmt.Sprintf("00-%v-%v-01", l.SpanContext.TraceID(), l.SpanContext.SpanID()))
+			}
+			assert.Equal(t, c.links, links)
 			if last := spans[len(spans)-1].SpanContext(); strings.Contains(got["traceparent"], last.TraceID().String()+"-"+last.SpanID().String()) {
 				got["traceparent"] = "ours"
 			}
@@ -429,7 +465,10 @@ func TestSpansOfAttemptsAndOfWhatHandlersEnqueue(t *testing.T) {
 			}
 		}
 		require.Len(t, attempts, 2)
-		for _, s := range attempts {
+		assert.Equal(t, codes.Error, attempts[0].Status().Code)
+		assert.Equal(t, codes.Unset, attempts[1].Status().Code)
+		for i, s := range attempts {
+			assert.Equal(t, strconv.Itoa(i+1), attributesOf(s.Attributes())["omniq.task.attempt"])
 			require.Len(t, s.Links(), 1)
 			assert.Equal(t, sent.SpanID(), s.Links()[0].SpanContext.SpanID())
 		}
@@ -440,6 +479,145 @@ func TestSpansOfAttemptsAndOfWhatHandlersEnqueue(t *testing.T) {
 		require.Len(t, last.Links(), 1)
 		assert.Equal(t, inHandler.SpanContext().SpanID(), last.Links()[0].SpanContext.SpanID())
 	})
+}
+
+// named returns the spans that ended of a name, in that order.
+func (p process) named(name string) (found []sdktrace.ReadOnlySpan) {
+	for _, s := range p.spans.Ended() {
+		if s.Name() == name {
+			found = append(found, s)
+		}
+	}
+	return found
+}
+
+// linked fails unless a span has one link, with the span.
+func linked(t *testing.T, s sdktrace.ReadOnlySpan, with sdktrace.ReadOnlySpan) {
+	t.Helper()
+	require.Len(t, s.Links(), 1)
+	assert.Equal(t, with.SpanContext().TraceID(), s.Links()[0].SpanContext.TraceID())
+	assert.Equal(t, with.SpanContext().SpanID(), s.Links()[0].SpanContext.SpanID())
+}
+
+// A flow is one enqueue, and each of its calls is linked with that, also those that a task stands for. To wait for a result is no span.
+func TestSpansOfAFlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newProcess(t)
+		b := newMemory(t)
+		client := p.client(t, b)
+		square := omniq.DefineArgs("square", func(_ context.Context, a omniq.Args1[int]) (int, error) { return a.V1 * a.V1, nil }, omniq.Queue("squares"))
+		sum := omniq.DefineArgs("sum", func(_ context.Context, n []int) (int, error) { return len(n), nil }, omniq.Queue("sums"))
+		numbers := omniq.DefineNoArgs("numbers", func(context.Context) ([]omniq.Args1[int], error) {
+			return []omniq.Args1[int]{{V1: 1}, {V1: 2}, {V1: 3}}, nil
+		})
+		p.run(t, b, omniq.Handlers(square, sum, numbers), omniq.Queues("default", "squares", "sums"))
+		ctx, outer := sdktrace.NewTracerProvider().Tracer("").Start(t.Context(), "outer")
+		h, err := sum.On(square.Each(numbers.With())).Enqueue(ctx, client)
+		require.NoError(t, err)
+		n, err := h.Wait(ctx)
+		require.NoError(t, err)
+		assert.Equal(t, 3, n)
+		synctest.Wait()
+
+		sent := p.span(t, "send")
+		assert.Equal(t, outer.SpanContext().SpanID(), sent.Parent().SpanID())
+		assert.Equal(t, "3", attributesOf(sent.Attributes())["messaging.batch.message_count"], "numbers, all their squares, and the sum")
+		linked(t, p.span(t, "process default"), sent)
+		linked(t, p.span(t, "process sums"), sent)
+		squares := p.named("process squares")
+		assert.Len(t, p.spans.Ended(), 1+1+1+len(squares), "no other span")
+		for _, s := range squares {
+			linked(t, s, sent)
+		}
+		assert.GreaterOrEqual(t, len(squares), 3)
+	})
+}
+
+// What the clock starts has no context that it could bring: its attempts are roots without links.
+func TestSpansOfASchedule(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newProcess(t)
+		b := newMemory(t)
+		tick := omniq.DefineNoArgsVoid("tick", nothing)
+		p.run(t, b, omniq.Handlers(tick))
+		ctx, _ := sdktrace.NewTracerProvider().Tracer("").Start(t.Context(), "outer")
+		_, err := omniq.Schedule(ctx, p.client(t, b), "each.minute", omniq.Every(time.Minute), tick.With())
+		require.NoError(t, err)
+		time.Sleep(3*time.Minute + time.Second)
+		synctest.Wait()
+		attempts := p.named("process default")
+		assert.Len(t, attempts, 3)
+		assert.Len(t, p.spans.Ended(), 3, "no other span")
+		for _, s := range attempts {
+			assert.Empty(t, s.Links())
+			assert.False(t, s.Parent().IsValid())
+		}
+	})
+}
+
+// Each task of a batch has its own span, its own link and its own end.
+func TestSpansOfABatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newProcess(t)
+		b := newMemory(t)
+		client := p.client(t, b)
+		var own, items []trace.SpanID
+		insert := omniq.DefineBatch("insert", func(ctx context.Context, batch []*omniq.Item[omniq.Args1[int], omniq.Void]) error {
+			own = append(own, trace.SpanContextFromContext(ctx).SpanID())
+			for _, i := range batch {
+				items = append(items, trace.SpanContextFromContext(i.Context()).SpanID())
+				if i.Args.V1 == 1 {
+					i.Fail(omniq.Permanent(errOops))
+				}
+			}
+			time.Sleep(time.Second)
+			return nil
+		}, omniq.UpTo(3, time.Minute))
+		for i := range 3 {
+			_, err := insert.Enqueue(t.Context(), client, omniq.MakeArgs1(i), omniq.ID(uuid.UUID{15: byte(i + 1)}))
+			require.NoError(t, err)
+		}
+		p.run(t, b, omniq.Handlers(insert))
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+
+		sent, attempts := p.named("send default"), p.named("process default")
+		require.Len(t, sent, 3)
+		require.Len(t, attempts, 3)
+		var ids []trace.SpanID
+		for _, s := range attempts {
+			ids = append(ids, s.SpanContext().SpanID())
+			assert.Equal(t, time.Second, s.EndTime().Sub(s.StartTime()))
+			set := attributesOf(s.Attributes())
+			i := set["messaging.message.id"][35] - '1'
+			linked(t, s, sent[i])
+			if i == 1 {
+				assert.Equal(t, codes.Error, s.Status().Code)
+				assert.Equal(t, "error", set["error.type"])
+			} else {
+				assert.Equal(t, codes.Unset, s.Status().Code)
+				assert.Equal(t, "success", set["omniq.outcome"])
+			}
+		}
+		assert.ElementsMatch(t, ids, items)
+		assert.Equal(t, items[:1], own, "the function's own context has the span of the first")
+		assert.Equal(t, []point{{"messaging.destination.name=default omniq.task.name=insert", 0}}, collect(t, p.reader)["omniq.task.running"])
+	})
+}
+
+// A span around the worker is no parent of its attempts.
+func TestSpanAroundTheWorker(t *testing.T) {
+	for name, opts := range map[string][]omniqotel.Option{"link": nil, "parent": {omniqotel.AsParent()}} {
+		t.Run(name, func(t *testing.T) {
+			p := newProcess(t, opts...)
+			ctx, _ := sdktrace.NewTracerProvider().Tracer("").Start(t.Context(), "outer")
+			_, err := p.Handle(func(context.Context, *omniq.RawTask) (omniq.RawResult, error) { return omniq.RawResult{}, nil })(ctx, &omniq.RawTask{})
+			require.NoError(t, err)
+			s := p.span(t, "process default")
+			assert.False(t, s.Parent().IsValid())
+			assert.Empty(t, s.Links())
+		})
+	}
 }
 
 // Without a provider a context that is there travels on.
