@@ -14,8 +14,8 @@
 //
 // An enqueue is a span "send <queue>". Where that began travels in the metadata of each task, as traceparent, tracestate and
 // baggage (W3C). A key that a task has already stays. Each attempt is a span "process <queue>": the root of a trace of its own,
-// with a link to where the task was enqueued, or with [AsParent] a part of that trace. In a batch each task has its span, which ends
-// with the batch; the function's own context has that of the first task. Without a tracer provider there are no
+// with a link to where the task was enqueued, or with [AsParent] a part of that trace. In a batch each task has its span, until it
+// has its end; the function's own context has the span of the first task. Without a tracer provider there are no
 // spans, and a context that is there travels on.
 //
 // # Metrics

@@ -139,7 +139,7 @@ func TestTraceFromOneProcessToAnother(t *testing.T) {
 	}
 }
 
-// lateProvider sets the global providers after the telemetry was made, in a process of its own.
+// lateProvider sets the global providers after the telemetry was made and used, in a process of its own.
 func lateProvider(out io.Writer) error {
 	telemetry, err := omniqotel.New(omniqotel.TracerProvider(otel.GetTracerProvider()))
 	if err != nil {
@@ -167,23 +167,22 @@ func lateProvider(out io.Writer) error {
 	if err := reader.Collect(context.Background(), &data); err != nil {
 		return err
 	}
-	counts := []any{len(spans.Ended()), " spans"}
+	counts := map[string]int64{"spans": int64(len(spans.Ended()))}
 	for _, m := range data.ScopeMetrics[0].Metrics {
 		switch d := m.Data.(type) {
 		case metricdata.Sum[int64]:
-			counts = append(counts, " ", m.Name, " ", d.DataPoints[0].Value)
+			counts[m.Name] = d.DataPoints[0].Value
 		case metricdata.Gauge[int64]:
-			if m.Name == "omniq.up" {
-				counts = append(counts, " ", m.Name, " ", d.DataPoints[0].Value)
-			}
+			counts[m.Name] = d.DataPoints[0].Value
 		}
 	}
-	_, err = fmt.Fprint(out, fmt.Sprint(counts...))
-	return err
+	return json.NewEncoder(out).Encode(counts)
 }
 
 func TestGlobalProviderThatIsSetLater(t *testing.T) {
-	assert.Equal(t, "2 spans messaging.client.sent.messages 2 omniq.up 1", string(runProcess(t, "late")),
+	var counts map[string]int
+	require.NoError(t, json.Unmarshal(runProcess(t, "late"), &counts))
+	assert.Equal(t, []int{2, 2, 1}, []int{counts["spans"], counts["messaging.client.sent.messages"], counts["omniq.up"]},
 		"the first was enqueued before they were set")
 }
 
@@ -587,16 +586,18 @@ func TestSpansOfABatch(t *testing.T) {
 		var ids []trace.SpanID
 		for _, s := range attempts {
 			ids = append(ids, s.SpanContext().SpanID())
-			assert.Equal(t, time.Second, s.EndTime().Sub(s.StartTime()))
+			took := s.EndTime().Sub(s.StartTime())
 			set := attributesOf(s.Attributes())
 			i := set["messaging.message.id"][35] - '1'
 			linked(t, s, sent[i])
 			if i == 1 {
 				assert.Equal(t, codes.Error, s.Status().Code)
 				assert.Equal(t, "error", set["error.type"])
+				assert.Zero(t, took, "it has its end before the batch")
 			} else {
 				assert.Equal(t, codes.Unset, s.Status().Code)
 				assert.Equal(t, "success", set["omniq.outcome"])
+				assert.Equal(t, time.Second, took)
 			}
 		}
 		assert.ElementsMatch(t, ids, items)
