@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/omniq-go/omniq"
@@ -123,59 +124,123 @@ func TestMetrics(t *testing.T) {
 	}, everything(t))
 }
 
-// Whatever tasks come, a metric is told apart by no more than queues, names, outcomes and types of errors.
+// Whatever tasks come, by themselves, in flows and batches, or by the clock, a metric is told apart by no more than queues, names,
+// outcomes and types of errors.
 func TestAttributesStayTheSame(t *testing.T) {
-	const few, many = 1000, 100_000
-	p := newProcess(t, omniqotel.TracerProvider(noop.NewTracerProvider()))
-	b := newMemory(t)
-	client := p.client(t, b)
-	fails := func(task, attempt int) error {
-		if task%100 == 0 && attempt == 1 {
-			return omniq.RetryAfter(0, fmt.Errorf("task %d: %w", task, errOops))
-		}
-		return nil
-	}
-	d := omniq.DefineArgs("any", func(ctx context.Context, args omniq.Args1[int]) (omniq.Void, error) {
-		info, _ := omniq.InfoFrom(ctx)
-		return omniq.Void{}, fails(args.V1, info.Attempt)
-	})
-	stop := p.run(t, b, omniq.Handlers(d))
-	var handles []*omniq.Handle[omniq.Void]
-	for i := range few {
-		h, err := d.Enqueue(t.Context(), client, omniq.MakeArgs1(i), omniq.Metadata("tenant", strconv.Itoa(i)), omniq.Lane(strconv.Itoa(i%10)))
+	const many = 100_000
+	synctest.Test(t, func(t *testing.T) {
+		p := newProcess(t, omniqotel.TracerProvider(noop.NewTracerProvider()))
+		b := newMemory(t)
+		client := p.client(t, b)
+		stopObserving, err := p.Observe(client)
 		require.NoError(t, err)
-		handles = append(handles, h)
-	}
-	for _, h := range handles {
-		_, err := h.Wait(t.Context())
-		require.NoError(t, err)
-	}
-	stop()
-	before := collect(t, p.reader)
-
-	// The rest goes through what the worker and the client call, without these.
-	enqueue := p.Enqueue(func(context.Context, []*omniq.RawTask) error { return nil })
-	for i := few; i < many; i++ {
-		task := &omniq.RawTask{ID: uuid.New(), FuncName: "any", Metadata: map[string]string{"tenant": strconv.Itoa(i)}, Lane: strconv.Itoa(i)}
-		require.NoError(t, enqueue(t.Context(), []*omniq.RawTask{task}))
-		for attempt := 1; ; attempt++ {
-			info := omniq.Info{ID: task.ID, FuncName: "any", Queue: "default", Attempt: attempt, Lane: task.Lane, Metadata: task.Metadata, CreatedAt: time.Now()}
-			err := fails(i, attempt)
-			_, _ = p.Handle(func(context.Context, *omniq.RawTask) (omniq.RawResult, error) { return omniq.RawResult{}, err })(
-				omniq.ContextWithInfo(t.Context(), info), task)
-			if err == nil {
-				p.Settled(omniq.SettledAttempt{Info: info, Outcome: omniq.OutcomeSuccess})
-				break
+		defer func() { assert.NoError(t, stopObserving()) }()
+		fails := func(task, attempt int) error {
+			if task%100 == 0 && attempt == 1 {
+				return omniq.RetryAfter(0, fmt.Errorf("task %d: %w", task, errOops))
 			}
-			p.Settled(omniq.SettledAttempt{Info: info, Outcome: omniq.OutcomeRetry})
+			return nil
 		}
-	}
-	after := collect(t, p.reader)
-	assert.Equal(t, sets(before), sets(after))
-	assert.Len(t, after["omniq.task.attempts"], 2, "success and retry")
-	assert.Len(t, after["messaging.process.duration"], 2, "with an error and without")
-	assert.EqualValues(t, many, after["messaging.client.sent.messages"][0].value)
-	assert.EqualValues(t, many, after["omniq.task.age"][0].value)
+		d := omniq.DefineArgs("any", func(ctx context.Context, args omniq.Args1[int]) (int, error) {
+			info, _ := omniq.InfoFrom(ctx)
+			return args.V1, fails(args.V1, info.Attempt)
+		})
+		sum := omniq.DefineArgs("sum", func(ctx context.Context, numbers []int) (int, error) {
+			if _, err := omniq.Enqueue(ctx, d.With(omniq.MakeArgs1(len(numbers)))); err != nil {
+				return 0, err
+			}
+			return omniq.Become(ctx, d.With(omniq.MakeArgs1(numbers[0])))
+		})
+		batch := omniq.DefineBatch("batch", func(context.Context, []*omniq.Item[omniq.Args1[int], omniq.Void]) error { return nil }, omniq.UpTo(10, time.Second))
+		tick := omniq.DefineNoArgsVoid("tick", nothing)
+		_, err = omniq.Schedule(t.Context(), client, "each.minute", omniq.Every(time.Minute), tick.With())
+		require.NoError(t, err)
+		p.run(t, b, omniq.Handlers(d, sum, batch, tick))
+		work := func(from, until int) {
+			for i := from; i < until; i++ {
+				args, tenant := omniq.MakeArgs1(i), strconv.Itoa(i)
+				_, err := d.Enqueue(t.Context(), client, args, omniq.Metadata("tenant", tenant), omniq.Lane(tenant))
+				require.NoError(t, err)
+				_, err = batch.Enqueue(t.Context(), client, args, omniq.Priority(i%10))
+				require.NoError(t, err)
+				if i%10 == 0 {
+					h, err := sum.On(omniq.All(d.With(args, omniq.Lane(tenant)), d.With(args))).Enqueue(t.Context(), client)
+					require.NoError(t, err)
+					_, err = h.Wait(t.Context())
+					require.NoError(t, err)
+				}
+			}
+			time.Sleep(10 * time.Minute) // ticks, and all has ended
+			synctest.Wait()
+		}
+		work(0, 200)
+		before := collect(t, p.reader)
+		work(200, 1000)
+
+		// The rest goes through what the worker and the client call, without these.
+		enqueue := p.Enqueue(func(context.Context, []*omniq.RawTask) error { return nil })
+		for i := 1000; i < many; i++ {
+			task := &omniq.RawTask{ID: uuid.New(), FuncName: "any", Metadata: map[string]string{"tenant": strconv.Itoa(i)}, Lane: strconv.Itoa(i)}
+			require.NoError(t, enqueue(t.Context(), []*omniq.RawTask{task}))
+			for attempt := 1; ; attempt++ {
+				info := omniq.Info{ID: task.ID, FuncName: "any", Queue: "default", Attempt: attempt, Lane: task.Lane, Metadata: task.Metadata, CreatedAt: time.Now()}
+				err := fails(i, attempt)
+				_, _ = p.Handle(func(context.Context, *omniq.RawTask) (omniq.RawResult, error) { return omniq.RawResult{}, err })(
+					omniq.ContextWithInfo(t.Context(), info), task)
+				if err == nil {
+					p.Settled(omniq.SettledAttempt{Info: info, Outcome: omniq.OutcomeSuccess})
+					break
+				}
+				p.Settled(omniq.SettledAttempt{Info: info, Outcome: omniq.OutcomeRetry})
+			}
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		after := collect(t, p.reader)
+		assert.Equal(t, sets(before), sets(after))
+		assert.Len(t, after["omniq.task.attempts"], 6, "any: success and retry, sum: waiting and success, batch and tick: success")
+		assert.Len(t, after["messaging.process.duration"], 5, "any: with an error and without, and the others")
+		total := 0.0
+		for _, s := range after["messaging.client.sent.messages"] {
+			total += s.value
+		}
+		assert.EqualValues(t, many+1000+100*5, total, "by themselves, in batches, and five of each flow")
+	})
+}
+
+// Waits, run times and ages are what they say, in seconds.
+func TestSeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newProcess(t)
+		b := newMemory(t)
+		d := omniq.DefineNoArgsVoid("any", func(ctx context.Context) error {
+			time.Sleep(3 * time.Second)
+			if info, _ := omniq.InfoFrom(ctx); info.Attempt == 1 {
+				return omniq.RetryAfter(100*time.Second, errOops)
+			}
+			return nil
+		})
+		_, err := d.Enqueue(t.Context(), p.client(t, b), omniq.Delay(1000*time.Second))
+		require.NoError(t, err)
+		time.Sleep(1020 * time.Second)
+		p.run(t, b, omniq.Handlers(d))
+		time.Sleep(200 * time.Second)
+		synctest.Wait()
+		var data metricdata.ResourceMetrics
+		require.NoError(t, p.reader.Collect(t.Context(), &data))
+		sums := make(map[string]float64)
+		for _, m := range data.ScopeMetrics[0].Metrics {
+			if h, ok := m.Data.(metricdata.Histogram[float64]); ok {
+				for _, point := range h.DataPoints {
+					sums[m.Name] += point.Sum
+				}
+			}
+		}
+		assert.Equal(t, map[string]float64{
+			"omniq.task.wait": 20, "messaging.process.duration": 6, "omniq.task.age": 1020 + 3 + 100 + 3,
+			"messaging.client.operation.duration": 0,
+		}, sums)
+	})
 }
 
 // Names that nobody has bounded count together beyond a number.
