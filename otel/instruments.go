@@ -65,7 +65,7 @@ func (i *instruments) make(m *maker, meter metric.Meter) {
 	i.attempts = counter(meter.Int64Counter("omniq.task.attempts", metric.WithUnit("{attempt}"),
 		metric.WithDescription("Attempts that workers are done with, by what became of them.")))
 	i.running = made[metric.Int64UpDownCounter](m)(meter.Int64UpDownCounter("omniq.task.running", metric.WithUnit("{task}"),
-		metric.WithDescription("Handlers that run.")))
+		metric.WithDescription("Tasks whose handlers run.")))
 
 	i.sentTable.attributes = operation("send", semconv.MessagingOperationTypeSend, true)
 	i.callTable.attributes = operation("send", semconv.MessagingOperationTypeSend, false)

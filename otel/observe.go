@@ -115,7 +115,7 @@ func (t *Telemetry) ObserveWorkers(workers ...*omniq.Worker) (stop func() error,
 	var m maker
 	gauge := made[metric.Int64ObservableGauge](&m)
 	running := gauge(t.meter.Int64ObservableGauge("omniq.worker.running", metric.WithUnit("{handler}"),
-		metric.WithDescription("Handlers that run.")))
+		metric.WithDescription("Handlers that run; a batch is one.")))
 	concurrency := gauge(t.meter.Int64ObservableGauge("omniq.worker.concurrency", metric.WithUnit("{handler}"),
 		metric.WithDescription("Handlers that can run at once.")))
 	healthy := gauge(t.meter.Int64ObservableGauge("omniq.worker.healthy",
