@@ -224,7 +224,8 @@ func (w *Worker) infoOf(a *attempt) Info {
 // innermost notes the context that a handler gets, if the middleware has made another one of it.
 func innermost(ctx context.Context) {
 	if h, ok := ctx.Value(executionKey{}).(*execution); ok && ctx != context.Context(h) {
-		h.attempt.inner.Store(&ctx)
+		inner := ctx // so that nothing is allocated where there is no middleware
+		h.attempt.inner.Store(&inner)
 	}
 }
 

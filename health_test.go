@@ -116,7 +116,7 @@ func TestHealthInTrouble(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b, _ := newMemory(t)
-				broken, recover := context.WithCancel(t.Context())
+				broken, heal := context.WithCancel(t.Context())
 				m := &meddler{Backend: b}
 				m.lease = func(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Lease, error) {
 					if broken.Err() != nil {
@@ -134,7 +134,7 @@ func TestHealthInTrouble(t *testing.T) {
 				time.Sleep(2 * time.Millisecond)
 				synctest.Wait()
 				require.ErrorContains(t, w.Health().Err, c.err)
-				recover()
+				heal()
 				time.Sleep(2 * time.Minute)
 				synctest.Wait()
 				h := w.Health()

@@ -106,10 +106,12 @@ func TestDashboard(t *testing.T) {
 	text, err := os.ReadFile("dashboard.json")
 	require.NoError(t, err)
 	var dashboard struct {
-		Title, UID string
-		Panels     []struct {
+		Title, UID    string
+		SchemaVersion int
+		Panels        []struct {
 			ID                       int
 			Type, Title, Description string
+			Datasource               struct{ Type, UID string }
 			GridPos                  struct{ H, W, X, Y int }
 			Targets                  []struct{ Expr, LegendFormat, RefID string }
 		}
@@ -120,6 +122,7 @@ func TestDashboard(t *testing.T) {
 	require.NoError(t, json.Unmarshal(text, &dashboard))
 	assert.Equal(t, "OmniQ", dashboard.Title)
 	assert.NotEmpty(t, dashboard.UID)
+	assert.GreaterOrEqual(t, dashboard.SchemaVersion, 36, "since then a data source is a type and an ID")
 	shown := make(map[string]bool)
 	ids := make(map[int]bool)
 	for _, v := range dashboard.Templating.List {
@@ -132,9 +135,13 @@ func TestDashboard(t *testing.T) {
 		if panel.Type == "row" {
 			continue
 		}
+		assert.Contains(t, []string{"timeseries", "stat"}, panel.Type, panel.Title)
+		assert.Positive(t, panel.GridPos.H, panel.Title)
+		assert.Equal(t, []string{"prometheus", "${datasource}"}, []string{panel.Datasource.Type, panel.Datasource.UID}, panel.Title)
 		assert.NotEmpty(t, panel.Description, panel.Title)
 		require.NotEmpty(t, panel.Targets, panel.Title)
 		for _, target := range panel.Targets {
+			assert.Regexp(t, "^[A-Z]$", target.RefID, panel.Title)
 			balanced(t, target.Expr)
 			found := names(t, target.Expr, metrics, labels)
 			assert.NotEmpty(t, found, "%s: a query of nothing", panel.Title)
