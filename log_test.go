@@ -108,7 +108,7 @@ func TestAttemptsLogWithTheirContext(t *testing.T) {
 					synctest.Wait()
 				}
 				stop()
-				<-done
+				assert.Equal(t, name == "abandoned", <-done != nil)
 				lines := log.of(h.ID())
 				require.NotEmpty(t, lines)
 				line := lines[0]
