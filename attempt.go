@@ -4,15 +4,19 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/omniq-go/omniq/internal/logkey"
 )
 
 // attempt is one lease in a worker's hands, from its start until it is settled or lost.
 type attempt struct {
-	lease Lease // its Expires is by this process's clock, and mu guards it
-	crew  *crew // whose goroutine runs it, nil before
+	lease Lease     // its Expires is by this process's clock, and mu guards it
+	since time.Time // when the worker got it
+	crew  *crew     // whose goroutine runs it, nil before
 
 	// The settler's.
 	settlement Settlement
@@ -35,9 +39,11 @@ type attempt struct {
 	began time.Time     // when its handler did, zero before
 	took  time.Duration // the handler's, once it has returned or the attempt is settled without it
 
-	execution execution           // the handler's context
-	outbox    *outbox             // what it does if it succeeds, nil for nothing
-	jot       atomic.Pointer[jot] // what it leaves of its task, nil for nothing; read without the lock
+	ctx       context.Context                 // of Run, for the log
+	inner     atomic.Pointer[context.Context] // what the middleware has made of the handler's context, for the log; nil for nothing
+	execution execution                       // the handler's context
+	outbox    *outbox                         // what it does if it succeeds, nil for nothing
+	jot       atomic.Pointer[jot]             // what it leaves of its task, nil for nothing; read without the lock
 }
 
 // phase is how far the handler of an attempt is.
@@ -138,7 +144,7 @@ func (w *Worker) enter(a *attempt, cancel context.CancelCauseFunc, s *Settlement
 	if w.held.busy(a) || suspect && w.suspect != nil {
 		w.mu.Unlock()
 		s.Delay = spread(afterBusy, 0.5)
-		w.log.Debug("task is given back for a while", a.attrs("lost", lost, "delay", s.Delay)...)
+		w.logAttempt(a, slog.LevelDebug, "task is given back for a while", slog.Int(logkey.Lost, lost), slog.Duration(logkey.Delay, s.Delay))
 		return false
 	}
 	if suspect {
@@ -157,6 +163,9 @@ func (w *Worker) enter(a *attempt, cancel context.CancelCauseFunc, s *Settlement
 func (w *Worker) leave(a *attempt) (joined bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if a.phase == handling && !a.joined {
+		w.handling--
+	}
 	a.phase = returned
 	if w.suspect == a {
 		w.suspect = nil
@@ -207,9 +216,25 @@ func (w *Worker) infoOf(a *attempt) Info {
 	t := a.lease.Task
 	return Info{
 		ID: t.ID, FuncName: t.FuncName, Queue: cmp.Or(t.Queue, DefaultQueue), Attempt: a.lease.Attempt, MaxAttempts: w.limit(a),
-		Lost: a.lease.Lost, CreatedAt: t.CreatedAt, Metadata: t.Metadata, WorkerID: w.id,
+		Lost: a.lease.Lost, CreatedAt: t.CreatedAt, Metadata: t.Metadata, WorkerID: w.id, Waited: a.waited(),
 		Flow: t.Flow, Lane: t.Lane,
 	}
+}
+
+// innermost notes the context that a handler gets, if the middleware has made another one of it.
+func innermost(ctx context.Context) {
+	if h, ok := ctx.Value(executionKey{}).(*execution); ok && ctx != context.Context(h) {
+		inner := ctx // so that nothing is allocated where there is no middleware
+		h.attempt.inner.Store(&inner)
+	}
+}
+
+// waited is how long the task was due before the attempt's handler began, or until now.
+func (a *attempt) waited() time.Duration {
+	if a.began.IsZero() {
+		return a.lease.Waited + time.Since(a.since)
+	}
+	return a.lease.Waited + a.began.Sub(a.since)
 }
 
 // perform runs the handler, unless the task stands for others.
@@ -239,11 +264,6 @@ func (w *Worker) call(ctx context.Context, t *RawTask) (result RawResult, err er
 		}
 	}()
 	return w.handlers[t.FuncName](ctx, t)
-}
-
-// attrs are for the log.
-func (a *attempt) attrs(more ...any) []any {
-	return append([]any{"task", a.lease.Task.ID, "func", a.lease.Task.FuncName, "attempt", a.lease.Attempt}, more...)
 }
 
 // What holds for tasks whose attempts were lost.

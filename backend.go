@@ -354,6 +354,9 @@ type Lease struct {
 	// none.
 	Deferred time.Duration
 
+	// Waited is for how long the task was due before it was handed out, by the backend's clock. It is not negative.
+	Waited time.Duration
+
 	// Inputs are the results of what the task has waited for, in the order of its dependencies: nil for one whose Input is
 	// false. After an [ActionWait] these are those of [Effects].After, and Resumed is true.
 	Inputs []*RawResult

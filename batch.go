@@ -222,7 +222,11 @@ func (g *gatherer[A, R]) begin(b *gathering[A, R]) {
 			return
 		}
 		w.slots <- struct{}{}
-		defer func() { <-w.slots }()
+		w.handles(1)
+		defer func() {
+			w.handles(-1)
+			<-w.slots
+		}()
 		g.run(b.items)
 	})
 }
@@ -261,6 +265,7 @@ func (w *Worker) gathers(n int) {
 func (w *Worker) joins(a *attempt) {
 	w.mu.Lock()
 	a.joined = true
+	w.handling--
 	w.gathering++
 	w.mu.Unlock()
 	a.crew.hire()
@@ -284,6 +289,13 @@ func (w *Worker) begins(attempts []*attempt, most int) {
 	w.free += len(attempts) - most
 	w.mu.Unlock()
 	w.wakeReserve()
+}
+
+// handles is told that n batches more run.
+func (w *Worker) handles(n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.handling += n
 }
 
 // run calls the handler, and ends what it has left without an end.

@@ -29,7 +29,7 @@ func Become[R any](ctx context.Context, p Promise[R]) (R, error) {
 	if err != nil {
 		return none, err
 	}
-	return none, &waitError{become: p.node}
+	return none, &waitError{ctx: ctx, become: p.node}
 }
 
 // Enqueue stores a call, with all that it is made of, if and only if the attempt succeeds whose handler calls it: in one step
@@ -38,13 +38,13 @@ func Become[R any](ctx context.Context, p Promise[R]) (R, error) {
 // or [Latest] that takes the place of a task, and the handle knows nothing of that one.
 //
 // ctx is the handler's or derived from it. In any other context, after the handler has returned, and for what is wrong with the
-// promise, the error is [ErrInvalid], as for [Promise.Enqueue]. An [EnqueueMiddleware] does not see the calls: it is a client's.
+// promise, the error is [ErrInvalid], as for [Promise.Enqueue]. Of [UseEnqueue] only what the worker has sees the calls.
 func Enqueue[R any](ctx context.Context, p Promise[R]) (*Handle[R], error) {
 	h, err := executionFrom(ctx, "Enqueue")
 	if err != nil {
 		return nil, err
 	}
-	if err := h.attempt.outbox.enqueue(p.node); err != nil {
+	if err := h.attempt.outbox.enqueue(ctx, p.node); err != nil {
 		return nil, err
 	}
 	return &Handle[R]{client: h.worker.client(), id: p.node.head.ID}, nil
@@ -86,7 +86,7 @@ func (w *Worker) client() *Client {
 }
 
 func (h *execution) newOutbox() *outbox {
-	o := &outbox{all: newGraph(h.worker.codecs.writer(), &origin{h.worker.backend})}
+	o := &outbox{keep: h.worker.keep, all: newGraph(h.worker.codecs.writer(), &origin{h.worker.backend})}
 	o.all.flow = h.attempt.lease.Task.Flow
 	return o
 }
@@ -122,6 +122,7 @@ func (w *Worker) reopen(a *attempt) {
 
 // outbox is what an attempt does if it succeeds.
 type outbox struct {
+	keep   EnqueueFunc
 	mu     sync.Mutex
 	all    *graph
 	ids    []uuid.UUID // to cancel
@@ -131,29 +132,48 @@ type outbox struct {
 var errReturned = fmt.Errorf("%w: the attempt has ended already", ErrInvalid)
 
 // enqueue adds a call. With an error nothing of it is added.
-func (o *outbox) enqueue(n *node) error {
+func (o *outbox) enqueue(ctx context.Context, n *node) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closed {
 		return errReturned
 	}
-	return o.add(n)
+	return o.add(ctx, n)
 }
 
-func (o *outbox) add(n *node) error {
+func (o *outbox) add(ctx context.Context, n *node) error {
 	g := newGraph(o.all.writer, o.all.origin)
 	g.flow, g.base = o.all.flow, o.all
 	if err := g.add(n); err != nil {
 		return err
 	}
-	for _, t := range g.tasks {
+	return o.keep(context.WithValue(ctx, keptKey{}, &kept{o, g}), g.tasks)
+}
+
+// kept is what is added to an outbox.
+type kept struct {
+	outbox *outbox
+	graph  *graph
+}
+
+type keptKey struct{}
+
+// keepTasks adds the tasks to the outbox that the context has.
+func keepTasks(ctx context.Context, tasks []*RawTask) error {
+	k, ok := ctx.Value(keptKey{}).(*kept)
+	if !ok {
+		return invalid("a middleware around enqueues has passed on a context that is not made of the one that it got")
+	}
+	o, g := k.outbox, k.graph
+	for _, t := range tasks {
 		if err := checkAble(o.all.origin.backend, t); err != nil {
 			return err
 		}
 	}
-	if len(o.all.tasks)+len(g.tasks) > MaxDependencies {
+	if len(o.all.tasks)+len(tasks) > MaxDependencies {
 		return invalid("the attempt enqueues more than %d calls", MaxDependencies)
 	}
+	g.tasks = tasks
 	o.all.merge(g)
 	return nil
 }
@@ -201,8 +221,16 @@ func (o *outbox) effects() *Effects {
 
 // waitError says that the task is to wait for calls, and to end with what they end with.
 type waitError struct {
-	become *node      // a call
-	each   []*RawTask // or a call for each element
+	ctx    context.Context // of become
+	become *node           // a call
+	each   []*RawTask      // or a call for each element
+}
+
+// Became reports whether err, which a handler has returned, is what [Become] has returned: the task waits for another call. It is
+// for middleware, and for tests of handlers.
+func Became(err error) bool {
+	_, ok := errors.AsType[*waitError](err)
+	return ok
 }
 
 func (e *waitError) Error() string {
@@ -223,7 +251,7 @@ func (w *Worker) pass(a *attempt, o *outbox, e *waitError) Settlement {
 		return failure(a, a.lease.Attempt, &TaskError{Type: typeEncode, Message: message})
 	}
 	o.mu.Lock()
-	err := o.add(e.become)
+	err := o.add(e.ctx, e.become)
 	o.mu.Unlock()
 	if err != nil { // not after check, but for a promise that another client has stored meanwhile
 		return failure(a, a.lease.Attempt, &TaskError{Type: typeEncode, Message: validText(err.Error())})

@@ -25,7 +25,7 @@ type Client struct {
 	failed  *time.Duration // the failure TTL of tasks without one
 	enqueue func(ctx context.Context, tasks []*RawTask) ([]error, error)
 
-	middleware []EnqueueMiddleware
+	middleware enqueueMiddleware
 	store      EnqueueFunc // put inside of the middleware
 
 	origin  *origin
@@ -54,8 +54,8 @@ func NewClient(b Backend, opts ...ClientOption) (*Client, error) {
 			return nil, err
 		}
 	}
-	if c.store = c.wrapped(); c.store == nil {
-		return nil, invalid("a middleware around enqueues has returned nil")
+	if c.store = c.middleware.around(c.put); c.store == nil {
+		return nil, errNilEnqueue
 	}
 	return c, nil
 }
@@ -257,10 +257,8 @@ func (c *Client) Through(e Enqueuer) *Client {
 		}
 		return e.Enqueue(ctx, tasks)
 	}
-	if through.store = through.wrapped(); through.store == nil {
-		through.store = func(context.Context, []*RawTask) error {
-			return invalid("a middleware around enqueues has returned nil")
-		}
+	if through.store = through.middleware.around(through.put); through.store == nil {
+		through.store = func(context.Context, []*RawTask) error { return errNilEnqueue }
 	}
 	return &through
 }

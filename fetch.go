@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"runtime"
 	"time"
+
+	"github.com/omniq-go/omniq/internal/logkey"
 )
 
 // fetch leases tasks for the places that are free, until ctx ends or the backend is closed.
@@ -13,12 +15,15 @@ func (w *Worker) fetch(ctx context.Context, attempts chan<- *attempt) error {
 	const minPause, maxPause = 50 * time.Millisecond, 5 * time.Second
 	const maxStrange = time.Second
 	pause, strange := minPause, minPause
+	defer w.asksNoMore()
 	for ctx.Err() == nil {
 		call, r, ok := w.reserve(ctx)
 		if !ok {
 			return nil
 		}
+		w.asks()
 		leases, err := w.backend.Lease(call, r)
+		w.answered(err, call.Err() != nil && len(leases) == 0)
 		if w.limits != nil {
 			renewed := call.Err() != nil && ctx.Err() == nil
 			w.asked(leases)
@@ -27,7 +32,7 @@ func (w *Worker) fetch(ctx context.Context, attempts chan<- *attempt) error {
 			}
 		}
 		w.unreserve(r.Max - len(leases))
-		w.hold(leases, attempts, ctx.Err() != nil)
+		w.hold(ctx, leases, attempts)
 		switch {
 		case err == nil && w.allStrange(leases):
 			sleep(ctx, spread(strange, 0.5)) // a worker that knows them is to find them first
@@ -40,7 +45,7 @@ func (w *Worker) fetch(ctx context.Context, attempts chan<- *attempt) error {
 		case errors.Is(err, ErrClosed):
 			return fmt.Errorf("omniq: worker: %w", err)
 		case ctx.Err() == nil:
-			w.log.Error("cannot lease tasks; trying again", "pause", pause, "error", err)
+			w.log.Error("cannot lease tasks; trying again", logkey.Pause, pause, logkey.Error, err)
 			sleep(ctx, pause)
 			pause = min(2*pause, maxPause)
 		}
@@ -69,14 +74,16 @@ func sleep(ctx context.Context, d time.Duration) {
 }
 
 // hold takes charge of leases, for which places are reserved, and passes them on. It does not block.
-func (w *Worker) hold(leases []Lease, attempts chan<- *attempt, stopping bool) {
+func (w *Worker) hold(ctx context.Context, leases []Lease, attempts chan<- *attempt) {
 	if len(leases) == 0 {
 		return
 	}
-	expires := time.Now().Add(w.lease)
+	stopping := ctx.Err() != nil
+	now := time.Now()
+	expires := now.Add(w.lease)
 	all := make([]*attempt, len(leases)) // each by itself: a long one must not keep the others' payloads
 	for i := range leases {
-		all[i] = &attempt{lease: leases[i], giveBack: stopping}
+		all[i] = &attempt{lease: leases[i], since: now, ctx: ctx, giveBack: stopping}
 		all[i].lease.Expires = expires
 	}
 	w.mu.Lock()
@@ -96,7 +103,7 @@ func (w *Worker) hold(leases []Lease, attempts chan<- *attempt, stopping bool) {
 // the places, those that are ahead have no handler that is free. Attempts that cannot be settled count like those that run: a
 // backend in trouble is not asked for ever more tasks. The call may end before ctx does, when more queues may be asked.
 func (w *Worker) reserve(ctx context.Context) (call context.Context, r LeaseRequest, ok bool) {
-	r = LeaseRequest{Duration: w.lease, Wait: time.Minute, WorkerID: w.id, Names: w.names}
+	r = LeaseRequest{Duration: w.lease, Wait: leaseWait, WorkerID: w.id, Names: w.names}
 	for {
 		runtime.Gosched() // handlers that are about to return do so first, and one lease serves them all
 		w.mu.Lock()

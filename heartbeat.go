@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/omniq-go/omniq/internal/logkey"
 )
 
 // heartbeat extends the leases that are held, at a third of their duration, and sooner when that has failed.
@@ -78,7 +80,7 @@ func (w *Worker) extend(ctx context.Context) (left time.Duration, ok bool) {
 	}
 	w.mu.Unlock()
 	if failed > 0 && ctx.Err() == nil { // else the worker has ended
-		w.log.Error("cannot extend leases; trying again", "leases", failed, "took", time.Since(asked), "error", why)
+		w.log.Error("cannot extend leases; trying again", logkey.Leases, failed, logkey.Took, time.Since(asked), logkey.Error, why)
 	}
 	return left, failed == 0
 }

@@ -19,7 +19,8 @@ type Info struct {
 	CreatedAt   time.Time
 	Metadata    map[string]string // not to be changed
 	WorkerID    string
-	Flow        uuid.UUID // the flow that the task is a member of, for [Client.Flow]; zero for none
+	Waited      time.Duration // how long it was due before its handler began, or until now; see [Lease].Waited
+	Flow        uuid.UUID     // the flow that the task is a member of, for [Client.Flow]; zero for none
 }
 
 type infoKey struct{}

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/omniq-go/omniq/internal/batch"
+	"github.com/omniq-go/omniq/internal/logkey"
 )
 
 // jotter passes on what the handlers of a worker leave of their tasks. While the engine has one such call in flight, those
@@ -95,7 +97,8 @@ func (n *jotter) run(ctx context.Context) {
 			continue
 		}
 		pause = min(2*pause, maxUnsent)
-		n.worker.log.Error("cannot keep the progress of tasks; trying again", "tasks", failed, "took", time.Since(began), "pause", pause, "error", why)
+		n.worker.log.Error("cannot keep the progress of tasks; trying again",
+			logkey.Tasks, failed, logkey.Took, time.Since(began), logkey.Pause, pause, logkey.Error, why)
 	}
 }
 
@@ -145,7 +148,7 @@ func (n *jotter) sendSome(ctx context.Context, listed *[]*jot) (failed int, why 
 		case errors.Is(e, ErrClosed):
 		case errors.Is(e, ErrInvalid):
 			j.sent(versions[i])
-			n.worker.log.Error("the engine refused the progress of the task", j.attempt.attrs("error", e)...)
+			n.worker.logAttempt(j.attempt, slog.LevelError, "the engine refused the progress of the task", slog.Any(logkey.Error, e))
 		default:
 			failed, why = failed+1, e
 			j.again()

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/omniq-go/omniq/internal/logkey"
 )
 
 // watch ends the contexts of handlers whose tasks are cancelled, until ctx ends.
@@ -17,7 +19,7 @@ func (w *Worker) watch(ctx context.Context) {
 		if errors.Is(err, ErrClosed) {
 			return
 		}
-		w.log.Error("cannot ask for cancelled tasks; trying again", "error", err)
+		w.log.Error("cannot ask for cancelled tasks; trying again", logkey.Error, err)
 		sleep(ctx, time.Second)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/omniq-go/omniq/internal/logkey"
 )
 
 // scheduler serves schedules for a worker: it leases those that are due, decides of their ticks, and settles.
@@ -42,7 +44,7 @@ func (s *scheduler) run(ctx context.Context) {
 		case errors.Is(err, ErrClosed):
 			return
 		case ctx.Err() == nil:
-			s.log.Error("cannot serve schedules; trying again", "pause", pause, "error", err)
+			s.log.Error("cannot serve schedules; trying again", logkey.Pause, pause, logkey.Error, err)
 			sleep(ctx, pause)
 			pause = min(2*pause, maxPause)
 		}
@@ -69,10 +71,10 @@ func (s *scheduler) serve(ctx context.Context, leases []Lease, duration time.Dur
 		switch {
 		case err == nil, errors.Is(err, ErrLeaseLost): // of the latter somebody has cancelled, or another one has it
 		case errors.Is(err, ErrInvalid):
-			s.log.Error("the engine refused a run of a schedule", "schedule", leases[i].TaskID, "error", err)
+			s.log.Error("the engine refused a run of a schedule", logkey.Schedule, leases[i].TaskID, logkey.Error, err)
 			refused = append(refused, s.refuse(&leases[i], &settlements[i], err))
 		default:
-			s.log.Error("cannot serve a schedule; its lease has to end first", "schedule", leases[i].TaskID, "error", err)
+			s.log.Error("cannot serve a schedule; its lease has to end first", logkey.Schedule, leases[i].TaskID, logkey.Error, err)
 		}
 	}
 	if refused == nil {
@@ -101,7 +103,7 @@ func (s *scheduler) attend(ctx context.Context, l *Lease, now, began time.Time) 
 	if err != nil {
 		const least, most = time.Second, time.Minute
 		delay := min(max(l.Deferred/4, least), most)
-		s.log.Warn("cannot serve the schedule; it stays due", "schedule", l.TaskID, "again", delay, "error", err)
+		s.log.Warn("cannot serve the schedule; it stays due", logkey.Schedule, l.TaskID, logkey.Delay, delay, logkey.Error, err)
 		settlement = Settlement{Action: ActionDefer, Delay: spread(delay, 0.2)}
 	}
 	settlement.LeaseID = l.LeaseID
@@ -148,7 +150,7 @@ func (s *scheduler) turn(ctx context.Context, l *Lease, now, began time.Time) (S
 		settlement.Delay = max(t.next.Sub(now)-time.Since(began), time.Microsecond).Truncate(time.Microsecond)
 	}
 	if n := len(t.tasks); n > 0 {
-		s.log.Debug("schedule", "name", t.Name, "tasks", n, "again", settlement.Delay)
+		s.log.Debug("schedule", logkey.Name, t.Name, logkey.Tasks, n, logkey.Delay, settlement.Delay)
 	}
 	return settlement, nil
 }

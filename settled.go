@@ -1,12 +1,15 @@
 package omniq
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/omniq-go/omniq/internal/logkey"
 )
 
 // SettledAttempt is how an attempt ended in a worker, as [OnSettle] tells it.
@@ -100,7 +103,7 @@ func (w *Worker) tell(f func(SettledAttempt), s SettledAttempt) {
 		if v := recover(); v != nil {
 			what = fmt.Sprint("panicked: ", v)
 		}
-		w.log.Error("the function of OnSettle "+what, "task", s.Info.ID, "stack", stack())
+		w.log.Error("the function of OnSettle "+what, logkey.Task, s.Info.ID, logkey.Stack, stack())
 	}()
 	f(s)
 	ended = true
@@ -138,29 +141,32 @@ func (a *attempt) outcome(dropped error) AttemptOutcome {
 func (w *Worker) logSettled(a *attempt, outcome AttemptOutcome, dropped error) {
 	switch {
 	case outcome == OutcomeCancelled:
-		w.log.Info("the task was cancelled; the attempt's outcome is dropped", a.attrs(a.words()...)...)
+		w.logAttempt(a, slog.LevelInfo, "the task was cancelled; the attempt's outcome is dropped", a.words()...)
 	case outcome == OutcomeExpired:
-		w.log.Warn("the task has expired before it could start", a.attrs()...)
+		w.logAttempt(a, slog.LevelWarn, "the task has expired before it could start")
 	case outcome == OutcomeFailure:
-		w.log.Error("task failed", a.attrs(append(w.counts(a), a.words()...)...)...)
+		w.logAttempt(a, slog.LevelError, "task failed", append(w.counts(a), a.words()...)...)
 	case outcome == OutcomeRetry:
-		w.log.Warn("attempt failed", a.attrs(append(w.counts(a), append([]any{"retry_in", a.settlement.Delay}, a.words()...)...)...)...)
+		w.logAttempt(a, slog.LevelWarn, "attempt failed",
+			append(append(w.counts(a), slog.Duration(logkey.Delay, a.settlement.Delay)), a.words()...)...)
 	case outcome != OutcomeLost:
-		if w.log.Enabled(noContext, slog.LevelDebug) {
-			w.log.Debug("attempt settled", a.attrs("outcome", outcome)...)
+		if w.log.Enabled(a.logContext(), slog.LevelDebug) {
+			w.logAttempt(a, slog.LevelDebug, "attempt settled", slog.Any(logkey.Outcome, outcome))
 		}
 	case errors.Is(dropped, ErrLeaseLost) && a.uncertain:
-		w.log.Warn("the attempt is settled, or its lease lost: the answer was lost", a.attrs(a.words()...)...)
+		w.logAttempt(a, slog.LevelWarn, "the attempt is settled, or its lease lost: the answer was lost", a.words()...)
 	case errors.Is(dropped, ErrLeaseLost):
-		w.log.Warn("the lease is lost; the attempt's outcome is dropped", a.attrs(a.words()...)...)
+		w.logAttempt(a, slog.LevelWarn, "the lease is lost; the attempt's outcome is dropped", a.words()...)
 	default:
-		w.log.Error("cannot settle the attempt; the task will run again",
-			a.attrs(append([]any{"action", a.settlement.Action, "why", dropped}, a.words()...)...)...)
+		w.logAttempt(a, slog.LevelError, "cannot settle the attempt; the task will run again",
+			append([]slog.Attr{slog.Any(logkey.Action, a.settlement.Action), slog.Any(logkey.Why, dropped)}, a.words()...)...)
 	}
 }
 
 // counts are for the log: how often the attempt's task may fail, and how many of its attempts were lost.
-func (w *Worker) counts(a *attempt) []any { return []any{"of", w.limit(a), "lost", a.lease.Lost} }
+func (w *Worker) counts(a *attempt) []slog.Attr {
+	return []slog.Attr{slog.Int(logkey.Of, w.limit(a)), slog.Int(logkey.Lost, a.lease.Lost)}
+}
 
 // told is what the attempt's handler had to say, nil for nothing.
 func (a *attempt) told() *TaskError {
@@ -171,12 +177,33 @@ func (a *attempt) told() *TaskError {
 }
 
 // words are told for the log.
-func (a *attempt) words() []any {
+func (a *attempt) words() []slog.Attr {
 	if e := a.told(); e != nil {
-		return []any{"error", e}
+		return []slog.Attr{slog.Any(logkey.Error, e)}
 	}
 	return nil
 }
 
-// noContext is for the log: that of an attempt is not what is settled with.
+// logContext is the context that the attempt's handler has got, once it has, and before that the worker's.
+func (a *attempt) logContext() context.Context {
+	if inner := a.inner.Load(); inner != nil {
+		return *inner
+	}
+	return a.ctx
+}
+
+// logAttempt logs something of an attempt, with its handler's context: a middleware may have put a trace into it.
+func (w *Worker) logAttempt(a *attempt, level slog.Level, message string, more ...slog.Attr) {
+	ctx := a.logContext()
+	if !w.log.Enabled(ctx, level) {
+		return
+	}
+	t := a.lease.Task
+	w.log.LogAttrs(ctx, level, message, append([]slog.Attr{
+		slog.Any(logkey.Task, t.ID), slog.String(logkey.Func, t.FuncName), slog.String(logkey.Queue, cmp.Or(t.Queue, DefaultQueue)),
+		slog.Int(logkey.Attempt, a.lease.Attempt),
+	}, more...)...)
+}
+
+// noContext is for what is done when that of an attempt may have ended.
 var noContext = context.Background()

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/omniq-go/omniq/internal/logkey"
 )
 
 // settler passes the outcomes of attempts on to the backend. While one call is in flight those that end meanwhile
@@ -157,7 +160,8 @@ func (s *settler) persist(a *attempt, why error) {
 			s.giveUp(a, why)
 			return
 		}
-		s.w.log.Error("cannot settle the attempt; trying again", a.attrs("pause", pause, "error", why)...)
+		s.w.logAttempt(a, slog.LevelError, "cannot settle the attempt; trying again",
+			slog.Duration(logkey.Pause, pause), slog.Any(logkey.Error, why))
 		sleep(s.ctx, pause)
 		pause = min(2*pause, time.Second)
 	}
@@ -209,7 +213,8 @@ func (s *settler) try(batch []*attempt, settlements []Settlement) (again []*atte
 		case e == nil, errors.Is(e, ErrLeaseLost):
 		case errors.Is(e, ErrInvalid) && !a.refused && (err == nil || len(batch) == 1):
 			if a.withoutNotes() {
-				w.log.Error("the engine refused the end of the attempt; trying again without its progress", a.attrs("error", e)...)
+				w.logAttempt(a, slog.LevelError, "the engine refused the end of the attempt; trying again without its progress",
+					slog.Any(logkey.Error, e))
 			} else {
 				a.settlement, a.refused = refuse(a, e), true
 			}

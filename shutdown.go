@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/omniq-go/omniq/internal/logkey"
 )
 
 // within reports whether done is closed before d has passed.
@@ -68,7 +70,7 @@ func (w *Worker) abandon(s *settler) error {
 	if len(stuck) == 0 {
 		return nil
 	}
-	w.log.Error("handlers have not returned; their tasks are given back", "tasks", stuck)
+	w.log.Error("handlers have not returned; their tasks are given back", logkey.Stuck, stuck)
 	return fmt.Errorf("omniq: worker: %d handlers have not returned %v after their contexts ended: tasks %v",
 		len(stuck), afterShutdown, stuck)
 }

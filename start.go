@@ -3,7 +3,10 @@ package omniq
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
+
+	"github.com/omniq-go/omniq/internal/logkey"
 )
 
 // start makes the attempt count, if it does not yet, and reports whether its handler may run. While the engine has one
@@ -18,6 +21,7 @@ func (w *Worker) start(ctx context.Context, a *attempt) bool {
 		return false
 	}
 	a.phase, a.began = handling, time.Now()
+	w.handling++
 	return true
 }
 
@@ -40,7 +44,8 @@ func (w *Worker) startLease(ctx context.Context, a *attempt) bool {
 		case ctx.Err() != nil, errors.Is(err, ErrClosed): // lost, or the worker ends
 			return false
 		}
-		w.log.Error("cannot start the attempt; trying again", a.attrs("pause", pause, "error", err)...)
+		w.logAttempt(a, slog.LevelError, "cannot start the attempt; trying again",
+			slog.Duration(logkey.Pause, pause), slog.Any(logkey.Error, err))
 		sleep(ctx, pause)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/omniq-go/omniq/internal/logkey"
 )
 
 // MaxUnknown is how long a task waits for a worker that knows its name and its codec, from the first time that a worker
@@ -44,8 +46,8 @@ func (w *Worker) shun(a *attempt, thing, name string) Settlement {
 		level = slog.LevelWarn
 	}
 	w.mu.Unlock()
-	w.log.Log(noContext, level, "this worker has no such "+thing+"; the task is given back for another one",
-		a.attrs("name", name, "since", since, "delay", delay)...)
+	w.logAttempt(a, level, "this worker has no such "+thing+"; the task is given back for another one",
+		slog.String(logkey.Name, name), slog.Duration(logkey.Since, since), slog.Duration(logkey.Delay, delay))
 	return Settlement{Action: ActionDefer, Delay: delay}
 }
 

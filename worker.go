@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/omniq-go/omniq/internal/batch"
+	"github.com/omniq-go/omniq/internal/logkey"
 )
 
 // Worker takes tasks from a backend and runs their handlers.
@@ -55,6 +56,7 @@ type Worker struct {
 	backend         Backend
 	specs           map[string]handlerSpec
 	middleware      []Middleware
+	enqueues        enqueueMiddleware
 	codecs          codecs
 	concurrency     int
 	prefetch        int
@@ -72,6 +74,7 @@ type Worker struct {
 	id              string
 
 	handlers map[string]HandlerFunc // specs inside the middleware
+	keep     EnqueueFunc            // keepTasks inside of that around enqueues
 	names    []string               // of handlers
 	starts   *batch.Group[LeaseID]
 	jotter   *jotter
@@ -96,7 +99,9 @@ type Worker struct {
 	extra     int                // places for tasks that they gather, beside those of handlers
 	gathering int                // tasks that have joined a batch which has not begun
 	slots     chan struct{}      // has one for each handler and each batch that runs; nil if there are no batches
-	freed     chan struct{}      // holds a token after there may be more to reserve
+	handling  int                // handlers and batches that run
+	pulse     pulse
+	freed     chan struct{} // holds a token after there may be more to reserve
 }
 
 // NewWorker returns a worker on the backend, which does nothing until Run. It fails with [ErrInvalid] if an option
@@ -127,19 +132,25 @@ func NewWorker(b Backend, opts ...WorkerOption) (*Worker, error) {
 	}
 	w.free = w.concurrency + w.prefetch
 	w.inQueue = make(map[string]int, len(w.limits))
-	w.log = w.log.With("worker", w.id)
+	w.log = w.log.With(logkey.Worker, w.id)
 	w.handlers = make(map[string]HandlerFunc, len(w.specs))
 	for name, s := range w.specs {
 		if s.batch && w.slots == nil {
 			w.slots = make(chan struct{}, w.concurrency)
 		}
-		h := HandlerFunc(func(ctx context.Context, t *RawTask) (RawResult, error) { return s.run(ctx, t, w.codecs) })
+		h := HandlerFunc(func(ctx context.Context, t *RawTask) (RawResult, error) {
+			innermost(ctx)
+			return s.run(ctx, t, w.codecs)
+		})
 		for i := len(w.middleware) - 1; i >= 0; i-- {
 			if h = w.middleware[i](h); h == nil {
 				return nil, invalid("middleware %d returned nil for task %q", i+1, name)
 			}
 		}
 		w.handlers[name] = h
+	}
+	if w.keep = w.enqueues.around(keepTasks); w.keep == nil {
+		return nil, errNilEnqueue
 	}
 	w.names = slices.Sorted(maps.Keys(w.handlers))
 	w.starts, w.jotter = batch.New(w.startLeases, nil), newJotter(w)
@@ -178,7 +189,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		return invalid("the worker is running already")
 	}
 	w.running, w.stopping, w.ending = true, false, false
-	w.gatherers, w.flushed = make(map[string]flusher), false
+	w.gatherers, w.flushed, w.pulse = make(map[string]flusher), false, pulse{}
 	w.mu.Unlock()
 	defer func() {
 		w.mu.Lock()
@@ -211,12 +222,12 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	s.run()
 
-	w.log.Debug("worker started", "queues", w.queues, "concurrency", w.concurrency, "tasks", len(w.handlers))
+	w.log.Debug("worker started", logkey.Queues, w.queues, logkey.Concurrency, w.concurrency, logkey.Handlers, len(w.handlers))
 	err := w.fetch(ctx, attempts)
 	close(attempts)
 	w.giveBack(attempts, s)
 	w.flush()
-	w.log.Debug("worker stopping", "timeout", w.shutdownTimeout)
+	w.log.Debug("worker stopping", logkey.Timeout, w.shutdownTimeout)
 	done := make(chan struct{})
 	go func() {
 		handlers.all.Wait()

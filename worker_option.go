@@ -205,6 +205,9 @@ func RetryDelays(backoff Backoff, jitter float64) WorkerOption {
 // task of each name or codec that it does not know at level Warn; tasks that failed for good and trouble with the backend
 // at Error; outcomes that are dropped because the task was cancelled at Info; each settled task, further ones that are
 // given back, and its own start and stop at Debug.
+//
+// What is logged of an attempt has the keys task, func, queue and attempt, and the context that its handler got: a slog.Handler
+// that looks for a trace there finds the one that a [Middleware] has begun.
 func Logger(l *slog.Logger) WorkerOption {
 	return workerOption(func(w *Worker) error {
 		if l == nil {

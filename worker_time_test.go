@@ -252,3 +252,42 @@ func (m *meddler) Revoked(ctx context.Context, worker string) ([]omniq.LeaseID, 
 	}
 	return m.Backend.Revoked(ctx, worker)
 }
+
+// An attempt knows how long its task was due: before it was leased, and then in the worker.
+func TestInfoTellsTheWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, client := newMemory(t)
+		waited := make(map[int][]time.Duration) // of each task, by the attempt
+		d := omniq.DefineArgs("wait", func(ctx context.Context, args omniq.Args1[int]) (omniq.Void, error) {
+			info, _ := omniq.InfoFrom(ctx)
+			waited[args.V1] = append(waited[args.V1], info.Waited)
+			time.Sleep(10 * time.Second)
+			if again, _ := omniq.InfoFrom(ctx); again.Waited != info.Waited {
+				t.Error("the wait is over when the handler has begun")
+			}
+			if info.Attempt == 1 {
+				return omniq.Void{}, omniq.RetryAfter(time.Hour, errOops)
+			}
+			return omniq.Void{}, nil
+		})
+		var handles []*omniq.Handle[omniq.Void]
+		for i := range 2 {
+			h, err := d.Enqueue(t.Context(), client, omniq.MakeArgs1(i), omniq.Delay(time.Minute))
+			require.NoError(t, err)
+			handles = append(handles, h)
+		}
+		time.Sleep(time.Minute + time.Second)
+		var l ledger
+		run(t, b, omniq.Handlers(d), omniq.Concurrency(1), omniq.Prefetch(1), l.option())
+		for _, h := range handles {
+			_, err := h.Wait(t.Context())
+			require.NoError(t, err)
+		}
+		assert.Equal(t, map[int][]time.Duration{
+			0: {time.Second, 0},
+			1: {11 * time.Second, 0}, // it was leased beside the first, and waited for a handler
+		}, waited)
+		synctest.Wait()
+		assert.Equal(t, 11*time.Second, l.settled()[1].Info.Waited)
+	})
+}

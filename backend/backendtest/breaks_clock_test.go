@@ -50,6 +50,18 @@ var brokenClocks = []breakage{
 			t.UniqueFor = max(t.UniqueFor+ahead(t.CreatedAt), time.Microsecond)
 		}
 	}), []string{"a unique key for a time is held from when its task was stored, not created", others}},
+	{"does not know for how long a task was due", leases(func(l []omniq.Lease) []omniq.Lease {
+		for i := range l {
+			l[i].Waited = 0
+		}
+		return l
+	}), []string{"a lease tells for how long its task was due, whatever the caller's clock"}},
+	{"counts for how long a task was due from its CreatedAt", leases(func(l []omniq.Lease) []omniq.Lease {
+		for i := range l {
+			l[i].Waited = max(0, time.Since(l[i].Task.CreatedAt))
+		}
+		return l
+	}), []string{"a lease tells for how long its task was due, whatever the caller's clock"}},
 	{"leases tasks from when they were created", func(b *broken) {
 		leases(func(l []omniq.Lease) []omniq.Lease {
 			for i := range l {

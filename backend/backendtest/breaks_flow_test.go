@@ -19,6 +19,12 @@ var brokenGraphs = []breakage{
 		"a task with a dependency that is unknown or gone fails its call, of which nothing is stored",
 		others,
 	}},
+	{"counts for how long a task was due from when it was enqueued", leases(func(l []omniq.Lease) []omniq.Lease {
+		for i := range l {
+			l[i].Waited = max(0, time.Since(l[i].Task.CreatedAt))
+		}
+		return l
+	}), []string{"a task that waits for others is not due meanwhile"}},
 	{"waits for the first only", tasks(func(t *omniq.RawTask) { t.After = t.After[:min(len(t.After), 1)] }), []string{
 		"a task waits for each of its dependencies, in whatever order they end",
 		others,

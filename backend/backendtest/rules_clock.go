@@ -76,6 +76,27 @@ var clockRules = []rule{
 			assert.Equal(c, t.ID, c.leaseOne().TaskID, "task %d", i)
 		}
 	}},
+	{name: "a lease tells for how long its task was due, whatever the caller's clock", check: func(c *checker) {
+		waited := func(l omniq.Lease, least time.Duration, since time.Time) {
+			c.Helper()
+			assert.GreaterOrEqual(c, l.Waited+time.Millisecond, least)
+			assert.LessOrEqual(c, l.Waited, time.Since(since)+time.Millisecond)
+		}
+		for _, skew := range append(skews, 0) {
+			q := "q" + skew.String()
+			began := time.Now()
+			c.enqueue(task(queue(q), madeAt(skew)))
+			assert.Empty(c, c.lease(1, while, from("empty")))
+			l := c.leaseOne(from(q))
+			waited(l, while, began)
+			require.NoError(c, c.settle(omniq.Settlement{LeaseID: l.LeaseID, Action: omniq.ActionRelease}))
+			l = c.leaseOne(from(q))
+			waited(l, while, began) // it is due when it was before
+			settled := time.Now()
+			require.NoError(c, c.settle(omniq.Settlement{LeaseID: l.LeaseID, Action: omniq.ActionRetry, Delay: short}))
+			waited(c.leaseOne(from(q)), 0, settled.Add(short-time.Millisecond)) // it is not due while it waits for its time
+		}
+	}},
 	{name: "what is left of the TTL of a task counts from when it was stored", check: func(c *checker) {
 		c.inTime(func(d time.Duration, q string) bool {
 			gone := task(madeAt(-time.Hour), queue(q), ttl(long))

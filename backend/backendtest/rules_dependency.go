@@ -31,6 +31,15 @@ var dependencyRules = []rule{
 		c.succeed(third, "3")
 		assert.JSONEq(c, "3", string(c.await(third.ID).ResultData))
 	}},
+	{name: "a task that waits for others is not due meanwhile", needs: flows, check: func(c *checker) {
+		first := task()
+		second := task(after(first), queue("second"))
+		c.enqueue(first, second)
+		assert.Empty(c, c.lease(1, while, from("second")))
+		ended := time.Now()
+		c.succeed(first, "1")
+		assert.LessOrEqual(c, c.leaseOne(from("second")).Waited, time.Since(ended)+time.Millisecond)
+	}},
 	{name: "a waiting Lease gets a task whose last dependency ends", needs: flows, check: func(c *checker) {
 		one, other := task(queue("one")), task(queue("other"), manual)
 		last := task(waitsFor(needing(one), needing(other)))

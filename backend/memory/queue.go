@@ -335,6 +335,7 @@ func (b *Backend) hand(e *entry, r *omniq.LeaseRequest, start bool, now time.Tim
 	l := omniq.Lease{
 		LeaseID: omniq.LeaseID{TaskID: e.id, Token: token(e.token)},
 		Task:    e.task, Attempt: attempt, Started: start, Lost: e.past().lost, Expires: expires,
+		Waited: max(0, now.Sub(e.due)),
 	}
 	if shunned := e.past().shunned; !shunned.IsZero() {
 		l.Deferred = now.Sub(shunned)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"hash/fnv"
 	"time"
+
+	"github.com/omniq-go/omniq/internal/logkey"
 )
 
 // counts holds by how much the numbers of tasks and results have changed. They are wrong after somebody has written into
@@ -57,7 +59,7 @@ func (m *maintainer) heal() {
 		err := m.b.correct(ctx)
 		cancel()
 		if err != nil && m.b.ctx.Err() == nil {
-			m.b.config.logger.Warn("postgres: the statistics could not be compared with the tables", "error", err)
+			m.b.config.logger.Warn("postgres: the statistics could not be compared with the tables", logkey.Error, err)
 		}
 		m.mu.Lock()
 		defer m.mu.Unlock()

@@ -15,6 +15,7 @@ import (
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/internal/engine"
+	"github.com/omniq-go/omniq/internal/logkey"
 )
 
 // leased is a task that was handed out.
@@ -285,7 +286,7 @@ func (b *Backend) handOut(ctx context.Context, r *omniq.LeaseRequest, got []leas
 		b.giveBack(ctx, got)
 		return nil, nil, err
 	}
-	leases, unreadable = decodeLeases(got, inputs)
+	leases, unreadable = decodeLeases(got, inputs, r.Duration)
 	return leases, unreadable, nil
 }
 
@@ -306,7 +307,7 @@ func linger(ctx context.Context) (context.Context, context.CancelFunc) {
 }
 
 // decodeLeases also returns the ends of tasks that cannot be read: SQL may have written anything.
-func decodeLeases(got []leased, inputs map[int64]*given) (leases []omniq.Lease, unreadable []omniq.Settlement) {
+func decodeLeases(got []leased, inputs map[int64]*given, duration time.Duration) (leases []omniq.Lease, unreadable []omniq.Settlement) {
 	leases = make([]omniq.Lease, 0, len(got))
 	for i := range got {
 		l := &got[i]
@@ -344,6 +345,7 @@ func decodeLeases(got []leased, inputs map[int64]*given) (leases []omniq.Lease, 
 		given := omniq.Lease{
 			LeaseID: id, Task: raw, Attempt: attempt, Started: l.started, Lost: l.lost, Expires: l.expires.UTC(),
 			Deferred: time.Duration(max(l.shunned, 0)) * time.Microsecond, Resumed: l.resumed != nil && *l.resumed,
+			Waited: max(0, l.expires.Add(-duration).Sub(l.due)),
 		}
 		if in != nil {
 			given.Inputs = in.results()
@@ -373,7 +375,7 @@ func (b *Backend) refuse(ctx context.Context, tasks []omniq.Settlement) {
 		if errs != nil {
 			err = errs[i]
 		}
-		b.config.logger.Warn("postgres: "+tasks[i].Result.Error.Message, "task", tasks[i].TaskID, "error", err)
+		b.config.logger.Warn("postgres: "+tasks[i].Result.Error.Message, logkey.Task, tasks[i].TaskID, logkey.Error, err)
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/omniq-go/omniq/internal/logkey"
 )
 
 const minPause = 5 * time.Millisecond // between two passes
@@ -69,7 +71,7 @@ func (m *maintainer) run() {
 			m.b.hub.wakeAll() // they see for themselves
 		}
 		if err != nil && !failed {
-			m.b.config.logger.Warn("postgres: due and expired tasks wait until the database answers", "error", err)
+			m.b.config.logger.Warn("postgres: due and expired tasks wait until the database answers", logkey.Error, err)
 		}
 		if failed = err != nil; failed {
 			next = m.b.config.poll

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/omniq-go/omniq/internal/logkey"
 )
 
 const (
@@ -103,7 +105,7 @@ func (n *notifier) send(ctx context.Context) {
 	}
 	const q = "SELECT pg_notify($1, note) FROM unnest($2::text[]) AS note"
 	if _, err := n.b.own.Exec(ctx, q, n.b.config.channel(), notes); err != nil && n.b.ctx.Err() == nil {
-		n.b.config.logger.Warn("postgres: other processes could not be notified, and find by polling", "error", err)
+		n.b.config.logger.Warn("postgres: other processes could not be notified, and find by polling", logkey.Error, err)
 	}
 }
 
@@ -123,7 +125,7 @@ func (b *Backend) listen() {
 			wait = 50 * time.Millisecond
 		}
 		b.config.logger.Warn("postgres: the connection that listens is lost; polling until there is another",
-			"error", err, "again in", wait)
+			logkey.Error, err, logkey.Pause, wait)
 		select {
 		case <-time.After(wait):
 		case <-b.ctx.Done():

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/logkey"
 )
 
 // furnish adds what tasks get that were handed out, beside themselves. Their leases are given back if that cannot be read.
@@ -121,7 +122,7 @@ func (b *Backend) review() {
 		for more := true; more; {
 			var err error
 			if more, err = b.reviewSome(b.life); err != nil && b.life.Err() == nil {
-				b.config.logger.Warn("sqlite: the results that tasks wait for could not be looked at", "error", err)
+				b.config.logger.Warn("sqlite: the results that tasks wait for could not be looked at", logkey.Error, err)
 			}
 		}
 	}()

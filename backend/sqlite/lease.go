@@ -16,6 +16,7 @@ import (
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/internal/engine"
+	"github.com/omniq-go/omniq/internal/logkey"
 )
 
 // others is how many tasks are looked at beside those that are handed out, for some with a name that the worker knows.
@@ -23,7 +24,7 @@ const others = 100
 
 // leased is a task that was handed out.
 type leased struct {
-	seq           int64
+	seq, due      int64
 	id            uuid.UUID
 	attempt, lost int64
 	shunned       driver.Value
@@ -150,8 +151,10 @@ func (l *leasing) decode(now time.Time) (leases []omniq.Lease, unreadable []omni
 		if !g.started {
 			lease.Attempt++
 		}
+		handed := l.expires - microseconds(l.Duration)
+		lease.Waited = time.Duration(max(0, handed-g.due)) * time.Microsecond
 		if since, ok := g.shunned.(int64); ok {
-			lease.Deferred = time.Duration(l.expires-since)*time.Microsecond - l.Duration
+			lease.Deferred = time.Duration(handed-since) * time.Microsecond
 		}
 		leases = append(leases, lease)
 	}
@@ -165,7 +168,7 @@ func (b *Backend) refuse(ctx context.Context, tasks []omniq.Settlement) {
 	}
 	_, err := b.Settle(ctx, tasks)
 	for i := range tasks {
-		b.config.logger.Warn("sqlite: "+tasks[i].Result.Error.Message, "task", tasks[i].TaskID, "error", err)
+		b.config.logger.Warn("sqlite: "+tasks[i].Result.Error.Message, logkey.Task, tasks[i].TaskID, logkey.Error, err)
 	}
 }
 
@@ -257,7 +260,7 @@ func (l *leasing) pick(v []driver.Value) bool {
 	if chosen {
 		l.got = append(l.got, leased{
 			seq: v[0].(int64), id: idOf(v[1]), attempt: v[2].(int64), lost: v[3].(int64), shunned: v[4], envelope: envelope,
-			ties: v[6].(int64),
+			ties: v[6].(int64), due: v[7].(int64),
 		})
 	}
 	return chosen
@@ -269,7 +272,7 @@ var errEnough = errors.New("enough")
 // choose finds the first tasks of a queue that can be handed out, and looks at few others.
 func (t *tx) choose(queue string, l *leasing, names driver.Value) error {
 	const q = `SELECT seq, id, attempt, lost, shunned, CASE WHEN (?3 IS NULL OR name IN (SELECT value FROM json_each(?3)))
-			AND (deadline IS NULL OR deadline > ?4) THEN task END, ties
+			AND (deadline IS NULL OR deadline > ?4) THEN task END, ties, due
 		FROM omniq_tasks INDEXED BY omniq_tasks_ready WHERE state = 1 AND lane IS NULL AND queue = ?1
 		ORDER BY priority DESC, due, seq LIMIT ?2`
 	err := t.q.query(q, func(v []driver.Value) error {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql/driver"
 	"time"
+
+	"github.com/omniq-go/omniq/internal/logkey"
 )
 
 // recountEvery is how often the counts are compared with what there is: SQL may have removed rows.
@@ -28,7 +30,7 @@ func (b *Backend) recount() {
 		defer b.recounting.Store(false)
 		if err := b.correct(b.life); err != nil && b.life.Err() == nil {
 			b.recountNext.Store(now.Add(b.config.recount).UnixNano())
-			b.config.logger.Warn("sqlite: the counts of tasks could not be compared with the tasks", "error", err)
+			b.config.logger.Warn("sqlite: the counts of tasks could not be compared with the tasks", logkey.Error, err)
 		}
 	}()
 }
