@@ -40,6 +40,7 @@ type Backend interface {
 	TaskQueue
 	ResultStore
 	EventStore
+	Monitor
 
 	// Capabilities says what the engine does. It is constant and never blocks.
 	Capabilities() Capabilities
@@ -351,6 +352,9 @@ type Settlement struct {
 	// without one. It is not negative. A hold that ends sooner than one before it changes nothing. Engines without Limits
 	// ignore it.
 	Hold time.Duration
+
+	// Took is for how long the handler ran, for [Monitor].History: of an attempt that is finished or retried. It is not negative.
+	Took time.Duration
 
 	// Effects are what else is done if, and only if, the settlement takes effect, in one step with it. Nil is for nothing.
 	Effects *Effects

@@ -55,8 +55,9 @@ func (v *events) next() time.Time {
 	return v.kept[0].until
 }
 
-// note keeps an event of a task.
+// note counts what an event of a task tells, and keeps the event.
 func (b *Backend) note(e *entry, what omniq.EventType, attempt int, worker string, why *omniq.TaskError, now time.Time) {
+	engine.Add(&b.tally(e, now).Minute, what, 1)
 	if !b.events.on() {
 		return
 	}

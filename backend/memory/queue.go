@@ -31,6 +31,8 @@ type queue struct {
 	pace     engine.Pace // of its rate
 	used     int64       // of that
 	eachLane engine.Pace // of the rate of each lane
+
+	tally *tally // the one that was used last
 }
 
 // waiter is a call of Lease that waits. It is in the lists of all its queues until it is woken.
@@ -352,6 +354,7 @@ func (b *Backend) hand(e *entry, r *omniq.LeaseRequest, start bool, now time.Tim
 func (b *Backend) start(e *entry, now time.Time) {
 	e.attempt++
 	e.started = true
+	b.tally(e, now).Wait += max(0, now.Sub(e.due))
 	b.note(e, omniq.EventStarted, e.attempt, e.worker, nil, now)
 }
 

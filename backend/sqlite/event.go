@@ -12,8 +12,9 @@ import (
 	"github.com/omniq-go/omniq/internal/engine"
 )
 
-// note keeps an event of a task, if events are kept.
-func (t *tx) note(what omniq.EventType, id uuid.UUID, queue string, worker driver.Value, attempt int, why *omniq.TaskError) error {
+// note counts what an event of a task tells, and keeps the event, if events are kept.
+func (t *tx) note(what omniq.EventType, id uuid.UUID, name, queue string, worker driver.Value, attempt int, why *omniq.TaskError) error {
+	t.tally(queue, name).n[what]++
 	if t.config.retention <= 0 {
 		return nil
 	}

@@ -44,6 +44,13 @@ func exercise(t *testing.T, b *sqlite.Backend, clock *clock) {
 		_, err := b.Settle(ctx, []omniq.Settlement{s})
 		require.NoError(t, err)
 	}
+	for _, w := range []omniq.WorkerInfo{{ID: "w", Lease: time.Second}, {ID: "v"}} {
+		require.NoError(t, b.Beat(ctx, w))
+	}
+	_, workersErr := b.Workers(ctx)
+	require.NoError(t, workersErr)
+	_, historyErr := b.History(ctx, time.Hour)
+	require.NoError(t, historyErr)
 	plain := func(*omniq.RawTask) {}
 	enqueue(t, b, tasksIn("q", 40, special)...)
 	enqueue(t, b, tasksIn("q", 40, plain)...)
@@ -143,6 +150,10 @@ func exercise(t *testing.T, b *sqlite.Backend, clock *clock) {
 	lasting(1, 0)
 	require.Eventually(t, func() bool {
 		return number(t, b, "SELECT (SELECT count(*) FROM omniq_unique) + (SELECT count(*) FROM omniq_lanes)") == 0
+	}, 20*time.Second, 10*time.Millisecond)
+	clock.advance(25 * hour) // and what was done is too old
+	require.Eventually(t, func() bool {
+		return number(t, b, "SELECT count(*) FROM omniq_history WHERE enqueued > 0") == 0
 	}, 20*time.Second, 10*time.Millisecond)
 }
 
@@ -420,11 +431,11 @@ func checkPlan(t *testing.T, q string, plan []string) {
 			assert.Regexp(t, sorts, q, all)
 		}
 		table, ok := strings.CutPrefix(line, "SCAN ")
-		if ok && strings.HasPrefix(table, "omniq_") && !regexp.MustCompile(`^omniq_(counts|paused|counted|limits|laned|lanes)\b`).MatchString(table) {
+		if ok && strings.HasPrefix(table, "omniq_") && !regexp.MustCompile(`^omniq_(counts|paused|counted|limits|laned|lanes|workers)\b`).MatchString(table) {
 			assert.Regexp(t, walks, q, all)
 		}
 	}
 	if regexp.MustCompile(`\bid = \?`).MatchString(q) {
-		assert.Regexp(t, `_id \(id=\?( AND kind=\?)?\)|omniq_unique|omniq_revoked|omniq_held USING PRIMARY KEY|omniq_items_stream \(id=\?`, all, q)
+		assert.Regexp(t, `_id \(id=\?( AND kind=\?)?\)|omniq_unique|omniq_revoked|omniq_workers USING PRIMARY KEY|omniq_held USING PRIMARY KEY|omniq_items_stream \(id=\?`, all, q)
 	}
 }
