@@ -194,7 +194,8 @@ type TaskQueue interface {
 	Inspect(ctx context.Context, id uuid.UUID) (*TaskInfo, error)
 
 	// List returns tasks page by page, and where the next page begins: empty after the last. A task that is in the
-	// state all the time from the first page to the last is in exactly one of them. A call looks at [MaxListed] tasks at
+	// state all the time from the first page to the last is in exactly one of them, forwards and with Newest. Pages of one list
+	// have the same request but for After and Max. A call looks at [MaxListed] tasks at
 	// the most: a page may be short or empty although there is a next one. An unknown After is [ErrInvalid].
 	List(ctx context.Context, request ListRequest) (page []*TaskInfo, next string, err error)
 

@@ -39,8 +39,17 @@ type ListRequest struct {
 	Queue  string    // of this queue only; empty for all
 	Lane   string    // of this lane of Queue only; empty for all
 	Flow   uuid.UUID // of this flow only; zero for all
-	After  string    // where the last page said that the next one begins; empty for the first
-	Max    int       // how many at the most, at least 1
+	Name   string    // that call this function only; empty for all
+	Worker string    // that this worker works on, or did last; empty for all
+
+	// Contains is text that only those have in them: in the JSON form of the task, as far as it is kept, byte for byte, so
+	// in its arguments and metadata, or in the type or the message of the Error. Empty is for all. What is compressed or
+	// encrypted is not found.
+	Contains string
+
+	Newest bool   // the last that got into the state come first, or of a flow the last members
+	After  string // where the last page said that the next one begins; empty for the first
+	Max    int    // how many at the most, at least 1
 }
 
 // QueueStats are figures of one queue at one time. Those of final tasks count the results that are kept.

@@ -35,7 +35,7 @@ const HistoryKept = 24 * time.Hour
 // of what happens by itself when that is written down.
 type Minute struct {
 	Start    time.Time // a whole minute in UTC, by the backend's clock
-	Queue    string // empty for those beyond MaxPlaces
+	Queue    string    // empty for those beyond MaxPlaces
 	FuncName string
 
 	Enqueued  int // tasks that were stored or requeued

@@ -114,8 +114,12 @@ func exercise(t *testing.T, b *sqlite.Backend, clock *clock) {
 	}
 	for _, status := range omniq.Statuses() {
 		for _, queue := range []string{"", "q"} {
-			_, _, err := b.List(ctx, omniq.ListRequest{Status: status, Queue: queue, Max: 1})
-			require.NoError(t, err)
+			for _, newest := range []bool{false, true} {
+				_, _, err := b.List(ctx, omniq.ListRequest{Status: status, Queue: queue, Newest: newest, Max: 1})
+				require.NoError(t, err)
+				_, _, err = b.List(ctx, omniq.ListRequest{Status: status, Queue: queue, Newest: newest, Name: "f", Worker: "w", Contains: "x", Max: 1})
+				require.NoError(t, err)
+			}
 		}
 	}
 	exerciseFlows(t, b)
@@ -233,6 +237,10 @@ func exerciseFlows(t *testing.T, b *sqlite.Backend) {
 	for _, f := range []func() error{
 		func() error { _, err := b.FlowStats(ctx, flow); return err },
 		func() error { _, _, err := b.List(ctx, omniq.ListRequest{Flow: flow, Max: 10}); return err },
+		func() error {
+			_, _, err := b.List(ctx, omniq.ListRequest{Flow: flow, Queue: "q", Lane: "l", Name: "f", Worker: "w", Contains: "x", Newest: true, Max: 10})
+			return err
+		},
 		func() error { _, err := b.CancelFlow(ctx, flow); return err },
 		func() error { _, err := b.CancelFlow(ctx, flow); return err },
 	} {

@@ -59,6 +59,11 @@ func CheckList(r *omniq.ListRequest) error {
 	if r.Lane != "" && (r.Queue == "" || !isText(r.Lane)) {
 		return fmt.Errorf("%w: a list of lane %.100q of queue %q, want text, and a queue", omniq.ErrInvalid, r.Lane, r.Queue)
 	}
+	for what, s := range map[string]string{"tasks named": r.Name, "tasks of worker": r.Worker, "tasks with": r.Contains} {
+		if !isText(s) {
+			return fmt.Errorf("%w: a list of %s %.100q, want UTF-8 without NUL", omniq.ErrInvalid, what, s)
+		}
+	}
 	return CheckQueue(r.Queue)
 }
 
