@@ -177,7 +177,7 @@ func TestRequeueAllRequeuesEachOnce(t *testing.T) {
 		synctest.Wait()
 		require.EqualValues(t, n, ran.Load())
 		slow := newClient(t, &slowLister{b})
-		done, err := slow.RequeueAll(t.Context(), omniq.Query{Queue: "a"})
+		done, err := slow.RequeueAll(t.Context(), omniq.Query{Queue: "a", Statuses: []omniq.Status{omniq.StatusFailure}})
 		require.NoError(t, err)
 		assert.Equal(t, n, done)
 		synctest.Wait()
