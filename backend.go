@@ -64,12 +64,36 @@ type Enqueuer interface {
 	//
 	//   - one whose ID belongs to a stored task, to one whose result is still kept, or to a task before it in the call;
 	//     and, if it has an IDFor, one whose ID an earlier task with an IDFor still keeps;
-	//   - one whose UniqueKey is held by a task of its name, which may be an earlier life of its own.
+	//   - one whose UniqueKey is held by a task of its name, which may be an earlier life of its own; unless its OnHeld says
+	//     otherwise.
+	//
+	// It keeps nothing of a task that it reports.
 	//
 	// When Enqueue has returned, the tasks can be leased, and survive what the engine's Capabilities promise.
 	//
 	// A task holds its UniqueKey until UniqueFor after it was stored, whatever became of it; or, where UniqueFor is
-	// zero, until it is final. It keeps its ID until IDFor after it was stored.
+	// zero, until it is final. It keeps its ID until IDFor after it was stored. A key is freed for the task that holds it alone:
+	// the end of one that has lost it to another changes nothing.
+	//
+	// Where the OnHeld of a task is HeldReplace or HeldBehind, and another one holds its UniqueKey until that is final, it
+	// depends on this holder, in one step with what is stored:
+	//
+	//   - A holder that is pending, or waits by its own HeldBehind, is replaced: the task takes its place under its ID, and is
+	//     reported as a [Duplicate] that is Replaced. All that is stored is the task's, its Queue, TTL, OnHeld and CreatedAt too,
+	//     but for the ID. Attempts used and lost begin at 0, with no error, State, Progress or stream of the holder's; the event
+	//     is [EventEnqueued]. It is due as it would be if it were new, but not later than ReplaceWithin, if it has one, after the
+	//     holder became pending and stayed so; where an attempt of the holder was used or lost, that time begins now, and where
+	//     the holder waits, when it is pending. A task that is due at once keeps the place in line of a holder that is due. Who
+	//     waits for the holder, for its result or its end, goes on to wait, and so does the holder for what it waits for.
+	//   - A holder that is under way, because it is leased, or was and has waited by an ActionWait since, goes on without the key.
+	//     The task is stored with it; with HeldBehind it waits for the holder in addition, as by a dependency with NeedFinal,
+	//     which is among the After of its [TaskInfo] alone.
+	//   - One that is a member of a flow, has dependencies of its own or is Manual, and is not under way, is left alone: the task is
+	//     a [Duplicate].
+	//
+	// So a Lease hands out either what was replaced before it, or what is replaced after it as a new task: never both, and never
+	// neither. Of two tasks of a call with the same key the later one finds the earlier one as its holder. HeldBehind needs Flows
+	// in the Capabilities, and both need Replaces: an engine without them makes the call [ErrInvalid].
 	//
 	// A task with dependencies (After) waits until all of them have ended. Each is a task that is stored, or whose result is
 	// kept, or that stands before it in the call; where that one was left out as a Duplicate, its holder takes its place. With
@@ -137,7 +161,8 @@ type TaskQueue interface {
 	// Settle ends each lease as its settlement says. One whose lease has expired, was settled before or whose task was
 	// cancelled changes nothing and is reported as [ErrLeaseLost]. One whose result or error the engine cannot store
 	// changes nothing and is reported as [ErrInvalid], and so is one with Effects that cannot be: a dependency that is
-	// unknown, or a new task of a flow that the settled one is no member of and that has members. The others are done.
+	// unknown, or that waits for the settled task itself, or a new task of a flow that the settled one is no member of and that
+	// has members. The others are done.
 	Settle(ctx context.Context, settlements []Settlement) ([]error, error)
 
 	// Resolve ends each Manual task with the result, whose Status is success or failure. It reports [ErrNotFound], and
@@ -158,7 +183,7 @@ type TaskQueue interface {
 	// with the same ID, no attempts used or lost and CreatedAt now, and its result is gone. It holds its UniqueKey as if
 	// it were enqueued for the first time: for its UniqueFor from now on. Its State stays; its Progress and its stream are
 	// gone. Requeue reports [ErrNotFound], [ErrState] for a task in another state, and a [Duplicate] for one whose UniqueKey
-	// is held by another by now.
+	// is held by another by now, whatever its OnHeld is.
 	//
 	// A task that has dependencies waits for them again, as far as they have not ended. One of which a dependency has ended,
 	// and not as it needs it, is [ErrState]: that one is to be requeued. One whose result is an input of a task that goes on
@@ -245,7 +270,7 @@ type ResultStore interface {
 }
 
 // EventStore is the part of a [Backend] that keeps events. An engine writes the events of its own tasks, in the same
-// transaction as the change of state where it can: [EventEnqueued] for an enqueue and a requeue, [EventStarted] for a
+// transaction as the change of state where it can: [EventEnqueued] for an enqueue, under whatever ID, and a requeue, [EventStarted] for a
 // lease, [EventRetried] for a retry, and for a final result the event of its status. A release and an expired lease
 // have none. Whether it keeps events, and for how long, is said when it is opened; where it keeps none, both methods
 // return [ErrNoEvents].
@@ -396,6 +421,7 @@ type Capabilities struct {
 	Transactions bool     // tasks can be enqueued and settled in a transaction of the caller's: it is a Transactor
 	Flows        bool     // tasks wait for tasks: After, Flow and Manual of tasks, Effects but for Notes, Resolve, flows
 	Notes        bool     // progress, state and streams of tasks are kept
+	Replaces     bool     // tasks take the places and the unique keys of others: OnHeld of tasks, HeldBehind only beside Flows
 	Limits       bool     // queues have limits and lanes: SetLimit, Lane of tasks, Hold of settlements
 	Events       bool     // events are kept, as the engine was told when it was opened
 	AtomicEvents bool     // events are written in one step with what they tell of

@@ -34,7 +34,8 @@ func Become[R any](ctx context.Context, p Promise[R]) (R, error) {
 
 // Enqueue stores a call, with all that it is made of, if and only if the attempt succeeds whose handler calls it: in one step
 // with its result. Before that nobody knows the calls: a Wait for one is [ErrNotFound]. They are members of the task's flow, if
-// it has one. A call whose ID or unique key is taken by then is left out without an error.
+// it has one. A call whose ID or unique key is taken by then is left out without an error; so is one with [Replace], [Debounce]
+// or [Latest] that takes the place of a task, and the handle knows nothing of that one.
 //
 // ctx is the handler's or derived from it. In any other context, after the handler has returned, and for what is wrong with the
 // promise, the error is [ErrInvalid], as for [Promise.Enqueue]. An [EnqueueMiddleware] does not see the calls: it is a client's.
@@ -146,7 +147,7 @@ func (o *outbox) add(n *node) error {
 		return err
 	}
 	for _, t := range g.tasks {
-		if err := checkLane(o.all.origin.backend, t); err != nil {
+		if err := checkAble(o.all.origin.backend, t); err != nil {
 			return err
 		}
 	}

@@ -143,6 +143,9 @@ func (c codecs) writer() codec.Codec {
 // unique key of one or more was taken: the others are stored then. It blocks while the backend does. When ctx ends first,
 // whether the tasks were stored is unknown. To enqueue the same tasks again is safe because of their IDs.
 //
+// That a task has taken the place of another one, because its OnHeld says so, is no error. In a slice that was given as
+// tasks... it has that one's ID then: the one under which it is stored.
+//
 // When the backend's answer is lost ([ErrUncertain]), each method of the client that enqueues does so again: five times in
 // about two seconds at the most, and not after ctx has ended. A task that turns out to have been stored by then is no
 // duplicate. With Tx and Through nothing is repeated.
@@ -161,7 +164,13 @@ func (c *Client) Enqueue(ctx context.Context, tasks ...RawTask) error {
 		}
 		checked[i] = &raw
 	}
-	return c.store(ctx, checked)
+	err := c.store(ctx, checked)
+	for i := range tasks {
+		if tasks[i].OnHeld != HeldRefuse {
+			tasks[i].ID = checked[i].ID
+		}
+	}
+	return err
 }
 
 // checkedPayload returns t with a payload that is known to be right, as far as that shows without its types.
@@ -175,7 +184,7 @@ func checkedPayload(t RawTask) (RawTask, error) {
 	return t, checkPayload(&t)
 }
 
-// put enqueues tasks that are known to be valid.
+// put enqueues tasks that are known to be valid. One that takes the place of another gets its ID.
 func (c *Client) put(ctx context.Context, tasks []*RawTask) error {
 	if len(tasks) == 0 {
 		return nil
@@ -201,6 +210,10 @@ func (c *Client) put(ctx context.Context, tasks []*RawTask) error {
 		if !ok {
 			return fmt.Errorf("omniq: enqueue: task %v: %w", tasks[i].ID, err)
 		}
+		if d.Replaced {
+			tasks[i].ID = d.Holder
+			continue
+		}
 		duplicates = append(duplicates, d)
 	}
 	if duplicates != nil {
@@ -223,7 +236,7 @@ func (c *Client) complete(t *RawTask) error {
 			return err
 		}
 	}
-	if err := checkLane(c.backend, t); err != nil {
+	if err := checkAble(c.backend, t); err != nil {
 		return err
 	}
 	return checkTaskSize(t)

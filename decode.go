@@ -32,6 +32,8 @@ const (
 	taskManual
 	taskInput
 	taskLane
+	taskOnHeld
+	taskReplaceWithin
 )
 
 var taskKeys = []string{
@@ -41,7 +43,7 @@ var taskKeys = []string{
 	taskUniqueKey: `"unique_key":`, taskUniqueFor: `"unique_for":`, taskCodec: `"codec":`,
 	taskDelay: `"delay":`, taskFailureTTL: `"failure_ttl":`, taskIDFor: `"id_for":`,
 	taskFlow: `"flow":`, taskAfter: `"after":`, taskManual: `"manual":`, taskInput: `"input":`,
-	taskLane: `"lane":`,
+	taskLane: `"lane":`, taskOnHeld: `"on_held":`, taskReplaceWithin: `"replace_within":`,
 }
 
 const taskRequired = 1<<taskID | 1<<taskFuncName | 1<<taskArgs | 1<<taskKwargs | 1<<taskCreatedAt
@@ -147,6 +149,12 @@ func readTask(data []byte, t *RawTask) (args, kwargs envelope.Field, err error) 
 			}
 		case taskLane:
 			r.String(&t.Lane)
+		case taskOnHeld:
+			var on OnHeld // t stays where it is: few tasks have any
+			r.Enum(&on, "a rule for a key that is held")
+			t.OnHeld = on
+		case taskReplaceWithin:
+			r.Duration(&t.ReplaceWithin)
 		}
 	}
 	if err := r.End(taskRequired); err != nil {

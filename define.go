@@ -80,7 +80,8 @@ func (r *Reference[A, K, R]) newRaw(opts []TaskOption) (*RawTask, error) {
 // the task will be run.
 //
 // If the ID or the unique key was taken, the error is a [DuplicateError] and the handle is that of the task that had it
-// first. With any other error there is no handle:
+// first. If the task has taken the place of another, see [Replace], there is no error, and the handle is that of the other one,
+// which is this one now. With any other error there is no handle:
 //
 //   - [ErrInvalid] says which option has an invalid value, or which argument the codec cannot encode;
 //   - any other error is the backend's, or that of an [EnqueueMiddleware].
@@ -109,7 +110,8 @@ func (r Reference[A, K, R]) Enqueue(ctx context.Context, c *Client, args A, kwar
 
 // EnqueueMany stores tasks that Task returned, all or none, in one call of the backend. The handles are in the order of
 // the tasks. If IDs or unique keys were taken, the error is a [DuplicateError] with just those. The other tasks are stored
-// then, and all handles are there: those of duplicates are for the tasks that were first. Any other error is as for Enqueue.
+// then, and all handles are there: those of duplicates are for the tasks that were first. Any other error is as for Enqueue, and
+// so is what becomes of tasks that take the places of others, also of others before them in the call.
 func (r Reference[A, K, R]) EnqueueMany(ctx context.Context, c *Client, tasks []Task[A, K]) ([]*Handle[R], error) {
 	if err := c.check(); err != nil {
 		return nil, err
@@ -132,6 +134,9 @@ func (r Reference[A, K, R]) EnqueueMany(ctx context.Context, c *Client, tasks []
 		handles[i] = r.Attach(c, t.ID)
 	}
 	err := c.store(ctx, raw)
+	for i, h := range handles {
+		h.id = raw[i].ID
+	}
 	if taken, ok := errors.AsType[*DuplicateError](err); ok {
 		holders := make(map[uuid.UUID]uuid.UUID, len(taken.Duplicates))
 		for _, d := range taken.Duplicates {

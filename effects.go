@@ -9,7 +9,8 @@ import (
 // Effects are what a settlement does beside ending its lease.
 type Effects struct {
 	// Enqueue are tasks that are stored. One whose ID or UniqueKey is taken is left out without an error: a handler that ran
-	// again may bring what it has brought before. Members of the settled task's own flow can be among them.
+	// again may bring what it has brought before. Members of the settled task's own flow can be among them. One that
+	// takes the place of another task does so.
 	Enqueue []*RawTask
 
 	// Cancel are tasks that are cancelled unless they are final or unknown, after Enqueue.

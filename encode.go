@@ -84,6 +84,12 @@ func (t *Task[A, K]) AppendJSON(dst []byte) ([]byte, error) {
 	if t.Lane != "" {
 		w.String(`,"lane":`, t.Lane)
 	}
+	if t.OnHeld != HeldRefuse {
+		w.Enum(`,"on_held":`, uint8(t.OnHeld), onHeldNames[:])
+	}
+	if t.ReplaceWithin != 0 {
+		w.Duration(`,"replace_within":`, t.ReplaceWithin)
+	}
 	return w.End(dst)
 }
 

@@ -8,7 +8,7 @@ import (
 )
 
 // EnqueueFunc stores tasks. It is what [EnqueueMiddleware] wraps. It fails as [Client.Enqueue] does. The tasks belong to it
-// until it returns.
+// until it returns. One that has taken the place of another, see [Replace], has that one's ID then.
 type EnqueueFunc func(ctx context.Context, tasks []*RawTask) error
 
 // EnqueueMiddleware puts something around every enqueue of a client: traces, metrics, tenants, checks.

@@ -72,11 +72,18 @@ var (
 type Duplicate struct {
 	ID     uuid.UUID // of the task that was not stored
 	Holder uuid.UUID // of the task that was there: the same ID, or that of the task that holds the unique key
+
+	// Replaced says that the holder, which was pending, is what the other one was to be: all is done that the enqueue was
+	// to do, under the holder's ID. It is so only for a task whose OnHeld says so.
+	Replaced bool
 }
 
 func (d Duplicate) Error() string {
 	if d.ID == d.Holder {
 		return fmt.Sprintf("%v: the ID %v is taken", ErrDuplicate, d.ID)
+	}
+	if d.Replaced {
+		return fmt.Sprintf("%v: task %v has taken the place of task %v", ErrDuplicate, d.ID, d.Holder)
 	}
 	return fmt.Sprintf("%v: task %v holds the unique key of task %v", ErrDuplicate, d.Holder, d.ID)
 }
@@ -84,7 +91,8 @@ func (d Duplicate) Error() string {
 // Unwrap returns [ErrDuplicate].
 func (d Duplicate) Unwrap() error { return ErrDuplicate }
 
-// DuplicateError says which tasks of an enqueue were not stored because there were others. errors.Is finds
+// DuplicateError says which tasks of an enqueue were not stored because there were others. Those that were Replaced are not
+// among them. errors.Is finds
 // [ErrDuplicate] in it.
 type DuplicateError struct {
 	Duplicates []Duplicate // in the order of the call, at least one

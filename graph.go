@@ -114,7 +114,10 @@ func (g *graph) enter(n *node) (bool, error) {
 // make adds the task of a call.
 func (g *graph) make(n *node) error {
 	t := *n.head
-	t.CreatedAt, t.Flow = now(), g.flow
+	t.CreatedAt = now()
+	if t.OnHeld == HeldRefuse {
+		t.Flow = g.flow
+	}
 	if err := n.encode(&t, g.writer); err != nil {
 		return g.fault(n, err)
 	}
@@ -299,9 +302,11 @@ func (g *graph) merge(other *graph) {
 	g.flow = other.flow
 }
 
-// stored notes that the calls are stored.
+// stored notes that the calls are stored. One that has taken the place of another task is none of the promise's own.
 func (g *graph) stored() {
-	for _, n := range g.nodes {
-		n.owner.Store(g.origin)
+	for i, n := range g.nodes {
+		if n.head.ID == g.tasks[i].ID {
+			n.owner.Store(g.origin)
+		}
 	}
 }

@@ -106,17 +106,6 @@ func Lane(name string) TaskOption {
 	})
 }
 
-// checkLane refuses a task with a lane for an engine that has none.
-func checkLane(b Backend, t *RawTask) error {
-	if t.Lane == "" {
-		return nil
-	}
-	if caps := b.Capabilities(); !caps.Limits {
-		return invalid("task %v is in lane %q, and the engine %q has no lanes", t.ID, t.Lane, caps.Name)
-	}
-	return nil
-}
-
 // SetLimit gives a queue another limit, from now on, for all workers. Tasks that run go on; none is handed out until the limit
 // permits it. The zero [Limit] takes the limit away. What a queue's limit is, [Client.Stats] tells.
 //

@@ -18,7 +18,7 @@ import (
 // lease between the two. A result whose TTL is zero goes through the queue.
 //
 // [Client.Tx] works with transactions of the queue's engine, [CompleteTx] does not. There are no flows, because the inputs of a
-// task would be in the other engine: what is part of one is [ErrInvalid].
+// task would be in the other engine: what is part of one is [ErrInvalid], and so is [Latest].
 //
 // Close closes both, if results has a Close.
 func Mix(queue Backend, results ResultStore) Backend {
@@ -50,10 +50,10 @@ func (m *mixed) Enqueue(ctx context.Context, tasks []*RawTask) ([]error, error) 
 	return m.Backend.Enqueue(ctx, tasks)
 }
 
-// untied refuses tasks that are part of flows. What is wrong otherwise is the engine's to say.
+// untied refuses tasks that are part of flows, or need them. What is wrong otherwise is the engine's to say.
 func untied(tasks []*RawTask) error {
 	for _, t := range tasks {
-		if t != nil && t.Tied() {
+		if t != nil && (t.Tied() || t.OnHeld == HeldBehind) {
 			return invalid("task %v is part of a flow, which there is none of where results are kept in another engine than the queue", t.ID)
 		}
 	}

@@ -36,6 +36,8 @@ type taskConfig struct {
 	idFor       time.Duration
 	uniqueKey   string
 	uniqueFor   time.Duration
+	onHeld      OnHeld
+	within      time.Duration // ReplaceWithin
 	lane        string
 	metadata    map[string]string // never changed in place: configurations share it
 }
@@ -188,7 +190,7 @@ func FailureTTL(d time.Duration) SignalOption {
 
 // Unique makes the enqueue fail with [ErrDuplicate] while another task of the same name holds the key. A task holds its key
 // until it is final. The caller says by the key what is the same work. The key is 1 to [MaxKeyLen] bytes without control
-// characters.
+// characters. For the case that it is held there are other rules, too: [Replace], [Debounce] and [Latest].
 func Unique(key string) SignalOption { return unique(key, 0) }
 
 // UniqueFor is [Unique] for a time from the enqueue on, whatever becomes of the task meanwhile: there is at most one such task
@@ -201,10 +203,53 @@ func UniqueFor(key string, d time.Duration) SignalOption {
 }
 
 func unique(key string, d time.Duration) SignalOption {
-	return signalOption(func(c *taskConfig) error {
-		c.uniqueKey, c.uniqueFor = key, d
-		return checkText("unique_key", key, MaxKeyLen)
+	return signalOption(func(c *taskConfig) error { return c.hold(key, d, HeldRefuse, 0) })
+}
+
+// hold sets all that is about the unique key.
+func (c *taskConfig) hold(key string, d time.Duration, o OnHeld, within time.Duration) error {
+	c.uniqueKey, c.uniqueFor, c.onHeld, c.within = key, d, o, within
+	return checkText("unique_key", key, MaxKeyLen)
+}
+
+// Replace is [Unique], but the latest task counts: while another one of the same name holds the key and is pending, because it
+// waits for its time, for a worker or for a retry, the new one takes its place. The handle of the enqueue is that of the other,
+// whose ID stays; all else is the new task's, its arguments, its options and the time at which it is due. A task that is due at
+// once keeps the place in line of one that was due. What the old arguments have led to is gone: attempts, errors, [State].
+//
+// A task that a worker has, or that has passed its result on by [Become], is not touched: the new one is stored beside it, and
+// takes the key. [Latest] lets it wait. One that is part of a flow and is not under way stays what it is there: the enqueue
+// fails with [ErrDuplicate].
+//
+// Whichever comes first, the worker or the new task, nothing is lost: a handler that has not been handed the task gets the
+// latest arguments, and otherwise there is another run with them.
+//
+// The task is no member of a flow, also as a part of a [Promise], where it can have no dependencies. [UniqueFor] and [KeepID]
+// do not go with it. Where the engine has no Replaces in its [Capabilities], the enqueue fails with [ErrInvalid].
+func Replace(key string) TaskOption {
+	return taskOption(func(c *taskConfig) error { return c.hold(key, 0, HeldReplace, 0) })
+}
+
+// Debounce is [Replace] with a [Delay]: the task runs once no other one with its key was enqueued for the quiet time, and at the
+// latest after the longest time since the first one of them, however many come. quiet is at least a microsecond, longest at
+// least as long, or 0 for no bound. Both are counted by the backend's clock. The next one after the task was handed to a worker
+// is a first one again.
+func Debounce(key string, quiet, longest time.Duration) TaskOption {
+	return taskOption(func(c *taskConfig) error {
+		if quiet < time.Microsecond || longest != 0 && longest < quiet {
+			return invalid("Debounce waits for %v of quiet and for %v at the longest, want at least 1µs, and at least as long or 0 for no bound", quiet, longest)
+		}
+		c.runAt, c.delay = time.Time{}, quiet.Truncate(time.Microsecond)
+		return c.hold(key, 0, HeldReplace, longest.Truncate(time.Microsecond))
 	})
+}
+
+// Latest is [Replace], but while another task with the key is under way the new one waits until that has ended, in whatever way
+// and after its retries. So no two run at once, and at most one waits, the latest: "run again, something came meanwhile". Its
+// [Delay] is counted from that end. The engine needs Flows in its [Capabilities], too. A task must not wait for one that waits
+// for it.
+func Latest(key string) TaskOption {
+	return taskOption(func(c *taskConfig) error { return c.hold(key, 0, HeldBehind, 0) })
 }
 
 // Metadata adds a text that travels with the task beside its arguments, like a trace ID or a tenant, for middleware. The key

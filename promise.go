@@ -209,7 +209,8 @@ func nothing(raw *RawTask, c codec.Codec) error {
 // call's task.
 //
 // Calls whose IDs or unique keys are taken are left out; those that have them take their places, also for the calls that
-// follow. The error is a [DuplicateError] with these then, and the handle is there. A call that the same client has stored
+// follow. The error is a [DuplicateError] with these then, and the handle is there. A call with [Replace], [Debounce] or
+// [Latest] is no member of the flow. Where it takes the place of a task, that one's ID is its own, without an error. A call that the same client has stored
 // before is not stored again: with the same promise in two graphs, the second one waits for the call of the first. With any
 // other error there is no handle, and nothing is stored:
 //
@@ -232,8 +233,12 @@ func (p Promise[R]) Enqueue(ctx context.Context, c *Client) (*Handle[R], error) 
 	if len(g.tasks) == 0 {
 		return h, nil
 	}
-	h.flow = g.flow
+	root := g.tasks[len(g.tasks)-1]
+	if root.OnHeld == HeldRefuse { // the others are no members
+		h.flow = g.flow
+	}
 	err := c.store(ctx, g.tasks)
+	h.id = root.ID
 	if taken, ok := errors.AsType[*DuplicateError](err); ok {
 		for _, d := range taken.Duplicates {
 			if d.ID == p.node.head.ID {

@@ -262,6 +262,7 @@ func refTask(data []byte) bool {
 		"timeout": refDuration, "result_ttl": orNull(refDuration), "metadata": refMetadata,
 		"unique_key": refIsString, "unique_for": refDuration, "codec": refIsString,
 		"delay": refDuration, "failure_ttl": orNull(refDuration), "id_for": refDuration, "lane": refIsString,
+		"on_held": oneOf("REFUSE", "REPLACE", "BEHIND"), "replace_within": refDuration,
 	}, "id", "func_name", "args", "kwargs", "created_at")
 }
 

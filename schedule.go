@@ -40,7 +40,8 @@ func scheduleID(name string) uuid.UUID { return uuid.NewSHA1(scheduleSpace, []by
 // Every [Worker] on the backend serves schedules, beside its handlers, unless it is told not to: [WithoutSchedules]. There is no
 // leader. A tick has exactly one run, which is enqueued in one step with the note that it was, by the engine's clock. The calls are
 // then worked as any others, by whoever has their handlers. Each run is a flow with new IDs, and its tasks have the [Metadata]
-// [MetadataSchedule] and [MetadataTick]. An [EnqueueMiddleware] does not see them.
+// [MetadataSchedule] and [MetadataTick]. An [EnqueueMiddleware] does not see them. A call with [Replace], [Debounce] or [Latest] is no
+// member of that flow: its key decides what becomes of it, and [Overlap] does not see it.
 //
 // Without options,
 //

@@ -66,7 +66,10 @@ type Task[A, K any] struct {
 	Flow   uuid.UUID    // the flow that it is a member of; zero for none
 	After  []Dependency // the tasks that must have ended before it is due; at most MaxDependencies
 	Manual bool         // nobody leases it: Resolve ends it
+	OnHeld OnHeld       // what becomes of it when its UniqueKey is held; more than HeldRefuse is for tasks that are not Tied
 	Lane   string       // of its Queue, in which lanes take turns; empty for none
+
+	ReplaceWithin time.Duration // how long after one that it replaces became pending it is due at the latest; 0 for no bound
 
 	// Input says how a worker makes its arguments of the results of After. It is nil for a task that has its arguments. It
 	// is the client's and the worker's business: engines keep it. It is JSON.
@@ -103,7 +106,7 @@ func newRawTask(name string, c *taskConfig) (*RawTask, error) {
 		ID: c.id, FuncName: name, CreatedAt: now(), TTL: c.ttl, Queue: c.queue, Priority: c.priority, RunAt: c.runAt,
 		MaxAttempts: c.maxAttempts, Timeout: c.timeout, ResultTTL: c.resultTTL, Metadata: c.metadata,
 		UniqueKey: c.uniqueKey, UniqueFor: c.uniqueFor, Delay: c.delay, FailureTTL: c.failureTTL, IDFor: c.idFor,
-		Lane: c.lane,
+		Lane: c.lane, OnHeld: c.onHeld, ReplaceWithin: c.within,
 	}
 	if t.ID == uuid.Nil {
 		id, err := newID()
@@ -144,6 +147,7 @@ func (t *Task[A, K]) setHead(from *RawTask) {
 	t.UniqueKey, t.UniqueFor, t.IDFor = from.UniqueKey, from.UniqueFor, from.IDFor
 	t.Delay, t.FailureTTL = from.Delay, from.FailureTTL
 	t.Flow, t.After, t.Manual, t.Input, t.Lane = from.Flow, from.After, from.Manual, from.Input, from.Lane
+	t.OnHeld, t.ReplaceWithin = from.OnHeld, from.ReplaceWithin
 }
 
 // checkStart refuses a task whose TTL ends before it is due.
@@ -216,6 +220,9 @@ func (t *Task[A, K]) validateHead() error {
 	if t.UniqueFor < 0 || t.UniqueFor != t.UniqueFor.Truncate(time.Microsecond) || t.UniqueFor > 0 && t.UniqueKey == "" {
 		return invalid("task %v: UniqueFor is %v, want whole microseconds, and 0 without a UniqueKey", t.ID, t.UniqueFor)
 	}
+	if err := t.checkOnHeld(); err != nil {
+		return err
+	}
 	if t.Lane != "" {
 		if err := checkText("lane", t.Lane, MaxLaneLen); err != nil {
 			return err
@@ -235,6 +242,39 @@ func (t *Task[A, K]) validateHead() error {
 		}
 	}
 	return t.checkStart()
+}
+
+// checkOnHeld refuses what cannot take the place of another task.
+func (t *Task[A, K]) checkOnHeld() error {
+	if t.ReplaceWithin < 0 || t.ReplaceWithin != t.ReplaceWithin.Truncate(time.Microsecond) || t.ReplaceWithin > 0 && t.ReplaceWithin < t.Delay {
+		return invalid("task %v: ReplaceWithin is %v, want whole microseconds and at least its Delay, or 0 for no bound", t.ID, t.ReplaceWithin)
+	}
+	if t.OnHeld == HeldRefuse {
+		if t.ReplaceWithin > 0 {
+			return invalid("task %v: ReplaceWithin is %v, and OnHeld %v, want 0 for what replaces nothing", t.ID, t.ReplaceWithin, t.OnHeld)
+		}
+		return nil
+	}
+	what := ""
+	switch {
+	case int(t.OnHeld) >= len(onHeldNames):
+		return invalid("task %v: OnHeld is %v, want one of %v", t.ID, t.OnHeld, onHeldNames)
+	case t.UniqueKey == "":
+		return invalid("task %v: OnHeld is %v, and it has no UniqueKey", t.ID, t.OnHeld)
+	case t.UniqueFor > 0:
+		what = "a UniqueFor"
+	case t.IDFor > 0:
+		what = "an IDFor"
+	case t.Flow != uuid.Nil:
+		what = "a Flow"
+	case len(t.After) > 0 || t.Input != "":
+		what = "dependencies"
+	case t.Manual:
+		what = "a worker to wait for: it is manual"
+	default:
+		return nil
+	}
+	return invalid("task %v: OnHeld is %v, and it has %s, which it would lose with the place of another", t.ID, t.OnHeld, what)
 }
 
 // checkTimes refuses times and durations that the wire cannot hold.

@@ -109,7 +109,10 @@ func (t template) run(tick *Tick, id uuid.UUID) (tasks []*RawTask, flow uuid.UUI
 			}
 		}
 		task := *call.Task
-		task.ID, task.Flow, task.CreatedAt = ids[i], flow, now()
+		task.ID, task.CreatedAt = ids[i], now()
+		if task.OnHeld == HeldRefuse {
+			task.Flow = flow
+		}
 		task.Metadata = maps.Clone(task.Metadata)
 		if task.Metadata == nil {
 			task.Metadata = make(map[string]string, 2)

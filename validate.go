@@ -263,3 +263,19 @@ func checkDuration(what string, d *time.Duration) error {
 	}
 	return nil
 }
+
+// checkAble refuses a task with something that the engine does not have.
+func checkAble(b Backend, t *RawTask) error {
+	if t.Lane == "" && t.OnHeld == HeldRefuse {
+		return nil
+	}
+	switch caps := b.Capabilities(); {
+	case t.Lane != "" && !caps.Limits:
+		return invalid("task %v is in lane %q, and the engine %q has no lanes", t.ID, t.Lane, caps.Name)
+	case t.OnHeld != HeldRefuse && !caps.Replaces:
+		return invalid("task %v has an OnHeld of %v, and in the engine %q no task takes the place of another", t.ID, t.OnHeld, caps.Name)
+	case t.OnHeld == HeldBehind && !caps.Flows:
+		return invalid("task %v has an OnHeld of %v, and in the engine %q, which has no flows, no task waits for another", t.ID, t.OnHeld, caps.Name)
+	}
+	return nil
+}

@@ -40,6 +40,7 @@ var words = map[string]string{
 	"Transactions": "tasks can be enqueued in a transaction of the caller's database",
 	"Flows":        "tasks wait for tasks: flows of typed calls",
 	"Notes":        "progress, state and streams of running tasks",
+	"Replaces":     "debounced tasks: one takes the place of another with its unique key",
 	"Limits":       "limits and lanes of queues",
 	"Events":       "events, if it was opened with them",
 	"AtomicEvents": "events are written in one step with what they tell of",

@@ -99,6 +99,34 @@ func TestQueue(t *testing.T) {
 	})
 }
 
+// What takes the place of another is one task, with its last arguments, and what waits behind one that runs is drained, too.
+func TestDrainOfWhatTakesAPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := omniqtest.New(t)
+		var again *omniq.Handle[int]
+		half := omniq.DefineArgs("half", func(ctx context.Context, a omniq.Args1[int]) (n int, err error) {
+			if a.V1 == 8 {
+				again, err = omniq.ReferArgs[omniq.Args1[int], int]("half").Enqueue(ctx, q.Client, omniq.MakeArgs1(6), omniq.Latest("k"))
+			}
+			return a.V1 / 2, err
+		})
+		for _, n := range []int{2, 4, 8} {
+			_, err := half.Enqueue(t.Context(), q.Client, omniq.MakeArgs1(n), omniq.Debounce("k", time.Hour, 24*time.Hour))
+			require.NoError(t, err)
+		}
+		tasks := omniqtest.Enqueued(q, half)
+		require.Len(t, tasks, 1)
+		assert.Equal(t, 8, tasks[0].Args.V1)
+		got, err := omniqtest.Run(t, half, tasks[0])
+		require.NoError(t, err)
+		assert.Equal(t, 4, got)
+		q.Drain(omniq.Handlers(half))
+		got, err = again.Wait(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, 3, got)
+	})
+}
+
 // Run works the queue of its task, and Drain works all that there are, also those that come meanwhile.
 func TestQueues(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -170,15 +170,17 @@ func TestBrokenBackendsFail(t *testing.T) {
 			brokenClocks, brokenRaces, brokenDoors, brokenMonitors, brokenHistories,
 		)
 		tied := slices.Concat(brokenGraphs, brokenResolves, brokenEffects, brokenNotes, brokenFlows)
-		for i, tt := range slices.Concat(sole, tied, brokenBounds) {
+		for i, tt := range slices.Concat(sole, tied, brokenBounds, brokenReplaces) {
 			t.Run(tt.name, func(t *testing.T) {
 				t.Parallel()
-				asked := boundedRules
+				asked := replaceRules
 				switch {
 				case i < len(sole):
 					asked = soleRules
 				case i < len(sole)+len(tied):
 					asked = flowsRules
+				case i < len(sole)+len(tied)+len(brokenBounds):
+					asked = boundedRules
 				}
 				var got []string
 				for _, r := range asked {

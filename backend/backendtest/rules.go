@@ -7,7 +7,7 @@ import (
 )
 
 // rules are the rules of the contract.
-var rules = slices.Concat(soleRules, flowsRules, boundedRules)
+var rules = slices.Concat(soleRules, flowsRules, boundedRules, replaceRules)
 
 // soleRules are about tasks as such.
 var soleRules = slices.Concat(

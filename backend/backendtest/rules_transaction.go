@@ -64,6 +64,44 @@ var transactionRules = []transactionRule{
 		}
 		assert.ElementsMatch(c, []uuid.UUID{there.ID, own.ID, fresh.ID}, got)
 	}},
+	{name: "a task takes the place of another in a transaction, once it commits", needs: replaces, check: func(c *transactor) {
+		for i, commit := range []bool{true, false} {
+			q := queueOf(i)
+			t, runs := task(unique(q), queue(q), delay(long)), task(unique("runs"+q), queue("runs"+q))
+			c.enqueue(t, runs)
+			l := c.leaseOf(runs)
+			was := c.inspect(t.ID)
+			one, two, other, third := task(replace(q)), task(replace(q), queue(q), priority(2)), task(replace("runs"+q)), task(replace("runs"+q), priority(1))
+			in := c.begin()
+			for _, tasks := range [][]*omniq.RawTask{{one, other}, {two, third, task(unique(q))}} {
+				errs, err := in.Enqueue(c.Context(), tasks)
+				require.NoError(c, err)
+				require.Len(c, errs, len(tasks))
+				assert.Equal(c, omniq.Duplicate{ID: tasks[0].ID, Holder: t.ID, Replaced: true}, errs[0])
+				if tasks[1] == other {
+					assert.NoError(c, errs[1])
+					continue
+				}
+				assert.Equal(c, omniq.Duplicate{ID: third.ID, Holder: other.ID, Replaced: true}, errs[1])
+				c.duplicate(errs[2], tasks[2].ID, t.ID)
+			}
+			assert.Equal(c, was, c.inspect(t.ID), "nobody sees it before that")
+			c.unknown(other.ID)
+			if !commit {
+				require.NoError(c, in.Rollback())
+				assert.Equal(c, was, c.inspect(t.ID))
+				c.unknown(other.ID)
+				c.taken(runs)
+				continue
+			}
+			require.NoError(c, in.Commit())
+			c.taken(other)
+			assert.Equal(c, 2, c.leaseOf(t).Task.Priority)
+			assert.Equal(c, 1, c.leaseOf(other).Task.Priority)
+			require.NoError(c, c.settle(success(l, "1", long)))
+			c.taken(other)
+		}
+	}},
 	{name: "a waiting Lease gets a task that a transaction commits", check: func(c *transactor) {
 		w := c.leasing()
 		c.blocks(w.done, "Lease")

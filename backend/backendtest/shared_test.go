@@ -292,6 +292,7 @@ func TestBrokenSharesFail(t *testing.T) {
 	testBrokenShares(t, brokenBoundShares, sharedBoundRules)
 	testBrokenShares(t, brokenMonitorShares, sharedMonitorRules)
 	testBrokenShares(t, brokenHistoryShares, sharedHistoryRules)
+	testBrokenShares(t, brokenReplaceShares, sharedReplaceRules)
 }
 
 func testBrokenShares(t *testing.T, broken []rift, rules []sharedRule) {

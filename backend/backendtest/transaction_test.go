@@ -79,6 +79,7 @@ var brokenLedgers = []fraud{
 			return l.m.Enqueue(ctx, tasks)
 		}
 	}, []string{
+		"a task takes the place of another in a transaction, once it commits",
 		"a task that is enqueued in a transaction is there once it commits",
 		"a task of a transaction that is rolled back was never there",
 		"what a transaction enqueues and settles is one",
@@ -105,6 +106,7 @@ var brokenLedgers = []fraud{
 		others,
 	}},
 	{"commits what is rolled back", func(l *ledger) { l.rollback = (*memory.Tx).Commit }, []string{
+		"a task takes the place of another in a transaction, once it commits",
 		"a handler's task has succeeded if the transaction commits that has its result, and else runs again",
 		"a task of a transaction that is rolled back was never there",
 		"a lease goes on when a transaction that has settled it is rolled back",
@@ -116,7 +118,10 @@ var brokenLedgers = []fraud{
 			_, err := tx.Enqueue(ctx, tasks)
 			return nil, err
 		}
-	}, []string{"a transaction knows the tasks that were there, and its own"}},
+	}, []string{
+		"a transaction knows the tasks that were there, and its own",
+		"a task takes the place of another in a transaction, once it commits",
+	}},
 	{"does not wake who waits for what is committed", func(l *ledger) {
 		lease := l.lease
 		l.lease = func(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Lease, error) {

@@ -149,7 +149,7 @@ func (b *Backend) carryOut(e *entry, s *omniq.Settlement, p *plan, errs []error,
 		b.conclude(e, s, now)
 	}
 	for i, t := range s.Effects.Enqueue {
-		if errs == nil || errs[i] == nil {
+		if errs == nil || admitted(errs[i]) {
 			b.add(t, p, now)
 		}
 	}

@@ -106,7 +106,7 @@ func New(opts ...Option) *Backend {
 func (b *Backend) Capabilities() omniq.Capabilities {
 	return omniq.Capabilities{
 		Name: "memory", Fencing: true, AtomicFinish: true, Priorities: true, PushLease: true, PushResult: true,
-		PushCancel: true, Transactions: true, Flows: true, Notes: true, Limits: true, Events: b.events.on(), AtomicEvents: true,
+		PushCancel: true, Transactions: true, Flows: true, Notes: true, Replaces: true, Limits: true, Events: b.events.on(), AtomicEvents: true,
 	}
 }
 
@@ -181,11 +181,13 @@ func (b *Backend) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error,
 	}
 	var errs []error
 	for i, t := range tasks {
-		if err := b.conflict(t, now, nil); err != nil {
+		err := b.conflict(t, nil, now)
+		if err != nil {
 			errs = engine.Report(errs, len(tasks), i, err)
-			continue
 		}
-		b.add(t, nil, now)
+		if admitted(err) {
+			b.add(t, nil, now)
+		}
 	}
 	return errs, nil
 }
@@ -200,32 +202,50 @@ func (b *Backend) enqueue(tasks []*omniq.RawTask, now time.Time) ([]error, error
 	p.pin()
 	defer p.unpin(now)
 	for i, t := range tasks {
-		if errs == nil || errs[i] == nil {
+		if errs == nil || admitted(errs[i]) {
 			b.add(t, p, now)
 		}
 	}
 	return errs, nil
 }
 
-// conflict is that something has the task's ID or unique key, but for a task that is about to end.
-func (b *Backend) conflict(t *omniq.RawTask, now time.Time, ending map[uuid.UUID]bool) error {
-	holder := t.ID
+// admitted reports whether a task is to be added of which conflict has said this: it may take the place of another.
+func admitted(err error) bool {
+	if err == nil {
+		return true
+	}
+	d, ok := err.(omniq.Duplicate) //nolint:errorlint // it is conflict's own
+	return ok && d.Replaced
+}
+
+// conflict is that something has the task's ID or unique key. The plan, of what is done before, may be nil.
+func (b *Backend) conflict(t *omniq.RawTask, p *plan, now time.Time) error {
+	if b.known(t, now) {
+		return omniq.Duplicate{ID: t.ID, Holder: t.ID}
+	}
+	if t.UniqueKey == "" {
+		return nil
+	}
+	return b.held(t, p, now)
+}
+
+// known reports whether something has the ID of a task.
+func (b *Backend) known(t *omniq.RawTask, now time.Time) bool {
 	taken := b.task(t.ID, now) != nil
 	if !taken && t.IDFor > 0 {
 		_, taken = b.holder(idKey(t.ID), now)
 	}
-	if !taken && t.UniqueKey != "" {
-		holder, taken = b.holder(keyOf(t), now)
-		taken = taken && (!ending[holder] || !b.holds.keys[keyOf(t)].until.IsZero())
-	}
-	if taken {
-		return omniq.Duplicate{ID: t.ID, Holder: holder}
-	}
-	return nil
+	return taken
 }
 
-// add stores a task. The plan, which knows what it depends on, may be nil for one that is tied to none.
+// add stores a task, or makes the one another that holds its unique key. The plan, which knows what it depends on, may be nil for one
+// that is tied to none.
 func (b *Backend) add(t *omniq.RawTask, p *plan, now time.Time) {
+	holder := b.before(t, now)
+	if holder != nil && !(*plan)(nil).underWay(holder) {
+		b.replace(holder, t, now)
+		return
+	}
 	e := &entry{id: t.ID, name: t.FuncName, queue: b.queue(t.Queue), place: -1, index: -1}
 	b.tasks[t.ID] = e
 	if left, ok := t.Remaining(); ok {
@@ -236,6 +256,9 @@ func (b *Backend) add(t *omniq.RawTask, p *plan, now time.Time) {
 	}
 	if len(t.After) > 0 {
 		e.link().own = e.edges(t.After, true, p.entry)
+	}
+	if after := behind(t, holder); after != nil {
+		e.link().own = e.edges(after, true, func(uuid.UUID) *entry { return holder })
 	}
 	if p != nil {
 		p.stored(e)

@@ -64,6 +64,13 @@ func (n *notes) renew() {
 	}
 }
 
+// clear is for another task in the place of this one. The numbers of items go on, for those who read.
+func (n *notes) clear() {
+	if n != nil {
+		n.progress, n.state, n.streams = nil, nil, nil
+	}
+}
+
 // Note keeps what handlers have to say of their tasks: see [omniq.TaskQueue]. It never blocks.
 func (b *Backend) Note(ctx context.Context, list []omniq.LeaseNotes) ([]error, error) {
 	refused := make([]error, len(list))

@@ -16,13 +16,13 @@ import (
 // plan is what a call, or a transaction, is about to do to tasks that may be tied to others.
 type plan struct {
 	b       *Backend
-	ending  map[uuid.UUID]bool      // tasks that end before what it stores, and give up their unique keys
-	lost    map[uuid.UUID]bool      // tasks that it cancels
-	tasks   map[uuid.UUID]planned   // tasks that it stores, and what these depend on
-	holders map[uuid.UUID]uuid.UUID // the tasks that take the places of those that it leaves out
-	keys    map[uniqueKey]uuid.UUID // unique keys, and which of its tasks have them
-	flows   map[uuid.UUID]bool      // of its tasks
-	grows   *flow                   // a flow to which members may be added, nil for none
+	ending  map[uuid.UUID]omniq.Action // how leases end before what it stores: with a finish tasks give up their unique keys
+	lost    map[uuid.UUID]bool         // tasks that it cancels
+	tasks   map[uuid.UUID]planned      // tasks that it stores, and what these depend on
+	holders map[uuid.UUID]uuid.UUID    // the tasks that take the places of those that it leaves out
+	keys    map[uniqueKey]uuid.UUID    // unique keys, and which of its tasks have them
+	flows   map[uuid.UUID]bool         // of its tasks
+	grows   *flow                      // a flow to which members may be added, nil for none
 }
 
 // planned is a task of a plan.
@@ -30,12 +30,15 @@ type planned struct {
 	entry *entry // nil before it is stored
 	added bool   // the plan stores it
 	input bool   // its result is an input of a task of the plan
+
+	fixed  bool      // no other one can take its place
+	behind uuid.UUID // the task whose key it has taken, and for which it waits; zero for none
 }
 
 // plan returns an empty plan for about so many tasks.
 func (b *Backend) plan(size int) *plan {
 	return &plan{
-		b: b, ending: make(map[uuid.UUID]bool), lost: make(map[uuid.UUID]bool), tasks: make(map[uuid.UUID]planned, size),
+		b: b, ending: make(map[uuid.UUID]omniq.Action), lost: make(map[uuid.UUID]bool), tasks: make(map[uuid.UUID]planned, size),
 		holders: make(map[uuid.UUID]uuid.UUID), keys: make(map[uniqueKey]uuid.UUID), flows: make(map[uuid.UUID]bool),
 	}
 }
@@ -74,10 +77,7 @@ func (p *plan) addAll(tasks []*omniq.RawTask, now time.Time) (errs []error, err 
 
 // add adds a task of a call that has the flows. It reports a [omniq.Duplicate], which is left out.
 func (p *plan) add(t *omniq.RawTask, flows map[uuid.UUID]bool, now time.Time) error {
-	err := p.b.conflict(t, now, p.ending)
-	if err == nil {
-		err = p.conflict(t)
-	}
+	err := p.conflict(t, now)
 	if d, ok := errors.AsType[omniq.Duplicate](err); ok {
 		p.holders[t.ID] = d.Holder
 		return err
@@ -92,7 +92,10 @@ func (p *plan) add(t *omniq.RawTask, flows map[uuid.UUID]bool, now time.Time) er
 		return err
 	}
 	own := p.tasks[t.ID]
-	own.added = true
+	own.added, own.fixed = true, t.Tied()
+	if holder := p.b.before(t, now); holder != nil && t.OnHeld == omniq.HeldBehind && p.keys[keyOf(t)] == uuid.Nil && p.underWay(holder) {
+		own.behind = holder.id
+	}
 	p.tasks[t.ID] = own
 	if t.UniqueKey != "" {
 		p.keys[keyOf(t)] = t.ID
@@ -100,30 +103,33 @@ func (p *plan) add(t *omniq.RawTask, flows map[uuid.UUID]bool, now time.Time) er
 	return nil
 }
 
-// conflict is that an earlier task of the plan has the task's ID or unique key.
-func (p *plan) conflict(t *omniq.RawTask) error {
-	if p.tasks[t.ID].added {
+// conflict is that an earlier task, of the plan or not, has the task's ID or unique key.
+func (p *plan) conflict(t *omniq.RawTask, now time.Time) error {
+	if p.tasks[t.ID].added || p.b.known(t, now) {
 		return omniq.Duplicate{ID: t.ID, Holder: t.ID}
 	}
 	if t.UniqueKey == "" {
 		return nil
 	}
 	if holder, taken := p.keys[keyOf(t)]; taken {
-		return omniq.Duplicate{ID: t.ID, Holder: holder}
+		return omniq.Duplicate{ID: t.ID, Holder: holder, Replaced: t.OnHeld != omniq.HeldRefuse && !p.tasks[holder].fixed}
 	}
-	return nil
+	return p.b.held(t, p, now)
 }
 
 // effects adds what a settlement of a task does beside ending its lease, and reports what is left out. An error says that the
 // effects cannot be; the plan is not to be used any more then.
 func (p *plan) effects(e *entry, s *omniq.Settlement, now time.Time) (errs []error, err error) {
-	p.ending[e.id] = s.Action == omniq.ActionFinish
+	p.ending[e.id] = s.Action
 	if e.links != nil {
 		p.grows = e.links.flow
 		defer func() { p.grows = nil }()
 	}
 	if errs, err = p.addAll(s.Effects.Enqueue, now); err == nil {
 		err = p.check(e.id, s.Effects.After, now)
+	}
+	if id, waits := p.circle(e, s.Effects.After); err == nil && waits {
+		err = fmt.Errorf("task %v is to wait for task %v, which waits for it", e.id, id)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", omniq.ErrInvalid, err)

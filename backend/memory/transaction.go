@@ -35,6 +35,7 @@ type Tx struct {
 // step is what a call enqueues, or a lease to settle.
 type step struct {
 	tasks      []*omniq.RawTask
+	told       []error // what became of each of tasks, as far as it was told
 	settlement omniq.Settlement
 	left       []error // what of its effects is left out, once it is planned to commit
 }
@@ -103,14 +104,18 @@ func (t *Tx) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error, erro
 			return err
 		}
 		t.plan = p
-		var fresh []*omniq.RawTask
+		var fresh step
 		for i, task := range tasks {
-			if errs == nil || errs[i] == nil {
-				fresh = append(fresh, task)
+			var told error
+			if errs != nil {
+				told = errs[i]
+			}
+			if admitted(told) {
+				fresh.tasks, fresh.told = append(fresh.tasks, task), append(fresh.told, told)
 			}
 		}
-		if fresh != nil {
-			t.steps = append(t.steps, step{tasks: fresh})
+		if fresh.tasks != nil {
+			t.steps = append(t.steps, fresh)
 		}
 		return nil
 	})
@@ -143,7 +148,7 @@ func (t *Tx) Settle(ctx context.Context, settlements []omniq.Settlement) ([]erro
 				continue
 			}
 			t.plan = p
-			t.plan.ending[s.TaskID] = s.Action == omniq.ActionFinish
+			t.plan.ending[s.TaskID] = s.Action
 			t.leases[s.LeaseID] = true
 			t.steps = append(t.steps, step{settlement: s})
 		}
@@ -195,8 +200,13 @@ func (t *Tx) obstacle(now time.Time) (*plan, error) {
 	for i := range t.steps {
 		if tasks := t.steps[i].tasks; tasks != nil {
 			errs, err := p.addAll(tasks, now)
-			if err := errors.Join(append(errs, err)...); err != nil {
+			if err != nil {
 				return nil, err
+			}
+			for k, told := range t.steps[i].told {
+				if err := changed(told, errs, k); err != nil {
+					return nil, err
+				}
 			}
 			continue
 		}
@@ -205,7 +215,7 @@ func (t *Tx) obstacle(now time.Time) (*plan, error) {
 		if e == nil || p.lost[s.TaskID] {
 			return nil, fmt.Errorf("%w: of task %v", omniq.ErrLeaseLost, s.TaskID)
 		}
-		p.ending[s.TaskID] = s.Action == omniq.ActionFinish
+		p.ending[s.TaskID] = s.Action
 		if s.Effects == nil {
 			continue
 		}
@@ -215,6 +225,22 @@ func (t *Tx) obstacle(now time.Time) (*plan, error) {
 		}
 	}
 	return p, nil
+}
+
+// changed is that something else has become of a task of a call than was told: it is a duplicate, or does not take the place of another
+// any more.
+func changed(told error, errs []error, i int) error {
+	var now error
+	if errs != nil {
+		now = errs[i]
+	}
+	switch {
+	case now == told: //nolint:errorlint // both are nil, or comparable
+		return nil
+	case now != nil:
+		return now
+	}
+	return fmt.Errorf("what was to be replaced is there no more: %w", told)
 }
 
 // Rollback ends the transaction without anything done. After an end it is [ErrTxDone], and changes nothing.

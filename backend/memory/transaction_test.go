@@ -72,6 +72,20 @@ func TestTxConflicts(t *testing.T) {
 				require.Empty(t, errs)
 			},
 		},
+		"a place": {
+			omniq.ErrDuplicate,
+			func(t *testing.T, b *memory.Backend, tx *memory.Tx) {
+				first := newTask(unique)
+				errs, err := b.Enqueue(t.Context(), []*omniq.RawTask{first})
+				require.NoError(t, err)
+				require.Empty(t, errs)
+				by := newTask(unique, func(t *omniq.RawTask) { t.OnHeld = omniq.HeldReplace })
+				errs, err = tx.Enqueue(t.Context(), []*omniq.RawTask{by})
+				require.NoError(t, err)
+				require.Equal(t, []error{omniq.Duplicate{ID: by.ID, Holder: first.ID, Replaced: true}}, errs)
+			},
+			func(t *testing.T, b *memory.Backend) { lease(t, b) },
+		},
 		"a lease": {
 			omniq.ErrLeaseLost,
 			func(t *testing.T, b *memory.Backend, tx *memory.Tx) {

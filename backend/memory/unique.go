@@ -53,16 +53,17 @@ func holderOf(h *hold) uuid.UUID {
 	return h.id
 }
 
-// take gives a task a key, which nobody else has: for a time or, where that is zero, until it is released.
+// take gives a task a key: for a time or, where that is zero, until it is released. Who had it goes on without it.
 func (h *holds) take(key uniqueKey, id uuid.UUID, d time.Duration, now time.Time) {
 	own, ok := h.keys[key]
 	if !ok {
 		if h.keys == nil {
 			h.keys = make(map[uniqueKey]*hold)
 		}
-		own = &hold{key: key, id: id}
+		own = &hold{key: key}
 		h.keys[key] = own
 	}
+	own.id = id
 	if d > 0 {
 		until := now.Add(d)
 		if own.until.IsZero() {

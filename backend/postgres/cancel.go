@@ -19,6 +19,7 @@ type cancelling struct {
 	final   map[uuid.UUID]omniq.Status // of the tasks
 	endings []ending
 	workers list[string] // that lose leases
+	queues  []topic      // whose limits may permit more
 	follows bool
 	n       int // how many were cancelled
 }
@@ -58,7 +59,7 @@ func (c *cancelling) end(ctx context.Context, q querier, found map[uuid.UUID]*li
 	if len(c.endings) == 0 {
 		return nil
 	}
-	finish, err := c.b.finish(c.endings, true, false, func(_ hold, follows bool) { c.follows = c.follows || follows })
+	finish, err := c.b.finish(c.endings, true, false, func(q string) { c.queues = append(c.queues, queueTopic(q)) }, func(_ hold, follows bool) { c.follows = c.follows || follows })
 	if err != nil {
 		return err
 	}
@@ -71,11 +72,11 @@ func (c *cancelling) end(ctx context.Context, q querier, found map[uuid.UUID]*li
 
 // topics are of the workers that have lost leases.
 func (c *cancelling) topics() []topic {
-	topics := make([]topic, len(c.workers))
+	topics := make([]topic, len(c.workers), len(c.workers)+len(c.queues))
 	for i, w := range c.workers {
 		topics[i] = workerTopic(w)
 	}
-	return topics
+	return append(topics, c.queues...)
 }
 
 // announce tells those who wait for the results, and the workers.

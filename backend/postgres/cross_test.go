@@ -40,6 +40,19 @@ func (c *crossing) follower() *omniq.RawTask {
 	return &t
 }
 
+// overtakers are tasks that want the keys of the tasks, each in one of the ways.
+func (c *crossing) overtakers() (list []*omniq.RawTask) {
+	for _, i := range rand.Perm(len(c.tasks)) {
+		t := *c.tasks[i]
+		t.ID, t.OnHeld = uuid.New(), omniq.OnHeld(rand.IntN(3))
+		if rand.IntN(4) == 0 {
+			t.Lane, t.Queue = strconv.Itoa(rand.IntN(3)), "other"
+		}
+		list = append(list, &t)
+	}
+	return list
+}
+
 // unless is err, unless it is one of those that are right where calls cross.
 func unless(err error, those ...error) error {
 	for _, right := range those {
@@ -79,6 +92,37 @@ var crossingCalls = map[string]func(context.Context, *crossing) error{
 			list = append(list, &t)
 		}
 		_, err := c.Backend.Enqueue(ctx, list)
+		return err
+	},
+	"Enqueue of others in the places of the tasks": func(ctx context.Context, c *crossing) error {
+		_, err := c.Backend.Enqueue(ctx, c.overtakers())
+		return err
+	},
+	"Enqueue of others in the places of the tasks in a caller's transaction": func(ctx context.Context, c *crossing) error {
+		return pgx.BeginFunc(ctx, c.Pool(), func(tx pgx.Tx) error {
+			_, err := c.Backend.Tx(tx).Enqueue(ctx, c.overtakers()[:10])
+			return err
+		})
+	},
+	"Settle with others in the places of the tasks": func(ctx context.Context, c *crossing) error {
+		var list []omniq.Settlement
+		for i, l := range c.held()[:8] {
+			s := omniq.Settlement{LeaseID: l, Action: omniq.ActionRetry, Effects: &omniq.Effects{Cancel: c.ids()[:2]}}
+			s.Effects.Enqueue = c.overtakers()[:5]
+			if i%2 == 0 {
+				s.Action, s.Result = omniq.ActionFinish, &omniq.RawResult{TaskID: l.TaskID, Status: omniq.StatusSuccess, Timestamp: time.Now().UTC(), Attempts: 1}
+			}
+			list = append(list, s)
+		}
+		_, err := c.Backend.Settle(ctx, list)
+		return err
+	},
+	"Free": func(ctx context.Context, c *crossing) error {
+		var list []omniq.UniqueKey
+		for _, i := range rand.Perm(len(c.tasks)) {
+			list = append(list, omniq.UniqueKey{FuncName: c.tasks[i].FuncName, Key: c.tasks[i].UniqueKey})
+		}
+		_, err := c.Backend.Free(ctx, list)
 		return err
 	},
 	"Lease": func(ctx context.Context, c *crossing) error {
@@ -155,11 +199,14 @@ var crossingCalls = map[string]func(context.Context, *crossing) error{
 		for i, l := range c.held()[:8] {
 			s := omniq.Settlement{LeaseID: l, Action: omniq.ActionWait, Effects: &omniq.Effects{Cancel: c.ids()[:2]}}
 			t := c.follower()
-			t.After, t.Flow = nil, uuid.Nil
+			t.After, t.Flow, t.UniqueKey = nil, uuid.Nil, c.tasks[rand.IntN(len(c.tasks))].UniqueKey
 			s.Effects.Enqueue = []*omniq.RawTask{t}
 			s.Effects.After = []omniq.Dependency{{ID: t.ID, Input: true}}
 			if i%2 == 0 {
 				s.Action, s.Effects.After, s.Effects.State = omniq.ActionRetry, nil, omniq.Raw("{}")
+			} else if i%3 == 0 {
+				s.Action, s.Effects.After = omniq.ActionFinish, nil
+				s.Result = &omniq.RawResult{TaskID: l.TaskID, Status: omniq.StatusSuccess, Timestamp: time.Now().UTC(), Attempts: 1}
 			}
 			list = append(list, s)
 		}
@@ -198,6 +245,9 @@ func newCrossing(tb testing.TB, at, database string) *crossing {
 	for i := range 40 {
 		task, err := omniq.NewTask("f", omniq.Raw("[]"), omniq.Raw("{}"), omniq.Unique(strconv.Itoa(i)))
 		require.NoError(tb, err)
+		if i%2 == 0 {
+			task.Lane = strconv.Itoa(i % 3)
+		}
 		c.tasks = append(c.tasks, &task)
 	}
 	return c
@@ -205,7 +255,7 @@ func newCrossing(tb testing.TB, at, database string) *crossing {
 
 // refill makes half of the tasks running and the others pending.
 func (c *crossing) refill(ctx context.Context, tb testing.TB) {
-	const tables = "omniq.tasks, omniq.results, omniq.unique_keys, omniq.revoked, omniq.edges, omniq.work, omniq.items"
+	const tables = "omniq.tasks, omniq.results, omniq.unique_keys, omniq.revoked, omniq.edges, omniq.work, omniq.items, omniq.lanes, omniq.limits, omniq.stirs"
 	require.EventuallyWithT(tb, func(t *assert.CollectT) { // to wait for all of them could end in a deadlock with what works by itself
 		assert.NoError(t, pgx.BeginFunc(ctx, c.Pool(), func(tx pgx.Tx) error {
 			if _, err := tx.Exec(ctx, "LOCK TABLE "+tables+" IN ACCESS EXCLUSIVE MODE NOWAIT"); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -65,6 +66,8 @@ type tying struct {
 	opens   map[uuid.UUID]int // tasks that have edges, and how many of them are open
 	checks  bool              // there are edges to be looked at
 	ready   released
+
+	overtaking *overtaking // of a call that does: nil until something is locked for it
 }
 
 func newTying(b *Backend, q querier) *tying {
@@ -231,6 +234,9 @@ func (e *enqueuing) tie(ctx context.Context, t *tying, grows uuid.UUID) error {
 			return err
 		}
 	}
+	if e.overtakes {
+		e.tasks = slices.Clone(e.brought)
+	}
 	t.marked = make(map[uuid.UUID]int16)
 	for _, d := range t.others {
 		t.marked[d.ID] |= followedBy(d.Input)
@@ -243,7 +249,11 @@ func (e *enqueuing) tie(ctx context.Context, t *tying, grows uuid.UUID) error {
 	for i := range e.tasks {
 		e.tasks[i].followed = t.marked[e.tasks[i].id]
 	}
-	err = e.run(func(stmts func() []stmt) error { return t.store.run(ctx, stmts()...) })
+	if e.overtakes {
+		err = e.overtake(ctx, t)
+	} else {
+		err = e.run(func(stmts func() []stmt) error { return t.store.run(ctx, stmts()...) })
+	}
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -13,7 +15,7 @@ import (
 )
 
 const (
-	flowOf = `SELECT id, flow::text FROM {s}.tasks t WHERE t.id = ANY ($1::uuid[])`
+	flowOf = `SELECT id, flow::text, CASE WHEN bound IS NOT NULL THEN queue END FROM {s}.tasks t WHERE t.id = ANY ($1::uuid[])`
 
 	// A task that waits for others from now on. It is locked.
 	passOn = `WITH
@@ -23,6 +25,12 @@ const (
 		WHERE t.id = ANY ($1::uuid[]) RETURNING t.queue, t.tie),
 	cut AS (DELETE FROM {s}.edges e USING passed p WHERE e.tie = p.tie AND e.passed)
 	INSERT INTO {s}.counts SELECT queue, c.state, c.n FROM passed CROSS JOIN LATERAL (VALUES (2, -1), (-1, 1)) c (state, n)`
+
+	// Those of tasks that wait for another one.
+	findCircle = `SELECT id, 1 FROM unnest($1::uuid[]) AS i (id)
+		CROSS JOIN LATERAL (SELECT t.tie, t.resumed FROM {s}.tasks t WHERE t.id = i.id AND t.state = -1 OFFSET 0) t
+		WHERE (SELECT true FROM {s}.edges e
+			WHERE e.dep = $2::text::uuid AND e.tie = t.tie AND e.passed = (t.resumed IS TRUE) AND e.met IS NULL LIMIT 1)`
 )
 
 // effected is a settlement with effects. Each is done in a transaction of its own, or in a savepoint of the caller's.
@@ -61,8 +69,11 @@ func (x *effecting) effect(ctx context.Context, e *effected) error {
 	grows := uuid.Nil
 	err = x.q.run(ctx, x.stmt(flowOf, func(row scanner) error {
 		var id uuid.UUID
-		var flow *string
-		err := row.Scan((*[16]byte)(&id), &flow)
+		var flow, bound *string
+		err := row.Scan((*[16]byte)(&id), &flow, &bound)
+		if bound != nil {
+			x.queues[*bound] = true // its limit may permit more
+		}
 		if err == nil && flow != nil {
 			grows, err = uuid.Parse(*flow)
 		}
@@ -76,13 +87,24 @@ func (x *effecting) effect(ctx context.Context, e *effected) error {
 	if t.flows, err = t.lockFlows(ctx, call.tasks, grows); err != nil {
 		return err
 	}
-	found, _, err := x.b.lock(ctx, x.q, append([]uuid.UUID{e.id}, effects.Cancel...))
+	ids := append([]uuid.UUID{e.id}, effects.Cancel...)
+	o := x.b.newOvertaking(x.q)
+	holders, err := o.find(ctx, call.tasks)
+	if err != nil {
+		return err
+	}
+	found, _, err := x.b.lock(ctx, x.q, slices.Concat(ids, holders))
 	if err != nil {
 		return err
 	}
 	if l := found[e.id]; l == nil || l.state != stateRunning || l.token != e.token || l.awake {
 		x.lost = true
 		return nil
+	}
+	if len(o.keys) > 0 {
+		if err := x.lockKeys(ctx, call, t, o, found, ids); err != nil {
+			return err
+		}
 	}
 	if err := x.conclude(ctx, e); err != nil {
 		return err
@@ -114,6 +136,17 @@ func (x *effecting) effect(ctx context.Context, e *effected) error {
 	return x.cancel(ctx, effects.Cancel)
 }
 
+// lockKeys locks the keys of tasks that end with those that the new tasks want, where it has to be one step: all lock them in one order.
+func (x *effecting) lockKeys(ctx context.Context, call *enqueuing, t *tying, o *overtaking, found map[uuid.UUID]*living, ids []uuid.UUID) error {
+	ends := keysOf(found, ids)
+	if !call.overtakes && len(ends) == 0 {
+		return nil
+	}
+	call.overtakes, call.brought = true, call.tasks
+	o.locked, t.overtaking = found, o
+	return x.q.run(ctx, o.take(ends)...)
+}
+
 func (x *effecting) stmt(template string, row func(scanner) error, args ...any) stmt {
 	return stmt{sql: x.b.sql.of(template), args: args, row: row}
 }
@@ -121,6 +154,10 @@ func (x *effecting) stmt(template string, row func(scanner) error, args ...any) 
 // conclude keeps the notes and ends the lease, unless the task is to wait.
 func (x *effecting) conclude(ctx context.Context, e *effected) error {
 	var stmts []stmt
+	if e.from.Hold > 0 {
+		s, _ := x.b.holds(map[hold]time.Duration{e.hold: e.from.Hold})
+		stmts = append(stmts, s)
+	}
 	if notes := &e.from.Effects.Notes; !notes.Empty() {
 		merged := mergeNotes([]hold{e.hold}, map[hold]*omniq.Notes{e.hold: notes})
 		one := x.stmt(keepNotes, func(row scanner) error {
@@ -139,7 +176,7 @@ func (x *effecting) conclude(ctx context.Context, e *effected) error {
 	}
 	switch {
 	case e.end != nil:
-		finish, err := x.b.finish([]ending{*e.end}, true, false, func(_ hold, follows bool) { x.follows = x.follows || follows })
+		finish, err := x.b.finish([]ending{*e.end}, true, false, func(q string) { x.queues[q] = true }, func(_ hold, follows bool) { x.follows = x.follows || follows })
 		if err != nil {
 			return err
 		}
@@ -162,11 +199,23 @@ func (x *effecting) conclude(ctx context.Context, e *effected) error {
 
 // wait lets the task wait for what it has passed its result on to.
 func (x *effecting) wait(ctx context.Context, t *tying, e *effected) error {
-	if err := x.q.run(ctx, x.stmt(passOn, nil, list[pgtype.UUID]{uuidOf(e.id)})); err != nil {
-		return err
-	}
 	t.edges, t.opens = nil, map[uuid.UUID]int{e.id: 0}
 	t.add(e.id, e.from.Effects.After)
+	var deps list[pgtype.UUID]
+	for i := range t.edges {
+		deps = append(deps, uuidOf(t.edges[i].dep))
+	}
+	circle := uuid.Nil
+	err := x.q.run(ctx, x.stmt(passOn, nil, list[pgtype.UUID]{uuidOf(e.id)}), x.stmt(findCircle, func(row scanner) error {
+		var one int
+		return row.Scan((*[16]byte)(&circle), &one)
+	}, deps, uuidOf(e.id).String()))
+	switch {
+	case err != nil:
+		return err
+	case circle != uuid.Nil:
+		return &known{fmt.Errorf("task %v is to wait for task %v, which waits for it", e.id, circle)}
+	}
 	return t.join(ctx, true)
 }
 

@@ -31,6 +31,9 @@ type newTask struct {
 	uniqueFor time.Duration
 	idFor     time.Duration
 	envelope  string
+	lane      string
+	onHeld    omniq.OnHeld
+	within    time.Duration // see [omniq.RawTask].ReplaceWithin
 
 	// See the table. Waits is for one that has dependencies, or is manual.
 	flow     uuid.UUID
@@ -53,7 +56,8 @@ func encode(t *omniq.RawTask) (n newTask, err error) {
 	n = newTask{
 		id: t.ID, queue: cmp.Or(t.Queue, omniq.DefaultQueue), rank: ^int64(t.Priority),
 		unique: uniqueKey{t.FuncName, t.UniqueKey}, uniqueFor: t.UniqueFor, idFor: t.IDFor, delay: t.Delay,
-		envelope: string(buf), flow: t.Flow, waits: len(t.After) > 0 || t.Manual, manual: t.Manual, after: t.After,
+		envelope: string(buf), lane: t.Lane, flow: t.Flow, waits: len(t.After) > 0 || t.Manual, manual: t.Manual, after: t.After,
+		onHeld: t.OnHeld, within: t.ReplaceWithin,
 	}
 	if !t.RunAt.IsZero() {
 		n.runAt = micros(t.RunAt)
@@ -70,6 +74,9 @@ type enqueuing struct {
 	tasks []newTask // in the order of the call
 	plain bool      // only parameters that each driver can send: texts
 	tied  bool      // some have to do with others: all are stored in one transaction
+
+	overtakes bool      // some take the places or the keys of others
+	brought   []newTask // as they were brought: what they become is decided anew in each transaction
 
 	errs    []error                 // nil as long as all went well
 	holders map[uuid.UUID]uuid.UUID // of the unique keys that others have, by the ID of who wanted them
@@ -89,6 +96,10 @@ func (b *Backend) newEnqueuing(tasks []*omniq.RawTask) (*enqueuing, error) {
 		}
 		n.place = i
 		e.tasks[i], e.tied = n, e.tied || n.tied()
+		e.overtakes = e.overtakes || n.onHeld != omniq.HeldRefuse
+	}
+	if e.overtakes {
+		e.tied, e.brought = true, e.tasks
 	}
 	return e, nil
 }
@@ -102,6 +113,9 @@ func (b *Backend) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error,
 	}
 	if len(tasks) == 0 {
 		return nil, b.alive(ctx)
+	}
+	if err := b.divideQueues(ctx, e.tasks); err != nil {
+		return nil, err
 	}
 	if e.tied {
 		return b.enqueueTied(ctx, e)
@@ -258,10 +272,10 @@ const (
 	insertKeyedPlain = insertFrom + jsonOfTasks + insertInput + insertClaims + insertThen + insertIDs + insertEnd + insertCheck
 
 	arraysOfTasks = `unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::timestamptz[], $5::bigint[], $6::bigint[], $7::text[],
-			$8::text[], $9::text[], $10::bigint[], $11::bigint[], $12::text[])
-			AS i (id, place, rank, run_at, delay, remaining, name, queue, unique_key, hold, id_for, task)`
+			$8::text[], $9::text[], $10::bigint[], $11::bigint[], $12::text[], $13::text[])
+			AS i (id, place, rank, run_at, delay, remaining, name, queue, unique_key, hold, id_for, task, lane)`
 	jsonOfTasks = `json_to_recordset($1::text::json) AS i (id uuid, place bigint, rank bigint, run_at timestamptz,
-			delay bigint, remaining bigint, name text, queue text, unique_key text, hold bigint, id_for bigint, task text)`
+			delay bigint, remaining bigint, name text, queue text, unique_key text, hold bigint, id_for bigint, task text, lane text)`
 
 	// A place is that of the task in the call. Nothing that is there is locked: not a task that somebody is about to
 	// settle, nor a key that somebody holds, because this transaction may be a caller's and stay open. A result whose time
@@ -283,11 +297,11 @@ const (
 		CROSS JOIN LATERAL (SELECT ctid AS at FROM {s}.results r WHERE r.id = i.id FOR UPDATE) r)`
 	insertInto = `,
 	stored AS (
-		INSERT INTO {s}.tasks (id, seq, rank, due, deadline, wake, since, state, attempt, name, queue, unique_key, task)
+		INSERT INTO {s}.tasks (id, seq, rank, due, deadline, wake, since, state, attempt, name, queue, unique_key, lane, bound, task)
 		SELECT id, (SELECT n FROM number) * 65536 + place, rank, due, deadline,
 			CASE WHEN due > {now} THEN due END, {now},
 			CASE WHEN due <= {now} AND (deadline IS NULL OR deadline > {now}) THEN 1 ELSE 0 END,
-			0, name, queue, unique_key, task
+			0, name, queue, unique_key, lane, (SELECT l.laned FROM {s}.limits l WHERE l.queue = input.queue), task
 		FROM input `
 	insertClaims = `,
 	wants AS MATERIALIZED (
@@ -326,13 +340,13 @@ const (
 
 // asTied are changes of statements that store tasks, for those that are tied to others.
 var asTied = strings.NewReplacer(
-	"$12::text[])", "$12::text[], $13::uuid[], $14::boolean[], $15::boolean[], $16::smallint[], $17::bigint[], $18::text[])",
-	"id_for, task)", "id_for, task, flow, waits, manual, followed, tie, saved)",
-	"task text)", "task text, flow uuid, waits boolean, manual boolean, followed smallint, tie bigint, saved text)",
-	"unique_key, task)\n\t\tSELECT", "unique_key, task, flow, manual, followed, saved, tie, delay, open)\n\t\tSELECT",
+	"$13::text[])", "$13::text[], $14::uuid[], $15::boolean[], $16::boolean[], $17::smallint[], $18::bigint[], $19::text[])",
+	"id_for, task, lane)", "id_for, task, lane, flow, waits, manual, followed, tie, saved)",
+	"task text, lane text)", "task text, lane text, flow uuid, waits boolean, manual boolean, followed smallint, tie bigint, saved text)",
+	"unique_key, lane, bound, task)\n\t\tSELECT", "unique_key, lane, bound, task, flow, manual, followed, saved, tie, delay, open)\n\t\tSELECT",
 	"CASE WHEN due > {now} THEN due END, {now}", "CASE WHEN NOT waits AND due > {now} THEN due END, {now}",
 	"CASE WHEN due <= {now} AND", "CASE WHEN waits THEN -1 WHEN due <= {now} AND",
-	"queue, unique_key, task\n", `queue, unique_key, task,
+	"WHERE l.queue = input.queue), task\n", `WHERE l.queue = input.queue), task,
 			flow, CASE WHEN manual THEN true END, nullif(followed, 0), saved,
 			CASE WHEN tie <> 0 THEN tie WHEN waits THEN (SELECT n FROM number) * 65536 + place END,
 			CASE WHEN waits AND run_at IS NULL THEN delay END, CASE WHEN waits THEN 0 END`+"\n",
@@ -377,16 +391,17 @@ func (e *enqueuing) insert(tasks []newTask, claims bool) []stmt {
 	runAts, delays, lefts := make(list[pgtype.Timestamptz], n), make(list[int64], n), make(list[pgtype.Int8], n)
 	names, queues := make(list[string], n), make(list[string], n)
 	keys, holds, idFors := make(list[pgtype.Text], n), make(list[int64], n), make(list[int64], n)
-	envelopes := make(list[string], n)
+	envelopes, lanes := make(list[string], n), make(list[pgtype.Text], n)
 	for i, place := range order {
 		t := &tasks[place]
 		ids[i], places[i], ranks[i] = uuidOf(t.id), int64(place), t.rank
 		runAts[i], delays[i], lefts[i] = timeOf(t.runAt), microseconds(t.delay), t.remaining
 		names[i], queues[i], keys[i], envelopes[i] = t.unique.name, t.queue, textOf(t.unique.key), t.envelope
+		lanes[i] = textOf(t.lane)
 		holds[i], idFors[i] = microseconds(t.uniqueFor), microseconds(t.idFor)
 	}
 	sql := insertTasks
-	args := []any{ids, places, ranks, runAts, delays, lefts, names, queues, keys, holds, idFors, envelopes}
+	args := []any{ids, places, ranks, runAts, delays, lefts, names, queues, keys, holds, idFors, envelopes, lanes}
 	switch {
 	case e.tied && keyed:
 		sql, args = insertTied, append(args, tiesOf(tasks, order)...)
@@ -435,6 +450,7 @@ func (e *enqueuing) insertPlain(tasks []newTask, order []int, keyed bool, stored
 		Hold      int64      `json:"hold"`
 		IDFor     int64      `json:"id_for"`
 		Task      string     `json:"task"`
+		Lane      *string    `json:"lane"`
 		*tiedRow
 	}
 	rows := make([]row, len(order))
@@ -442,7 +458,7 @@ func (e *enqueuing) insertPlain(tasks []newTask, order []int, keyed bool, stored
 		t := &tasks[place]
 		rows[i] = row{
 			t.id, place, t.rank, unlessZero(t.runAt), microseconds(t.delay), nil, t.unique.name, t.queue,
-			unlessZero(t.unique.key), microseconds(t.uniqueFor), microseconds(t.idFor), t.envelope, nil,
+			unlessZero(t.unique.key), microseconds(t.uniqueFor), microseconds(t.idFor), t.envelope, unlessZero(t.lane), nil,
 		}
 		if e.tied {
 			rows[i].tiedRow = &tiedRow{unlessZero(t.flow), t.waits, t.manual, t.followed, t.tie}

@@ -44,6 +44,7 @@ func (b *Backend) Rests() bool {
 	b.floors.mu.Lock()
 	defer b.floors.mu.Unlock()
 	b.floors.of = nil
+	b.limited.Clear()
 	return !b.Listens() && !b.Awaits()
 }
 
@@ -92,7 +93,11 @@ func (b *Backend) Statements() map[string]string {
 	all := map[string]string{
 		"insertTasks": insertTasks, "insertKeyed": insertKeyed, "insertTasksPlain": insertTasksPlain,
 		"insertKeyedPlain": insertKeyedPlain, "claimOnly": claimOnly, "findHolders": findHolders,
-		"findHoldersOfNew": findHoldersOfNew, "leaseTasks": leaseTasks, "advanceTasks": advanceTasks, "wakeOne": wakeOne,
+		"findHoldersOfNew": findHoldersOfNew, "leaseTasks": leaseTasks, "leaseLimited": leaseLimited, "leaseLimit": leaseLimit, "leaseLanes": leaseLanes, "takeStirs": takeStirs,
+		"reopenLanes": reopenLanes, "nextOpening": nextOpening, "bindLeases": bindLeases, "divideQueue": divideQueue, "setLimit": setLimit,
+		"setLanes": setLanes, "sweepLanes": sweepLanes, "unboundQueues": unboundQueues, "uniteQueue": uniteQueue, "stirsOf": stirsOf,
+		"stirredQueues": stirredQueues,
+		"holdLanes":     holdLanes, "lockQueue": lockQueue, "advanceTasks": advanceTasks, "wakeOne": wakeOne,
 		"extendLeases": extendLeases, "startLeases": startLeases, "finishTasks": finishTasks, "giveBack": giveBack,
 		"replaceResults": replaceResults, "dropResults": dropResults, "dropOverResults": dropOverResults,
 		"insertResults": insertResults, "lookUpTasks": lookUpTasks, "lockTasksOf": lockTasksOf, "lockResults": lockResults,

@@ -16,10 +16,10 @@ const (
 		UNION ALL SELECT status, count(*) FROM {s}.results WHERE flow = $1 AND (expires IS NULL OR expires > {now}) GROUP BY status`
 
 	// The members of a flow in the order of their IDs, those of a state or all.
-	listFlow = "SELECT * FROM ((" + taskInfo + `{s}.tasks WHERE flow = $1 AND id > $2 AND ($3 = '' OR queue = $3)
+	listFlow = "SELECT * FROM ((" + taskInfo + `{s}.tasks WHERE flow = $1 AND id > $2 AND ($3 = '' OR queue = $3) AND ($6 = '' OR lane = $6)
 			AND CASE $4::smallint WHEN 0 THEN true WHEN 1 THEN state BETWEEN 0 AND 1 WHEN 2 THEN state = 2 WHEN 7 THEN state = -1 ELSE false END
 			ORDER BY flow, id LIMIT $5)
-		UNION ALL (` + resultInfo + `{s}.results WHERE flow = $1 AND id > $2 AND ($3 = '' OR queue = $3) AND ($4 = 0 OR status = $4)
+		UNION ALL (` + resultInfo + `{s}.results WHERE flow = $1 AND id > $2 AND ($3 = '' OR queue = $3) AND ($6 = '' OR lane = $6) AND ($4 = 0 OR status = $4)
 			AND (expires IS NULL OR expires > {now}) ORDER BY flow, id LIMIT $5)) m ORDER BY id LIMIT $5`
 )
 
@@ -122,7 +122,7 @@ func (b *Backend) Resolve(ctx context.Context, results []*omniq.RawResult) ([]er
 		if len(overdue) > 0 || len(endings) == 0 {
 			return overdue, nil
 		}
-		finish, err := b.finish(endings, true, false, func(_ hold, more bool) { follows = follows || more })
+		finish, err := b.finish(endings, true, false, func(string) {}, func(_ hold, more bool) { follows = follows || more })
 		if err != nil {
 			return nil, err
 		}

@@ -17,10 +17,10 @@ import (
 // something was to happen to the task by itself, or that the result is not kept.
 const (
 	taskInfo = `SELECT id, state, name, queue, since, due, worker, {overdue}, attempt, lost, error, task, NULL,
-		flow, tie, resumed, progress, saved FROM `
+		flow, tie, resumed, progress, saved, lane FROM `
 
 	resultInfo = `SELECT id, status, name, queue, since, due, worker, coalesce(expires <= {now}, false), 0, lost, NULL, task, result,
-		flow, tie, resumed, progress, saved FROM `
+		flow, tie, resumed, progress, saved, lane FROM `
 )
 
 // info is what such a row tells.
@@ -35,14 +35,15 @@ func scanInfo(row scanner) (i info, err error) {
 	i.TaskInfo = new(omniq.TaskInfo)
 	var state int16
 	var since, due pgtype.Timestamptz // in a row that was written by hand they may be infinite
-	var worker, failure, task, result, progress, saved *string
+	var worker, failure, task, result, progress, saved, lane *string
 	var flow pgtype.UUID
 	var resumed *bool
 	err = row.Scan((*[16]byte)(&i.ID), &state, &i.FuncName, &i.Queue, &since, &due, &worker, &i.over,
-		&i.Attempts, &i.Lost, &failure, &task, &result, &flow, &i.tie, &resumed, &progress, &saved)
+		&i.Attempts, &i.Lost, &failure, &task, &result, &flow, &i.tie, &resumed, &progress, &saved, &lane)
 	if err != nil {
 		return i, err
 	}
+	i.Lane = text(lane)
 	i.Since, i.WorkerID, i.Flow, i.resumed = since.Time.UTC(), text(worker), flow.Bytes, resumed != nil && *resumed
 	if due.Valid {
 		i.Due = due.Time.UTC()
@@ -126,7 +127,7 @@ func (l listing) page(status omniq.Status) string {
 		info = resultInfo
 	}
 	return info + "(SELECT * FROM " + l.from + " ORDER BY id LIMIT $4) l WHERE " + l.where +
-		" AND ($2 = '' OR queue = $2) ORDER BY id LIMIT $3"
+		" AND ($2 = '' OR queue = $2) AND ($5 = '' OR lane = $5) ORDER BY id LIMIT $3"
 }
 
 // end returns the last one that is looked at, if there may be others behind it.
@@ -172,7 +173,7 @@ func (b *Backend) List(ctx context.Context, r omniq.ListRequest) ([]*omniq.TaskI
 	}
 	l := listings[r.Status]
 	err := b.read(ctx,
-		stmt{sql: b.sql.of(l.page(r.Status)), args: []any{after, r.Queue, int64(r.Max) + 1, looked}, row: rows},
+		stmt{sql: b.sql.of(l.page(r.Status)), args: []any{after, r.Queue, int64(r.Max) + 1, looked, r.Lane}, row: rows},
 		stmt{sql: b.sql.of(l.end()), args: []any{after, looked}, row: end})
 	if err != nil {
 		return nil, "", err
@@ -189,7 +190,7 @@ func (b *Backend) listFlow(ctx context.Context, r *omniq.ListRequest, after pgty
 	var page []info
 	more := false
 	err := b.search(ctx, stmt{sql: b.sql.of(listFlow), args: []any{
-		uuidOf(r.Flow), after, r.Queue, int16(r.Status), int64(r.Max) + 1,
+		uuidOf(r.Flow), after, r.Queue, int16(r.Status), int64(r.Max) + 1, r.Lane,
 	}, row: func(row scanner) error {
 		if len(page) == r.Max {
 			more = true
@@ -241,15 +242,24 @@ const (
 				SELECT queue, status FROM {s}.results WHERE expires <= {now} ORDER BY expires LIMIT $1) r GROUP BY queue, status) c
 		GROUP BY queue, state HAVING sum(n) <> 0`
 
-	// One look for each priority, as far as there are not very many.
+	// One look for each priority, and for each lane, as far as there are not very many.
 	oldestReady = `SELECT q.queue, (extract(epoch FROM {now} - (
 			WITH RECURSIVE step (rank, due) AS (
-				(SELECT rank, due FROM {s}.tasks WHERE state = 1 AND queue = q.queue ORDER BY rank, due LIMIT 1)
+				(SELECT rank, due FROM {s}.tasks WHERE state = 1 AND lane IS NULL AND queue = q.queue ORDER BY rank, due LIMIT 1)
 				UNION ALL
 				SELECT n.rank, n.due FROM step CROSS JOIN LATERAL (
-					SELECT t.rank, t.due FROM {s}.tasks t WHERE state = 1 AND queue = q.queue AND t.rank > step.rank
+					SELECT t.rank, t.due FROM {s}.tasks t WHERE state = 1 AND lane IS NULL AND queue = q.queue AND t.rank > step.rank
 					ORDER BY t.rank, t.due LIMIT 1) n
-			) SELECT min(due) FROM (SELECT due FROM step LIMIT 1000) s WHERE due > '-infinity')) * 1000000)::bigint
+			) SELECT min(due) FROM (SELECT due FROM (SELECT due FROM step LIMIT 1000) s
+				UNION ALL SELECT due FROM (
+					WITH RECURSIVE step (lane, rank, due) AS (
+						(SELECT lane, rank, due FROM {s}.tasks WHERE state = 1 AND lane IS NOT NULL AND queue = q.queue ORDER BY lane, rank, due LIMIT 1)
+						UNION ALL
+						SELECT n.* FROM step CROSS JOIN LATERAL (
+							SELECT t.lane, t.rank, t.due FROM {s}.tasks t WHERE state = 1 AND lane IS NOT NULL AND queue = q.queue
+								AND (t.lane, t.rank) > (step.lane, step.rank) ORDER BY t.lane, t.rank, t.due LIMIT 1) n
+					) SELECT due FROM step LIMIT 10000) l
+			) s WHERE due > '-infinity')) * 1000000)::bigint
 		FROM (SELECT queue FROM {s}.counts WHERE state = 1 GROUP BY queue HAVING sum(n) > 0) q`
 
 	pausedQueues = "SELECT queue FROM {s}.paused"
@@ -294,6 +304,23 @@ func (b *Backend) Stats(ctx context.Context) ([]omniq.QueueStats, error) {
 			err := row.Scan(&queue)
 			of(queue).Paused = true
 			return err
+		}},
+		stmt{sql: b.sql.of(countLanes), row: func(row scanner) error {
+			var queue string
+			var n int
+			err := row.Scan(&queue, &n)
+			of(queue).Lanes = n
+			return err
+		}},
+		stmt{sql: b.sql.of(limitsOf), row: func(row scanner) error {
+			var queue, spec string
+			if err := row.Scan(&queue, &spec); err != nil {
+				return err
+			}
+			if of(queue).Limit.UnmarshalText([]byte(spec)) != nil { // SQL has written it
+				of(queue).Limit = omniq.Limit{}
+			}
+			return nil
 		}})
 	if err != nil {
 		return nil, err

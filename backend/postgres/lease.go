@@ -31,6 +31,7 @@ type leased struct {
 	tie      *int64 // by which its edges are found, nil for none
 	resumed  *bool
 	saved    *string
+	place    int // in its turn, of a queue with a limit
 }
 
 // A lease need not survive a crash of the server: its task is ready again then, and who holds it finds it lost.
@@ -38,15 +39,18 @@ const unflushed = "SET LOCAL synchronous_commit = off"
 
 // The queues are walked one after the other, and no more rows are locked than are handed out. Rows that others have locked
 // are skipped. What SQL has written into a row by hand must not keep the others from being handed out.
+// The first queue that has a limit or lanes ends the list: it is told of by a row without an ID, see leaseBound.
 const leaseTasks = `WITH
+	` + boundedQueues + `,
 	chosen AS MATERIALIZED (
 		SELECT t.at, row_number() OVER (ORDER BY q.n, t.rank, t.due, t.seq) <= $9 AS starts FROM (
 			SELECT q.* FROM unnest($1::text[], $6::bigint[], $7::timestamptz[], $8::bigint[])
 				WITH ORDINALITY AS q (queue, rank, due, seq, n)
-			WHERE NOT EXISTS (SELECT FROM {s}.paused p WHERE p.queue = q.queue) ORDER BY n OFFSET 0) q
+			WHERE NOT EXISTS (SELECT FROM {s}.paused p WHERE p.queue = q.queue)
+				AND (q.n < (SELECT b.n FROM bounded b)) IS NOT FALSE ORDER BY n OFFSET 0) q
 		CROSS JOIN LATERAL (
 			SELECT ctid AS at, rank, due, seq FROM {s}.tasks t
-			WHERE t.queue = q.queue AND t.state = 1 AND (t.rank, t.due, t.seq) > (q.rank, q.due, q.seq)
+			WHERE t.queue = q.queue AND t.state = 1 AND t.lane IS NULL AND (t.rank, t.due, t.seq) > (q.rank, q.due, q.seq)
 				AND (t.deadline IS NULL OR t.deadline > {now})
 			ORDER BY t.rank, t.due, t.seq LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED) t
 		LIMIT $2),
@@ -66,11 +70,33 @@ const leaseTasks = `WITH
 	SELECT id, queue, rank, greatest(due, '0001-01-01Z'::timestamptz), seq, attempt, started, lost,
 		CASE WHEN isfinite(shunned) THEN (extract(epoch FROM {now} - shunned) * 1000000)::bigint ELSE 0 END, wake, task,
 		token, tie, resumed, saved, (extract(epoch FROM {clock} - {now}) * 1000000)::bigint
-	FROM leased`
+	FROM leased` + endOfBounded
+
+const (
+	boundedQueues = `bounded AS MATERIALIZED (
+		SELECT q.queue, q.n FROM unnest($1::text[]) WITH ORDINALITY AS q (queue, n)
+		WHERE ((SELECT true FROM {s}.limits l WHERE l.queue = q.queue) OR (SELECT true FROM {s}.stirs s WHERE s.queue = q.queue LIMIT 1))
+			AND NOT EXISTS (SELECT FROM {s}.paused p WHERE p.queue = q.queue)
+		ORDER BY q.n LIMIT 1)`
+	endOfBounded = `
+	UNION ALL SELECT '00000000-0000-0000-0000-000000000000', queue, 0, {now}, 0, 0, false, 0, 0, {now}, '', 0, NULL, NULL, NULL, 0 FROM bounded`
+)
 
 // leaseLimited is leaseTasks with a limit for each queue.
 var leaseLimited = strings.NewReplacer("$8::bigint[])", "$8::bigint[], $10::integer[])", "due, seq, n)", "due, seq, most, n)",
 	"LIMIT $2 FOR", "LIMIT least($2, q.most) FOR").Replace(leaseTasks)
+
+// leaseLimit is leaseTasks for a queue with a limit that has no lanes.
+var leaseLimit = strings.NewReplacer(boundedQueues, "lim AS MATERIALIZED ("+
+	strings.NewReplacer("{queue}", "($1::text[])[1]", "{starts}", "$9").Replace(limitRoom)+" AND NOT l.laned)",
+	"AND (q.n < (SELECT b.n FROM bounded b)) IS NOT FALSE ", "",
+	"LIMIT $2", "LIMIT coalesce((SELECT room FROM lim), 0)",
+	"wake = {now} +", "bound = coalesce(t.bound, false), wake = {now} +",
+	"	counted AS", `	charged AS (
+		UPDATE {s}.limits l SET used = greatest(l.used, lim.us) + c.n * l.every
+		FROM lim CROSS JOIN (SELECT count(*) AS n FROM chosen) c WHERE l.queue = ($1::text[])[1] AND l.every > 0 AND c.n > 0),
+	counted AS`,
+	endOfBounded, "").Replace(leaseTasks)
 
 // Lease hands out tasks that are due, and waits for one if it is told to: see [omniq.TaskQueue].
 func (b *Backend) Lease(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Lease, error) {
@@ -100,7 +126,7 @@ func (b *Backend) Lease(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Leas
 	s := b.hub.watch('q', queues...)
 	defer b.hub.cancel(s)
 	for {
-		leases, unreadable, err := b.lease(ctx, &r)
+		leases, unreadable, opens, err := b.lease(ctx, &r)
 		if len(unreadable) > 0 {
 			b.refuse(ctx, unreadable)
 			if len(leases) == 0 {
@@ -110,8 +136,13 @@ func (b *Backend) Lease(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Leas
 		if err != nil || len(leases) > 0 || r.Wait <= 0 {
 			return leases, err
 		}
+		var opened <-chan time.Time
+		if opens > 0 {
+			opened = time.After(opens)
+		}
 		select {
 		case <-s.woken:
+		case <-opened:
 		case <-timeout:
 			return nil, nil
 		case <-ctx.Done():
@@ -122,10 +153,57 @@ func (b *Backend) Lease(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Leas
 	}
 }
 
-// lease hands out what is ready. What cannot be read of it comes as what is to become of it.
-func (b *Backend) lease(ctx context.Context, r *omniq.LeaseRequest) (leases []omniq.Lease, unreadable []omniq.Settlement, err error) {
+// lease hands out what is ready. What cannot be read of it comes as what is to become of it. Opens is when a limit may permit more.
+func (b *Backend) lease(ctx context.Context, r *omniq.LeaseRequest) (
+	leases []omniq.Lease, unreadable []omniq.Settlement, opens time.Duration, err error,
+) {
+	left, n := *r, 0 // what is still to be asked for, and what is handed out
+	for len(left.Queues) > 0 && n < r.Max {
+		left.Max = r.Max - n
+		left.Ahead = left.Max - max(r.Max-r.Ahead-n, 0)
+		var got []leased
+		done := 1 // queues
+		if _, bound := b.boundsOf(left.Queues[0]); bound {
+			var at time.Duration
+			var known bool
+			if got, at, known, err = b.leaseBound(ctx, &left); err == nil && !known {
+				continue
+			}
+			if at > 0 && (opens == 0 || at < opens) {
+				opens = at
+			}
+		} else {
+			var first string
+			if got, first, err = b.leaseFree(ctx, &left); first == "" {
+				done = len(left.Queues)
+			} else {
+				done = slices.Index(left.Queues, first)
+				b.limited.Store(first, bounds{})
+			}
+		}
+		if err == nil && len(got) > 0 {
+			var more []omniq.Lease
+			var broken []omniq.Settlement
+			more, broken, err = b.handOut(ctx, r, got)
+			leases, unreadable, n = append(leases, more...), append(unreadable, broken...), n+len(got)
+		}
+		if err != nil && len(leases)+len(unreadable) > 0 {
+			return leases, unreadable, 0, nil // the others are for the next call
+		}
+		if err != nil {
+			return nil, nil, 0, err
+		}
+		left.Queues = left.Queues[done:]
+		if len(left.Limits) > 0 {
+			left.Limits = left.Limits[done:]
+		}
+	}
+	return leases, unreadable, opens, nil
+}
+
+// leaseFree hands out what is ready in queues up to the first one that has a limit or lanes, which it returns.
+func (b *Backend) leaseFree(ctx context.Context, r *omniq.LeaseRequest) (got []leased, first string, err error) {
 	ranks, dues, seqs, raised := b.floors.begin(r.Queues)
-	var got []leased
 	// A number by chance is one that no lease of this task has had, in whatever life and process. See followed.
 	token := rand.Int64() &^ 1
 	moved := advancing{b: b}
@@ -143,7 +221,7 @@ func (b *Backend) lease(ctx context.Context, r *omniq.LeaseRequest) (leases []om
 		template, args = leaseLimited, append(args, r.Limits)
 	}
 	err = b.write(bound, func() []stmt {
-		got = nil
+		got, first = nil, ""
 		return []stmt{
 			{sql: unflushed},
 			moved.advance(b.maintainer.horizon(), leaseAdvance),
@@ -151,10 +229,16 @@ func (b *Backend) lease(ctx context.Context, r *omniq.LeaseRequest) (leases []om
 				sql:  b.sql.of(template),
 				args: args,
 				row: func(row scanner) error {
-					got = append(got, leased{})
-					l := &got[len(got)-1]
-					return row.Scan((*[16]byte)(&l.id), &l.queue, &l.rank, &l.due, &l.seq, &l.attempt, &l.started, &l.lost, &l.shunned,
-						&l.expires, &l.envelope, &l.token, &l.tie, &l.resumed, &l.saved, &took)
+					var l leased
+					var elapsed int64
+					err := l.scan(row, &elapsed)
+					if l.id == uuid.Nil {
+						first = l.queue
+						return err
+					}
+					took = elapsed
+					got = append(got, l)
+					return err
 				},
 			},
 		}
@@ -163,17 +247,28 @@ func (b *Backend) lease(ctx context.Context, r *omniq.LeaseRequest) (leases []om
 		if ctx.Err() != nil {
 			err = contextError(ctx) // the caller's, not the one that lingers
 		}
-		return nil, nil, err
+		return nil, "", err
 	}
 	b.floors.handed(got, time.Duration(took)*time.Microsecond, raised)
 	moved.announce()
 	if len(got) == 0 && raised {
 		b.floors.drop(r.Queues)
-		return b.lease(ctx, r)
+		return b.leaseFree(ctx, r)
 	}
-	if len(got) == 0 {
-		return nil, nil, nil
-	}
+	return got, first, nil
+}
+
+func (l *leased) scan(row scanner, last any) error {
+	return row.Scan((*[16]byte)(&l.id), &l.queue, &l.rank, &l.due, &l.seq, &l.attempt, &l.started, &l.lost, &l.shunned,
+		&l.expires, &l.envelope, &l.token, &l.tie, &l.resumed, &l.saved, last)
+}
+
+// handOut makes leases of what the database has handed out.
+func (b *Backend) handOut(ctx context.Context, r *omniq.LeaseRequest, got []leased) (
+	leases []omniq.Lease, unreadable []omniq.Settlement, err error,
+) {
+	lingering, stop := linger(ctx)
+	defer stop()
 	if b.config.retention > 0 {
 		b.tell(eventTopic)
 	}
@@ -183,7 +278,7 @@ func (b *Backend) lease(ctx context.Context, r *omniq.LeaseRequest) (leases []om
 		order[q] = i
 	}
 	slices.SortFunc(got, func(a, b leased) int { // RETURNING has no order
-		return cmp.Or(cmp.Compare(order[a.queue], order[b.queue]), a.position.compare(b.position))
+		return cmp.Or(cmp.Compare(order[a.queue], order[b.queue]), cmp.Compare(a.place, b.place), a.position.compare(b.position))
 	})
 	inputs, err := b.inputs(vital(lingering), got)
 	if err != nil {

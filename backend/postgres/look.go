@@ -6,7 +6,8 @@ import "time"
 // are lost. It is for what no other process has told of.
 const findWaited = `SELECT 'q', q FROM unnest($1::text[]) AS q
 		WHERE NOT EXISTS (SELECT FROM {s}.paused p WHERE p.queue = q)
-			AND (SELECT true FROM {s}.tasks t WHERE t.queue = q AND t.state = 1 AND coalesce(t.deadline > {now}, true) LIMIT 1)
+			AND ((SELECT true FROM {s}.tasks t WHERE t.queue = q AND t.state = 1 AND t.lane IS NULL AND coalesce(t.deadline > {now}, true) LIMIT 1)
+				OR (SELECT true FROM {s}.tasks t WHERE t.queue = q AND t.state = 1 AND t.lane IS NOT NULL LIMIT 1))
 	UNION ALL
 	SELECT 'w', w FROM unnest($2::text[]) AS w WHERE (SELECT true FROM {s}.revoked r WHERE r.worker = w LIMIT 1)`
 

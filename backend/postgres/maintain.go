@@ -32,21 +32,21 @@ const advanceTasks = `WITH
 	moved AS (
 		UPDATE {s}.tasks t SET ` + advanced + `
 		FROM woken w WHERE t.ctid = w.at
-		RETURNING t.queue, t.rank, t.due, w.state AS before, t.state AS after, {soon} AS soon),
+		RETURNING t.queue, t.rank, t.due, w.state AS before, t.state AS after, {soon} AS soon, w.state = 2 AND t.bound IS NOT NULL AS freed),
 	counted AS (
 		INSERT INTO {s}.counts SELECT queue, before, -count(*) FROM moved GROUP BY queue, before
 		UNION ALL SELECT queue, after, count(*) FROM moved GROUP BY queue, after)
-	SELECT queue, after, min(rank), greatest(min(due), '0001-01-01Z'::timestamptz), count(*), min(soon) FROM moved GROUP BY queue, after`
+	SELECT queue, after, min(rank), greatest(min(due), '0001-01-01Z'::timestamptz), count(*), min(soon), coalesce(bool_or(freed), false) FROM moved GROUP BY queue, after`
 
 const wakeOne = `WITH
 	woken AS MATERIALIZED (SELECT id, state FROM {s}.tasks WHERE id = $1 FOR NO KEY UPDATE),
 	moved AS (
 		UPDATE {s}.tasks t SET ` + advanced + `
 		FROM woken w WHERE t.id = ANY (ARRAY[w.id]) AND coalesce(t.wake <= {now}, false)
-		RETURNING t.queue, t.rank, t.due, w.state AS before, t.state AS after, {soon} AS soon),
+		RETURNING t.queue, t.rank, t.due, w.state AS before, t.state AS after, {soon} AS soon, w.state = 2 AND t.bound IS NOT NULL AS freed),
 	counted AS (
 		INSERT INTO {s}.counts SELECT queue, before, -1 FROM moved UNION ALL SELECT queue, after, 1 FROM moved)
-	SELECT queue, after, rank, greatest(due, '0001-01-01Z'::timestamptz), 1, soon FROM moved`
+	SELECT queue, after, rank, greatest(due, '0001-01-01Z'::timestamptz), 1, soon, freed FROM moved`
 
 // advancing is what a transaction advances.
 type advancing struct {
@@ -63,13 +63,16 @@ func (a *advancing) row(row scanner) error {
 	var due time.Time
 	var n int
 	var soon *int64
-	if err := row.Scan(&queue, &state, &rank, &due, &n, &soon); err != nil {
+	var freed bool // a limit may permit more
+	if err := row.Scan(&queue, &state, &rank, &due, &n, &soon, &freed); err != nil {
 		return err
 	}
 	a.n += n
 	a.next.add(soon)
 	if state == stateReady {
 		a.b.floors.ready(queue, rank, due)
+	}
+	if state == stateReady || freed {
 		a.queues = append(a.queues, queue)
 	}
 	return nil
@@ -133,6 +136,7 @@ func (b *Backend) expire(ctx context.Context, id uuid.UUID, limit int) (n int, e
 	}
 	var endings []ending
 	var follows bool
+	queues := make(map[string]bool)
 	err = b.transact(ctx, func(q querier) error {
 		endings, follows = nil, false
 		list.row = func(row scanner) error {
@@ -150,7 +154,7 @@ func (b *Backend) expire(ctx context.Context, id uuid.UUID, limit int) (n int, e
 		if err := q.run(ctx, list); err != nil || len(endings) == 0 {
 			return err
 		}
-		finish, err := b.finish(endings, true, false, func(_ hold, more bool) { follows = follows || more })
+		finish, err := b.finish(endings, true, false, func(q string) { queues[q] = true }, func(_ hold, more bool) { follows = follows || more })
 		if err != nil {
 			return err
 		}
@@ -160,6 +164,7 @@ func (b *Backend) expire(ctx context.Context, id uuid.UUID, limit int) (n int, e
 		return 0, err
 	}
 	b.ended(endings)
+	b.tellQueues(queues)
 	if follows {
 		b.follow(vital(ctx))
 	}

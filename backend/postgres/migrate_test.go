@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -62,7 +63,7 @@ func TestMigrateOlder(t *testing.T) {
 
 	_, err = postgres.Open(t.Context(), url(t), postgres.WithSchema(name), postgres.WithoutMigration())
 	require.ErrorIs(t, err, postgres.ErrSchema)
-	require.ErrorContains(t, err, "has version 1, want 5: call Migrate with a user who may create tables")
+	require.ErrorContains(t, err, "has version 1, want 6: call Migrate with a user who may create tables")
 	b := open(t, postgres.WithSchema(name))
 	require.Equal(t, task, lease(t, b).Task)
 	open(t, postgres.WithSchema(name), postgres.WithoutMigration())
@@ -137,8 +138,8 @@ func TestMigrateErrors(t *testing.T) {
 		err           error
 		message       string
 	}{
-		{"nothing", "", []postgres.Option{postgres.WithoutMigration()}, postgres.ErrSchema, "has version 0, want 5: call Migrate"},
-		{"newer", "CREATE SCHEMA {s}; CREATE TABLE {s}.migrations (version) AS VALUES (99)", nil, postgres.ErrSchema, "has version 99, and this program knows up to 5"},
+		{"nothing", "", []postgres.Option{postgres.WithoutMigration()}, postgres.ErrSchema, "has version 0, want 6: call Migrate"},
+		{"newer", "CREATE SCHEMA {s}; CREATE TABLE {s}.migrations (version) AS VALUES (99)", nil, postgres.ErrSchema, "has version 99, and this program knows up to 6"},
 		{"newer, not to be migrated", "CREATE SCHEMA {s}; CREATE TABLE {s}.migrations (version) AS VALUES (99)", []postgres.Option{postgres.WithoutMigration()}, postgres.ErrSchema, "has version 99"},
 		{"another program's tasks", "CREATE SCHEMA {s}; CREATE TABLE {s}.tasks ()", nil, postgres.ErrSchema, "has a table tasks of another program: use WithSchema"},
 		{"another program's migrations", "CREATE SCHEMA {s}; CREATE TABLE {s}.migrations (name) AS VALUES ('x')", nil, nil, `column "version" does not exist`},
@@ -218,4 +219,82 @@ func TestMigrateGivenUp(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.NoError(t, tx.Rollback(t.Context()))
 	require.NoError(t, postgres.Migrate(t.Context(), pool, postgres.WithSchema(name)))
+}
+
+// What was stored by the version before lanes goes on in whatever state it is, and with lanes and a limit beside it. So does a program
+// of that version that is still connected, as far as it goes: it knows no limit.
+func TestMigrateToLanes(t *testing.T) {
+	name := schema(t)
+	sql := func(text string) string { return strings.ReplaceAll(text, "{schema}", name) }
+	var scripts strings.Builder
+	scripts.WriteString("CREATE SCHEMA {schema};")
+	for _, file := range []string{"0001_tables", "0002_enqueue", "0003_started", "0004_enqueue", "0005_flows"} {
+		script, err := os.ReadFile("migrations/" + file + ".sql")
+		require.NoError(t, err)
+		scripts.WriteString(string(script) + ";")
+	}
+	exec(t, sql(scripts.String()+`
+		CREATE TABLE {schema}.migrations (version integer PRIMARY KEY, at timestamptz NOT NULL DEFAULT now());
+		INSERT INTO {schema}.migrations (version) SELECT generate_series(1, 5)`))
+	old := connect(t, url(t))
+	one := func(text string, args ...any) (id uuid.UUID) {
+		t.Helper()
+		require.NoError(t, old.QueryRow(t.Context(), sql(text), args...).Scan((*[16]byte)(&id)))
+		return id
+	}
+	// What the old program does it prepares when it does so first.
+	stored := func() uuid.UUID { return one("SELECT {schema}.enqueue('f')") }
+	leased := func() uuid.UUID {
+		return one(`WITH chosen AS MATERIALIZED (
+				SELECT ctid AS at FROM {schema}.tasks t WHERE t.queue = $1 AND t.state = 1 AND (t.rank, t.due, t.seq) > (-1000, '-infinity', 0)
+				ORDER BY t.rank, t.due, t.seq LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED),
+			counted AS (INSERT INTO {schema}.counts VALUES ($1, 1, -1), ($1, 2, 1))
+			UPDATE {schema}.tasks t SET state = 2, attempt = t.attempt + 1, started = true, token = 76, since = now(), worker = 'old',
+				wake = now() + interval '1 h' FROM chosen c WHERE t.ctid = c.at RETURNING t.id`, omniq.DefaultQueue)
+	}
+	ended := func(id uuid.UUID) {
+		t.Helper()
+		require.Equal(t, id, one(`WITH gone AS (DELETE FROM {schema}.tasks t WHERE t.id = $1 AND t.token = 76 RETURNING t.*),
+			kept AS (INSERT INTO {schema}.results (id, since, status, name, queue, worker, lost, result, flow, tie, resumed, followed, progress, saved)
+				SELECT id, now(), 3, name, queue, worker, lost, $2, flow, tie, resumed, followed, progress, saved FROM gone),
+			counted AS (INSERT INTO {schema}.counts SELECT queue, c.state, c.n FROM gone, LATERAL (VALUES (2, -1), (3, 1)) c (state, n))
+			SELECT id FROM gone`, id, `{"task_id":"`+id.String()+`","status":"SUCCESS","timestamp":"2026-11-27T00:00:00Z"}`))
+	}
+	stored()
+	ended(leased())
+	running, first, second := stored(), stored(), stored()
+	require.Equal(t, running, leased())
+	waits := one("SELECT {schema}.enqueue('f', after => ARRAY[$1::uuid])", first)
+	scheduled := one("SELECT {schema}.enqueue('f', delay => '1 h')")
+
+	b := open(t, postgres.WithSchema(name))
+	laned := []*omniq.RawTask{newTask(t, omniq.Lane("a")), newTask(t, omniq.Lane("a"))}
+	enqueue(t, b, laned...)
+	require.NoError(t, b.SetLimit(t.Context(), "", omniq.Limit{Running: 3, EachLane: omniq.LaneLimit{Running: 1}}))
+	all := anyTask
+	all.Max = 9
+	leases, err := b.Lease(t.Context(), all)
+	require.NoError(t, err)
+	require.Len(t, leases, 2, "one runs already")
+	assert.Equal(t, []uuid.UUID{first, laned[0].ID}, []uuid.UUID{leases[0].TaskID, leases[1].TaskID}, "a lane comes after what has waited")
+	settle(t, b, ending(leases[0], omniq.StatusSuccess, "1"))
+	assert.Equal(t, second, lease(t, b).TaskID)
+	nothing(t, b)
+	ended(running)
+	assert.Equal(t, waits, lease(t, b).TaskID)
+	nothing(t, b)
+
+	late := stored()
+	require.Equal(t, laned[1].ID, leased(), "it knows no limit")
+	ended(laned[1].ID)
+	settle(t, b, ending(leases[1], omniq.StatusSuccess, "1"))
+	assert.Equal(t, late, lease(t, b).TaskID)
+	errs, err := b.RunNow(t.Context(), []uuid.UUID{scheduled})
+	require.NoError(t, err)
+	require.Nil(t, errs)
+	nothing(t, b)
+	stats, err := b.Stats(t.Context())
+	require.NoError(t, err)
+	require.Len(t, stats, 1)
+	assert.Equal(t, []int{1, 3, 0, 0, 0}, []int{stats[0].Ready, stats[0].Running, stats[0].Scheduled, stats[0].Waiting, stats[0].Lanes})
 }

@@ -37,26 +37,33 @@ func TestPlans(t *testing.T) {
 			`INSERT INTO {s}.work (kind, task, dep, tie) SELECT i % 3, gen_random_uuid(), gen_random_uuid(), i FROM generate_series(1, $1::int) i`,
 			`INSERT INTO {s}.items (tie, name, data) SELECT i / 10, 's' || i % 3, '1' FROM generate_series(1, $1::int) i`,
 			`UPDATE {s}.tasks SET flow = gen_random_uuid() WHERE seq % 7 = 0 AND $1::int > 0`,
+			`INSERT INTO {s}.tasks (id, seq, rank, due, since, state, attempt, name, queue, lane, bound, task)
+				SELECT gen_random_uuid(), i, -1, now(), now(), 1 + i % 2, 0, 'f', 'default', 'l' || i % ($1::int / 2), true, '{}'
+				FROM generate_series(1, $1::int) i`, // which stirs
+			`INSERT INTO {s}.lanes (queue, lane, served, n, turn, opens)
+				SELECT 'default', 'l' || i, i, i % 3, i % 2 = 0, CASE WHEN i % 2 = 1 THEN i END FROM generate_series(1, $1::int) i ON CONFLICT DO NOTHING`,
+			`INSERT INTO {s}.limits (queue, laned, seen) SELECT 'q' || i, i % 2 = 0, now() FROM generate_series(1, $1::int) i ON CONFLICT DO NOTHING`,
 		} {
 			_, err := c.Exec(t.Context(), strings.ReplaceAll(q, "{s}", name), n)
 			require.NoError(t, err)
 		}
 	}
 	analyze := func() {
-		_, err := c.Exec(t.Context(), fmt.Sprintf("ANALYZE %[1]s.tasks, %[1]s.results, %[1]s.unique_keys, %[1]s.edges, %[1]s.work, %[1]s.items", name))
+		_, err := c.Exec(t.Context(), fmt.Sprintf("ANALYZE %[1]s.tasks, %[1]s.results, %[1]s.unique_keys, %[1]s.edges, %[1]s.work, %[1]s.items, %[1]s.lanes, %[1]s.stirs, %[1]s.limits", name))
 		require.NoError(t, err)
 	}
 	_, err := c.Exec(t.Context(), fmt.Sprintf(`ALTER TABLE %[1]s.tasks SET (autovacuum_enabled = off);
 		ALTER TABLE %[1]s.results SET (autovacuum_enabled = off); ALTER TABLE %[1]s.unique_keys SET (autovacuum_enabled = off);
 		ALTER TABLE %[1]s.edges SET (autovacuum_enabled = off); ALTER TABLE %[1]s.work SET (autovacuum_enabled = off);
-		ALTER TABLE %[1]s.items SET (autovacuum_enabled = off)`, name))
+		ALTER TABLE %[1]s.items SET (autovacuum_enabled = off); ALTER TABLE %[1]s.lanes SET (autovacuum_enabled = off);
+		ALTER TABLE %[1]s.stirs SET (autovacuum_enabled = off); ALTER TABLE %[1]s.limits SET (autovacuum_enabled = off)`, name))
 	require.NoError(t, err)
 	check := func(when string) {
 		for what, sql := range b.Statements() {
 			for _, node := range planOf(t, c, sql, true) {
 				table, index := node["Relation Name"], node["Index Name"]
 				switch table {
-				case "tasks", "results", "unique_keys", "edges", "work", "items":
+				case "tasks", "results", "unique_keys", "edges", "work", "items", "lanes", "stirs", "limits":
 				default:
 					continue // small, or never asked for single rows
 				}

@@ -38,6 +38,9 @@
 //  3. unique keys, by name and key; in each statement those first whose time is over
 //  4. tasks that are new, by ID, and then the IDs that are kept
 //
+// Who leases of a queue that has a limit or lanes locks its row of limits, before all else, and waits for others who do, one lease
+// each. What happens to its tasks is added to stirs, which locks nothing.
+//
 // Settle, Start, Extend, Cancel, and Requeue before it begins new lives, lock the tasks; Forget, Record and Requeue lock
 // results; who ends a task deletes its key, and Enqueue and Requeue take keys. Rows of other tables are added, or changed
 // one at a time. What leases, advances, expires or sweeps skips rows that are locked, and waits for none.
@@ -114,6 +117,7 @@ type Backend struct {
 	advances   pace // of tasks that are due, and of leases that ran out
 	expiries   pace // of tasks whose TTL is over
 	floors     floors
+	limited    sync.Map       // names of queues that are known to have a limit or lanes; it may be old
 	awaited    engine.Awaited // what ends elsewhere the hub and the polls tell of
 	lookUps    *batch.Group[*lookUp]
 }
@@ -273,7 +277,7 @@ func (b *Backend) Capabilities() omniq.Capabilities {
 	push := !b.config.silent
 	return omniq.Capabilities{
 		Name: "postgres", Durable: true, Survives: b.survival, Shared: true, Fencing: true, AtomicFinish: true, Priorities: true,
-		PushLease: push, PushResult: push, PushCancel: push, Transactions: true, Flows: true, Notes: true, Events: b.config.retention > 0,
+		PushLease: push, PushResult: push, PushCancel: push, Transactions: true, Flows: true, Notes: true, Replaces: true, Limits: true, Events: b.config.retention > 0,
 		AtomicEvents: true,
 	}
 }

@@ -39,12 +39,12 @@ const finishTasks = `WITH
 		RETURNING t.id, t.name, t.queue, t.state, t.due, t.worker, t.unique_key, t.lost,
 			CASE WHEN i.status > 3 THEN t.task END AS task, i.token, i.status, i.result, i.attempts, i.error,
 			{now} + i.keep * interval '1 microsecond' AS until,
-			t.flow, t.tie, t.resumed, t.followed, t.followed IS NOT NULL AND NOT ($9 AND i.token & 1 = 1 AND i.status = 3) AS untold, t.progress, CASE WHEN i.status > 3 THEN t.saved END AS saved),
+			t.lane, t.bound, t.flow, t.tie, t.resumed, t.followed, t.followed IS NOT NULL AND NOT ($9 AND i.token & 1 = 1 AND i.status = 3) AS untold, t.progress, CASE WHEN i.status > 3 THEN t.saved END AS saved),
 	kept AS (
 		INSERT INTO {s}.results (id, since, expires, lapses, due, status, name, queue, worker, lost, result, task,
-			flow, tie, resumed, followed, progress, saved)
+			flow, tie, resumed, followed, progress, saved, lane)
 		SELECT id, {now}, CASE WHEN followed > 1 THEN NULL ELSE until END, CASE WHEN followed > 1 THEN until END,
-			due, status, name, queue, worker, lost, result, task, flow, tie, resumed, followed, progress, saved FROM gone),
+			due, status, name, queue, worker, lost, result, task, flow, tie, resumed, followed, progress, saved, CASE WHEN status > 3 THEN lane END FROM gone),
 	told AS (
 		INSERT INTO {s}.work (kind, ended, how, tie)
 		SELECT 0, array_agg(id), array_agg(status), 0 FROM gone WHERE untold HAVING count(*) > 0),
@@ -60,7 +60,7 @@ const finishTasks = `WITH
 		INSERT INTO {s}.events (until, at, task_id, type, attempt, queue, worker, error)
 		SELECT {until}, {now}, id, CASE status WHEN 5 THEN 6 WHEN 6 THEN 7 ELSE status END, attempts, queue, worker, error
 		FROM gone):events}
-	SELECT id, token, untold FROM gone`
+	SELECT id, token, untold, CASE WHEN bound IS NULL THEN '' ELSE queue END FROM gone`
 
 // A task has no result while it is not final, unless calls with its ID crossed each other. Then this has to go before.
 const replaceResults = dropFirst + "AND EXISTS (SELECT FROM {s}.tasks t WHERE t.id = r.id)" + dropThen
@@ -72,8 +72,8 @@ func crossed(err error) bool {
 }
 
 // finish makes tasks final. With locked it does so whatever their leases are: the caller has locked their rows. With tells the
-// caller tells the followers of those for which ending.tells. Done is told of each that is final, and whether it adds work.
-func (b *Backend) finish(endings []ending, locked, tells bool, done func(h hold, follows bool)) (stmt, error) {
+// caller tells the followers of those for which ending.tells. Freed is told of queues whose limits may permit more. Done is told of each that is final, and whether it adds work.
+func (b *Backend) finish(endings []ending, locked, tells bool, freed func(queue string), done func(h hold, follows bool)) (stmt, error) {
 	endings = slices.Clone(endings)
 	slices.SortFunc(endings, func(x, y ending) int { return x.compare(y.hold) })
 	n := len(endings)
@@ -96,7 +96,11 @@ func (b *Backend) finish(endings []ending, locked, tells bool, done func(h hold,
 		row: func(row scanner) error {
 			var h hold
 			var follows bool
-			err := row.Scan((*[16]byte)(&h.id), &h.token, &follows)
+			var bound string
+			err := row.Scan((*[16]byte)(&h.id), &h.token, &follows, &bound)
+			if err == nil && bound != "" {
+				freed(bound)
+			}
 			done(h, follows)
 			return err
 		},
@@ -151,14 +155,14 @@ const giveBack = `WITH
 		FROM unnest($1::uuid[], $2::bigint[], $3::boolean[], $4::boolean[], $5::bigint[], $6::text[])
 			AS i (id, token, retry, shun, delay, error)
 		WHERE ` + holding + `
-		RETURNING t.id, i.token, t.queue, t.rank, t.due, t.state, t.wake, t.deadline, t.attempt, t.worker, i.retry, i.error),
+		RETURNING t.id, i.token, t.queue, t.rank, t.due, t.state, t.wake, t.deadline, t.attempt, t.worker, i.retry, i.error, t.bound),
 	counted AS (
 		INSERT INTO {s}.counts SELECT queue, 2, -count(*) FROM given GROUP BY queue
 		UNION ALL SELECT queue, state, count(*) FROM given GROUP BY queue, state)
 	{events:, noted AS (
 		INSERT INTO {s}.events (until, at, task_id, type, attempt, queue, worker, error)
 		SELECT {until}, {now}, id, 5, attempt, queue, worker, error FROM given WHERE retry):events}
-	SELECT id, token, queue, rank, greatest(due, '0001-01-01Z'::timestamptz), state, {soon} FROM given`
+	SELECT id, token, queue, rank, greatest(due, '0001-01-01Z'::timestamptz), state, {soon}, bound IS NOT NULL FROM given`
 
 // back is a lease that is given back.
 type back struct {
@@ -180,10 +184,11 @@ type settling struct {
 
 	done    map[hold]bool
 	locked  map[hold]bool
-	refused map[hold]error  // what cannot be stored, or cannot be
-	failed  map[hold]error  // what was not done while others were
-	ready   map[string]bool // queues that have got tasks back that are ready
-	follows bool            // there are tasks to be told
+	refused map[hold]error         // what cannot be stored, or cannot be
+	failed  map[hold]error         // what was not done while others were
+	ready   map[string]bool        // queues that have got tasks back that are ready
+	follows bool                   // there are tasks to be told
+	holds   map[hold]time.Duration // how long lanes are held back
 	next    coming
 	free    released // tasks that have waited
 }
@@ -275,6 +280,12 @@ func (s *settling) add(from *omniq.Settlement) {
 		return
 	}
 	s.done[h] = false
+	if from.Hold > 0 {
+		if s.holds == nil {
+			s.holds = make(map[hold]time.Duration)
+		}
+		s.holds[h] = from.Hold
+	}
 	var text string
 	err := engine.CheckOutcome(from)
 	if err == nil {
@@ -389,6 +400,9 @@ func (s *settling) statements(held []hold) (stmts []stmt) {
 	if len(backs) > 0 {
 		stmts = append(stmts, s.giveBack(backs))
 	}
+	if hold, some := s.b.holds(s.holdsOf(held)); some {
+		stmts = append([]stmt{hold}, stmts...)
+	}
 	if len(stmts) > 1 || s.callers && len(held) > 1 {
 		ids, _ := holdsOf(held)
 		stmts = append([]stmt{{sql: s.b.sql.of(lockHeld), args: []any{ids}}}, stmts...)
@@ -397,7 +411,7 @@ func (s *settling) statements(held []hold) (stmts []stmt) {
 }
 
 func (s *settling) finish(endings []ending) []stmt {
-	finish, err := s.b.finish(endings, false, !s.callers, func(h hold, follows bool) { s.done[h], s.follows = true, s.follows || follows })
+	finish, err := s.b.finish(endings, false, !s.callers, s.freed, func(h hold, follows bool) { s.done[h], s.follows = true, s.follows || follows })
 	if err != nil {
 		panic(err) // the result has been encoded with this error in it
 	}
@@ -424,7 +438,8 @@ func (s *settling) giveBack(backs []back) stmt {
 		var due time.Time
 		var state int16
 		var soon *int64
-		if err := row.Scan((*[16]byte)(&h.id), &h.token, &queue, &rank, &due, &state, &soon); err != nil {
+		var bound bool
+		if err := row.Scan((*[16]byte)(&h.id), &h.token, &queue, &rank, &due, &state, &soon, &bound); err != nil {
 			return err
 		}
 		s.done[h] = true
@@ -432,9 +447,26 @@ func (s *settling) giveBack(backs []back) stmt {
 			s.b.floors.ready(queue, rank, due)
 			s.ready[queue] = true
 		}
+		if bound {
+			s.freed(queue)
+		}
 		s.next.add(soon)
 		return nil
 	}}
+}
+
+// freed is told of a queue whose limit may permit more.
+func (s *settling) freed(queue string) { s.ready[queue] = true }
+
+// holdsOf is how long the lanes of some of the leases are held back.
+func (s *settling) holdsOf(held []hold) map[hold]time.Duration {
+	some := make(map[hold]time.Duration)
+	for _, h := range held {
+		if d := s.holds[h]; d > 0 && s.refused[h] == nil {
+			some[h] = d
+		}
+	}
+	return some
 }
 
 // announce tells those who wait for tasks and for results.

@@ -15,7 +15,7 @@ const (
 )
 
 // rubbish says of which kinds there is something to remove.
-type rubbish struct{ results, lapsed, keys, revoked, counts, events bool }
+type rubbish struct{ results, lapsed, keys, revoked, counts, stirs, lanes, bounds, events bool }
 
 const (
 	findRubbish = `SELECT EXISTS (SELECT FROM {s}.results WHERE expires <= {now} - $1 * interval '1 microsecond'),
@@ -23,6 +23,9 @@ const (
 	EXISTS (SELECT FROM {s}.unique_keys WHERE until <= {now}),
 	EXISTS (SELECT FROM {s}.revoked WHERE until <= {now}),
 	(SELECT count(*) >= $2 FROM (SELECT FROM {s}.counts LIMIT $2) c),
+	EXISTS (SELECT FROM {s}.stirs WHERE queue > ''),
+	EXISTS (SELECT FROM {s}.lanes WHERE n <= 0 AND lane <> '' AND greatest(used, held) <= ` + us + `),
+	EXISTS (SELECT FROM {s}.limits q WHERE ` + unbound + `),
 	EXISTS (SELECT FROM {s}.events WHERE place IS NULL) OR (
 		SELECT until <= {now} FROM {s}.events WHERE place > (SELECT gone FROM {s}.event_places) ORDER BY place LIMIT 1) IS TRUE`
 
@@ -76,12 +79,17 @@ const (
 // find finds out.
 func (r *rubbish) find(b *Backend) stmt {
 	return stmt{sql: b.sql.of(findRubbish), args: []any{grace.Microseconds(), manyCounts}, row: func(row scanner) error {
-		return row.Scan(&r.results, &r.lapsed, &r.keys, &r.revoked, &r.counts, &r.events)
+		return row.Scan(&r.results, &r.lapsed, &r.keys, &r.revoked, &r.counts, &r.stirs, &r.lanes, &r.bounds, &r.events)
 	}}
 }
 
 // sweep removes what is over, some at a time, so that no transaction is long.
 func (b *Backend) sweep(ctx context.Context, r rubbish) error {
+	if r.stirs {
+		if err := b.sweepStirs(ctx); err != nil {
+			return err
+		}
+	}
 	kinds := []struct {
 		some     bool
 		template string
@@ -92,6 +100,7 @@ func (b *Backend) sweep(ctx context.Context, r rubbish) error {
 		{r.keys, sweepKeys, nil},
 		{r.revoked, sweepRevoked, nil},
 		{r.counts, gatherCounts, nil},
+		{r.lanes, sweepLanes, nil},
 	}
 	for _, k := range kinds {
 		var p pace
@@ -111,6 +120,11 @@ func (b *Backend) sweep(ctx context.Context, r rubbish) error {
 			}
 			more = n >= limit/2 && n > 0
 			p.done(limit, time.Since(began))
+		}
+	}
+	if r.bounds {
+		if err := b.sweepBounds(ctx); err != nil {
+			return err
 		}
 	}
 	if r.events {

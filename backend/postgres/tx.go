@@ -67,7 +67,7 @@ func (c callers) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error, 
 	call.plain = true
 	err = c.inside(ctx, func(again func() error) error {
 		err := c.enqueue(ctx, call)
-		for n := 1; n < tries && code(err) == divisionByZero; n++ {
+		for n := 1; n < tries && code(err) == divisionByZero || errors.Is(err, errMoved); n++ {
 			if err = again(); err == nil {
 				err = c.enqueue(ctx, call)
 			}

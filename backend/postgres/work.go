@@ -490,7 +490,7 @@ func (w *working) block(ctx context.Context, unmet map[uuid.UUID]uuid.UUID) erro
 	if err != nil {
 		return err
 	}
-	finish, err := w.b.finish(w.endings, true, false, func(_ hold, follows bool) { w.follows = w.follows || follows })
+	finish, err := w.b.finish(w.endings, true, false, func(string) {}, func(_ hold, follows bool) { w.follows = w.follows || follows })
 	if err != nil {
 		return err
 	}

@@ -110,6 +110,9 @@ func (t *tx) held(s *settlement) (r *task, err error) {
 
 // passOn makes a task wait whose lease ends, for the tasks to which it has passed its result on.
 func (t *tx) passOn(r *task, after []omniq.Dependency, j *joint) error {
+	if err := t.circle(r, after, j); err != nil {
+		return asInvalid(err)
+	}
 	edges, unmet, err := t.edges(r.id, after, j)
 	if err != nil {
 		return asInvalid(err)

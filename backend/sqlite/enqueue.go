@@ -27,6 +27,8 @@ type newTask struct {
 	lane      driver.Value
 	uniqueFor time.Duration
 	idFor     time.Duration
+	onHeld    omniq.OnHeld
+	within    time.Duration // see ReplaceWithin
 	envelope  string
 
 	after []omniq.Dependency
@@ -44,6 +46,7 @@ func encode(t *omniq.RawTask) (n newTask, err error) {
 	n = newTask{
 		id: t.ID, name: t.FuncName, queue: cmp.Or(t.Queue, omniq.DefaultQueue), priority: int64(t.Priority),
 		runAt: t.RunAt, delay: t.Delay, createdAt: t.CreatedAt, uniqueFor: t.UniqueFor, idFor: t.IDFor, envelope: string(buf),
+		onHeld: t.OnHeld, within: t.ReplaceWithin,
 	}
 	if t.TTL != nil {
 		n.ttl = new(*t.TTL)
@@ -135,6 +138,9 @@ func (b *Backend) eachOf(ctx context.Context, o *op, n int, do func(t *tx, i int
 
 // enqueue stores a task, or says why not.
 func (t *tx) enqueue(n *newTask) (refused, err error) {
+	if n.onHeld != omniq.HeldRefuse {
+		return t.overtake(n, nil)
+	}
 	if n.uniqueKey != nil || n.idFor > 0 {
 		refused, err := t.taken(n)
 		if refused != nil || err != nil {

@@ -110,7 +110,7 @@ func WithLogger(l *slog.Logger) Option { return func(c *config) { c.logger = l }
 func (b *Backend) Capabilities() omniq.Capabilities {
 	return omniq.Capabilities{
 		Name: "sqlite", Durable: true, Survives: b.survives, Shared: true, Fencing: true, AtomicFinish: true, Priorities: true,
-		Transactions: true, Flows: true, Notes: true, Limits: true, Events: b.config.retention > 0, AtomicEvents: true,
+		Transactions: true, Flows: true, Notes: true, Replaces: true, Limits: true, Events: b.config.retention > 0, AtomicEvents: true,
 	}
 }
 

@@ -23,6 +23,7 @@ const (
 	tieBlocked // it has ended because of a dependency
 	tieFlow    // it is a member of a flow
 	tieInput   // its result is an input of others
+	tieBehind  // its dependency is the task whose unique key it has taken
 )
 
 // firstWait is the number of the first edge of those that took the place of the ones that a task was enqueued with.
@@ -175,7 +176,11 @@ func (t *tx) ties(j *joint) error {
 
 // enqueueTied stores a task that may be tied to others, or says why not. flows are those of its call.
 func (t *tx) enqueueTied(n *newTask, j *joint, flows map[uuid.UUID]bool) (refused, err error) {
-	refused, err = t.takenIn(n, j)
+	if n.onHeld == omniq.HeldRefuse {
+		refused, err = t.takenIn(n, j)
+	} else {
+		refused, err = t.overtake(n, j)
+	}
 	if refused != nil || err != nil {
 		if d, ok := errors.AsType[omniq.Duplicate](refused); ok {
 			j.holders[n.id] = d.Holder
@@ -183,6 +188,10 @@ func (t *tx) enqueueTied(n *newTask, j *joint, flows map[uuid.UUID]bool) (refuse
 		return refused, err
 	}
 	delete(j.holders, n.id)
+	if n.onHeld != omniq.HeldRefuse { // it is stored
+		j.known[n.id] = true
+		return nil, nil
+	}
 	if n.ties&tieFlow != 0 {
 		if err := t.mayJoin(n, j, flows); err != nil {
 			return nil, err

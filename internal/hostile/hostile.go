@@ -157,6 +157,25 @@ func Tasks() []Case[*omniq.RawTask] {
 	add("more attempts than can be counted", func(t *omniq.RawTask) { t.MaxAttempts = math.MaxInt32 + 1 })
 	add("a time for no key", func(t *omniq.RawTask) { t.UniqueFor = time.Second })
 	add("a key for less than no time", func(t *omniq.RawTask) { t.UniqueKey, t.UniqueFor = "k", -time.Second })
+	for name, change := range map[string]func(*omniq.RawTask){
+		"that is none":                    func(t *omniq.RawTask) { t.OnHeld = 3 },
+		"without a key":                   func(t *omniq.RawTask) { t.UniqueKey = "" },
+		"beside a time":                   func(t *omniq.RawTask) { t.UniqueFor = time.Second },
+		"beside a time of its ID":         func(t *omniq.RawTask) { t.IDFor = time.Second },
+		"in a flow":                       func(t *omniq.RawTask) { t.Flow = uuid.New() },
+		"with dependencies":               func(t *omniq.RawTask) { t.After = []omniq.Dependency{{ID: uuid.New()}} },
+		"with inputs":                     func(t *omniq.RawTask) { t.Input = "{}" },
+		"of a manual one":                 func(t *omniq.RawTask) { t.Manual = true },
+		"within less than no time":        func(t *omniq.RawTask) { t.ReplaceWithin = -time.Second },
+		"within a nanosecond":             func(t *omniq.RawTask) { t.ReplaceWithin = time.Nanosecond },
+		"within less than its delay":      func(t *omniq.RawTask) { t.Delay, t.ReplaceWithin = time.Minute, time.Second },
+		"that is to refuse within a time": func(t *omniq.RawTask) { t.OnHeld, t.ReplaceWithin = omniq.HeldRefuse, time.Second },
+	} {
+		add("a rule for a key that is held "+name, func(t *omniq.RawTask) {
+			t.UniqueKey, t.OnHeld = "k", omniq.HeldReplace
+			change(t)
+		})
+	}
 	add("an ID for less than no time", func(t *omniq.RawTask) { t.IDFor = -time.Second })
 	return cases
 }

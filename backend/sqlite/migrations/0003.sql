@@ -3,7 +3,7 @@
 -- omniq_tasks.state can be 7, too: waits for other tasks, or to be resolved. Its wake is its deadline then.
 -- ties is a sum of: 1 others have it as a dependency, 2 it has dependencies, 4 manual, 8 it has passed its result on to other
 -- tasks, 16 something in omniq_notes or omniq_items, 32 it has ended because of a dependency, 64 it is a member of a flow,
--- 128 its result is an input of others.
+-- 128 its result is an input of others, 256 its dependency is the task whose unique key it has taken.
 ALTER TABLE omniq_tasks ADD COLUMN ties INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE omniq_tasks ADD COLUMN delay INTEGER; -- of one that waits: from its release on; NULL for none, or for a time in due
 CREATE INDEX omniq_tasks_waiting ON omniq_tasks (seq, queue) WHERE state = 7;

@@ -1,6 +1,6 @@
-// Limits measures what limits and lanes of queues cost on each engine that has them. It prints Markdown.
+// Limits measures what limits and lanes of queues cost on each engine. It prints Markdown.
 //
-//	go run ./internal/bench/limits            # about two minutes
+//	go run ./internal/bench/limits            # about three minutes
 //	go run ./internal/bench/limits -quick     # about 10 s: whether everything works, not how fast
 //	go run ./internal/bench/limits -engines sqlite
 //
@@ -51,7 +51,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.SetOutput(stderr)
 	flags.IntVar(&s.tasks, "n", 20_000, "`tasks` that are worked; five times as many of the large tenant")
 	flags.IntVar(&s.rounds, "rounds", 5, "how often everything is measured")
-	names := flags.String("engines", "memory,sqlite", "which to measure, separated by commas")
+	names := flags.String("engines", engines.Names, "which to measure, separated by commas")
 	quick := flags.Bool("quick", false, "few tasks and one round")
 	if err := flags.Parse(args); err != nil {
 		return err

@@ -14,6 +14,7 @@ func TestQuick(t *testing.T) {
 	require.NoError(t, run(t.Context(), []string{"-quick"}, &out, io.Discard))
 	assert.Regexp(t, `(?m)^\| memory \| \d+ \| × \d+\.\d\d \| × \d+\.\d\d \| × \d+\.\d\d \| \d+\.\d\d ms \|`, out.String())
 	assert.Regexp(t, `(?m)^\| sqlite \|`, out.String())
+	assert.Regexp(t, `(?m)^\| postgres \|`, out.String())
 }
 
 func TestBadFlags(t *testing.T) {
