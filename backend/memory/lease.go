@@ -181,7 +181,8 @@ func (b *Backend) handOver(e *entry, after []omniq.Dependency, p *plan, now time
 func (b *Backend) conclude(e *entry, s *omniq.Settlement, now time.Time) {
 	b.holdBack(e, s, now)
 	if s.Action == omniq.ActionFinish || s.Action == omniq.ActionRetry {
-		b.tally(e, now).Run += s.Took
+		t := b.tally(e, now)
+		t.Run = engine.AddTime(t.Run, s.Took)
 	}
 	if s.Action == omniq.ActionFinish {
 		b.finish(e, s.Result, now)

@@ -354,7 +354,8 @@ func (b *Backend) hand(e *entry, r *omniq.LeaseRequest, start bool, now time.Tim
 func (b *Backend) start(e *entry, now time.Time) {
 	e.attempt++
 	e.started = true
-	b.tally(e, now).Wait += max(0, now.Sub(e.due))
+	t := b.tally(e, now)
+	t.Wait = engine.AddTime(t.Wait, engine.Waited(now, e.due))
 	b.note(e, omniq.EventStarted, e.attempt, e.worker, nil, now)
 }
 

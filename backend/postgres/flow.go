@@ -111,7 +111,7 @@ func (b *Backend) Resolve(ctx context.Context, results []*omniq.RawResult) ([]er
 			case l != nil && l.awake:
 				overdue = append(overdue, r.TaskID)
 			case l != nil && l.manual && final[r.TaskID] == 0:
-				endings = append(endings, ending{l.hold, r, texts[i]})
+				endings = append(endings, ending{l.hold, r, texts[i], 0})
 				final[r.TaskID] = r.Status
 			case l != nil && final[r.TaskID] != 0: // by this call
 				errs = engine.Report(errs, len(results), i, stateError(final[r.TaskID], want))

@@ -43,6 +43,11 @@ func (t *tx) tally(queue, name string) *tally {
 	return t.last
 }
 
+// waited is for how many microseconds a task is counted as having been due.
+func (t *tx) waited(due int64) int64 {
+	return engine.Waited(time.UnixMicro(t.us), time.UnixMicro(due)).Microseconds()
+}
+
 // storeTallies stores what was done: a row for a minute, a queue and a function, however many tasks there are.
 func (t *tx) storeTallies() error {
 	minute := engine.MinuteOf(t.us)
@@ -89,7 +94,7 @@ func (b *Backend) History(ctx context.Context, last time.Duration) (list []omniq
 				Start: moment(v[0]), Queue: text(v[1]), FuncName: text(v[2]),
 				Enqueued: int(v[3].(int64)), Started: int(v[4].(int64)), Succeeded: int(v[5].(int64)), Failed: int(v[6].(int64)),
 				Retried: int(v[7].(int64)), Cancelled: int(v[8].(int64)), Expired: int(v[9].(int64)),
-				Wait: time.Duration(v[10].(int64)) * time.Microsecond, Run: time.Duration(v[11].(int64)) * time.Microsecond,
+				Wait: engine.Spent(v[10].(int64)), Run: engine.Spent(v[11].(int64)),
 			})
 			return nil
 		}, from)

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"math"
 	"sync"
 	"time"
 
@@ -68,4 +69,36 @@ func (p *Places) Of(minute int64, place Place) Place {
 		}
 	}
 	return Place{}
+}
+
+// AddMinute adds what was done in one part of a minute to what was done in another.
+func AddMinute(to, from *omniq.Minute) {
+	to.Enqueued += from.Enqueued
+	to.Started += from.Started
+	to.Succeeded += from.Succeeded
+	to.Failed += from.Failed
+	to.Retried += from.Retried
+	to.Cancelled += from.Cancelled
+	to.Expired += from.Expired
+	to.Wait = AddTime(to.Wait, from.Wait)
+	to.Run = AddTime(to.Run, from.Run)
+}
+
+// Waited is for how long a task is counted as having been due. One that has a time of long ago, so as to be the first, has not waited
+// since then.
+func Waited(now, due time.Time) time.Duration { return min(max(0, now.Sub(due)), longestWait) }
+
+const longestWait = 365 * 24 * time.Hour
+
+// AddTime is the sum of two times that are not negative, as far as it can be told.
+func AddTime(a, b time.Duration) time.Duration {
+	if sum := a + b; sum >= a {
+		return sum
+	}
+	return math.MaxInt64
+}
+
+// Spent is a time in microseconds, as far as it can be told.
+func Spent(us int64) time.Duration {
+	return time.Duration(min(us, int64(math.MaxInt64/time.Microsecond))) * time.Microsecond
 }
