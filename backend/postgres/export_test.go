@@ -110,13 +110,19 @@ func (b *Backend) Statements() map[string]string {
 		"envelopesOf": envelopesOf, "markBlocked": markBlocked, "untie": untie, "doneWork": doneWork, "laterWork": laterWork,
 		"goOnWork": goOnWork, "addChecks": addChecks, "flowOf": flowOf, "passOn": passOn, "keepNotes": keepNotes,
 		"readStream": readStream, "afterOf": afterOf, "loadInputs": loadInputs,
-		"openMembers": openMembers, "countMembers": countMembers, "listFlow": listFlow, "findBlocked": findBlocked,
+		"openMembers": openMembers, "countMembers": countMembers, "findBlocked": findBlocked,
 		"edgesOf": edgesOf, "usersOf": usersOf, "reopenEdges": reopenEdges, "dropPassed": dropPassed, "dropItems": dropItems,
 		"sweepLapsed": sweepLapsed, "lockFlows": lockFlows,
+		"gatherTallies": gatherTallies, "sweepMinutes": sweepMinutes, "oldMinutes": oldMinutes, "findWorkers": findWorkers, "beatWorker": beatWorker,
+		"stopWorker": stopWorker, "sweepWorkers": sweepWorkers, "noteReplaced": noteReplaced,
 		"overdue": overdue, "findWork": findWork, "newEvents": newEvents, "oldestReady": oldestReady,
 	}
-	for status, l := range listings {
-		all["page of "+status.String()], all["end of "+status.String()] = l.page(status), l.end()
+	for _, newest := range []bool{false, true} {
+		way := map[bool]string{true: ", newest"}[newest]
+		for status, l := range listings {
+			all["page of "+status.String()+way], all["end of "+status.String()+way] = l.page(newest), l.end(newest)
+		}
+		all["page of a flow"+way], all["end of a flow"+way] = pageOfMembers(newest), endOfMembers(newest)
 	}
 	for name, template := range all {
 		all[name] = b.sql.of(template)

@@ -44,6 +44,10 @@ ALTER TABLE {schema}.tallies SET (autovacuum_vacuum_scale_factor = 0, autovacuum
 ALTER TABLE {schema}.history SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000,
 	autovacuum_vacuum_cost_delay = 0);
 
+-- What has ended without success is listed in the order in which it did.
+DROP INDEX {schema}.results_unsuccessful;
+CREATE INDEX results_unsuccessful ON {schema}.results (status, since, id) WHERE status > 3;
+
 -- As before, and it counts.
 CREATE OR REPLACE FUNCTION {schema}.enqueue(
 	name         text,
