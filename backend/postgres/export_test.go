@@ -113,7 +113,7 @@ func (b *Backend) Statements() map[string]string {
 		"openMembers": openMembers, "countMembers": countMembers, "findBlocked": findBlocked,
 		"edgesOf": edgesOf, "usersOf": usersOf, "reopenEdges": reopenEdges, "dropPassed": dropPassed, "dropItems": dropItems,
 		"sweepLapsed": sweepLapsed, "lockFlows": lockFlows,
-		"gatherTallies": gatherTallies, "sweepMinutes": sweepMinutes, "oldMinutes": oldMinutes, "findWorkers": findWorkers, "beatWorker": beatWorker,
+		"gatherTallies": gatherTallies, "sweepMinutes": sweepMinutes, "oldMinutes": oldMinutes, "beatWorker": beatWorker,
 		"stopWorker": stopWorker, "sweepWorkers": sweepWorkers, "noteReplaced": noteReplaced,
 		"overdue": overdue, "findWork": findWork, "newEvents": newEvents, "oldestReady": oldestReady,
 	}
@@ -129,3 +129,15 @@ func (b *Backend) Statements() map[string]string {
 	}
 	return all
 }
+
+// Sweep removes what is over, and gathers what is scattered, once.
+func (b *Backend) Sweep(ctx context.Context) error {
+	var r rubbish
+	if err := b.search(ctx, r.find(b)); err != nil {
+		return err
+	}
+	return b.sweep(ctx, r)
+}
+
+// HistoryLock is the advisory lock of the one who writes the history.
+func (b *Backend) HistoryLock() int64 { return b.historyLock() }

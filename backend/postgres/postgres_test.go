@@ -116,19 +116,3 @@ func open(t *testing.T, opts ...postgres.Option) *postgres.Backend {
 	t.Cleanup(func() { require.NoError(t, b.Close()) })
 	return b
 }
-
-// Until this engine can let tasks take the places of others, it says so, and stores none that is to.
-func TestNoTaskTakesAPlace(t *testing.T) {
-	b := open(t)
-	assert.False(t, b.Capabilities().Replaces)
-	for _, on := range []omniq.OnHeld{omniq.HeldReplace, omniq.HeldBehind} {
-		task := newTask(t)
-		task.UniqueKey, task.OnHeld = "k", on
-		_, err := b.Enqueue(t.Context(), []*omniq.RawTask{newTask(t), task})
-		require.ErrorIs(t, err, omniq.ErrInvalid)
-		require.ErrorContains(t, err, "no task takes the place of another")
-	}
-	stats, err := b.Stats(t.Context())
-	require.NoError(t, err)
-	assert.Empty(t, stats)
-}
