@@ -18,7 +18,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/crashtest"
 	"github.com/omniq-go/omniq/backend/postgres"
 	"github.com/omniq-go/omniq/internal/pgserver"
