@@ -16,6 +16,7 @@ type TaskInfo struct {
 	Lost     int        // how many of them were lost: their leases expired
 	Since    time.Time  // when it got its status; by the backend's clock, as all the times here
 	Due      time.Time  // when it may start, or became due last
+	Expires  time.Time  // when the lease of one that is running ends, unless it is extended; zero for others
 	WorkerID string     // who works on it or did last, empty if nobody has
 	Error    *TaskError // of the last attempt that failed, or why it ended; nil for none
 

@@ -20,6 +20,12 @@ var brokenViews = []breakage{
 	{"shows no times", infos(func(i *omniq.TaskInfo) { i.Since, i.Due = time.Time{}, time.Time{} }), []string{
 		"Inspect shows a pending task", others,
 	}},
+	{"shows no ends of leases", infos(func(i *omniq.TaskInfo) { i.Expires = time.Time{} }), []string{
+		"Inspect and List show when a lease ends, as long as it lasts",
+	}},
+	{"shows an end of each lease that there was", infos(func(i *omniq.TaskInfo) { i.Expires = i.Since.Add(long / 2) }), []string{
+		"Inspect and List show when a lease ends, as long as it lasts", others,
+	}},
 	{"shows queues as they were given", infos(func(i *omniq.TaskInfo) {
 		if i.Task != nil {
 			i.Queue = i.Task.Queue

@@ -17,10 +17,10 @@ import (
 // something was to happen to the task by itself, or that the result is not kept.
 const (
 	taskInfo = `SELECT id, state, name, queue, since, due, worker, {overdue}, attempt, lost, error, task, NULL,
-		flow, tie, resumed, progress, saved, lane FROM `
+		flow, tie, resumed, progress, saved, lane, CASE WHEN state = 2 THEN wake END FROM `
 
 	resultInfo = `SELECT id, status, name, queue, since, due, worker, coalesce(expires <= {now}, false), 0, lost, NULL, task, result,
-		flow, tie, resumed, progress, saved, lane FROM `
+		flow, tie, resumed, progress, saved, lane, NULL FROM `
 )
 
 // info is what such a row tells.
@@ -36,12 +36,12 @@ type info struct {
 func scanInfo(row scanner) (i info, err error) {
 	i.TaskInfo = new(omniq.TaskInfo)
 	var state int16
-	var since, due pgtype.Timestamptz // in a row that was written by hand they may be infinite
+	var since, due, expires pgtype.Timestamptz // in a row that was written by hand they may be infinite
 	var worker, failure, task, result, progress, saved, lane *string
 	var flow pgtype.UUID
 	var resumed *bool
 	err = row.Scan((*[16]byte)(&i.ID), &state, &i.FuncName, &i.Queue, &since, &due, &worker, &i.over,
-		&i.Attempts, &i.Lost, &failure, &task, &result, &flow, &i.tie, &resumed, &progress, &saved, &lane)
+		&i.Attempts, &i.Lost, &failure, &task, &result, &flow, &i.tie, &resumed, &progress, &saved, &lane, &expires)
 	if err != nil {
 		return i, err
 	}
@@ -49,6 +49,9 @@ func scanInfo(row scanner) (i info, err error) {
 	i.Since, i.WorkerID, i.Flow, i.resumed = since.Time.UTC(), text(worker), flow.Bytes, resumed != nil && *resumed
 	if due.Valid {
 		i.Due = due.Time.UTC()
+	}
+	if expires.Valid {
+		i.Expires = expires.Time.UTC()
 	}
 	if progress != nil {
 		i.Progress = omniq.Raw(*progress)
