@@ -280,6 +280,8 @@ type EventStore interface {
 
 	// Events returns the events after request.After, in the order in which they were kept, and the cursor to go on from.
 	// That is the place after the last of them. Where there is none it is request.After, with [CursorLatest] made a place.
+	// Of one task they are found without looking at those of others, and where there is none the cursor is the place after the
+	// newest event of all, so that it is not lost while others come and go.
 	//
 	// Where there is none it waits for one, and returns none and no error once request.Wait is over. Nothing is left out
 	// between two calls, whoever writes meanwhile: where events after the cursor are gone because their time was over,
@@ -305,6 +307,7 @@ const (
 // EventsRequest is what [EventStore].Events is asked for.
 type EventsRequest struct {
 	After Cursor
+	Task  uuid.UUID     // of this task only; zero for all
 	Max   int           // how many at the most; at least 1
 	Wait  time.Duration // how long to wait for a first one; zero returns at once
 }

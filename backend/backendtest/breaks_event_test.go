@@ -29,6 +29,22 @@ var brokenEvents = []breakage{
 		"a task has the events of what happened to it",
 		"appended events are kept as they were given",
 	}},
+	{"has no functions in events", noted(func(e *omniq.TaskEvent) { e.FuncName = "" }), []string{
+		"a task has the events of what happened to it",
+		"appended events are kept as they were given",
+	}},
+	{"reads the events of all tasks", reads(func(r *omniq.EventsRequest) { r.Task = uuid.Nil }), []string{
+		"the events of one task are read by themselves, and the cursor goes on where it has none",
+	}},
+	{"stays where a task has no event", func(b *broken) {
+		b.events = func(ctx context.Context, r omniq.EventsRequest) ([]omniq.StoredEvent, omniq.Cursor, error) {
+			page, next, err := b.m.Events(ctx, r)
+			if len(page) == 0 && r.Task != uuid.Nil {
+				next = r.After
+			}
+			return page, next, err
+		}
+	}, []string{"the events of one task are read by themselves, and the cursor goes on where it has none"}},
 	{"has no errors in events", noted(func(e *omniq.TaskEvent) { e.Error = nil }), []string{
 		"a task has the events of what happened to it",
 		"appended events are kept as they were given",

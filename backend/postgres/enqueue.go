@@ -328,8 +328,8 @@ const (
 	tallied AS (
 		INSERT INTO {s}.tallies (at, what, n, us, queue, name) SELECT {now}, 1, count(*), 0, queue, name FROM stored GROUP BY queue, name)
 	{events:, noted AS (
-		INSERT INTO {s}.events (until, at, task_id, type, attempt, queue)
-		SELECT {until}, {now}, id, 1, 0, queue FROM stored ORDER BY seq):events}`
+		INSERT INTO {s}.events (until, at, name, task_id, type, attempt, queue)
+		SELECT {until}, {now}, name, id, 1, 0, queue FROM stored ORDER BY seq):events}`
 	insertEnd = `
 	SELECT seq & 65535, {soon} FROM stored`
 

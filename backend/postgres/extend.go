@@ -33,8 +33,8 @@ const (
 			INSERT INTO {s}.tallies (at, what, n, us, queue, name)
 			SELECT {now}, 2, count(*), ` + waitOf + `, queue, name FROM begun GROUP BY queue, name)
 		{events:, noted AS (
-			INSERT INTO {s}.events (until, at, task_id, type, attempt, queue, worker)
-			SELECT {until}, {now}, id, 2, attempt, queue, nullif(worker, '') FROM begun):events}
+			INSERT INTO {s}.events (until, at, name, task_id, type, attempt, queue, worker)
+			SELECT {until}, {now}, name, id, 2, attempt, queue, nullif(worker, '') FROM begun):events}
 		SELECT id, token FROM begun`
 
 	// What was not begun, in a later snapshot.

@@ -238,8 +238,8 @@ var leaseLanes = strings.NewReplacer("{queue}", "$1", "{starts}", "$6").Replace(
 		INSERT INTO {s}.tallies (at, what, n, us, queue, name)
 		SELECT {now}, 2, count(*), ` + waitOf + `, queue, name FROM leased WHERE started GROUP BY queue, name)
 	{events:, noted AS (
-		INSERT INTO {s}.events (until, at, task_id, type, attempt, queue, worker)
-		SELECT {until}, {now}, id, 2, attempt, queue, nullif($4, '') FROM leased WHERE started):events}
+		INSERT INTO {s}.events (until, at, name, task_id, type, attempt, queue, worker)
+		SELECT {until}, {now}, name, id, 2, attempt, queue, nullif($4, '') FROM leased WHERE started):events}
 	SELECT id, queue, rank, greatest(due, '0001-01-01Z'::timestamptz), seq, attempt, started, lost,
 		CASE WHEN isfinite(shunned) THEN (extract(epoch FROM {now} - shunned) * 1000000)::bigint ELSE 0 END, wake, task,
 		token, tie, resumed, saved, place FROM leased

@@ -101,7 +101,7 @@ const (
 	noteReplaced = `WITH
 		replaced AS MATERIALIZED (SELECT * FROM json_to_recordset($1::text::json) AS i (n integer, id uuid, name text, queue text))
 		{events:, noted AS (
-			INSERT INTO {s}.events (until, at, task_id, type, attempt, queue) SELECT {until}, {now}, id, 1, 0, queue FROM replaced ORDER BY n):events}
+			INSERT INTO {s}.events (until, at, name, task_id, type, attempt, queue) SELECT {until}, {now}, name, id, 1, 0, queue FROM replaced ORDER BY n):events}
 		INSERT INTO {s}.tallies (at, what, n, us, queue, name) SELECT {now}, 1, count(*), 0, queue, name FROM replaced GROUP BY queue, name`
 
 	// Keys that are locked get those who hold them from now on.

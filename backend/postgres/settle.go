@@ -62,8 +62,8 @@ const finishTasks = `WITH
 		SELECT {now}, CASE status WHEN 5 THEN 6 WHEN 6 THEN 7 ELSE status END, count(*), least(sum(took), 9e18)::bigint, queue, name
 		FROM gone GROUP BY status, queue, name)
 	{events:, noted AS (
-		INSERT INTO {s}.events (until, at, task_id, type, attempt, queue, worker, error)
-		SELECT {until}, {now}, id, CASE status WHEN 5 THEN 6 WHEN 6 THEN 7 ELSE status END, attempts, queue, worker, error
+		INSERT INTO {s}.events (until, at, name, task_id, type, attempt, queue, worker, error)
+		SELECT {until}, {now}, name, id, CASE status WHEN 5 THEN 6 WHEN 6 THEN 7 ELSE status END, attempts, queue, worker, error
 		FROM gone):events}
 	SELECT id, token, untold, CASE WHEN bound IS NULL THEN '' ELSE queue END FROM gone`
 
@@ -168,8 +168,8 @@ const giveBack = `WITH
 		INSERT INTO {s}.tallies (at, what, n, us, queue, name)
 		SELECT {now}, 5, count(*), least(sum(took), 9e18)::bigint, queue, name FROM given WHERE retry GROUP BY queue, name)
 	{events:, noted AS (
-		INSERT INTO {s}.events (until, at, task_id, type, attempt, queue, worker, error)
-		SELECT {until}, {now}, id, 5, attempt, queue, worker, error FROM given WHERE retry):events}
+		INSERT INTO {s}.events (until, at, name, task_id, type, attempt, queue, worker, error)
+		SELECT {until}, {now}, name, id, 5, attempt, queue, worker, error FROM given WHERE retry):events}
 	SELECT id, token, queue, rank, greatest(due, '0001-01-01Z'::timestamptz), state, {soon}, bound IS NOT NULL FROM given`
 
 // back is a lease that is given back.

@@ -48,6 +48,10 @@ ALTER TABLE {schema}.history SET (autovacuum_vacuum_scale_factor = 0.02, autovac
 DROP INDEX {schema}.results_unsuccessful;
 CREATE INDEX results_unsuccessful ON {schema}.results (status, since, id) WHERE status > 3;
 
+-- A task's own events are found without those of others. An event has a place once somebody reads.
+ALTER TABLE {schema}.events ADD COLUMN name text; -- of the function; NULL for none
+CREATE INDEX events_task ON {schema}.events (task_id, place) WHERE place IS NOT NULL;
+
 -- As before, and it counts.
 CREATE OR REPLACE FUNCTION {schema}.enqueue(
 	name         text,
@@ -255,8 +259,8 @@ BEGIN
 	INSERT INTO {schema}.counts (queue, state, n) VALUES (enqueue.queue, stored, 1);
 	INSERT INTO {schema}.tallies (at, what, n, us, queue, name) VALUES (made, 1, 1, 0, enqueue.queue, enqueue.name);
 	IF keep_event IS NOT NULL THEN
-		INSERT INTO {schema}.events (until, at, task_id, type, attempt, queue)
-		VALUES (made + keep_event, made, enqueue.id, 1, 0, enqueue.queue);
+		INSERT INTO {schema}.events (until, at, name, task_id, type, attempt, queue)
+		VALUES (made + keep_event, made, enqueue.name, enqueue.id, 1, 0, enqueue.queue);
 	END IF;
 	IF notify THEN
 		PERFORM pg_notify('omniq:{schema}', 'queue:' || queue);

@@ -25,3 +25,8 @@ CREATE TABLE omniq_history (
 	run       INTEGER NOT NULL, -- how long handlers ran
 	PRIMARY KEY (minute, queue, name)
 ) STRICT, WITHOUT ROWID;
+
+-- A task's own events are found without those of others.
+ALTER TABLE omniq_events ADD COLUMN task BLOB; -- its ID
+UPDATE omniq_events SET task = unhex(replace(event ->> '$.task_id', '-', '')) WHERE json_valid(event);
+CREATE INDEX omniq_events_task ON omniq_events (task);
