@@ -109,6 +109,7 @@ func exercise(t *testing.T, b *sqlite.Backend, clock *clock) {
 		func() error { _, err := b.Result(ctx, keyed.ID); return err },
 		func() error { _, err := b.Inspect(ctx, keyed.ID); return err },
 		func() error { _, _, err := b.Events(ctx, omniq.EventsRequest{Max: 1}); return err },
+		func() error { _, _, err := b.Events(ctx, omniq.EventsRequest{Max: 1, Task: keyed.ID}); return err },
 	} {
 		require.NoError(t, f())
 	}
@@ -124,6 +125,7 @@ func exercise(t *testing.T, b *sqlite.Backend, clock *clock) {
 	}
 	exerciseFlows(t, b)
 	exerciseLanes(t, b)
+	exerciseReplaces(t, b)
 	b.Recount(t)
 
 	// Others have changed something while calls wait here.
@@ -186,6 +188,28 @@ func exerciseLanes(t *testing.T, b *sqlite.Backend) {
 		_, _, err := b.List(ctx, omniq.ListRequest{Status: status, Queue: "laned", Lane: "a", Max: 1})
 		require.NoError(t, err)
 	}
+}
+
+// exerciseReplaces makes a backend prepare its statements about tasks that take the places of others.
+func exerciseReplaces(t *testing.T, b *sqlite.Backend) {
+	t.Helper()
+	ctx := t.Context()
+	latest := func(on omniq.OnHeld) *omniq.RawTask {
+		return tasksIn("latest", 1, func(t *omniq.RawTask) { t.UniqueKey, t.OnHeld, t.ReplaceWithin = "latest", on, time.Hour })[0]
+	}
+	for range 2 {
+		_, err := b.Enqueue(ctx, []*omniq.RawTask{latest(omniq.HeldReplace)})
+		require.NoError(t, err)
+	}
+	l := leaseOf(t, b, "latest", 1)[0]
+	behind := latest(omniq.HeldBehind)
+	_, err := b.Enqueue(ctx, []*omniq.RawTask{behind})
+	require.NoError(t, err)
+	require.ErrorIs(t, settle(t, b, omniq.Settlement{
+		LeaseID: l.LeaseID, Action: omniq.ActionWait, Effects: &omniq.Effects{After: []omniq.Dependency{{ID: behind.ID}}},
+	}), omniq.ErrInvalid, "it waits for the other")
+	_, err = b.Cancel(ctx, ids(l.Task, behind))
+	require.NoError(t, err)
 }
 
 // exerciseFlows makes a backend prepare its statements about tasks that are tied to others.
