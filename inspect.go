@@ -48,9 +48,12 @@ type ListRequest struct {
 	// encrypted is not found.
 	Contains string
 
-	Newest bool   // the last that got into the state come first, or of a flow the last members
-	After  string // where the last page said that the next one begins; empty for the first
-	Max    int    // how many at the most, at least 1
+	// Newest is for the list backwards: what ended without success last comes first, and else the newest tasks or results; of a flow
+	// the last members. For the newest an engine may take the highest IDs, which they are where IDs are of version 7.
+	Newest bool
+
+	After string // where the last page said that the next one begins; empty for the first
+	Max   int    // how many at the most, at least 1
 }
 
 // QueueStats are figures of one queue at one time. Those of final tasks count the results that are kept.
