@@ -50,7 +50,8 @@ var monitorRules = []rule{
 			require.NoError(c, c.b.Beat(c.Context(), w))
 			assert.Equal(c, []string{"other", "w"}, workerIDs(c.workers()), "it has beaten")
 			require.NoError(c, c.b.Beat(c.Context(), beat("w")))
-			for end := time.Now().Add(d + time.Millisecond); time.Now().Before(end); c.pause() {
+			for end := time.Now().Add(d + time.Millisecond); time.Now().Before(end); {
+				c.pause()
 			}
 			assert.Equal(c, []string{"other", "w"}, workerIDs(c.workers()), "its lease is longer now")
 			return true

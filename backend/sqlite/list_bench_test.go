@@ -43,7 +43,7 @@ func BenchmarkList(b *testing.B) {
 		"running of nobody": {Worker: "none", Queue: "none"},
 	} {
 		for _, request.Status = range omniq.Statuses() {
-			request.Max = 50
+			request.Max, request.After = 50, ""
 			b.Run(request.Status.String()+"/"+name, func(b *testing.B) {
 				slowest(b, func() (err error) {
 					_, request.After, err = backend.List(b.Context(), request)
