@@ -26,6 +26,7 @@ var brokenEvents = []breakage{
 		"appended events are kept as they were given",
 	}},
 	{"has no queues in events", noted(func(e *omniq.TaskEvent) { e.Queue = "" }), []string{
+		"History has what events tell",
 		"a task has the events of what happened to it",
 		"appended events are kept as they were given",
 	}},
@@ -221,7 +222,10 @@ var brokenCursors = []breakage{
 		if r.After == "no such place" {
 			r.After = omniq.CursorOldest
 		}
-	}), []string{"an event that cannot be read is refused"}},
+	}), []string{
+		"an event that cannot be read is refused",
+		"the events of one task are read by themselves, and the cursor goes on where it has none",
+	}},
 	{"does not end Append with its context", func(b *broken) {
 		b.append = func(ctx context.Context, events []*omniq.TaskEvent) error {
 			return b.m.Append(context.WithoutCancel(ctx), events)

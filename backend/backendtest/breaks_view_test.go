@@ -34,6 +34,7 @@ var brokenViews = []breakage{
 	{"shows no workers", infos(func(i *omniq.TaskInfo) { i.WorkerID = "" }), []string{
 		"Inspect shows who works on a task, and the last error",
 		"the whole task stays unless it has succeeded, and why it ended",
+		"List shows the tasks of a function and of a worker, in each state",
 	}},
 	{"drops dead letters", infos(func(i *omniq.TaskInfo) {
 		if i.Status.Final() {

@@ -115,11 +115,10 @@ var historyRules = []rule{
 			s.Took = time.Duration(i+1) * 1500 * time.Microsecond
 			require.NoError(c, c.settle(s))
 		}
-		require.NoError(c, c.settle(omniq.Settlement{LeaseID: late[0].LeaseID, Action: omniq.ActionRelease, Took: time.Hour}))
-		l := c.leaseOne(from("q"), func(r *omniq.LeaseRequest) { r.Names = []string{"h"} })
-		s := failure(l, long)
+		s := failure(c.leaseOne(from("q")), long)
 		s.Took = time.Second
 		require.NoError(c, c.settle(s))
+		require.NoError(c, c.settle(omniq.Settlement{LeaseID: late[0].LeaseID, Action: omniq.ActionRelease, Took: time.Hour}))
 		got := c.past()
 		assert.Equal(c, 3*1500*time.Microsecond, got.of("q", "f").Run)
 		assert.Equal(c, time.Minute+time.Second, got.of("q", "h").Run)

@@ -284,6 +284,7 @@ var listRules = []rule{
 			require.NoError(c, c.settle(failure(l, long)))
 			if i == n/2 {
 				first := c.list(omniq.ListRequest{Status: omniq.StatusFailure, Newest: true, Max: 1})
+				require.NotEmpty(c, first)
 				assert.Equal(c, l.TaskID, first[0].ID, "the last that has failed comes first")
 			}
 		}

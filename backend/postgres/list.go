@@ -107,7 +107,7 @@ func pageOfMembers(newest bool) string {
 }
 
 // listPatience is for how long a list looks. It looks at few tasks at a time.
-const listPatience = 8 * time.Millisecond
+const listPatience = 5 * time.Millisecond
 
 // List returns a page of the tasks in a state: see [omniq.TaskQueue].
 func (b *Backend) List(ctx context.Context, r omniq.ListRequest) ([]*omniq.TaskInfo, string, error) {
@@ -121,7 +121,7 @@ func (b *Backend) List(ctx context.Context, r omniq.ListRequest) ([]*omniq.TaskI
 	if err := b.settled(ctx); err != nil {
 		return nil, "", err
 	}
-	few := 1000
+	few := 500
 	if r.Contains != "" { // which are read whole
 		few = 200
 	}
