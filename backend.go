@@ -40,6 +40,7 @@ type Backend interface {
 	TaskQueue
 	ResultStore
 	EventStore
+	Monitor
 
 	// Capabilities says what the engine does. It is constant and never blocks.
 	Capabilities() Capabilities
@@ -218,7 +219,8 @@ type TaskQueue interface {
 	Inspect(ctx context.Context, id uuid.UUID) (*TaskInfo, error)
 
 	// List returns tasks page by page, and where the next page begins: empty after the last. A task that is in the
-	// state all the time from the first page to the last is in exactly one of them. A call looks at [MaxListed] tasks at
+	// state all the time from the first page to the last is in exactly one of them, forwards and with Newest. Pages of one list
+	// have the same request but for After and Max. A call looks at [MaxListed] tasks at
 	// the most: a page may be short or empty although there is a next one. An unknown After is [ErrInvalid].
 	List(ctx context.Context, request ListRequest) (page []*TaskInfo, next string, err error)
 
@@ -278,6 +280,8 @@ type EventStore interface {
 
 	// Events returns the events after request.After, in the order in which they were kept, and the cursor to go on from.
 	// That is the place after the last of them. Where there is none it is request.After, with [CursorLatest] made a place.
+	// Of one task they are found without looking at those of others, and where there is none the cursor is the place after the
+	// newest event of all, so that it is not lost while others come and go.
 	//
 	// Where there is none it waits for one, and returns none and no error once request.Wait is over. Nothing is left out
 	// between two calls, whoever writes meanwhile: where events after the cursor are gone because their time was over,
@@ -303,6 +307,7 @@ const (
 // EventsRequest is what [EventStore].Events is asked for.
 type EventsRequest struct {
 	After Cursor
+	Task  uuid.UUID     // of this task only; zero for all
 	Max   int           // how many at the most; at least 1
 	Wait  time.Duration // how long to wait for a first one; zero returns at once
 }
@@ -379,6 +384,9 @@ type Settlement struct {
 	// without one. It is not negative. A hold that ends sooner than one before it changes nothing. Engines without Limits
 	// ignore it.
 	Hold time.Duration
+
+	// Took is for how long the handler ran, for [Monitor].History: of an attempt that is finished or retried. It is not negative.
+	Took time.Duration
 
 	// Effects are what else is done if, and only if, the settlement takes effect, in one step with it. Nil is for nothing.
 	Effects *Effects

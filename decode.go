@@ -74,11 +74,13 @@ const (
 	eventAttempt
 	eventQueue
 	eventError
+	eventFuncName
 )
 
 var eventKeys = []string{
 	eventTaskID: `"task_id":`, eventEventType: `"event_type":`, eventTimestamp: `"timestamp":`, eventWorkerID: `"worker_id":`,
 	eventAttempt: `"attempt":`, eventQueue: `"queue":`, eventError: `"error":`,
+	eventFuncName: `"func_name":`,
 }
 
 const eventRequired = 1<<eventTaskID | 1<<eventEventType | 1<<eventTimestamp
@@ -253,6 +255,8 @@ func (e *TaskEvent) UnmarshalJSON(data []byte) error {
 			r.String(&to.Queue)
 		case eventError:
 			readError(&r, &to.Error)
+		case eventFuncName:
+			r.String(&to.FuncName)
 		}
 	}
 	if err := r.End(eventRequired); err != nil {

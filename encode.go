@@ -168,6 +168,9 @@ func (e *TaskEvent) AppendJSON(dst []byte) ([]byte, error) {
 	if e.Error != nil {
 		writeError(&w, e.Error)
 	}
+	if e.FuncName != "" {
+		w.String(`,"func_name":`, e.FuncName)
+	}
 	return w.End(dst)
 }
 

@@ -57,6 +57,7 @@ func TestEnvelopesThatAreRefused(t *testing.T) {
 		{"retryable null", resultHead + `,"error":{"retryable":null}}`, new(omniq.RawResult), "found null, want a boolean"},
 		{"attempts null", resultHead + `,"attempts":null}`, new(omniq.RawResult), "attempts: found null"},
 		{"attempt text", eventHead + `,"attempt":"1"}`, new(omniq.TaskEvent), "attempt: found"},
+		{"a function that is none", eventHead + `,"func_name":1}`, new(omniq.TaskEvent), "func_name: found"},
 		{"error broken", eventHead + `,"error":nul}`, new(omniq.TaskEvent), "where a value is wanted"},
 	}
 	for _, tt := range tests {
@@ -87,7 +88,7 @@ func TestEnvelopesWithAllTheirKeys(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, in, string(got))
 
-	in = eventHead + `,"worker_id":"w","attempt":2,"queue":"q","error":{"type":"T","message":"m","retryable":false}}`
+	in = eventHead + `,"worker_id":"w","attempt":2,"queue":"q","error":{"type":"T","message":"m","retryable":false},"func_name":"f"}`
 	var event omniq.TaskEvent
 	require.NoError(t, event.UnmarshalJSON([]byte(in)))
 	got, err = event.MarshalJSON()

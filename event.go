@@ -66,6 +66,8 @@ type TaskEvent struct {
 	Attempt int        // which attempt it is about, 0 for none
 	Queue   string     // the task's queue
 	Error   *TaskError // why an attempt failed, or why ticks of a schedule have no run
+
+	FuncName string // the function that the task calls; empty in events of before there was this
 }
 
 // EventOption sets something of an event.

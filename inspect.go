@@ -16,6 +16,7 @@ type TaskInfo struct {
 	Lost     int        // how many of them were lost: their leases expired
 	Since    time.Time  // when it got its status; by the backend's clock, as all the times here
 	Due      time.Time  // when it may start, or became due last
+	Expires  time.Time  // when the lease of one that is running ends, unless it is extended; zero for others
 	WorkerID string     // who works on it or did last, empty if nobody has
 	Error    *TaskError // of the last attempt that failed, or why it ended; nil for none
 
@@ -39,8 +40,20 @@ type ListRequest struct {
 	Queue  string    // of this queue only; empty for all
 	Lane   string    // of this lane of Queue only; empty for all
 	Flow   uuid.UUID // of this flow only; zero for all
-	After  string    // where the last page said that the next one begins; empty for the first
-	Max    int       // how many at the most, at least 1
+	Name   string    // that call this function only; empty for all
+	Worker string    // that this worker works on, or did last; empty for all
+
+	// Contains is text that only those have in them: in the JSON form of the task, as far as it is kept, byte for byte, so
+	// in its arguments and metadata, or in the type or the message of the Error. Empty is for all. What is compressed or
+	// encrypted is not found.
+	Contains string
+
+	// Newest is for the list backwards: what ended without success last comes first, and else the newest tasks or results; of a flow
+	// the last members. For the newest an engine may take the highest IDs, which they are where IDs are of version 7.
+	Newest bool
+
+	After string // where the last page said that the next one begins; empty for the first
+	Max   int    // how many at the most, at least 1
 }
 
 // QueueStats are figures of one queue at one time. Those of final tasks count the results that are kept.

@@ -179,7 +179,7 @@ func (s *scheduler) refuse(l *Lease, refused *Settlement, why error) Settlement 
 	}
 	event := &TaskEvent{
 		TaskID: l.TaskID, EventType: EventDropped, Timestamp: now(), WorkerID: &s.id, Queue: ScheduleQueue,
-		Error: &TaskError{Type: typeSchedule, Message: after.Problem},
+		Error: &TaskError{Type: typeSchedule, Message: after.Problem}, FuncName: scheduleName,
 	}
 	settlement = *refused
 	settlement.Effects = &Effects{Events: append(refused.Effects.Events, event), Notes: Notes{State: text}}

@@ -67,6 +67,7 @@ func (s *settler) settle(a *attempt, settlement Settlement) {
 	w.mu.Unlock()
 	a.settlement = settlement
 	a.settlement.LeaseID = a.lease.LeaseID
+	a.settlement.Took = a.took
 	a.settlement.Effects = a.withNotes(a.settlement.Effects)
 	s.ended <- a
 	s.senders.Done()

@@ -98,7 +98,9 @@ func (h *execution) completeTx(ctx context.Context, tx any, typ reflect.Type, re
 	if r.ResultData, r.Codec, err = encodeResult(w.codecs.writer(), result); err != nil {
 		return err
 	}
-	err = only(t.Settle(ctx, []Settlement{{LeaseID: a.lease.LeaseID, Action: ActionFinish, Result: r, Effects: a.withNotes(w.shut(a).effects())}}))
+	err = only(t.Settle(ctx, []Settlement{{
+		LeaseID: a.lease.LeaseID, Action: ActionFinish, Result: r, Took: time.Since(a.began), Effects: a.withNotes(w.shut(a).effects()),
+	}}))
 	if err != nil {
 		w.reopen(a)
 	}

@@ -397,6 +397,6 @@ func (t *turn) tell(what EventType, why string, ticks ...time.Time) {
 func (t *turn) event(what EventType, message string) {
 	t.events = append(t.events, &TaskEvent{
 		TaskID: t.task, EventType: what, Timestamp: t.now.UTC().Truncate(time.Microsecond), WorkerID: new(t.worker), Queue: ScheduleQueue,
-		Error: &TaskError{Type: typeSchedule, Message: message},
+		Error: &TaskError{Type: typeSchedule, Message: message}, FuncName: scheduleName,
 	})
 }

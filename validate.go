@@ -205,6 +205,11 @@ func (e *TaskEvent) check() error {
 			return err
 		}
 	}
+	if e.FuncName != "" {
+		if err := checkName(e.FuncName); err != nil {
+			return err
+		}
+	}
 	return e.Error.check()
 }
 

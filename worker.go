@@ -83,6 +83,7 @@ type Worker struct {
 
 	mu       sync.Mutex
 	running  bool
+	leaving  bool               // nothing is leased any more
 	stopping bool               // nothing is started any more
 	ending   bool               // handlers have no more time
 	free     int                // places for leases
@@ -188,7 +189,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		w.mu.Unlock()
 		return invalid("the worker is running already")
 	}
-	w.running, w.stopping, w.ending = true, false, false
+	w.running, w.leaving, w.stopping, w.ending = true, false, false, false
 	w.gatherers, w.flushed, w.pulse = make(map[string]flusher), false, pulse{}
 	w.mu.Unlock()
 	defer func() {
@@ -207,6 +208,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	defer beat.Wait()
 	defer stopBeat()
+	life := newBeater(w)
+	life.start(beatCtx)
 	if w.servesSchedules() {
 		var schedules sync.WaitGroup
 		schedules.Go(func() { (&scheduler{w}).run(ctx) })
@@ -225,6 +228,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.log.Debug("worker started", logkey.Queues, w.queues, logkey.Concurrency, w.concurrency, logkey.Handlers, len(w.handlers))
 	err := w.fetch(ctx, attempts)
 	close(attempts)
+	life.leave()
 	w.giveBack(attempts, s)
 	w.flush()
 	w.log.Debug("worker stopping", logkey.Timeout, w.shutdownTimeout)
@@ -239,7 +243,9 @@ func (w *Worker) Run(ctx context.Context) error {
 			err = errors.Join(err, w.abandon(s))
 		}
 	}
+	end := time.Now().Add(w.lease)
 	s.close()
+	life.end(end)
 	w.log.Debug("worker stopped")
 	return err
 }

@@ -26,9 +26,26 @@ var brokenEvents = []breakage{
 		"appended events are kept as they were given",
 	}},
 	{"has no queues in events", noted(func(e *omniq.TaskEvent) { e.Queue = "" }), []string{
+		"History has what events tell",
 		"a task has the events of what happened to it",
 		"appended events are kept as they were given",
 	}},
+	{"has no functions in events", noted(func(e *omniq.TaskEvent) { e.FuncName = "" }), []string{
+		"a task has the events of what happened to it",
+		"appended events are kept as they were given",
+	}},
+	{"reads the events of all tasks", reads(func(r *omniq.EventsRequest) { r.Task = uuid.Nil }), []string{
+		"the events of one task are read by themselves, and the cursor goes on where it has none",
+	}},
+	{"stays where a task has no event", func(b *broken) {
+		b.events = func(ctx context.Context, r omniq.EventsRequest) ([]omniq.StoredEvent, omniq.Cursor, error) {
+			page, next, err := b.m.Events(ctx, r)
+			if len(page) == 0 && r.Task != uuid.Nil {
+				next = r.After
+			}
+			return page, next, err
+		}
+	}, []string{"the events of one task are read by themselves, and the cursor goes on where it has none"}},
 	{"has no errors in events", noted(func(e *omniq.TaskEvent) { e.Error = nil }), []string{
 		"a task has the events of what happened to it",
 		"appended events are kept as they were given",
@@ -205,7 +222,10 @@ var brokenCursors = []breakage{
 		if r.After == "no such place" {
 			r.After = omniq.CursorOldest
 		}
-	}), []string{"an event that cannot be read is refused"}},
+	}), []string{
+		"an event that cannot be read is refused",
+		"the events of one task are read by themselves, and the cursor goes on where it has none",
+	}},
 	{"does not end Append with its context", func(b *broken) {
 		b.append = func(ctx context.Context, events []*omniq.TaskEvent) error {
 			return b.m.Append(context.WithoutCancel(ctx), events)

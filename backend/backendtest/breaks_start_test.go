@@ -71,7 +71,10 @@ var brokenStarts = []breakage{
 			}
 			return l
 		})(b)
-	}, []string{"a lease that was taken ahead and runs out uses no attempt, one that has started is lost"}},
+	}, []string{
+		"a lease that was taken ahead and runs out uses no attempt, one that has started is lost",
+		"History counts what happens by itself",
+	}},
 	{"brings tasks that are lost together back together", infos(func(i *omniq.TaskInfo) {
 		if i.Status == omniq.StatusPending && i.Lost == 1 {
 			i.Due = i.Since.Add(time.Second / 2)

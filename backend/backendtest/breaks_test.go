@@ -296,6 +296,7 @@ var brokenLeases = []breakage{
 	}, []string{
 		"a lease that is extended lasts",
 		"a lease lasts from when it was handed out or extended, whatever the times of its task are",
+		"Inspect and List show when a lease ends, as long as it lasts",
 	}},
 	{"shortens leases", func(b *broken) {
 		b.extend = func(ctx context.Context, leases []omniq.LeaseID, by time.Duration) ([]error, error) {

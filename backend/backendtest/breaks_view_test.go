@@ -5,7 +5,9 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -18,6 +20,12 @@ var brokenViews = []breakage{
 	{"shows no times", infos(func(i *omniq.TaskInfo) { i.Since, i.Due = time.Time{}, time.Time{} }), []string{
 		"Inspect shows a pending task", others,
 	}},
+	{"shows no ends of leases", infos(func(i *omniq.TaskInfo) { i.Expires = time.Time{} }), []string{
+		"Inspect and List show when a lease ends, as long as it lasts",
+	}},
+	{"shows an end of each lease that there was", infos(func(i *omniq.TaskInfo) { i.Expires = i.Since.Add(long / 2) }), []string{
+		"Inspect and List show when a lease ends, as long as it lasts", others,
+	}},
 	{"shows queues as they were given", infos(func(i *omniq.TaskInfo) {
 		if i.Task != nil {
 			i.Queue = i.Task.Queue
@@ -26,6 +34,7 @@ var brokenViews = []breakage{
 	{"shows no workers", infos(func(i *omniq.TaskInfo) { i.WorkerID = "" }), []string{
 		"Inspect shows who works on a task, and the last error",
 		"the whole task stays unless it has succeeded, and why it ended",
+		"List shows the tasks of a function and of a worker, in each state",
 	}},
 	{"drops dead letters", infos(func(i *omniq.TaskInfo) {
 		if i.Status.Final() {
@@ -64,8 +73,50 @@ var brokenViews = []breakage{
 		}
 	}), []string{"a list has pages of at most Max tasks, and ends", others}},
 	{"lists the tasks of all flows", lists(func(r *omniq.ListRequest) { r.Flow = uuid.UUID{} }), []string{
-		"List shows the tasks in a state, of one queue or of all",
+		"List shows the tasks in a state, of one queue or of all", others,
 	}},
+	{"lists all functions", lists(func(r *omniq.ListRequest) {
+		if utf8.ValidString(r.Name) && r.Name != "\x00" {
+			r.Name = ""
+		}
+	}), []string{"List shows the tasks of a function and of a worker, in each state"}},
+	{"lists all workers", lists(func(r *omniq.ListRequest) {
+		if utf8.ValidString(r.Worker) {
+			r.Worker = ""
+		}
+	}), []string{"List shows the tasks of a function and of a worker, in each state"}},
+	{"takes percent and underscore for wildcards", func(b *broken) {
+		b.list = func(ctx context.Context, r omniq.ListRequest) ([]*omniq.TaskInfo, string, error) {
+			r.Contains, _, _ = strings.Cut(strings.ReplaceAll(r.Contains, "_", "%"), "%")
+			return b.m.List(ctx, r)
+		}
+	}, []string{"List finds text in what is kept of tasks, and in their errors"}},
+	{"finds no errors", func(b *broken) {
+		b.list = func(ctx context.Context, r omniq.ListRequest) ([]*omniq.TaskInfo, string, error) {
+			page, next, err := b.m.List(ctx, r)
+			return slices.DeleteFunc(page, func(i *omniq.TaskInfo) bool {
+				return r.Contains != "" && i.Error != nil && strings.Contains(i.Error.Error(), r.Contains)
+			}), next, err
+		}
+	}, []string{"List finds text in what is kept of tasks, and in their errors"}},
+	{"lists the oldest first", lists(func(r *omniq.ListRequest) { r.Newest = false }), []string{
+		"a list with Newest is the same one backwards",
+	}},
+	{"begins backwards where the page before began", func(b *broken) {
+		b.list = func(ctx context.Context, r omniq.ListRequest) ([]*omniq.TaskInfo, string, error) {
+			after := r.After
+			page, next, err := b.m.List(ctx, r)
+			if r.Newest && next != "" && after != "" && len(page) == 1 {
+				next = ""
+			}
+			return page, next, err
+		}
+	}, []string{"a list with Newest is the same one backwards", others}},
+	{"takes any text", lists(func(r *omniq.ListRequest) {
+		if strings.ContainsRune(r.Contains, 0) || !utf8.ValidString(r.Contains) {
+			r.Contains = ""
+		}
+	}), []string{"a list that cannot be is refused"}},
 	{"lists one page", func(b *broken) {
 		b.list = func(ctx context.Context, r omniq.ListRequest) ([]*omniq.TaskInfo, string, error) {
 			page, _, err := b.m.List(ctx, r)
@@ -74,7 +125,7 @@ var brokenViews = []breakage{
 	}, []string{
 		"a list has pages of at most Max tasks, and ends",
 		"a task that stays in a state is in one page, whatever comes and goes meanwhile",
-		"a few tasks among many that a list does not want are each in one page",
+		"a few tasks among many that a list does not want are each in one page", others,
 	}},
 	{"begins pages by their number", func(b *broken) {
 		b.list = func(ctx context.Context, r omniq.ListRequest) ([]*omniq.TaskInfo, string, error) {

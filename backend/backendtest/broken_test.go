@@ -82,7 +82,7 @@ func unbroken(m *memory.Backend) *broken {
 		revoked: m.Revoked, requeue: m.Requeue, runNow: m.RunNow, update: m.Update, inspect: m.Inspect, list: m.List, stats: m.Stats, pause: m.Pause,
 		resume: m.Resume, result: m.Result, await: m.Await, record: m.Record, forget: m.Forget, append: m.Append,
 		events: m.Events, close: m.Close, notes: m.Note, resolve: m.Resolve, stream: m.Stream, cancelFlow: m.CancelFlow,
-		flowStats: m.FlowStats, setLimit: m.SetLimit,
+		flowStats: m.FlowStats, setLimit: m.SetLimit, beat: m.Beat, workers: m.Workers, history: m.History,
 	}
 }
 
@@ -117,6 +117,10 @@ type broken struct {
 	cancelFlow func(context.Context, uuid.UUID) (int, error)
 	flowStats  func(context.Context, uuid.UUID) (omniq.FlowStats, error)
 	setLimit   func(context.Context, string, omniq.Limit) error
+
+	beat    func(context.Context, omniq.WorkerInfo) error
+	workers func(context.Context) ([]omniq.WorkerInfo, error)
+	history func(context.Context, time.Duration) ([]omniq.Minute, error)
 
 	events func(context.Context, omniq.EventsRequest) ([]omniq.StoredEvent, omniq.Cursor, error)
 	close  func() error
@@ -163,7 +167,7 @@ func TestBrokenBackendsFail(t *testing.T) {
 		sole := slices.Concat(
 			brokenTasks, brokenLeases, brokenStarts, brokenDefers, brokenHolds, brokenResults, brokenCalls,
 			brokenCancels, brokenRequeues, brokenNows, brokenUpdates, brokenLimits, brokenKeys, brokenPauses, brokenViews, brokenRecords, brokenEvents, brokenCursors,
-			brokenClocks, brokenRaces, brokenDoors,
+			brokenClocks, brokenRaces, brokenDoors, brokenMonitors, brokenHistories,
 		)
 		tied := slices.Concat(brokenGraphs, brokenResolves, brokenEffects, brokenNotes, brokenFlows)
 		for i, tt := range slices.Concat(sole, tied, brokenBounds, brokenReplaces) {

@@ -114,3 +114,11 @@ func (b *broken) FlowStats(ctx context.Context, flow uuid.UUID) (omniq.FlowStats
 func (b *broken) SetLimit(ctx context.Context, queue string, limit omniq.Limit) error {
 	return b.setLimit(ctx, queue, limit)
 }
+
+func (b *broken) Beat(ctx context.Context, w omniq.WorkerInfo) error { return b.beat(ctx, w) }
+
+func (b *broken) Workers(ctx context.Context) ([]omniq.WorkerInfo, error) { return b.workers(ctx) }
+
+func (b *broken) History(ctx context.Context, last time.Duration) ([]omniq.Minute, error) {
+	return b.history(ctx, last)
+}

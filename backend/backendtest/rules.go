@@ -12,7 +12,7 @@ var rules = slices.Concat(soleRules, flowsRules, boundedRules, replaceRules)
 // soleRules are about tasks as such.
 var soleRules = slices.Concat(
 	leaseRules, startRules, waitRules, timeRules, deferRules, clockRules, resultRules, callRules,
-	cancelRules, revokeRules, requeueRules, nowRules, updateRules, limitRules, uniqueRules, keyRules, inspectRules, listRules, statsRules, pauseRules, recordRules,
+	cancelRules, revokeRules, requeueRules, nowRules, updateRules, limitRules, uniqueRules, keyRules, inspectRules, listRules, statsRules, pauseRules, recordRules, monitorRules, historyRules,
 	eventRules, cursorRules, raceRules, hostileRules,
 )
 

@@ -205,7 +205,10 @@ func calls(b omniq.Backend, id uuid.UUID) map[string]func(context.Context) error
 			_, err := b.Record(ctx, []*omniq.RawResult{record(long)})
 			return err
 		},
-		"Forget": each(b.Forget),
+		"Forget":  each(b.Forget),
+		"Beat":    func(ctx context.Context) error { return b.Beat(ctx, beat("w")) },
+		"History": func(ctx context.Context) error { _, err := b.History(ctx, long); return err },
+		"Workers": func(ctx context.Context) error { _, err := b.Workers(ctx); return err },
 	}
 	if caps := b.Capabilities(); caps.Flows {
 		all["Resolve"] = func(ctx context.Context) error {

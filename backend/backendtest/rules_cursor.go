@@ -53,6 +53,56 @@ var cursorRules = []rule{
 		c.numbers(3, 5, c.stored(next, 100))
 		c.numbers(0, 5, c.stored(first, 100))
 	}},
+	{name: "the events of one task are read by themselves, and the cursor goes on where it has none", events: long, check: func(c *checker) {
+		ids := []uuid.UUID{uuid.New(), uuid.New()}
+		write := func(id uuid.UUID, n int) {
+			c.Helper()
+			require.NoError(c, c.b.Append(c.Context(), []*omniq.TaskEvent{numbered(id, n)}))
+		}
+		for i := range 20 {
+			write(ids[i%2], i)
+		}
+		all := c.stored(omniq.CursorOldest, 100)
+		for k, id := range ids {
+			var want []omniq.StoredEvent
+			for _, e := range all {
+				if e.TaskID == id {
+					want = append(want, e)
+				}
+			}
+			require.Len(c, want, 10)
+			for _, size := range []int{1, 3, 100} {
+				var got []omniq.StoredEvent
+				for after := omniq.CursorOldest; ; {
+					page, next := c.read(omniq.EventsRequest{After: after, Task: id, Max: size})
+					if after = next; len(page) == 0 {
+						break
+					}
+					assert.Equal(c, page[len(page)-1].Cursor, next)
+					got = append(got, page...)
+				}
+				assert.Equal(c, want, got, "pages of %d", size)
+			}
+			page, _ := c.read(omniq.EventsRequest{After: all[10+k].Cursor, Task: id, Max: 100})
+			assert.Equal(c, want[6:], page)
+		}
+		newest := all[len(all)-1].Cursor
+		for _, after := range []omniq.Cursor{omniq.CursorOldest, all[3].Cursor, omniq.CursorLatest} {
+			page, next := c.read(omniq.EventsRequest{After: after, Task: uuid.New(), Max: 9})
+			assert.Empty(c, page)
+			assert.Equal(c, newest, next, "a task without events, after %q", after)
+		}
+		w := c.reading(omniq.EventsRequest{After: newest, Task: ids[0], Max: 9, Wait: long})
+		write(ids[1], 20)
+		write(ids[0], 21)
+		require.NoError(c, c.ended(w.done, "Events"))
+		c.numbers(21, 22, w.events)
+		page, next := c.read(omniq.EventsRequest{After: newest, Task: uuid.New(), Max: 9, Wait: time.Millisecond})
+		assert.Empty(c, page)
+		assert.Equal(c, c.stored(newest, 9)[1].Cursor, next)
+		_, _, err := c.b.Events(c.Context(), omniq.EventsRequest{After: "no such place", Task: ids[0], Max: 1})
+		assert.ErrorIs(c, err, omniq.ErrInvalid)
+	}},
 	{name: "nothing is left out between two reads, whoever writes meanwhile", events: long, check: func(c *checker) {
 		const writers, n = 4, 100
 		var done []<-chan error

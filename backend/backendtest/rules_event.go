@@ -78,7 +78,7 @@ var eventRules = []rule{
 				TaskID: uuid.New(), EventType: what, Timestamp: time.Now().UTC().Truncate(time.Microsecond).Add(-time.Hour),
 			})
 		}
-		want[1].WorkerID, want[1].Attempt, want[1].Queue, want[1].Error = new("worker"), 3, "q", &boom
+		want[1].WorkerID, want[1].Attempt, want[1].Queue, want[1].Error, want[1].FuncName = new("worker"), 3, "q", &boom, "g"
 		given := append([]*omniq.TaskEvent(nil), want...)
 		require.NoError(c, c.b.Append(c.Context(), given))
 		clear(given)
@@ -107,8 +107,8 @@ type story struct {
 }
 
 var (
-	enqueued = omniq.TaskEvent{EventType: omniq.EventEnqueued, Queue: "q"}
-	started  = omniq.TaskEvent{EventType: omniq.EventStarted, Queue: "q", WorkerID: new("w"), Attempt: 1}
+	enqueued = omniq.TaskEvent{EventType: omniq.EventEnqueued, Queue: "q", FuncName: "f"}
+	started  = omniq.TaskEvent{EventType: omniq.EventStarted, Queue: "q", FuncName: "f", WorkerID: new("w"), Attempt: 1}
 )
 
 var stories = []story{
@@ -121,8 +121,8 @@ var stories = []story{
 		require.NoError(c, c.settle(retry(c.leaseOne(from("q"), by("first")))))
 		c.end(t, omniq.StatusFailure)
 	}, []omniq.TaskEvent{
-		enqueued, {EventType: omniq.EventStarted, Queue: "q", WorkerID: new("first"), Attempt: 1},
-		{EventType: omniq.EventRetried, Queue: "q", WorkerID: new("first"), Attempt: 1, Error: &boom},
+		enqueued, {EventType: omniq.EventStarted, Queue: "q", FuncName: "f", WorkerID: new("first"), Attempt: 1},
+		{EventType: omniq.EventRetried, Queue: "q", FuncName: "f", WorkerID: new("first"), Attempt: 1, Error: &boom},
 		event(omniq.EventStarted, 2), event(omniq.EventFailed, 2),
 	}},
 	{"a cancel before it starts", func(c *checker, t *omniq.RawTask) {

@@ -78,6 +78,29 @@ var inspectRules = []rule{
 			}
 		}
 	}},
+	{name: "Inspect and List show when a lease ends, as long as it lasts", check: func(c *checker) {
+		t := task()
+		c.enqueue(t)
+		expires := func(s omniq.Status) time.Time {
+			c.Helper()
+			info, page := c.inspect(t.ID), c.list(omniq.ListRequest{Status: s, Max: 9})
+			require.Len(c, page, 1)
+			assert.Equal(c, info.Expires, page[0].Expires, "as Inspect shows it")
+			return info.Expires
+		}
+		assert.Zero(c, expires(omniq.StatusPending))
+		l := c.leaseOne(lasting(long / 2))
+		assert.WithinDuration(c, l.Expires, expires(omniq.StatusRunning), time.Millisecond)
+		assert.Equal(c, time.UTC, expires(omniq.StatusRunning).Location())
+		before := time.Now().Add(c.skew)
+		require.NoError(c, c.extend(l.LeaseID))
+		until := expires(omniq.StatusRunning)
+		assert.False(c, until.Before(before.Add(long).Truncate(time.Millisecond)) || until.After(time.Now().Add(c.skew+long)), "extended until %v", until)
+		require.NoError(c, c.settle(retry(l)))
+		assert.Zero(c, expires(omniq.StatusPending))
+		require.NoError(c, c.settle(failure(c.leaseOne(), long)))
+		assert.Zero(c, expires(omniq.StatusFailure))
+	}},
 	{name: "Inspect goes by the attempts that count", check: func(c *checker) {
 		c.enqueue(task())
 		l := c.leaseOne()
@@ -104,6 +127,6 @@ func (c *checker) between(began, at time.Time, what string) {
 func (c *checker) shows(want omniq.TaskInfo, got *omniq.TaskInfo) {
 	c.Helper()
 	bare := *got
-	bare.Since, bare.Due = want.Since, want.Due
+	bare.Since, bare.Due, bare.Expires = want.Since, want.Due, want.Expires
 	assert.Equal(c, want, bare)
 }

@@ -2,6 +2,7 @@ package backendtest
 
 import (
 	"slices"
+	"strconv"
 	"sync"
 
 	"github.com/google/uuid"
@@ -103,10 +104,10 @@ var listRules = []rule{
 				gone = gone[1:]
 			}
 		})
-		for range 3 {
+		for round := range 4 {
 			for s, want := range stay {
 				seen := make(map[uuid.UUID]int)
-				request := omniq.ListRequest{Status: s, Max: 7}
+				request := omniq.ListRequest{Status: s, Max: 7, Newest: round%2 > 0}
 				for pages := 0; ; pages++ {
 					page, next, err := c.b.List(c.Context(), request)
 					if !assert.NoError(c, err) {
@@ -154,6 +155,142 @@ var listRules = []rule{
 		assert.Equal(c, []uuid.UUID{last.ID}, ids(c.list(omniq.ListRequest{Status: omniq.StatusPending, Queue: "last", Max: 4})))
 		assert.Equal(c, []uuid.UUID{running}, ids(c.list(omniq.ListRequest{Status: omniq.StatusRunning, Max: 4})))
 	}},
+	{name: "List shows the tasks of a function and of a worker, in each state", check: func(c *checker) {
+		want := make(map[omniq.Status]map[string][]uuid.UUID) // by name, and by worker
+		add := func(s omniq.Status, id uuid.UUID, keys ...string) {
+			if want[s] == nil {
+				want[s] = make(map[string][]uuid.UUID)
+			}
+			for _, k := range keys {
+				want[s][k] = append(want[s][k], id)
+			}
+		}
+		for i := range 6 {
+			name, worker := []string{"name", "name's"}[i%2], []string{"w-1", "w-2", "w-11"}[i%3]
+			q := queue("q" + strconv.Itoa(i))
+			t := task(q, named(name), delay(long))
+			c.enqueue(t)
+			add(omniq.StatusPending, t.ID, name)
+			for s, settle := range map[omniq.Status]func(omniq.Lease) omniq.Settlement{
+				omniq.StatusRunning: nil,
+				omniq.StatusSuccess: func(l omniq.Lease) omniq.Settlement { return success(l, "1", long) },
+				omniq.StatusFailure: func(l omniq.Lease) omniq.Settlement { return failure(l, long) },
+				omniq.StatusPending: func(l omniq.Lease) omniq.Settlement { r := retry(l); r.Delay = long; return r },
+			} {
+				t := task(q, named(name))
+				c.enqueue(t)
+				l := c.leaseOne(from(t.Queue), func(r *omniq.LeaseRequest) { r.WorkerID = worker })
+				require.Equal(c, t.ID, l.TaskID)
+				if settle != nil {
+					require.NoError(c, c.settle(settle(l)))
+				}
+				add(s, t.ID, name, worker)
+			}
+			add(omniq.StatusCancelled, c.final(omniq.StatusCancelled, q, named(name)).ID, name)
+		}
+		for s, of := range want {
+			for _, newest := range []bool{false, true} {
+				for _, name := range []string{"name", "name's"} {
+					assert.ElementsMatch(c, of[name], ids(c.list(omniq.ListRequest{Status: s, Name: name, Newest: newest, Max: 2})), "%v of %s", s, name)
+				}
+				for _, worker := range []string{"w-1", "w-2", "w-11"} {
+					assert.ElementsMatch(c, of[worker], ids(c.list(omniq.ListRequest{Status: s, Worker: worker, Newest: newest, Max: 2})), "%v of %s", s, worker)
+				}
+			}
+			assert.Empty(c, c.list(omniq.ListRequest{Status: s, Name: "nam_", Max: 2}))
+			assert.Empty(c, c.list(omniq.ListRequest{Status: s, Worker: "w", Max: 2}))
+			both := c.list(omniq.ListRequest{Status: s, Name: "name", Worker: "w-1", Max: 9})
+			for _, info := range both {
+				assert.Equal(c, []string{"name", "w-1"}, []string{info.FuncName, info.WorkerID})
+			}
+			assert.Len(c, both, len(of["w-1"])/2)
+		}
+	}},
+	{name: "List finds text in what is kept of tasks, and in their errors", check: func(c *checker) {
+		holds := func(t *omniq.RawTask) {
+			t.Args, t.Kwargs = omniq.Raw(`["ann@example.org",{"n":9007199254740993}]`), omniq.Raw(`{"größe":"50%_a"}`)
+			t.Metadata = map[string]string{"tenant": "acme \"x\""}
+		}
+		why := &omniq.TaskError{Type: "net.OpError", Message: "dial \"db\": no <route> 'x' & 100%"}
+		in := map[omniq.Status][]uuid.UUID{}
+		add := func(s omniq.Status, id uuid.UUID) { in[s] = append(in[s], id) }
+		for _, s := range []omniq.Status{omniq.StatusPending, omniq.StatusRunning, omniq.StatusFailure, omniq.StatusSuccess} {
+			for _, with := range []func(*omniq.RawTask){holds, func(*omniq.RawTask) {}} {
+				t := task(queue(s.String()), with)
+				c.enqueue(t)
+				l := c.leaseOne(from(t.Queue))
+				again := retry(l)
+				again.Error = why
+				end := failure(l, long)
+				end.Result.Error = why
+				switch s {
+				case omniq.StatusPending:
+					again.Delay = long
+					require.NoError(c, c.settle(again))
+				case omniq.StatusRunning:
+					require.NoError(c, c.settle(again))
+					c.leaseOne(from(t.Queue))
+				case omniq.StatusFailure:
+					require.NoError(c, c.settle(end))
+				default:
+					require.NoError(c, c.settle(success(l, `"ann@example.org"`, long)))
+				}
+				add(s, t.ID)
+			}
+			c.finds(s, 2, "net.Op", `"db"`, "<route>", "'x' &", "100%")
+			c.finds(s, 1, "ann@example.org", "9007199254740993", `{"n":9`, "größe", "50%_a", `"tenant":`, `acme \"x\"`)
+			c.finds(s, 0, "ann@example_org", "ANN", "50%a", "größer", "no route", "acme x")
+		}
+		c.finds(omniq.StatusWaiting, 0, "ann")
+		assert.ElementsMatch(c, in[omniq.StatusFailure], ids(c.list(omniq.ListRequest{Status: omniq.StatusFailure, Contains: "dial", Newest: true, Max: 1})))
+	}},
+	{name: "a list with Newest is the same one backwards", check: func(c *checker) {
+		const n = 13
+		flow := uuid.New()
+		var tasks []*omniq.RawTask
+		for i := range n {
+			tasks = append(tasks, task(queue([]string{"a", "b"}[i%2]), func(t *omniq.RawTask) {
+				if c.b.Capabilities().Flows {
+					t.Flow = flow
+				}
+			}))
+		}
+		c.enqueue(tasks...)
+		backwards := func(r omniq.ListRequest, want int) {
+			c.Helper()
+			r.Max = 100
+			forwards := ids(c.list(r))
+			require.Len(c, forwards, want)
+			slices.Reverse(forwards)
+			r.Newest = true
+			for _, r.Max = range []int{1, 2, 5, want, 100} {
+				assert.Equal(c, forwards, ids(c.list(r)), "pages of %d", r.Max)
+			}
+		}
+		check := func(s omniq.Status) {
+			c.Helper()
+			backwards(omniq.ListRequest{Status: s}, n)
+			backwards(omniq.ListRequest{Status: s, Queue: "b"}, n/2)
+			if c.b.Capabilities().Flows {
+				backwards(omniq.ListRequest{Flow: flow}, n)
+				backwards(omniq.ListRequest{Flow: flow, Status: s, Queue: "a"}, n-n/2)
+			}
+		}
+		check(omniq.StatusPending)
+		leases := c.lease(n, 0, from("a", "b"))
+		require.Len(c, leases, n)
+		check(omniq.StatusRunning)
+		for i, l := range leases {
+			require.NoError(c, c.settle(failure(l, long)))
+			if i == n/2 {
+				first := c.list(omniq.ListRequest{Status: omniq.StatusFailure, Newest: true, Max: 1})
+				require.NotEmpty(c, first)
+				assert.Equal(c, l.TaskID, first[0].ID, "the last that has failed comes first")
+			}
+		}
+		check(omniq.StatusFailure)
+		assert.Empty(c, c.list(omniq.ListRequest{Status: omniq.StatusExpired, Newest: true, Max: 1}))
+	}},
 	{name: "a list that cannot be is refused", check: func(c *checker) {
 		c.enqueue(task())
 		for name, r := range map[string]omniq.ListRequest{
@@ -161,12 +298,27 @@ var listRules = []rule{
 			"an unknown status":   {Max: 1, Status: 99},
 			"no task":             {Status: omniq.StatusPending},
 			"less than no task":   {Status: omniq.StatusPending, Max: -1},
+			"a name with a NUL":   {Status: omniq.StatusPending, Max: 1, Name: "\x00"},
+			"a worker not UTF-8":  {Status: omniq.StatusPending, Max: 1, Worker: "\xff"},
+			"text with a NUL":     {Status: omniq.StatusPending, Max: 1, Contains: "a\x00"},
+			"text not UTF-8":      {Status: omniq.StatusPending, Max: 1, Contains: "\xff"},
 			"an unknown position": {Status: omniq.StatusPending, Max: 1, After: "no such place"},
 		} {
 			_, _, err := c.b.List(c.Context(), r)
 			assert.ErrorIs(c, err, omniq.ErrInvalid, name)
 		}
 	}},
+}
+
+// finds checks how many tasks in a state have each text in them.
+func (c *checker) finds(s omniq.Status, want int, texts ...string) {
+	c.Helper()
+	if s == omniq.StatusSuccess { // of which nothing is kept that is looked into
+		want = 0
+	}
+	for _, text := range texts {
+		assert.Len(c, c.list(omniq.ListRequest{Status: s, Contains: text, Max: 9}), want, "%v with %s", s, text)
+	}
 }
 
 // list returns what all pages of a list have.

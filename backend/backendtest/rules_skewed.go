@@ -28,6 +28,26 @@ var skewedRules = []rule{
 		require.NoError(c, c.cancel(t.ID))
 		theirs("cancelled", c.result(t.ID).Timestamp)
 	}},
+	{name: "a worker is seen, and has started, by the backend's clock, and is gone after its lease", check: func(c *checker) {
+		c.beats()
+		c.inTime(func(d time.Duration, _ string) bool {
+			until := time.Now().Add(d)
+			require.NoError(c, c.b.Beat(c.Context(), beat("brief", func(w *omniq.WorkerInfo) { w.Lease = d })))
+			there := workerIDs(c.workers())
+			if !time.Now().Before(until) {
+				return false
+			}
+			assert.Contains(c, there, "brief")
+			c.eventually("it is gone", func() bool { return len(c.workers()) < len(there) })
+			assert.False(c, time.Now().Before(until), "it was gone too early")
+			return true
+		})
+	}},
+	{name: "what was done stands in the minute of the backend's clock", check: func(c *checker) {
+		c.enqueue(task())
+		c.leaseOne()
+		assert.Len(c, c.minutes(), 1)
+	}},
 	{name: "a task with a RunAt is due at that time of the backend's clock", check: func(c *checker) {
 		c.inTime(func(d time.Duration, q string) bool {
 			at := soon(d)

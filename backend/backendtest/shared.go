@@ -26,7 +26,7 @@ func (cfg *config) runShared(t *testing.T, caps omniq.Capabilities) {
 			caps.Name)
 		return
 	}
-	for _, r := range slices.Concat(sharedRules, sharedFlowRules, sharedBoundRules, sharedReplaceRules) {
+	for _, r := range slices.Concat(sharedRules, sharedFlowRules, sharedBoundRules, sharedMonitorRules, sharedHistoryRules, sharedReplaceRules) {
 		t.Run(subtest("shared: "+r.name), func(t *testing.T) {
 			t.Parallel()
 			one, other := cfg.shared(t, long)

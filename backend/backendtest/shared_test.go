@@ -290,6 +290,8 @@ func TestBrokenSharesFail(t *testing.T) {
 	testBrokenShares(t, brokenShares, sharedRules)
 	testBrokenShares(t, brokenFlowShares, sharedFlowRules)
 	testBrokenShares(t, brokenBoundShares, sharedBoundRules)
+	testBrokenShares(t, brokenMonitorShares, sharedMonitorRules)
+	testBrokenShares(t, brokenHistoryShares, sharedHistoryRules)
 	testBrokenShares(t, brokenReplaceShares, sharedReplaceRules)
 }
 

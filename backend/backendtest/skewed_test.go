@@ -46,12 +46,34 @@ func skewed(m *memory.Backend, by time.Duration) *broken {
 		return l
 	})(b)
 	infos(func(i *omniq.TaskInfo) { i.Since, i.Due = i.Since.Add(by), i.Due.Add(by) })(b)
+	workers(shiftSeen(by))(b)
+	pasts(shiftMinutes(by))(b)
 	results(func(r *omniq.RawResult) {
 		if r.Status != omniq.StatusSuccess { // that is the worker's
 			r.Timestamp = r.Timestamp.Add(by)
 		}
 	})(b)
 	return b
+}
+
+// shiftSeen moves the times of workers.
+func shiftSeen(by time.Duration) func([]omniq.WorkerInfo) []omniq.WorkerInfo {
+	return func(all []omniq.WorkerInfo) []omniq.WorkerInfo {
+		for i := range all {
+			all[i].Started, all[i].Seen = all[i].Started.Add(by), all[i].Seen.Add(by)
+		}
+		return all
+	}
+}
+
+// shiftMinutes moves what was done.
+func shiftMinutes(by time.Duration) func([]omniq.Minute) []omniq.Minute {
+	return func(all []omniq.Minute) []omniq.Minute {
+		for i := range all {
+			all[i].Start = all[i].Start.Add(by)
+		}
+		return all
+	}
 }
 
 // lengthen makes a duration as wrong as it is where one clock counts what the other wrote down.
@@ -66,6 +88,12 @@ var brokenSkews = []struct {
 	{"has the program's clock", func(by time.Duration) func(*broken) {
 		return infos(func(i *omniq.TaskInfo) { i.Since, i.Due = i.Since.Add(-by), i.Due.Add(-by) })
 	}, []string{"times are shown by the backend's clock"}},
+	{"has the workers' clocks", func(by time.Duration) func(*broken) { return workers(shiftSeen(-by)) }, []string{
+		"a worker is seen, and has started, by the backend's clock, and is gone after its lease",
+	}},
+	{"has the program's minutes", func(by time.Duration) func(*broken) { return pasts(shiftMinutes(-by)) }, []string{
+		"what was done stands in the minute of the backend's clock",
+	}},
 	{"takes a RunAt for one of the program's", func(by time.Duration) func(*broken) {
 		return tasks(func(t *omniq.RawTask) {
 			if !t.RunAt.IsZero() {

@@ -46,7 +46,7 @@ func (cfg *config) runTransactions(t *testing.T, caps omniq.Capabilities) {
 		t.Errorf("%s says that it has Transactions, and nothing says how one is begun: give Run the option Transactions", caps.Name)
 		return
 	}
-	for _, r := range slices.Concat(transactionRules, transactionFlowRules) {
+	for _, r := range slices.Concat(transactionRules, transactionFlowRules, transactionHistoryRules) {
 		t.Run(subtest("transaction: "+r.name), func(t *testing.T) {
 			t.Parallel()
 			b, begin := cfg.transactions(t)

@@ -288,6 +288,7 @@ func commits(t *testing.T, r transactionRule, breaks func(*ledger)) (log []strin
 func TestBrokenLedgersFail(t *testing.T) {
 	testBrokenLedgers(t, brokenLedgers, transactionRules)
 	testBrokenLedgers(t, brokenFlowLedgers, transactionFlowRules)
+	testBrokenLedgers(t, brokenHistoryLedgers, transactionHistoryRules)
 }
 
 func testBrokenLedgers(t *testing.T, broken []fraud, rules []transactionRule) {

@@ -2,7 +2,10 @@ package memory
 
 import (
 	"context"
+	"slices"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/internal/engine"
@@ -13,18 +16,24 @@ type events struct {
 	retention time.Duration // 0 keeps none
 	kept      []keptEvent
 	gone      int64
-	more      chan struct{} // closed when there is another one; nil if nobody waits
+	latest    map[uuid.UUID]int64 // the number of a task's last one
+	more      chan struct{}       // closed when there is another one; nil if nobody waits
 }
 
 type keptEvent struct {
 	*omniq.TaskEvent
-	until time.Time
+	until  time.Time
+	before int64 // the number of the task's event before this one; 0 for none
 }
 
 func (v *events) on() bool { return v.retention > 0 }
 
 func (v *events) add(e *omniq.TaskEvent, now time.Time) {
-	v.kept = append(v.kept, keptEvent{e, now.Add(v.retention)})
+	v.kept = append(v.kept, keptEvent{e, now.Add(v.retention), v.latest[e.TaskID]})
+	if v.latest == nil {
+		v.latest = make(map[uuid.UUID]int64)
+	}
+	v.latest[e.TaskID] = v.last()
 	if v.more != nil {
 		close(v.more)
 		v.more = nil
@@ -38,12 +47,17 @@ func (v *events) advance(now time.Time) {
 	for n < min(len(v.kept), 10*atOnce) && !v.kept[n].until.After(now) {
 		n++
 	}
+	for i, e := range v.kept[:n] {
+		if v.latest[e.TaskID] == v.gone+int64(i)+1 {
+			delete(v.latest, e.TaskID)
+		}
+	}
 	if n > 0 {
 		clear(v.kept[:n])
 		v.kept = v.kept[n:]
 		v.gone += int64(n)
 		if len(v.kept) == 0 {
-			v.kept = nil // else its array stayed
+			v.kept, v.latest = nil, nil // else what they have room for stayed
 		}
 	}
 }
@@ -55,13 +69,15 @@ func (v *events) next() time.Time {
 	return v.kept[0].until
 }
 
-// note keeps an event of a task.
+// note counts what an event of a task tells, and keeps the event.
 func (b *Backend) note(e *entry, what omniq.EventType, attempt int, worker string, why *omniq.TaskError, now time.Time) {
+	engine.Add(&b.tally(e, now).Minute, what, 1)
 	if !b.events.on() {
 		return
 	}
 	event := &omniq.TaskEvent{
 		TaskID: e.id, EventType: what, Timestamp: wire(now), Attempt: attempt, Queue: e.queue.name, Error: why,
+		FuncName: e.name,
 	}
 	if worker != "" {
 		event.WorkerID = new(worker)
@@ -107,9 +123,20 @@ func (b *Backend) Events(ctx context.Context, r omniq.EventsRequest) ([]omniq.St
 			b.end()
 			return nil, r.After, err
 		}
-		if after < b.events.last() || r.Wait <= 0 {
+		some := after < b.events.last()
+		if r.Task != uuid.Nil {
+			some = b.events.latest[r.Task] > after
+		}
+		if some || r.Wait <= 0 {
 			defer b.end()
+			if r.Task != uuid.Nil {
+				list, next := b.events.of(r.Task, after, r.Max)
+				return list, next, nil
+			}
 			return b.events.read(r.After, after, r.Max)
+		}
+		if r.Task != uuid.Nil {
+			after, r.After = b.events.last(), engine.Cursor(b.events.last())
 		}
 		if b.events.more == nil {
 			b.events.more = make(chan struct{})
@@ -138,6 +165,24 @@ func (b *Backend) Events(ctx context.Context, r omniq.EventsRequest) ([]omniq.St
 			return nil, r.After, err
 		}
 	}
+}
+
+// of returns events of a task after the one with the number after.
+func (v *events) of(task uuid.UUID, after int64, limit int) ([]omniq.StoredEvent, omniq.Cursor) {
+	var found []int64
+	for n := v.latest[task]; n > max(after, v.gone); n = v.kept[n-v.gone-1].before {
+		found = append(found, n)
+	}
+	if len(found) == 0 {
+		return nil, engine.Cursor(v.last())
+	}
+	slices.Reverse(found)
+	found = found[:min(limit, len(found))]
+	list := make([]omniq.StoredEvent, len(found))
+	for i, n := range found {
+		list[i] = omniq.StoredEvent{Cursor: engine.Cursor(n), TaskEvent: v.kept[n-v.gone-1].TaskEvent}
+	}
+	return list, list[len(list)-1].Cursor
 }
 
 // read returns the events after the one with the number after, which the cursor from stands for.

@@ -32,6 +32,9 @@ func (e *entry) inspect() *omniq.TaskInfo {
 		ID: e.id, FuncName: e.name, Queue: e.queue.name, Status: e.status, Attempts: e.attempt, Lost: e.past().lost,
 		Since: wire(e.since), Due: wire(e.due), WorkerID: e.worker, Error: e.past().failure, Task: e.task,
 	}
+	if e.status == omniq.StatusRunning {
+		info.Expires = wire(e.at)
+	}
 	if e.task != nil {
 		info.Lane = e.task.Lane
 	}

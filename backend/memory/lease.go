@@ -180,6 +180,10 @@ func (b *Backend) handOver(e *entry, after []omniq.Dependency, p *plan, now time
 // conclude ends a lease as its action says.
 func (b *Backend) conclude(e *entry, s *omniq.Settlement, now time.Time) {
 	b.holdBack(e, s, now)
+	if s.Action == omniq.ActionFinish || s.Action == omniq.ActionRetry {
+		t := b.tally(e, now)
+		t.Run = engine.AddTime(t.Run, s.Took)
+	}
 	if s.Action == omniq.ActionFinish {
 		b.finish(e, s.Result, now)
 		return

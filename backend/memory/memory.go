@@ -14,7 +14,7 @@ import (
 )
 
 // Backend is an [omniq.Backend] in memory. It holds what is queued, what is running, results until their TTL is over, unique
-// keys and events for their time, and revocations until the worker asks or the lease would have ended; nothing else grows
+// keys and events for their time, what was done for a day, and revocations until the worker asks or the lease would have ended; nothing else grows
 // with use. It has no goroutine of its own. Its clock is the system's when it was made, and goes on evenly even if that is
 // set meanwhile.
 type Backend struct {
@@ -35,6 +35,9 @@ type Backend struct {
 	revoked revocations
 	events  events
 	ended   uint64 // tasks that have become final
+
+	workers map[string]omniq.WorkerInfo // that have beaten, by ID
+	history history
 
 	flows   map[uuid.UUID]*flow
 	fallout []fallout // tasks that have ended, whose followers are to be told
@@ -118,9 +121,9 @@ func (b *Backend) Close() error {
 	if b.timer != nil {
 		b.timer.Stop()
 	}
-	b.tasks, b.queues, b.coming, b.going, b.flows, b.fallout = nil, nil, nil, nil, nil, nil
+	b.tasks, b.queues, b.coming, b.going, b.flows, b.fallout, b.workers = nil, nil, nil, nil, nil, nil, nil
 	clear(b.shelves[:])
-	b.holds, b.revoked, b.events = holds{}, revocations{}, events{retention: b.events.retention}
+	b.holds, b.revoked, b.events, b.history = holds{}, revocations{}, events{retention: b.events.retention}, history{}
 	return nil
 }
 

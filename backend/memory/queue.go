@@ -31,6 +31,8 @@ type queue struct {
 	pace     engine.Pace // of its rate
 	used     int64       // of that
 	eachLane engine.Pace // of the rate of each lane
+
+	tally *tally // the one that was used last
 }
 
 // waiter is a call of Lease that waits. It is in the lists of all its queues until it is woken.
@@ -353,6 +355,8 @@ func (b *Backend) hand(e *entry, r *omniq.LeaseRequest, start bool, now time.Tim
 func (b *Backend) start(e *entry, now time.Time) {
 	e.attempt++
 	e.started = true
+	t := b.tally(e, now)
+	t.Wait = engine.AddTime(t.Wait, engine.Waited(now, e.due))
 	b.note(e, omniq.EventStarted, e.attempt, e.worker, nil, now)
 }
 

@@ -1,9 +1,13 @@
 package memory
 
 import (
+	"bytes"
 	"cmp"
 	"iter"
+	"math"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/omniq-go/omniq"
 )
@@ -92,20 +96,81 @@ func (s *shelf) from(number uint64) iter.Seq2[uint64, *entry] {
 	}
 }
 
+// before yields the tasks that are there whose numbers are lower, and these, the last first. Tasks may leave meanwhile.
+func (s *shelf) before(number uint64) iter.Seq2[uint64, *entry] {
+	return func(yield func(uint64, *entry) bool) {
+		k, i := s.after(number - 1)
+		if k == len(s.boards) {
+			i = 0
+		}
+		for ; k >= 0; k-- {
+			if k < len(s.boards) {
+				for _, r := range slices.Backward(s.boards[k][:i]) {
+					if r.task != nil && !yield(r.number, r.task) {
+						return
+					}
+				}
+			}
+			if k > 0 {
+				i = len(s.boards[k-1])
+			}
+		}
+	}
+}
+
+// listPatience is for how long a list may keep the backend locked that looks into tasks. It looks at the clock now and then.
+const listPatience = 5 * time.Millisecond
+
 // page returns the next tasks that a list wants, after a number, and the number of the last one that was looked at: zero if
 // nothing comes after it.
 func (s *shelf) page(r *omniq.ListRequest, after uint64) (page []*entry, last uint64) {
-	looked := 0
-	for number, e := range s.from(after) {
-		if looked == omniq.MaxListed || len(page) == r.Max {
+	looked, end := 0, time.Now().Add(listPatience)
+	rows := s.from(after)
+	if r.Newest {
+		if after == 0 {
+			after = math.MaxUint64
+		}
+		rows = s.before(after)
+	}
+	l := look{ListRequest: r}
+	for number, e := range rows {
+		if looked == omniq.MaxListed || len(page) == r.Max || looked%64 == 63 && time.Now().After(end) {
 			return page, last
 		}
 		looked++
 		last = number
-		if (r.Queue == "" || e.queue.name == r.Queue) && (r.Lane == "" || e.task != nil && e.task.Lane == r.Lane) &&
-			(r.Status == 0 || e.status == r.Status) {
+		if l.wants(e) {
 			page = append(page, e)
 		}
 	}
 	return page, 0
+}
+
+// look is what a list looks for.
+type look struct {
+	*omniq.ListRequest
+	buf []byte
+}
+
+func (l *look) wants(e *entry) bool {
+	return (l.Queue == "" || e.queue.name == l.Queue) && (l.Lane == "" || e.task != nil && e.task.Lane == l.Lane) &&
+		(l.Status == 0 || e.status == l.Status) && (l.Name == "" || e.name == l.Name) && (l.Worker == "" || e.worker == l.Worker) &&
+		(l.Contains == "" || l.finds(e))
+}
+
+// finds reports whether a task contains what is looked for.
+func (l *look) finds(e *entry) bool {
+	why := e.past().failure
+	if e.result != nil {
+		why = e.result.Error
+	}
+	if why != nil && (strings.Contains(why.Type, l.Contains) || strings.Contains(why.Message, l.Contains)) {
+		return true
+	}
+	if e.task == nil {
+		return false
+	}
+	var err error
+	l.buf, err = e.task.AppendJSON(l.buf[:0])
+	return err == nil && bytes.Contains(l.buf, []byte(l.Contains))
 }

@@ -134,7 +134,7 @@ func (s *stores) giveBack(t *testing.T, used *store, kind string) error {
 	}
 	const empty = `DELETE FROM {s}.tasks; DELETE FROM {s}.results; DELETE FROM {s}.unique_keys; DELETE FROM {s}.paused;
 		DELETE FROM {s}.counts; DELETE FROM {s}.revoked; DELETE FROM {s}.events; DELETE FROM {s}.edges; DELETE FROM {s}.work;
-		DELETE FROM {s}.items; DELETE FROM {s}.limits; DELETE FROM {s}.lanes; DELETE FROM {s}.stirs; UPDATE {s}.event_places SET last = 0, gone = 0`
+		DELETE FROM {s}.workers; DELETE FROM {s}.tallies; DELETE FROM {s}.history; DELETE FROM {s}.items; DELETE FROM {s}.limits; DELETE FROM {s}.lanes; DELETE FROM {s}.stirs; UPDATE {s}.event_places SET last = 0, gone = 0`
 	b := used.backends[0]
 	c, err := b.Pool().Acquire(s.t.Context())
 	if err != nil {

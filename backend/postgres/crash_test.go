@@ -102,6 +102,13 @@ func checkConsistent(t *testing.T, b *postgres.Backend, schema string) {
 				SELECT queue, state, count(*) AS n FROM {s}.tasks GROUP BY queue, state
 				UNION ALL SELECT queue, status, count(*) FROM {s}.results GROUP BY queue, status) real USING (queue, state)
 			WHERE counted.n IS DISTINCT FROM real.n`},
+		{"in the history each task that was enqueued has ended", "SELECT count(*)::text FROM (" + done + `) d
+			WHERE d.n[1] <> d.n[3] + d.n[4] + d.n[6] + d.n[7] OR d.n[1] = 0`},
+		{"the history is what events tell", "SELECT count(*)::text FROM (" + done + `) d
+			FULL JOIN (SELECT queue, name, array_agg(n ORDER BY what) AS n FROM (
+				SELECT p.queue, p.name, w AS what, (SELECT count(*)::numeric FROM {s}.events e WHERE e.queue = p.queue AND e.name = p.name AND e.type = w) AS n
+				FROM (SELECT DISTINCT queue, name FROM {s}.events) p, generate_series(1, 7) w) c GROUP BY queue, name) e USING (queue, name)
+			WHERE EXISTS (SELECT FROM {s}.events) AND d.n IS DISTINCT FROM e.n`},
 		{"the places of events have no gap, and the last is known", `SELECT count(*)::text FROM {s}.event_places p,
 			(SELECT coalesce(max(place), 0) AS last, count(place) AS n FROM {s}.events) e
 			WHERE p.last <> p.gone + e.n OR e.last NOT IN (p.last, 0)`},
@@ -111,6 +118,15 @@ func checkConsistent(t *testing.T, b *postgres.Backend, schema string) {
 		assert.Equal(t, "0", wrong, q.rule)
 	}
 }
+
+// done is what the history has of each queue and function: numbers by the types of events.
+const done = `SELECT queue, name, array_agg(n ORDER BY what) AS n FROM (
+		SELECT queue, name, what, sum(n) AS n FROM (
+			SELECT queue, name, what, n::bigint FROM {s}.tallies
+			UNION ALL SELECT queue, name, v.what, v.n FROM {s}.history CROSS JOIN LATERAL (VALUES (1, enqueued), (2, started), (3, succeeded),
+				(4, failed), (5, retried), (6, cancelled), (7, expired)) v (what, n)
+			UNION ALL SELECT p.queue, p.name, w, 0 FROM (SELECT queue, name FROM {s}.tallies UNION SELECT queue, name FROM {s}.history) p, generate_series(1, 7) w) a
+		GROUP BY queue, name, what) s GROUP BY queue, name`
 
 // checkEvents reads all events, and looks whether those of each task are its life: it was enqueued, each attempt was
 // started, again if that was taken back, some were retried, and one was the end. There are so many tasks.

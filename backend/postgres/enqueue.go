@@ -317,17 +317,19 @@ const (
 		FROM input i WHERE i.id_for > 0 AND (i.id IN (SELECT id FROM stored)) IS TRUE ORDER BY i.id
 		ON CONFLICT (name, key) DO UPDATE SET id = excluded.id, until = excluded.until WHERE u.until <= {now} RETURNING id)`
 	insertThen = ` AND (SELECT count(*) FROM dead) >= 0 ORDER BY id
-		ON CONFLICT (id) DO NOTHING RETURNING id, seq, queue, state, wake, deadline, unique_key),
+		ON CONFLICT (id) DO NOTHING RETURNING id, seq, name, queue, state, wake, deadline, unique_key),
 	removed AS (
 		DELETE FROM {s}.results WHERE ctid = ANY (ARRAY (SELECT at FROM dead WHERE id IN (SELECT id FROM stored)))
 		RETURNING queue, status, tie),
 	untied AS (INSERT INTO {s}.work (kind, tie) SELECT 2, tie FROM removed WHERE tie IS NOT NULL),
 	counted AS (
 		INSERT INTO {s}.counts SELECT queue, state, count(*) FROM stored GROUP BY queue, state
-		UNION ALL SELECT queue, status, -count(*) FROM removed GROUP BY queue, status)
+		UNION ALL SELECT queue, status, -count(*) FROM removed GROUP BY queue, status),
+	tallied AS (
+		INSERT INTO {s}.tallies (at, what, n, us, queue, name) SELECT {now}, 1, count(*), 0, queue, name FROM stored GROUP BY queue, name)
 	{events:, noted AS (
-		INSERT INTO {s}.events (until, at, task_id, type, attempt, queue)
-		SELECT {until}, {now}, id, 1, 0, queue FROM stored ORDER BY seq):events}`
+		INSERT INTO {s}.events (until, at, name, task_id, type, attempt, queue)
+		SELECT {until}, {now}, name, id, 1, 0, queue FROM stored ORDER BY seq):events}`
 	insertEnd = `
 	SELECT seq & 65535, {soon} FROM stored`
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
@@ -14,10 +15,10 @@ import (
 )
 
 const (
-	appendEvents = `INSERT INTO {s}.events (until, at, task_id, type, attempt, queue, worker, error)
-		SELECT {until}, at, task_id, type, attempt, queue, worker, error
-		FROM unnest($1::timestamptz[], $2::uuid[], $3::smallint[], $4::integer[], $5::text[], $6::text[], $7::text[])
-		WITH ORDINALITY AS i (at, task_id, type, attempt, queue, worker, error, n) ORDER BY n`
+	appendEvents = `INSERT INTO {s}.events (until, at, name, task_id, type, attempt, queue, worker, error)
+		SELECT {until}, at, name, task_id, type, attempt, queue, worker, error
+		FROM unnest($1::timestamptz[], $2::uuid[], $3::smallint[], $4::integer[], $5::text[], $6::text[], $7::text[], $8::text[])
+		WITH ORDINALITY AS i (at, task_id, type, attempt, queue, worker, error, name, n) ORDER BY n`
 
 	// What is visible gets the next places, in the order in which it was stored. The row of event_places lets one do it.
 	lockPlaces  = "SELECT FROM {s}.event_places FOR UPDATE"
@@ -35,8 +36,10 @@ const (
 	lastPlaces = `SELECT last, coalesce((SELECT e.place - 1 FROM {s}.events e WHERE e.place > p.gone AND e.until > {now}
 		ORDER BY e.place LIMIT 1), last) FROM {s}.event_places p`
 
-	readEvents = `SELECT place, at, task_id, type, attempt, queue, worker, error FROM {s}.events
+	readEvents = `SELECT place, at, task_id, type, attempt, queue, worker, error, name FROM {s}.events
 		WHERE place > $1 ORDER BY place LIMIT $2`
+	readEventsOf = `SELECT place, at, task_id, type, attempt, queue, worker, error, name FROM {s}.events
+		WHERE task_id = $3 AND place > $1 ORDER BY task_id, place LIMIT $2`
 
 	// None goes before an older one.
 	removeEvents = `WITH
@@ -78,7 +81,7 @@ func (b *Backend) appending(events []*omniq.TaskEvent) (stmt, error) {
 	n := len(events)
 	ats, ids, types := make(list[pgtype.Timestamptz], n), make(list[pgtype.UUID], n), make(list[int16], n)
 	attempts, queues := make(list[int32], n), make(list[string], n)
-	workers, failures := make(list[*string], n), make(list[pgtype.Text], n)
+	workers, failures, names := make(list[*string], n), make(list[pgtype.Text], n), make(list[pgtype.Text], n)
 	for i, e := range events {
 		if _, err := e.AppendJSON(nil); err != nil {
 			return stmt{}, fmt.Errorf("%w: postgres: an event of task %v: %w", omniq.ErrInvalid, e.TaskID, err)
@@ -89,8 +92,9 @@ func (b *Backend) appending(events []*omniq.TaskEvent) (stmt, error) {
 		}
 		ats[i], ids[i], types[i] = pgtype.Timestamptz{Time: e.Timestamp, Valid: true}, uuidOf(e.TaskID), int16(e.EventType)
 		attempts[i], queues[i], workers[i], failures[i] = int32(e.Attempt), e.Queue, e.WorkerID, failure
+		names[i] = textOf(e.FuncName)
 	}
-	return stmt{sql: b.sql.of(appendEvents), args: []any{ats, ids, types, attempts, queues, workers, failures}}, nil
+	return stmt{sql: b.sql.of(appendEvents), args: []any{ats, ids, types, attempts, queues, workers, failures, names}}, nil
 }
 
 // Events returns events after a cursor, and waits for one if it is told to: see [omniq.EventStore].
@@ -119,7 +123,7 @@ func (b *Backend) Events(ctx context.Context, r omniq.EventsRequest) ([]omniq.St
 		if err != nil {
 			return nil, r.After, err
 		}
-		if len(events) == 0 && r.After == omniq.CursorOldest {
+		if len(events) == 0 && r.After == omniq.CursorOldest && r.Task == uuid.Nil {
 			next = r.After
 		}
 		if len(events) > 0 || r.Wait <= 0 {
@@ -181,7 +185,11 @@ func (b *Backend) readEvents(ctx context.Context, r omniq.EventsRequest) (events
 			return &known{err}
 		}
 		next = engine.Cursor(after)
-		read := stmt{sql: b.sql.of(readEvents), args: []any{after, r.Max}, row: func(row scanner) error {
+		find, args := readEvents, []any{after, r.Max}
+		if r.Task != uuid.Nil {
+			find, args, next = readEventsOf, append(args, uuidOf(r.Task)), engine.Cursor(last)
+		}
+		read := stmt{sql: b.sql.of(find), args: args, row: func(row scanner) error {
 			e, err := scanEvent(row)
 			next = e.Cursor
 			events = append(events, e)
@@ -196,9 +204,10 @@ func scanEvent(row scanner) (omniq.StoredEvent, error) {
 	e := new(omniq.TaskEvent)
 	var place int64
 	var what int16
-	var failure *string
-	err := row.Scan(&place, &e.Timestamp, (*[16]byte)(&e.TaskID), &what, &e.Attempt, &e.Queue, &e.WorkerID, &failure)
+	var failure, name *string
+	err := row.Scan(&place, &e.Timestamp, (*[16]byte)(&e.TaskID), &what, &e.Attempt, &e.Queue, &e.WorkerID, &failure, &name)
 	e.Timestamp, e.EventType = e.Timestamp.UTC(), omniq.EventType(what)
+	e.FuncName = text(name)
 	if err == nil && failure != nil {
 		e.Error = decodeError(*failure)
 	}

@@ -110,19 +110,37 @@ func (b *Backend) Statements() map[string]string {
 		"envelopesOf": envelopesOf, "markBlocked": markBlocked, "untie": untie, "doneWork": doneWork, "laterWork": laterWork,
 		"goOnWork": goOnWork, "addChecks": addChecks, "flowOf": flowOf, "passOn": passOn, "keepNotes": keepNotes,
 		"readStream": readStream, "afterOf": afterOf, "loadInputs": loadInputs,
-		"openMembers": openMembers, "countMembers": countMembers, "listFlow": listFlow, "findBlocked": findBlocked,
+		"openMembers": openMembers, "countMembers": countMembers, "findBlocked": findBlocked,
 		"edgesOf": edgesOf, "usersOf": usersOf, "reopenEdges": reopenEdges, "dropPassed": dropPassed, "dropItems": dropItems,
 		"sweepLapsed": sweepLapsed, "lockFlows": lockFlows,
+		"gatherTallies": gatherTallies, "sweepMinutes": sweepMinutes, "oldMinutes": oldMinutes, "beatWorker": beatWorker,
+		"stopWorker": stopWorker, "sweepWorkers": sweepWorkers, "noteReplaced": noteReplaced,
 		"overdue": overdue, "findWork": findWork, "newEvents": newEvents, "oldestReady": oldestReady,
 		"findReplaceable": findReplaceable, "lockHolders": lockHolders, "takeKeys": takeKeys, "lookAtHolders": lookAtHolders,
 		"takenIDs": takenIDs, "stepAside": stepAside, "replaceTasks": replaceTasks, "noteReplaced": noteReplaced,
 		"assignKeys": assignKeys, "dropKeys": dropKeys, "findCircle": findCircle,
 	}
-	for status, l := range listings {
-		all["page of "+status.String()], all["end of "+status.String()] = l.page(status), l.end()
+	for _, newest := range []bool{false, true} {
+		way := map[bool]string{true: ", newest"}[newest]
+		for status, l := range listings {
+			all["page of "+status.String()+way], all["end of "+status.String()+way] = l.page(newest), l.end(newest)
+		}
+		all["page of a flow"+way], all["end of a flow"+way] = pageOfMembers(newest), endOfMembers(newest)
 	}
 	for name, template := range all {
 		all[name] = b.sql.of(template)
 	}
 	return all
 }
+
+// Sweep removes what is over, and gathers what is scattered, once.
+func (b *Backend) Sweep(ctx context.Context) error {
+	var r rubbish
+	if err := b.search(ctx, r.find(b)); err != nil {
+		return err
+	}
+	return b.sweep(ctx, r)
+}
+
+// HistoryLock is the advisory lock of the one who writes the history.
+func (b *Backend) HistoryLock() int64 { return b.historyLock() }

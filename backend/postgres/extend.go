@@ -28,10 +28,13 @@ const (
 			UPDATE {s}.tasks t SET started = true, attempt = least(t.attempt, 2147483646) + 1
 			FROM unnest($1::uuid[], $2::bigint[]) AS i (id, token)
 			WHERE ` + holding + ` AND NOT t.started AND NOT coalesce(t.deadline <= {now}, false)
-			RETURNING t.id, t.token, t.queue, t.attempt, t.worker)
+			RETURNING t.id, t.token, t.name, t.queue, t.due, t.attempt, t.worker),
+		tallied AS (
+			INSERT INTO {s}.tallies (at, what, n, us, queue, name)
+			SELECT {now}, 2, count(*), ` + waitOf + `, queue, name FROM begun GROUP BY queue, name)
 		{events:, noted AS (
-			INSERT INTO {s}.events (until, at, task_id, type, attempt, queue, worker)
-			SELECT {until}, {now}, id, 2, attempt, queue, nullif(worker, '') FROM begun):events}
+			INSERT INTO {s}.events (until, at, name, task_id, type, attempt, queue, worker)
+			SELECT {until}, {now}, name, id, 2, attempt, queue, nullif(worker, '') FROM begun):events}
 		SELECT id, token FROM begun`
 
 	// What was not begun, in a later snapshot.

@@ -14,13 +14,6 @@ const (
 
 	countMembers = `SELECT state, count(*) FROM {s}.tasks WHERE flow = $1 GROUP BY state
 		UNION ALL SELECT status, count(*) FROM {s}.results WHERE flow = $1 AND (expires IS NULL OR expires > {now}) GROUP BY status`
-
-	// The members of a flow in the order of their IDs, those of a state or all.
-	listFlow = "SELECT * FROM ((" + taskInfo + `{s}.tasks WHERE flow = $1 AND id > $2 AND ($3 = '' OR queue = $3) AND ($6 = '' OR lane = $6)
-			AND CASE $4::smallint WHEN 0 THEN true WHEN 1 THEN state BETWEEN 0 AND 1 WHEN 2 THEN state = 2 WHEN 7 THEN state = -1 ELSE false END
-			ORDER BY flow, id LIMIT $5)
-		UNION ALL (` + resultInfo + `{s}.results WHERE flow = $1 AND id > $2 AND ($3 = '' OR queue = $3) AND ($6 = '' OR lane = $6) AND ($4 = 0 OR status = $4)
-			AND (expires IS NULL OR expires > {now}) ORDER BY flow, id LIMIT $5)) m ORDER BY id LIMIT $5`
 )
 
 // CancelFlow ends the members of a flow that are not final: see [omniq.TaskQueue]. It waits for locked rows as Cancel does.
@@ -111,7 +104,7 @@ func (b *Backend) Resolve(ctx context.Context, results []*omniq.RawResult) ([]er
 			case l != nil && l.awake:
 				overdue = append(overdue, r.TaskID)
 			case l != nil && l.manual && final[r.TaskID] == 0:
-				endings = append(endings, ending{l.hold, r, texts[i]})
+				endings = append(endings, ending{l.hold, r, texts[i], 0})
 				final[r.TaskID] = r.Status
 			case l != nil && final[r.TaskID] != 0: // by this call
 				errs = engine.Report(errs, len(results), i, stateError(final[r.TaskID], want))

@@ -17,10 +17,10 @@ import (
 // something was to happen to the task by itself, or that the result is not kept.
 const (
 	taskInfo = `SELECT id, state, name, queue, since, due, worker, {overdue}, attempt, lost, error, task, NULL,
-		flow, tie, resumed, progress, saved, lane FROM `
+		flow, tie, resumed, progress, saved, lane, CASE WHEN state = 2 THEN wake END FROM `
 
 	resultInfo = `SELECT id, status, name, queue, since, due, worker, coalesce(expires <= {now}, false), 0, lost, NULL, task, result,
-		flow, tie, resumed, progress, saved, lane FROM `
+		flow, tie, resumed, progress, saved, lane, NULL FROM `
 )
 
 // info is what such a row tells.
@@ -29,24 +29,29 @@ type info struct {
 	over    bool   // something was to happen to the task, or the result is not kept
 	tie     *int64 // by which its edges are found
 	resumed bool   // they are those that it has passed its result on to
+	task    string // its envelope, as far as it is kept
+	since   pgtype.Timestamptz
 }
 
 func scanInfo(row scanner) (i info, err error) {
 	i.TaskInfo = new(omniq.TaskInfo)
 	var state int16
-	var since, due pgtype.Timestamptz // in a row that was written by hand they may be infinite
+	var since, due, expires pgtype.Timestamptz // in a row that was written by hand they may be infinite
 	var worker, failure, task, result, progress, saved, lane *string
 	var flow pgtype.UUID
 	var resumed *bool
 	err = row.Scan((*[16]byte)(&i.ID), &state, &i.FuncName, &i.Queue, &since, &due, &worker, &i.over,
-		&i.Attempts, &i.Lost, &failure, &task, &result, &flow, &i.tie, &resumed, &progress, &saved, &lane)
+		&i.Attempts, &i.Lost, &failure, &task, &result, &flow, &i.tie, &resumed, &progress, &saved, &lane, &expires)
 	if err != nil {
 		return i, err
 	}
-	i.Lane = text(lane)
+	i.Lane, i.since = text(lane), since
 	i.Since, i.WorkerID, i.Flow, i.resumed = since.Time.UTC(), text(worker), flow.Bytes, resumed != nil && *resumed
 	if due.Valid {
 		i.Due = due.Time.UTC()
+	}
+	if expires.Valid {
+		i.Expires = expires.Time.UTC()
 	}
 	if progress != nil {
 		i.Progress = omniq.Raw(*progress)
@@ -66,7 +71,7 @@ func scanInfo(row scanner) (i info, err error) {
 			i.Error = decodeError(*failure)
 		}
 	}
-	if task != nil {
+	if i.task = text(task); task != nil {
 		i.Task = new(omniq.RawTask)
 		if err := i.Task.UnmarshalJSON([]byte(*task)); err != nil {
 			i.Task = nil // it fails, or has failed, by being unreadable
@@ -98,117 +103,6 @@ func (b *Backend) Inspect(ctx context.Context, id uuid.UUID) (*omniq.TaskInfo, e
 			return nil, err
 		}
 	}
-}
-
-// looked is how many tasks a call of List looks at: some milliseconds.
-const looked = 2000
-
-// Pages are in the order of the IDs: the one thing of a task that stays what it is. Each of these is in two parts: what is
-// looked at, in that order and from the ID on, and what of it is listed.
-type listing struct{ from, where string }
-
-var listings = map[omniq.Status]listing{
-	omniq.StatusPending: {"{s}.tasks WHERE id > $1", "state BETWEEN 0 AND 1"},
-	omniq.StatusWaiting: {"{s}.tasks WHERE id > $1", "state = -1"},
-	omniq.StatusRunning: {"{s}.tasks WHERE state = 2 AND id > $1", "true"},
-	omniq.StatusSuccess: {"{s}.results WHERE id > $1", "status = 3 AND " + keptResult},
-	// The index wants to see the condition on the status twice.
-	omniq.StatusFailure:   {"{s}.results WHERE status > 3 AND status = 4 AND id > $1", keptResult},
-	omniq.StatusCancelled: {"{s}.results WHERE status > 3 AND status = 5 AND id > $1", keptResult},
-	omniq.StatusExpired:   {"{s}.results WHERE status > 3 AND status = 6 AND id > $1", keptResult},
-}
-
-const keptResult = "(expires IS NULL OR expires > {now})"
-
-// page returns those that are listed, up to $3.
-func (l listing) page(status omniq.Status) string {
-	info := taskInfo
-	if status.Final() {
-		info = resultInfo
-	}
-	return info + "(SELECT * FROM " + l.from + " ORDER BY id LIMIT $4) l WHERE " + l.where +
-		" AND ($2 = '' OR queue = $2) AND ($5 = '' OR lane = $5) ORDER BY id LIMIT $3"
-}
-
-// end returns the last one that is looked at, if there may be others behind it.
-func (l listing) end() string {
-	return "SELECT id FROM " + l.from + " ORDER BY id OFFSET $2 - 1 LIMIT 1"
-}
-
-// List returns a page of the tasks in a state: see [omniq.TaskQueue].
-func (b *Backend) List(ctx context.Context, r omniq.ListRequest) ([]*omniq.TaskInfo, string, error) {
-	if err := engine.CheckList(&r); err != nil {
-		return nil, "", err
-	}
-	after := pgtype.UUID{Valid: true} // no task has this ID
-	if r.After != "" {
-		id, err := uuid.Parse(r.After)
-		if err != nil {
-			return nil, "", invalid("%.40q is not where a page begins", r.After)
-		}
-		after.Bytes = id
-	}
-	if err := b.settled(ctx); err != nil {
-		return nil, "", err
-	}
-	if r.Flow != uuid.Nil {
-		return b.listFlow(ctx, &r, after)
-	}
-	var page []info
-	more, next := false, ""
-	rows := func(row scanner) error {
-		if len(page) == r.Max {
-			more = true
-			return nil
-		}
-		i, err := scanInfo(row)
-		page = append(page, i)
-		return err
-	}
-	end := func(row scanner) error {
-		var id uuid.UUID
-		err := row.Scan((*[16]byte)(&id))
-		next = id.String()
-		return err
-	}
-	l := listings[r.Status]
-	err := b.read(ctx,
-		stmt{sql: b.sql.of(l.page(r.Status)), args: []any{after, r.Queue, int64(r.Max) + 1, looked, r.Lane}, row: rows},
-		stmt{sql: b.sql.of(l.end()), args: []any{after, looked}, row: end})
-	if err != nil {
-		return nil, "", err
-	}
-	if more {
-		next = page[len(page)-1].ID.String()
-	}
-	list, err := b.complete(ctx, page)
-	return list, next, err
-}
-
-// listFlow returns a page of the members of a flow.
-func (b *Backend) listFlow(ctx context.Context, r *omniq.ListRequest, after pgtype.UUID) ([]*omniq.TaskInfo, string, error) {
-	var page []info
-	more := false
-	err := b.search(ctx, stmt{sql: b.sql.of(listFlow), args: []any{
-		uuidOf(r.Flow), after, r.Queue, int16(r.Status), int64(r.Max) + 1, r.Lane,
-	}, row: func(row scanner) error {
-		if len(page) == r.Max {
-			more = true
-			return nil
-		}
-		i, err := scanInfo(row)
-		page = append(page, i)
-		return err
-	}})
-	if err != nil {
-		return nil, "", err
-	}
-	next := ""
-	if more {
-		next = page[len(page)-1].ID.String()
-	}
-	list, err := b.complete(ctx, page)
-	return list, next, err
 }
 
 // complete adds what tasks wait for to what is told of them.

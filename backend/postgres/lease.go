@@ -59,15 +59,18 @@ const leaseTasks = `WITH
 		UPDATE {s}.tasks t SET state = 2, attempt = least(t.attempt, 2147483646) + c.starts::integer, started = c.starts,
 			token = $3::bigint + (t.followed IS NOT NULL)::integer, since = {now}, worker = $4, wake = {now} + $5 * interval '1 microsecond'
 		FROM chosen c WHERE t.ctid = c.at
-		RETURNING t.id, t.queue, t.rank, t.due, t.seq, t.attempt, t.started, t.lost, t.shunned, t.wake, t.task,
+		RETURNING t.id, t.name, t.queue, t.rank, t.due, t.seq, t.attempt, t.started, t.lost, t.shunned, t.wake, t.task,
 			t.token, t.tie, t.resumed, t.saved),
 	counted AS (
 		INSERT INTO {s}.counts SELECT queue, c.state, c.n
 		FROM (SELECT queue, count(*) AS n FROM leased GROUP BY queue) l
-		CROSS JOIN LATERAL (VALUES (1, -l.n), (2, l.n)) c (state, n))
+		CROSS JOIN LATERAL (VALUES (1, -l.n), (2, l.n)) c (state, n)),
+	tallied AS (
+		INSERT INTO {s}.tallies (at, what, n, us, queue, name)
+		SELECT {now}, 2, count(*), ` + waitOf + `, queue, name FROM leased WHERE started GROUP BY queue, name)
 	{events:, noted AS (
-		INSERT INTO {s}.events (until, at, task_id, type, attempt, queue, worker)
-		SELECT {until}, {now}, id, 2, attempt, queue, nullif($4, '') FROM leased WHERE started):events}
+		INSERT INTO {s}.events (until, at, name, task_id, type, attempt, queue, worker)
+		SELECT {until}, {now}, name, id, 2, attempt, queue, nullif($4, '') FROM leased WHERE started):events}
 	SELECT id, queue, rank, greatest(due, '0001-01-01Z'::timestamptz), seq, attempt, started, lost,
 		CASE WHEN isfinite(shunned) THEN (extract(epoch FROM {now} - shunned) * 1000000)::bigint ELSE 0 END, wake, task,
 		token, tie, resumed, saved, (extract(epoch FROM {clock} - {now}) * 1000000)::bigint

@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -28,6 +29,7 @@ func fillTables(b *testing.B, backend *postgres.Backend) {
 			fmt.Sprintf("generate_series(1, %d)", *rows), "generate_series(1, 300)"),
 		fill(backend, someResults, "$EXPIRES", later, "$STATUS", "3"),
 		fill(backend, someResults, "$EXPIRES", later, "$STATUS", "4"),
+		fill(backend, "UPDATE {s}.tasks SET flow = '00000000-0000-0000-0000-000000000001' WHERE state = 0 AND id < '40000000-0000-0000-0000-000000000000'; UPDATE {s}.results SET flow = '00000000-0000-0000-0000-000000000001' WHERE status = 4 AND id < '40000000-0000-0000-0000-000000000000'"),
 	} {
 		_, err := c.PgConn().Exec(context.Background(), sql).ReadAll()
 		require.NoError(b, err)
@@ -44,30 +46,84 @@ func BenchmarkList(b *testing.B) {
 	require.NoError(b, err)
 	defer func() { require.NoError(b, backend.Close()) }()
 	fillTables(b, backend)
-	middle := uuid.UUID{0x80}.String()
+	middle := func(status omniq.Status) string {
+		place := uuid.UUID{0x80}.String()
+		if status.Final() && status != omniq.StatusSuccess { // they are in the order of the time, which is one here
+			place = strconv.FormatInt(time.Now().UnixMicro(), 10) + "." + place
+		}
+		return place
+	}
 	for _, status := range omniq.Statuses() {
 		for _, queue := range []string{"", "mass", "few"} {
-			for place, after := range map[string]string{"first": "", "middle": middle} {
+			for _, place := range []string{"first", "middle"} {
 				b.Run(fmt.Sprintf("%v/queue=%s/%s", status, queue, place), func(b *testing.B) {
-					var slowest time.Duration
-					for b.Loop() {
-						began := time.Now()
-						r := omniq.ListRequest{Status: status, Queue: queue, After: after, Max: 50}
-						_, _, err := backend.List(context.Background(), r)
-						require.NoError(b, err)
-						slowest = max(slowest, time.Since(began))
+					r := omniq.ListRequest{Status: status, Queue: queue, Max: 50}
+					if place == "middle" {
+						r.After = middle(status)
 					}
-					b.ReportMetric(slowest.Seconds()*1000, "slowest-ms")
+					slowest(b, func() error { _, _, err := backend.List(context.Background(), r); return err })
 				})
 			}
 		}
 	}
+	for name, request := range map[string]omniq.ListRequest{
+		"newest":          {Newest: true},
+		"of no function":  {Name: "none"},
+		"of no worker":    {Worker: "none"},
+		"with no text":    {Contains: "none of them"},
+		"newest, no text": {Contains: "none of them", Newest: true},
+	} {
+		for _, request.Status = range omniq.Statuses() {
+			request.Max, request.After = 50, ""
+			b.Run(request.Status.String()+"/"+name, func(b *testing.B) {
+				slowest(b, func() (err error) {
+					_, request.After, err = backend.List(context.Background(), request)
+					return err
+				})
+			})
+		}
+	}
+	for _, newest := range []bool{false, true} {
+		request := omniq.ListRequest{Flow: uuid.UUID{15: 1}, Name: "none", Newest: newest, Max: 50}
+		b.Run(fmt.Sprintf("flow/newest=%t", newest), func(b *testing.B) {
+			slowest(b, func() (err error) {
+				_, request.After, err = backend.List(context.Background(), request)
+				return err
+			})
+		})
+	}
 	b.Run("Stats", func(b *testing.B) {
-		for b.Loop() {
-			_, err := backend.Stats(context.Background())
-			require.NoError(b, err)
+		slowest(b, func() error { _, err := backend.Stats(context.Background()); return err })
+	})
+	b.Run("Workers", func(b *testing.B) {
+		for i := range 100 {
+			require.NoError(b, backend.Beat(context.Background(), omniq.WorkerInfo{ID: strconv.Itoa(i), Names: make([]string, 50), Lease: time.Hour}))
+		}
+		slowest(b, func() error { _, err := backend.Workers(context.Background()); return err })
+	})
+	b.Run("History", func(b *testing.B) { // a day of ten functions
+		_, err := backend.Pool().Exec(context.Background(), fill(backend, `INSERT INTO {s}.history
+			SELECT date_trunc('minute', now(), 'UTC') - (i / 10) * interval '1 minute', 'q', 'f' || i % 10, 1, 1, 1, 0, 0, 0, 0, 5, 5
+			FROM generate_series(0, 14399) i ON CONFLICT DO NOTHING`))
+		require.NoError(b, err)
+		for _, last := range []time.Duration{time.Minute, time.Hour, omniq.HistoryKept} {
+			b.Run(last.String(), func(b *testing.B) {
+				slowest(b, func() error { _, err := backend.History(context.Background(), last); return err })
+			})
 		}
 	})
+}
+
+// slowest calls something as often as the benchmark asks for, and reports how long the slowest call took.
+func slowest(b *testing.B, call func() error) {
+	b.Helper()
+	var most time.Duration
+	for b.Loop() {
+		began := time.Now()
+		require.NoError(b, call())
+		most = max(most, time.Since(began))
+	}
+	b.ReportMetric(float64(most.Microseconds())/1000, "slowest-ms")
 }
 
 // BenchmarkCancel measures how fast a queue is emptied, in batches of 1,000 IDs.

@@ -63,7 +63,7 @@ func TestMigrateOlder(t *testing.T) {
 
 	_, err = postgres.Open(t.Context(), url(t), postgres.WithSchema(name), postgres.WithoutMigration())
 	require.ErrorIs(t, err, postgres.ErrSchema)
-	require.ErrorContains(t, err, "has version 1, want 6: call Migrate with a user who may create tables")
+	require.ErrorContains(t, err, "has version 1, want 7: call Migrate with a user who may create tables")
 	b := open(t, postgres.WithSchema(name))
 	require.Equal(t, task, lease(t, b).Task)
 	open(t, postgres.WithSchema(name), postgres.WithoutMigration())
@@ -138,8 +138,8 @@ func TestMigrateErrors(t *testing.T) {
 		err           error
 		message       string
 	}{
-		{"nothing", "", []postgres.Option{postgres.WithoutMigration()}, postgres.ErrSchema, "has version 0, want 6: call Migrate"},
-		{"newer", "CREATE SCHEMA {s}; CREATE TABLE {s}.migrations (version) AS VALUES (99)", nil, postgres.ErrSchema, "has version 99, and this program knows up to 6"},
+		{"nothing", "", []postgres.Option{postgres.WithoutMigration()}, postgres.ErrSchema, "has version 0, want 7: call Migrate"},
+		{"newer", "CREATE SCHEMA {s}; CREATE TABLE {s}.migrations (version) AS VALUES (99)", nil, postgres.ErrSchema, "has version 99, and this program knows up to 7"},
 		{"newer, not to be migrated", "CREATE SCHEMA {s}; CREATE TABLE {s}.migrations (version) AS VALUES (99)", []postgres.Option{postgres.WithoutMigration()}, postgres.ErrSchema, "has version 99"},
 		{"another program's tasks", "CREATE SCHEMA {s}; CREATE TABLE {s}.tasks ()", nil, postgres.ErrSchema, "has a table tasks of another program: use WithSchema"},
 		{"another program's migrations", "CREATE SCHEMA {s}; CREATE TABLE {s}.migrations (name) AS VALUES ('x')", nil, nil, `column "version" does not exist`},
@@ -297,4 +297,50 @@ func TestMigrateToLanes(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, stats, 1)
 	assert.Equal(t, []int{1, 3, 0, 0, 0}, []int{stats[0].Ready, stats[0].Running, stats[0].Scheduled, stats[0].Waiting, stats[0].Lanes})
+}
+
+// From the version before history on, all is counted, what was there before it as well; the function for plain SQL, too, which the same
+// roles may call. What has failed is listed in the order in which it did. A program of that version that is still connected counts
+// nothing.
+func TestMigrateToMonitor(t *testing.T) {
+	name := schema(t)
+	exec(t, "CREATE ROLE "+name)
+	t.Cleanup(func() { exec(t, "DROP OWNED BY "+name+"; DROP ROLE "+name) })
+	var sql strings.Builder
+	sql.WriteString("CREATE SCHEMA {schema};")
+	for _, file := range []string{"0001_tables", "0002_enqueue", "0003_started", "0004_enqueue", "0005_flows", "0006_lanes"} {
+		script, err := os.ReadFile("migrations/" + file + ".sql")
+		require.NoError(t, err)
+		sql.WriteString(string(script) + ";")
+	}
+	exec(t, strings.ReplaceAll(sql.String()+`
+		CREATE TABLE {schema}.migrations (version integer PRIMARY KEY, at timestamptz NOT NULL DEFAULT now());
+		INSERT INTO {schema}.migrations (version) SELECT generate_series(1, 6);
+		GRANT USAGE ON SCHEMA {schema} TO {schema}; GRANT EXECUTE ON FUNCTION {schema}.enqueue TO {schema};
+		SELECT {schema}.enqueue('f'); SELECT {schema}.enqueue('f');
+		INSERT INTO {schema}.results (id, since, status, name, queue, result) SELECT i, now() - n * interval '1 s', 4, 'g', 'default',
+			'{"task_id":"' || i || '","status":"FAILURE","result_data":null,"timestamp":"2026-11-27T00:00:00Z","ttl":null}'
+			FROM (SELECT n, gen_random_uuid() AS i FROM generate_series(1, 5) n) r`, "{schema}", name))
+	b := open(t, postgres.WithSchema(name))
+	finish(t, b, lease(t, b), "1", time.Hour)
+	settle(t, b, ending(lease(t, b), omniq.StatusFailure, "null"))
+	exec(t, "SET ROLE "+name+"; SELECT "+name+".enqueue('f')")
+	minutes, err := b.History(t.Context(), time.Hour)
+	require.NoError(t, err)
+	sum := minutes[0]
+	for _, m := range minutes[1:] {
+		require.Equal(t, "f", m.FuncName)
+		sum.Enqueued, sum.Started, sum.Succeeded, sum.Failed = sum.Enqueued+m.Enqueued, sum.Started+m.Started, sum.Succeeded+m.Succeeded, sum.Failed+m.Failed
+	}
+	assert.Equal(t, []int{1, 2, 1, 1}, []int{sum.Enqueued, sum.Started, sum.Succeeded, sum.Failed})
+	failed, next, err := b.List(t.Context(), omniq.ListRequest{Status: omniq.StatusFailure, Newest: true, Max: 9})
+	require.NoError(t, err)
+	require.Empty(t, next)
+	require.Len(t, failed, 6)
+	for i, info := range failed[1:] {
+		assert.False(t, info.Since.After(failed[i].Since))
+	}
+	workers, err := b.Workers(t.Context())
+	require.NoError(t, err)
+	assert.Empty(t, workers)
 }

@@ -98,8 +98,11 @@ const (
 		GROUP BY queue, state HAVING sum(n) <> 0)
 	SELECT queue, rank, greatest(due, '0001-01-01Z'::timestamptz), state, {soon} FROM replaced`
 
-	noteReplaced = `INSERT INTO {s}.events (until, at, task_id, type, attempt, queue)
-		SELECT {until}, {now}, i.id, 1, 0, i.queue FROM json_to_recordset($1::text::json) AS i (n integer, id uuid, queue text) ORDER BY i.n`
+	noteReplaced = `WITH
+		replaced AS MATERIALIZED (SELECT * FROM json_to_recordset($1::text::json) AS i (n integer, id uuid, name text, queue text))
+		{events:, noted AS (
+			INSERT INTO {s}.events (until, at, name, task_id, type, attempt, queue) SELECT {until}, {now}, name, id, 1, 0, queue FROM replaced ORDER BY n):events}
+		INSERT INTO {s}.tallies (at, what, n, us, queue, name) SELECT {now}, 1, count(*), 0, queue, name FROM replaced GROUP BY queue, name`
 
 	// Keys that are locked get those who hold them from now on.
 	assignKeys = `INSERT INTO {s}.unique_keys (name, key, id, until)
@@ -160,6 +163,7 @@ type place struct {
 type eventRow struct {
 	N     int       `json:"n"`
 	ID    uuid.UUID `json:"id"`
+	Name  string    `json:"name"`
 	Queue string    `json:"queue"`
 }
 
@@ -418,12 +422,12 @@ func (o *overtaking) replace(e *enqueuing) (stmts []stmt) {
 	for _, k := range o.keys {
 		n := k.becomes
 		for _, q := range k.events {
-			events = append(events, eventRow{len(events), k.holder, q})
+			events = append(events, eventRow{len(events), k.holder, k.Name, q})
 		}
 		if n == nil || k.own >= 0 {
 			continue
 		}
-		events = append(events, eventRow{len(events), k.holder, n.queue})
+		events = append(events, eventRow{len(events), k.holder, k.Name, n.queue})
 		r := replacing{
 			ID: k.holder, Rank: n.rank, RunAt: unlessZero(n.runAt), Delay: microseconds(n.delay), Queue: n.queue, Lane: unlessZero(n.lane),
 			Task: n.envelope, Fresh: k.fresh, Was: k.state, WasQueue: k.queue,
@@ -458,7 +462,7 @@ func (o *overtaking) replace(e *enqueuing) (stmts []stmt) {
 			return err
 		}, jsonText(rows)))
 	}
-	if len(events) > 0 && o.b.config.retention > 0 {
+	if len(events) > 0 {
 		stmts = append(stmts, o.stmt(noteReplaced, nil, jsonText(events)))
 	}
 	return stmts

@@ -42,6 +42,9 @@ func TestPlans(t *testing.T) {
 				FROM generate_series(1, $1::int) i`, // which stirs
 			`INSERT INTO {s}.lanes (queue, lane, served, n, turn, opens)
 				SELECT 'default', 'l' || i, i, i % 3, i % 2 = 0, CASE WHEN i % 2 = 1 THEN i END FROM generate_series(1, $1::int) i ON CONFLICT DO NOTHING`,
+			`INSERT INTO {s}.history SELECT date_trunc('minute', now()) - (i / 10) * interval '1 minute', 'q' || i % 10, 'f', 1, 1, 1, 0, 0, 0, 0, 5, 5
+				FROM generate_series(1, $1::int) i ON CONFLICT DO NOTHING`,
+			`INSERT INTO {s}.workers SELECT 'w' || i, now(), now() + interval '1 h', '{}' FROM generate_series(1, $1::int) i ON CONFLICT DO NOTHING`,
 			`INSERT INTO {s}.limits (queue, laned, seen) SELECT 'q' || i, i % 2 = 0, now() FROM generate_series(1, $1::int) i ON CONFLICT DO NOTHING`,
 		} {
 			_, err := c.Exec(t.Context(), strings.ReplaceAll(q, "{s}", name), n)
@@ -54,21 +57,22 @@ func TestPlans(t *testing.T) {
 		require.NoError(t, err)
 	}
 	analyze := func() {
-		_, err := c.Exec(t.Context(), fmt.Sprintf("VACUUM ANALYZE %[1]s.tasks, %[1]s.results, %[1]s.unique_keys, %[1]s.edges, %[1]s.work, %[1]s.items, %[1]s.lanes, %[1]s.stirs, %[1]s.limits", name))
+		_, err := c.Exec(t.Context(), fmt.Sprintf("VACUUM ANALYZE %[1]s.tasks, %[1]s.results, %[1]s.unique_keys, %[1]s.edges, %[1]s.work, %[1]s.items, %[1]s.lanes, %[1]s.stirs, %[1]s.limits, %[1]s.history, %[1]s.workers", name))
 		require.NoError(t, err)
 	}
 	_, err := c.Exec(t.Context(), fmt.Sprintf(`ALTER TABLE %[1]s.tasks SET (autovacuum_enabled = off);
 		ALTER TABLE %[1]s.results SET (autovacuum_enabled = off); ALTER TABLE %[1]s.unique_keys SET (autovacuum_enabled = off);
 		ALTER TABLE %[1]s.edges SET (autovacuum_enabled = off); ALTER TABLE %[1]s.work SET (autovacuum_enabled = off);
 		ALTER TABLE %[1]s.items SET (autovacuum_enabled = off); ALTER TABLE %[1]s.lanes SET (autovacuum_enabled = off);
-		ALTER TABLE %[1]s.stirs SET (autovacuum_enabled = off); ALTER TABLE %[1]s.limits SET (autovacuum_enabled = off)`, name))
+		ALTER TABLE %[1]s.stirs SET (autovacuum_enabled = off); ALTER TABLE %[1]s.limits SET (autovacuum_enabled = off);
+		ALTER TABLE %[1]s.history SET (autovacuum_enabled = off); ALTER TABLE %[1]s.workers SET (autovacuum_enabled = off)`, name))
 	require.NoError(t, err)
 	check := func(when string) {
 		for what, sql := range b.Statements() {
 			for _, node := range planOf(t, c, sql, true) {
 				table, index := node["Relation Name"], node["Index Name"]
 				switch table {
-				case "tasks", "results", "unique_keys", "edges", "work", "items", "lanes", "stirs", "limits":
+				case "tasks", "results", "unique_keys", "edges", "work", "items", "lanes", "stirs", "limits", "history", "workers":
 				default:
 					continue // small, or never asked for single rows
 				}

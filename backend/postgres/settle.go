@@ -22,6 +22,7 @@ type ending struct {
 	hold
 	result   *omniq.RawResult
 	envelope string // of the result
+	took     time.Duration
 }
 
 // tells reports whether those that wait for the task are told in the transaction that ends it.
@@ -33,11 +34,11 @@ func (e *ending) tells() bool { return e.followed() && e.result.Status == omniq.
 const finishTasks = `WITH
 	gone AS (
 		DELETE FROM {s}.tasks t
-		USING unnest($1::uuid[], $2::bigint[], $3::smallint[], $4::bigint[], $5::text[], $6::integer[], $7::text[])
-			AS i (id, token, status, keep, result, attempts, error)
+		USING unnest($1::uuid[], $2::bigint[], $3::smallint[], $4::bigint[], $5::text[], $6::integer[], $7::text[], $10::bigint[])
+			AS i (id, token, status, keep, result, attempts, error, took)
 		WHERE t.id = ANY (ARRAY[i.id]) AND ($8 OR t.token = i.token AND coalesce(t.wake > {now}, false))
 		RETURNING t.id, t.name, t.queue, t.state, t.due, t.worker, t.unique_key, t.lost,
-			CASE WHEN i.status > 3 THEN t.task END AS task, i.token, i.status, i.result, i.attempts, i.error,
+			CASE WHEN i.status > 3 THEN t.task END AS task, i.token, i.status, i.result, i.attempts, i.error, i.took,
 			{now} + i.keep * interval '1 microsecond' AS until,
 			t.lane, t.bound, t.flow, t.tie, t.resumed, t.followed, t.followed IS NOT NULL AND NOT ($9 AND i.token & 1 = 1 AND i.status = 3) AS untold, t.progress, CASE WHEN i.status > 3 THEN t.saved END AS saved),
 	kept AS (
@@ -55,10 +56,14 @@ const finishTasks = `WITH
 	counted AS (
 		INSERT INTO {s}.counts SELECT queue, c.state, c.n
 		FROM (SELECT queue, state, status, count(*) AS n FROM gone GROUP BY queue, state, status) g
-		CROSS JOIN LATERAL (VALUES (g.state, -g.n), (g.status, g.n)) c (state, n))
+		CROSS JOIN LATERAL (VALUES (g.state, -g.n), (g.status, g.n)) c (state, n)),
+	tallied AS (
+		INSERT INTO {s}.tallies (at, what, n, us, queue, name)
+		SELECT {now}, CASE status WHEN 5 THEN 6 WHEN 6 THEN 7 ELSE status END, count(*), least(sum(took), 9e18)::bigint, queue, name
+		FROM gone GROUP BY status, queue, name)
 	{events:, noted AS (
-		INSERT INTO {s}.events (until, at, task_id, type, attempt, queue, worker, error)
-		SELECT {until}, {now}, id, CASE status WHEN 5 THEN 6 WHEN 6 THEN 7 ELSE status END, attempts, queue, worker, error
+		INSERT INTO {s}.events (until, at, name, task_id, type, attempt, queue, worker, error)
+		SELECT {until}, {now}, name, id, CASE status WHEN 5 THEN 6 WHEN 6 THEN 7 ELSE status END, attempts, queue, worker, error
 		FROM gone):events}
 	SELECT id, token, untold, CASE WHEN bound IS NULL THEN '' ELSE queue END FROM gone`
 
@@ -79,7 +84,7 @@ func (b *Backend) finish(endings []ending, locked, tells bool, freed func(queue 
 	n := len(endings)
 	ids, tokens, statuses := make(list[pgtype.UUID], n), make(list[int64], n), make(list[int16], n)
 	keeps, results := make(list[pgtype.Int8], n), make(list[string], n)
-	attempts, failures := make(list[int32], n), make(list[pgtype.Text], n)
+	attempts, failures, tooks := make(list[int32], n), make(list[pgtype.Text], n), make(list[int64], n)
 	for i := range endings {
 		e := &endings[i]
 		failure, err := encodeError(e.result.Error)
@@ -88,11 +93,11 @@ func (b *Backend) finish(endings []ending, locked, tells bool, freed func(queue 
 		}
 		ids[i], tokens[i], statuses[i] = uuidOf(e.id), e.token, int16(e.result.Status)
 		keeps[i], results[i] = keepOf(e.result.TTL), e.envelope
-		attempts[i], failures[i] = int32(e.result.Attempts), failure
+		attempts[i], failures[i], tooks[i] = int32(e.result.Attempts), failure, microseconds(e.took)
 	}
 	return stmt{
 		sql:  b.sql.of(finishTasks),
-		args: []any{ids, tokens, statuses, keeps, results, attempts, failures, locked, tells},
+		args: []any{ids, tokens, statuses, keeps, results, attempts, failures, locked, tells, tooks},
 		row: func(row scanner) error {
 			var h hold
 			var follows bool
@@ -152,16 +157,19 @@ const giveBack = `WITH
 				SELECT d.due, CASE WHEN d.due <= {now} AND NOT coalesce(t.deadline <= {now}, false) THEN 1 ELSE 0 END,
 					CASE WHEN d.due > {now} THEN d.due END
 				FROM (SELECT coalesce({now} + i.delay * interval '1 microsecond', t.due) AS due) d)
-		FROM unnest($1::uuid[], $2::bigint[], $3::boolean[], $4::boolean[], $5::bigint[], $6::text[])
-			AS i (id, token, retry, shun, delay, error)
+		FROM unnest($1::uuid[], $2::bigint[], $3::boolean[], $4::boolean[], $5::bigint[], $6::text[], $7::bigint[])
+			AS i (id, token, retry, shun, delay, error, took)
 		WHERE ` + holding + `
-		RETURNING t.id, i.token, t.queue, t.rank, t.due, t.state, t.wake, t.deadline, t.attempt, t.worker, i.retry, i.error, t.bound),
+		RETURNING t.id, i.token, t.name, t.queue, t.rank, t.due, t.state, t.wake, t.deadline, t.attempt, t.worker, i.retry, i.error, i.took, t.bound),
 	counted AS (
 		INSERT INTO {s}.counts SELECT queue, 2, -count(*) FROM given GROUP BY queue
-		UNION ALL SELECT queue, state, count(*) FROM given GROUP BY queue, state)
+		UNION ALL SELECT queue, state, count(*) FROM given GROUP BY queue, state),
+	tallied AS (
+		INSERT INTO {s}.tallies (at, what, n, us, queue, name)
+		SELECT {now}, 5, count(*), least(sum(took), 9e18)::bigint, queue, name FROM given WHERE retry GROUP BY queue, name)
 	{events:, noted AS (
-		INSERT INTO {s}.events (until, at, task_id, type, attempt, queue, worker, error)
-		SELECT {until}, {now}, id, 5, attempt, queue, worker, error FROM given WHERE retry):events}
+		INSERT INTO {s}.events (until, at, name, task_id, type, attempt, queue, worker, error)
+		SELECT {until}, {now}, name, id, 5, attempt, queue, worker, error FROM given WHERE retry):events}
 	SELECT id, token, queue, rank, greatest(due, '0001-01-01Z'::timestamptz), state, {soon}, bound IS NOT NULL FROM given`
 
 // back is a lease that is given back.
@@ -171,6 +179,7 @@ type back struct {
 	shun    bool
 	delay   pgtype.Int8 // microseconds; NULL: it is due as it was
 	failure pgtype.Text
+	took    time.Duration
 }
 
 // settling is one call of Settle.
@@ -305,13 +314,13 @@ func (s *settling) add(from *omniq.Settlement) {
 	case from.Action == omniq.ActionWait:
 		return
 	case from.Action == omniq.ActionFinish && from.Effects != nil:
-		e.end = &ending{h, from.Result, text}
+		e.end = &ending{h, from.Result, text, from.Took}
 		return
 	case from.Action == omniq.ActionFinish:
-		s.endings = append(s.endings, ending{h, from.Result, text})
+		s.endings = append(s.endings, ending{h, from.Result, text, from.Took})
 		return
 	}
-	t := back{hold: h, retry: from.Action == omniq.ActionRetry, shun: from.Action == omniq.ActionDefer, failure: textOf(text)}
+	t := back{hold: h, retry: from.Action == omniq.ActionRetry, shun: from.Action == omniq.ActionDefer, failure: textOf(text), took: from.Took}
 	if from.Delay > 0 || from.Action != omniq.ActionRelease {
 		t.delay = pgtype.Int8{Int64: microseconds(from.Delay), Valid: true}
 	}
@@ -425,12 +434,13 @@ func (s *settling) giveBack(backs []back) stmt {
 	slices.SortFunc(backs, func(x, y back) int { return x.compare(y.hold) })
 	n := len(backs)
 	ids, tokens, retries, shuns := make(list[pgtype.UUID], n), make(list[int64], n), make(list[bool], n), make(list[bool], n)
-	delays, failures := make(list[pgtype.Int8], n), make(list[pgtype.Text], n)
+	delays, failures, tooks := make(list[pgtype.Int8], n), make(list[pgtype.Text], n), make(list[int64], n)
 	for i := range backs {
 		t := &backs[i]
 		ids[i], tokens[i], retries[i], shuns[i], delays[i], failures[i] = uuidOf(t.id), t.token, t.retry, t.shun, t.delay, t.failure
+		tooks[i] = microseconds(t.took)
 	}
-	args := []any{ids, tokens, retries, shuns, delays, failures}
+	args := []any{ids, tokens, retries, shuns, delays, failures, tooks}
 	return stmt{sql: s.b.sql.of(giveBack), args: args, row: func(row scanner) error {
 		var h hold
 		var queue string
@@ -517,7 +527,7 @@ func endingOf(h hold, envelope string, status omniq.Status, now time.Time, attem
 		result = omniq.ExpiredResult(raw, now, attempts)
 	}
 	text, err := encodeResult(result)
-	return ending{h, result, text}, err
+	return ending{h, result, text, 0}, err
 }
 
 // taskOf is the task of an envelope. One that cannot be read must not be in the way of all others.

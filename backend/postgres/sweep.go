@@ -3,6 +3,8 @@ package postgres
 import (
 	"context"
 	"time"
+
+	"github.com/omniq-go/omniq"
 )
 
 const (
@@ -15,7 +17,7 @@ const (
 )
 
 // rubbish says of which kinds there is something to remove.
-type rubbish struct{ results, lapsed, keys, revoked, counts, stirs, lanes, bounds, events bool }
+type rubbish struct{ results, lapsed, keys, revoked, counts, tallies, minutes, workers, stirs, lanes, bounds, events bool }
 
 const (
 	findRubbish = `SELECT EXISTS (SELECT FROM {s}.results WHERE expires <= {now} - $1 * interval '1 microsecond'),
@@ -23,6 +25,9 @@ const (
 	EXISTS (SELECT FROM {s}.unique_keys WHERE until <= {now}),
 	EXISTS (SELECT FROM {s}.revoked WHERE until <= {now}),
 	(SELECT count(*) >= $2 FROM (SELECT FROM {s}.counts LIMIT $2) c),
+	(SELECT count(*) >= $2 FROM (SELECT FROM {s}.tallies LIMIT $2) t),
+	EXISTS (SELECT FROM {s}.history WHERE minute < {now} - $3 * interval '1 microsecond'),
+	EXISTS (SELECT FROM {s}.workers WHERE until <= {now}),
 	EXISTS (SELECT FROM {s}.stirs WHERE queue > ''),
 	EXISTS (SELECT FROM {s}.lanes WHERE n <= 0 AND lane <> '' AND greatest(used, held) <= ` + us + `),
 	EXISTS (SELECT FROM {s}.limits q WHERE ` + unbound + `),
@@ -78,8 +83,8 @@ const (
 
 // find finds out.
 func (r *rubbish) find(b *Backend) stmt {
-	return stmt{sql: b.sql.of(findRubbish), args: []any{grace.Microseconds(), manyCounts}, row: func(row scanner) error {
-		return row.Scan(&r.results, &r.lapsed, &r.keys, &r.revoked, &r.counts, &r.stirs, &r.lanes, &r.bounds, &r.events)
+	return stmt{sql: b.sql.of(findRubbish), args: []any{grace.Microseconds(), manyCounts, keptMinutes.Microseconds()}, row: func(row scanner) error {
+		return row.Scan(&r.results, &r.lapsed, &r.keys, &r.revoked, &r.counts, &r.tallies, &r.minutes, &r.workers, &r.stirs, &r.lanes, &r.bounds, &r.events)
 	}}
 }
 
@@ -100,6 +105,9 @@ func (b *Backend) sweep(ctx context.Context, r rubbish) error {
 		{r.keys, sweepKeys, nil},
 		{r.revoked, sweepRevoked, nil},
 		{r.counts, gatherCounts, nil},
+		{r.tallies, gatherTallies, []any{b.historyLock(), omniq.MaxPlaces}},
+		{r.minutes, sweepMinutes, []any{keptMinutes.Microseconds()}},
+		{r.workers, sweepWorkers, nil},
 		{r.lanes, sweepLanes, nil},
 	}
 	for _, k := range kinds {

@@ -38,6 +38,8 @@ type tx struct {
 	reopened bool
 
 	counts  map[count]int64 // what is to be added
+	tallies tallies         // what was done
+	last    *tally          // the one that was used last
 	ready   map[string]bool // queues that have got tasks that are ready
 	revoked map[string]bool // workers that have lost leases
 	ended   []ended
@@ -66,25 +68,27 @@ func newTx(q querier, c *config) *tx {
 	now := c.clock()
 	return &tx{
 		q: q, config: c, now: now, us: now.UnixMicro(), allowed: c.allowance, spare: c.allowance,
-		bounds: new(bounds), counts: make(map[count]int64), ready: make(map[string]bool), revoked: make(map[string]bool),
+		bounds: new(bounds), counts: make(map[count]int64), tallies: make(tallies), ready: make(map[string]bool), revoked: make(map[string]bool),
 	}
 }
 
 func (t *tx) add(queue string, state, n int64) { t.counts[count{queue, state}] += n }
 
-// count stores the counts.
+// count stores the counts, and what was done.
 func (t *tx) count() error {
+	if err := t.storeTallies(); err != nil {
+		return err
+	}
+	values := make([]driver.Value, 0, 3*len(t.counts))
 	for c, n := range t.counts {
-		if n == 0 {
-			continue
-		}
-		const q = "INSERT INTO omniq_counts (queue, state, n) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n"
-		if _, err := t.q.exec(q, c.queue, c.state, n); err != nil {
-			return err
+		if n != 0 {
+			values = append(values, c.queue, c.state, n)
 		}
 	}
-	return nil
+	return addCounts.exec(t.q, values)
 }
+
+var addCounts = newMany("INSERT INTO omniq_counts (queue, state, n) VALUES ", 3, " ON CONFLICT DO UPDATE SET n = n + excluded.n")
 
 // task is a row of omniq_tasks.
 type task struct {
@@ -268,7 +272,7 @@ func (t *tx) finish(r *task, result *omniq.RawResult, envelope string) error {
 	if r.token == 0 { // it ends on none
 		worker = nil
 	}
-	return t.note(engine.EventOf[result.Status], r.id, r.queue, worker, result.Attempts, result.Error)
+	return t.note(engine.EventOf[result.Status], r.id, r.name, r.queue, worker, result.Attempts, result.Error)
 }
 
 // keep stores a result.

@@ -31,8 +31,8 @@ func (t *tx) settleWith(s *settlement) (refused, err error) {
 		return nil, err
 	}
 	if t.config.retention > 0 {
-		for _, e := range s.events {
-			if err := t.noteEnvelope(e); err != nil {
+		for i, e := range s.events {
+			if err := t.noteEnvelope(s.Effects.Events[i].TaskID, e); err != nil {
 				return nil, err
 			}
 		}

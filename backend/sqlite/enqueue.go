@@ -264,7 +264,7 @@ func (t *tx) insert(n *newTask, remaining time.Duration) (refused, err error) {
 			return nil, err
 		}
 	}
-	return nil, t.note(omniq.EventEnqueued, n.id, n.queue, nil, 0, nil)
+	return nil, t.note(omniq.EventEnqueued, n.id, n.name, n.queue, nil, 0, nil)
 }
 
 // insertRow stores the row of a task, unless its ID is known, or something is kept beside the result of its last life.

@@ -12,13 +12,14 @@ import (
 	"github.com/omniq-go/omniq/internal/engine"
 )
 
-// note keeps an event of a task, if events are kept.
-func (t *tx) note(what omniq.EventType, id uuid.UUID, queue string, worker driver.Value, attempt int, why *omniq.TaskError) error {
+// note counts what an event of a task tells, and keeps the event, if events are kept.
+func (t *tx) note(what omniq.EventType, id uuid.UUID, name, queue string, worker driver.Value, attempt int, why *omniq.TaskError) error {
+	t.tally(queue, name).n[what]++
 	if t.config.retention <= 0 {
 		return nil
 	}
 	e := omniq.TaskEvent{
-		TaskID: id, EventType: what, Timestamp: time.UnixMicro(t.us).UTC(), Attempt: attempt, Queue: queue, Error: why,
+		TaskID: id, EventType: what, Timestamp: time.UnixMicro(t.us).UTC(), Attempt: attempt, Queue: queue, Error: why, FuncName: name,
 	}
 	if name := text(worker); name != "" {
 		e.WorkerID = &name
@@ -27,13 +28,13 @@ func (t *tx) note(what omniq.EventType, id uuid.UUID, queue string, worker drive
 	if err != nil {
 		return fmt.Errorf("sqlite: an event of task %v: %w", id, err)
 	}
-	return t.noteEnvelope(string(envelope))
+	return t.noteEnvelope(id, string(envelope))
 }
 
-func (t *tx) noteEnvelope(envelope string) error {
+func (t *tx) noteEnvelope(id uuid.UUID, envelope string) error {
 	t.noted = true
-	_, err := t.q.exec("INSERT INTO omniq_events (until, event) VALUES (?, ?)",
-		t.us+microseconds(t.config.retention), envelope)
+	_, err := t.q.exec("INSERT INTO omniq_events (until, task, event) VALUES (?, ?, ?)",
+		t.us+microseconds(t.config.retention), id[:], envelope)
 	return err
 }
 
@@ -56,8 +57,8 @@ func (b *Backend) Append(ctx context.Context, events []*omniq.TaskEvent) error {
 		}
 	}
 	return b.write(ctx, func(t *tx) error {
-		for _, e := range envelopes {
-			if err := t.noteEnvelope(e); err != nil {
+		for i, e := range envelopes {
+			if err := t.noteEnvelope(events[i].TaskID, e); err != nil {
 				return err
 			}
 		}
@@ -93,7 +94,7 @@ func (b *Backend) Events(ctx context.Context, r omniq.EventsRequest) ([]omniq.St
 		if err != nil {
 			return nil, r.After, err
 		}
-		if len(events) == 0 && r.After == omniq.CursorOldest {
+		if len(events) == 0 && r.After == omniq.CursorOldest && r.Task == uuid.Nil {
 			next = r.After
 		}
 		if len(events) > 0 || r.Wait <= 0 {
@@ -124,7 +125,16 @@ func (b *Backend) readEvents(ctx context.Context, r omniq.EventsRequest) (events
 				return err
 			}
 			next = engine.Cursor(after)
-			const q = "SELECT seq, event FROM omniq_events WHERE seq > ? ORDER BY seq LIMIT ?"
+			q, args := "SELECT seq, event FROM omniq_events WHERE seq > ? ORDER BY seq LIMIT ?", []driver.Value{after, int64(r.Max)}
+			if r.Task != uuid.Nil {
+				q = "SELECT seq, event FROM omniq_events INDEXED BY omniq_events_task WHERE task = ?3 AND seq > ?1 ORDER BY seq LIMIT ?2"
+				args = append(args, r.Task[:])
+				last, err := b.place(c, omniq.CursorLatest)
+				if err != nil {
+					return err
+				}
+				next = engine.Cursor(last)
+			}
 			return c.query(q, func(v []driver.Value) error {
 				e := new(omniq.TaskEvent)
 				next = engine.Cursor(v[0].(int64))
@@ -133,7 +143,7 @@ func (b *Backend) readEvents(ctx context.Context, r omniq.EventsRequest) (events
 				}
 				events = append(events, omniq.StoredEvent{Cursor: next, TaskEvent: e})
 				return nil
-			}, after, int64(r.Max))
+			}, args...)
 		})
 	})
 	return events, next, err

@@ -200,13 +200,33 @@ func readFlow(c *conn, flow uuid.UUID, now time.Time) (s omniq.FlowStats, err er
 	return s, err
 }
 
+// Members of flows as a list walks over them: those that are tasks, and those that are results.
+var (
+	listMembers = listing{taskInfo, "", "", "", "error", "$"}
+	listEnds    = listing{resultInfo, "", "", "", "CASE WHEN status > 3 THEN result END", "$.error"}
+)
+
+// membersQuery finds members of a flow. Its arguments are ?1 now, ?2 and ?3 which states, ?4 how many, ?5 the flow, ?6 the queue, ?7
+// after which member, ?8 up to which, and those of the filter.
+func membersQuery(r *omniq.ListRequest) (q string, args []driver.Value) {
+	args = make([]driver.Value, 8)
+	tasks := listMembers.filter(r, &args)
+	args = args[:8]
+	ends := listEnds.filter(r, &args) // of the same numbers
+	between, order := "m.member > ?7 AND m.member <= ?8", "ORDER BY member"
+	if r.Newest {
+		between, order = "m.member < ?7 AND m.member >= ?8", "ORDER BY member DESC"
+	}
+	return "SELECT member, t." + taskInfo + ` FROM omniq_members m CROSS JOIN omniq_tasks t INDEXED BY omniq_tasks_id ON t.id = m.id
+		WHERE m.flow = ?5 AND ` + between + " AND " + tasks + `t.state BETWEEN ?2 AND ?3
+		UNION ALL SELECT member, r.` + resultInfo + ` FROM omniq_members m CROSS JOIN omniq_results r INDEXED BY omniq_results_id ON r.id = m.id
+		WHERE m.flow = ?5 AND ` + between + " AND " + ends + `r.status BETWEEN ?2 AND ?3 AND (r.expires IS NULL OR r.expires > ?1)
+		` + order + " LIMIT ?4", args
+}
+
 // listFlow returns a page of members of a flow, and after which number the next one begins, 0 for none.
 func listFlow(c *conn, r *omniq.ListRequest, after, now int64) (page []tiedInfo, next int64, err error) {
-	const members = "SELECT member, t." + taskInfo + ` FROM omniq_members m CROSS JOIN omniq_tasks t ON t.id = m.id
-			WHERE m.flow = ?1 AND m.member > ?2 AND m.member <= ?3 AND t.state BETWEEN ?5 AND ?6 AND (?8 = '' OR t.queue = ?8)
-			UNION ALL SELECT member, r.` + resultInfo + ` FROM omniq_members m CROSS JOIN omniq_results r ON r.id = m.id
-			WHERE m.flow = ?1 AND m.member > ?2 AND m.member <= ?3 AND r.status BETWEEN ?5 AND ?6 AND (r.expires IS NULL OR r.expires > ?7)
-			AND (?8 = '' OR r.queue = ?8) ORDER BY member LIMIT ?4`
+	const few = 500
 	from, to := int64(r.Status), int64(r.Status) // the numbers of other states are those of statuses
 	switch r.Status {
 	case 0:
@@ -218,21 +238,38 @@ func listFlow(c *conn, r *omniq.ListRequest, after, now int64) (page []tiedInfo,
 	if err != nil {
 		return nil, 0, err
 	}
-	upto := min(after+omniq.MaxListed, end)
-	more := false
-	err = c.query(members, func(v []driver.Value) error {
-		if more = len(page) == r.Max; more {
-			return errEnough
+	q, args := membersQuery(r)
+	args[0], args[1], args[2], args[4], args[5] = now, from, to, r.Flow[:], r.Queue
+	step := int64(few)
+	if r.Newest {
+		step = -few
+		if after == 0 {
+			after = end + 1
 		}
-		info, err := inspect(v, 0) // the query has looked at the time
-		page, next = append(page, info), v[0].(int64)
-		return err
-	}, r.Flow[:], after, upto, int64(r.Max)+1, from, to, now, r.Queue)
-	switch {
-	case more:
-		return page, next, nil
-	case err != nil || upto >= end:
-		return page, 0, err
+		end = 1
 	}
-	return page, upto, nil
+	var at int64 // the last of the page
+	more := false
+	for looked, until := 0, time.Now().Add(listPatience); looked < omniq.MaxListed; looked += few {
+		upto := after + step
+		args[3], args[6], args[7] = int64(r.Max-len(page))+1, after, upto
+		err = c.query(q, func(v []driver.Value) error {
+			if more = len(page) == r.Max; more {
+				return errEnough
+			}
+			info, err := inspect(v, 0) // the query has looked at the time
+			page, at = append(page, info), v[0].(int64)
+			return err
+		}, args...)
+		switch {
+		case more:
+			return page, at, nil
+		case err != nil || !r.Newest && upto >= end || r.Newest && upto <= end:
+			return page, 0, err
+		}
+		if after = upto; time.Now().After(until) {
+			break
+		}
+	}
+	return page, after, nil
 }

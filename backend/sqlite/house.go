@@ -182,6 +182,11 @@ var garbages = []garbage{
 			WHERE ready = 0 AND running = 0 AND lane <> '' AND used <= ?1 AND held <= ?1 ORDER BY used LIMIT ?2`,
 		"DELETE FROM omniq_lanes WHERE queue = ? AND lane = ?", 2, false,
 	},
+	{"SELECT id FROM omniq_workers INDEXED BY omniq_workers_until WHERE until <= ?1 ORDER BY until LIMIT ?2", "DELETE FROM omniq_workers WHERE id = ?", 1, false},
+	{
+		"SELECT minute, queue, name FROM omniq_history WHERE minute <= ?1 - 86460000000 ORDER BY minute LIMIT ?2", // HistoryKept, and the minute itself
+		"DELETE FROM omniq_history WHERE minute = ? AND queue = ? AND name = ?", 3, false,
+	},
 	// No event goes before an older one.
 	{
 		`SELECT seq FROM (SELECT seq, max(until) OVER (ORDER BY seq) AS latest FROM

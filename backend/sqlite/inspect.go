@@ -49,6 +49,9 @@ func inspect(v []driver.Value, now int64) (tiedInfo, error) {
 			return tiedInfo{}, errWake
 		}
 		info.Status, info.Attempts = statusOf[v[2].(int64)], int(v[9].(int64))
+		if info.Status == omniq.StatusRunning {
+			info.Expires = moment(v[8])
+		}
 		if failure := text(v[10]); failure != "" {
 			info.Error = new(omniq.TaskError)
 			if err := json.Unmarshal([]byte(failure), info.Error); err != nil {

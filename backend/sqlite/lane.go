@@ -215,7 +215,7 @@ func (t *tx) chooseIn(queue, lane string, l *leasing, names driver.Value) error 
 		return err
 	}
 	const q = `SELECT seq, id, attempt, lost, shunned, CASE WHEN (?3 IS NULL OR name IN (SELECT value FROM json_each(?3)))
-			AND (deadline IS NULL OR deadline > ?4) THEN task END, ties, due
+			AND (deadline IS NULL OR deadline > ?4) THEN task END, ties, due, name
 		FROM omniq_tasks INDEXED BY omniq_tasks_ready WHERE state = 1 AND queue = ?1 AND lane = ?5
 		ORDER BY priority DESC, due, seq LIMIT ?2`
 	err := t.q.query(q, func(v []driver.Value) error {

@@ -31,6 +31,7 @@ type leased struct {
 	started       bool
 	envelope      string
 
+	name   string // of the function
 	ties   int64
 	inputs []*omniq.RawResult
 	size   int64 // of the inputs
@@ -251,7 +252,8 @@ func (t *tx) leaseOf(queue string, l *leasing, names driver.Value) error {
 
 // startNote tells that an attempt has started.
 func (t *tx) startNote(g *leased, queue string, l *leasing) error {
-	return t.note(omniq.EventStarted, g.id, queue, l.WorkerID, int(g.attempt), nil)
+	t.tally(queue, g.name).wait += t.waited(g.due)
+	return t.note(omniq.EventStarted, g.id, g.name, queue, l.WorkerID, int(g.attempt), nil)
 }
 
 // pick takes a row of a query for tasks, unless it is one that is not wanted.
@@ -260,7 +262,7 @@ func (l *leasing) pick(v []driver.Value) bool {
 	if chosen {
 		l.got = append(l.got, leased{
 			seq: v[0].(int64), id: idOf(v[1]), attempt: v[2].(int64), lost: v[3].(int64), shunned: v[4], envelope: envelope,
-			ties: v[6].(int64), due: v[7].(int64),
+			ties: v[6].(int64), due: v[7].(int64), name: text(v[8]),
 		})
 	}
 	return chosen
@@ -272,7 +274,7 @@ var errEnough = errors.New("enough")
 // choose finds the first tasks of a queue that can be handed out, and looks at few others.
 func (t *tx) choose(queue string, l *leasing, names driver.Value) error {
 	const q = `SELECT seq, id, attempt, lost, shunned, CASE WHEN (?3 IS NULL OR name IN (SELECT value FROM json_each(?3)))
-			AND (deadline IS NULL OR deadline > ?4) THEN task END, ties, due
+			AND (deadline IS NULL OR deadline > ?4) THEN task END, ties, due, name
 		FROM omniq_tasks INDEXED BY omniq_tasks_ready WHERE state = 1 AND lane IS NULL AND queue = ?1
 		ORDER BY priority DESC, due, seq LIMIT ?2`
 	err := t.q.query(q, func(v []driver.Value) error {
@@ -332,17 +334,18 @@ func (t *tx) start(l omniq.LeaseID) (refused, err error) {
 	}
 	const q = `UPDATE omniq_tasks SET attempt = attempt + 1, started = 1
 		WHERE id = ?1 AND token = ?2 AND wake > ?3 AND started = 0 AND (deadline IS NULL OR deadline > ?3)
-		RETURNING queue, worker, attempt`
-	started, queue, worker, attempt := false, "", "", 0
+		RETURNING queue, worker, attempt, name, due`
+	started, queue, worker, attempt, name, due := false, "", "", 0, "", int64(0)
 	err = t.q.query(q, func(v []driver.Value) error {
-		started, queue, worker, attempt = true, text(v[0]), text(v[1]), int(v[2].(int64))
+		started, queue, worker, attempt, name, due = true, text(v[0]), text(v[1]), int(v[2].(int64)), text(v[3]), v[4].(int64)
 		return nil
 	}, l.TaskID[:], token, t.us)
 	if err != nil {
 		return nil, err
 	}
 	if started {
-		return nil, t.note(omniq.EventStarted, l.TaskID, queue, worker, attempt, nil)
+		t.tally(queue, name).wait += t.waited(due)
+		return nil, t.note(omniq.EventStarted, l.TaskID, name, queue, worker, attempt, nil)
 	}
 	r, err := t.find(l.TaskID)
 	switch {

@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -22,24 +23,26 @@ type listing struct {
 	from    string
 	all     string // the condition of all that is walked
 	shown   string // the condition of what is listed
+	why     string // the column with the error
+	path    string // where it is there
 }
 
 var (
 	listPending = listing{
-		taskInfo, "omniq_tasks NOT INDEXED", "", "state IN (0, 1) AND (deadline IS NULL OR deadline > ?3) AND ",
+		taskInfo, "omniq_tasks NOT INDEXED", "", "state IN (0, 1) AND (deadline IS NULL OR deadline > ?3) AND ", "error", "$",
 	}
 	listWaiting = listing{
-		taskInfo, "omniq_tasks INDEXED BY omniq_tasks_waiting", "state = 7 AND ", "(deadline IS NULL OR deadline > ?3) AND ",
+		taskInfo, "omniq_tasks INDEXED BY omniq_tasks_waiting", "state = 7 AND ", "(deadline IS NULL OR deadline > ?3) AND ", "error", "$",
 	}
-	listRunning = listing{taskInfo, "omniq_tasks INDEXED BY omniq_tasks_running", "state = 2 AND ", "wake > ?3 AND "}
-	listSuccess = listing{resultInfo, "omniq_results NOT INDEXED", "", "status = ?5 AND (expires IS NULL OR expires > ?3) AND "}
+	listRunning = listing{taskInfo, "omniq_tasks INDEXED BY omniq_tasks_running", "state = 2 AND ", "wake > ?3 AND ", "error", "$"}
+	listSuccess = listing{resultInfo, "omniq_results NOT INDEXED", "", "status = ?5 AND (expires IS NULL OR expires > ?3) AND ", "NULL", "$"}
 	listOther   = listing{
 		resultInfo, "omniq_results INDEXED BY omniq_results_unsuccessful", "status > 3 AND status = ?5 AND ",
-		"(expires IS NULL OR expires > ?3) AND ",
+		"(expires IS NULL OR expires > ?3) AND ", "result", "$.error",
 	}
 	listEnded = listing{ // of a queue
 		resultInfo, "omniq_results INDEXED BY omniq_results_queue", "queue = ?6 AND status = ?5 AND ",
-		"(expires IS NULL OR expires > ?3) AND ",
+		"(expires IS NULL OR expires > ?3) AND ", "CASE WHEN status > 3 THEN result END", "$.error",
 	}
 )
 
@@ -59,25 +62,54 @@ func listingOf(r *omniq.ListRequest) listing {
 	return listOther
 }
 
-// edge finds the seq of the row that is ?4 rows behind the first one.
-func (l listing) edge() string {
-	return "SELECT seq FROM " + l.from + " WHERE " + l.all + "seq > ?1 ORDER BY seq LIMIT 1 OFFSET ?4"
+// walk is one list's way over rows.
+type walk struct {
+	edge string // finds the seq of the row that is ?4 rows behind the first one
+	page string // finds what is listed of some rows
+	args []driver.Value
 }
 
-// page finds what is listed of some rows.
-func (l listing) page(queue, lane string) string {
-	q := "SELECT seq, " + l.columns + " FROM " + l.from + " WHERE " + l.all + l.shown
-	if queue != "" {
+// walk makes the statements for what is asked.
+func (l listing) walk(r *omniq.ListRequest, now int64) walk {
+	after, upto, order := "seq > ?1 ", "seq <= ?2 ", "ORDER BY seq "
+	if r.Newest {
+		after, upto, order = "seq < ?1 ", "seq >= ?2 ", "ORDER BY seq DESC "
+	}
+	w := walk{args: []driver.Value{nil, nil, now, nil, int64(r.Status), r.Queue}}
+	conditions := l.filter(r, &w.args)
+	w.edge = "SELECT seq FROM " + l.from + " WHERE " + l.all + after + order + "LIMIT 1 OFFSET ?4"
+	w.page = "SELECT seq, " + l.columns + " FROM " + l.from + " WHERE " + l.all + l.shown + conditions + after + "AND " + upto + order + "LIMIT ?4"
+	return w
+}
+
+// filter is the condition of what a request wants. Its arguments are added to others, of which ?6 is the queue.
+func (l listing) filter(r *omniq.ListRequest, args *[]driver.Value) (q string) {
+	with := func(value string) string {
+		*args = append(*args, value)
+		return "?" + strconv.Itoa(len(*args))
+	}
+	if r.Queue != "" {
 		q += "queue = ?6 AND "
 	}
 	switch {
-	case lane == "":
+	case r.Lane == "":
 	case l.columns == taskInfo:
-		q += "lane = ?7 AND "
+		q += "lane = " + with(r.Lane) + " AND "
 	default:
-		q += "CASE WHEN json_valid(task) THEN task ->> '$.lane' = ?7 END AND "
+		q += "CASE WHEN json_valid(task) THEN task ->> '$.lane' = " + with(r.Lane) + " END AND "
 	}
-	return q + "seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?4"
+	if r.Name != "" {
+		q += "name = " + with(r.Name) + " AND "
+	}
+	if r.Worker != "" {
+		q += "worker = " + with(r.Worker) + " AND "
+	}
+	if r.Contains != "" {
+		text := with(r.Contains)
+		q += "(instr(task, " + text + ") OR CASE WHEN json_valid(" + l.why + ") THEN instr(" + l.why + " ->> '" + l.path + ".message', " + text +
+			") OR instr(" + l.why + " ->> '" + l.path + ".type', " + text + ") END) AND "
+	}
+	return q
 }
 
 // List returns a page of the tasks in a state: see [omniq.TaskQueue].
@@ -120,37 +152,49 @@ func (b *Backend) List(ctx context.Context, r omniq.ListRequest) ([]*omniq.TaskI
 	return page, strconv.FormatInt(next, 10), nil
 }
 
-// list returns a page, and after which row the next one begins, 0 for none. It looks at few rows at a time.
+// listPatience is for how long a list looks. It looks at few rows at a time.
+const listPatience = 8 * time.Millisecond
+
+// list returns a page, and after which row the next one begins, 0 for none.
 func list(c *conn, r *omniq.ListRequest, after, now int64) (page []tiedInfo, next int64, err error) {
-	const few = 500
-	l := listingOf(r)
-	var last int64
-	for range omniq.MaxListed / few {
-		args := []driver.Value{after, int64(math.MaxInt64), now, int64(few - 1), int64(r.Status), r.Queue}
-		if r.Lane != "" {
-			args = append(args, r.Lane)
+	few := 500
+	if r.Contains != "" { // which are read whole
+		few = 100
+	}
+	last := int64(math.MaxInt64)
+	if r.Newest {
+		if after == 0 {
+			after = last
 		}
-		edge, err := one(c, l.edge(), args...)
+		last = math.MinInt64
+	}
+	w := listingOf(r).walk(r, now)
+	var at int64 // the last of the page
+	for looked, end := 0, time.Now().Add(listPatience); looked < omniq.MaxListed; looked += few {
+		w.args[0], w.args[3] = after, int64(few-1)
+		edge, err := one(c, w.edge, w.args[:6]...)
 		if err != nil {
 			return nil, 0, err
 		}
+		w.args[1], w.args[3] = last, int64(r.Max-len(page))+1
 		if edge != 0 {
-			args[1] = edge
+			w.args[1] = edge
 		}
-		args[3] = int64(r.Max-len(page)) + 1
-		err = c.query(l.page(r.Queue, r.Lane), func(v []driver.Value) error {
+		err = c.query(w.page, func(v []driver.Value) error {
 			if len(page) == r.Max {
-				next = last
+				next = at
 				return nil
 			}
 			info, err := inspect(v, 0) // the query has looked at the time
-			page, last = append(page, info), v[0].(int64)
+			page, at = append(page, info), v[0].(int64)
 			return err
-		}, args...)
+		}, w.args...)
 		if err != nil || next != 0 || edge == 0 {
 			return page, next, err
 		}
-		after = edge
+		if after = edge; time.Now().After(end) {
+			break
+		}
 	}
 	return page, after, nil
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // BenchmarkList is the time of a page of 50 among -many tasks and as many results, of queues that have many, some and
-// none.
+// none, and of what else a monitor asks for.
 func BenchmarkList(b *testing.B) {
 	backend := open(b, place(b))
 	mix(b, backend, *many)
@@ -27,25 +27,62 @@ func BenchmarkList(b *testing.B) {
 						if place == "middle" {
 							request.After = strconv.Itoa(*many / 2)
 						}
-						var slowest time.Duration
-						for range b.N {
-							began := time.Now()
-							_, _, err := backend.List(b.Context(), request)
-							require.NoError(b, err)
-							slowest = max(slowest, time.Since(began))
-						}
-						b.ReportMetric(float64(slowest.Microseconds())/1000, "slowest-ms")
+						slowest(b, func() error { _, _, err := backend.List(b.Context(), request); return err })
 					})
 				}
 			})
 		}
 	}
+	for name, request := range map[string]omniq.ListRequest{
+		"newest":            {Newest: true},
+		"of no function":    {Name: "none"},
+		"of no worker":      {Worker: "none"},
+		"with no text":      {Contains: "none of them"},
+		"newest, no text":   {Contains: "none of them", Newest: true},
+		"rare, with text":   {Contains: "some text", Queue: "rare"},
+		"running of nobody": {Worker: "none", Queue: "none"},
+	} {
+		for _, request.Status = range omniq.Statuses() {
+			request.Max, request.After = 50, ""
+			b.Run(request.Status.String()+"/"+name, func(b *testing.B) {
+				slowest(b, func() (err error) {
+					_, request.After, err = backend.List(b.Context(), request)
+					return err
+				})
+			})
+		}
+	}
 	b.Run("Stats", func(b *testing.B) {
-		for range b.N {
-			_, err := backend.Stats(b.Context())
-			require.NoError(b, err)
+		slowest(b, func() error { _, err := backend.Stats(b.Context()); return err })
+	})
+	b.Run("Workers", func(b *testing.B) {
+		for i := range 100 {
+			require.NoError(b, backend.Beat(b.Context(), omniq.WorkerInfo{ID: strconv.Itoa(i), Names: make([]string, 50), Lease: time.Hour}))
+		}
+		slowest(b, func() error { _, err := backend.Workers(b.Context()); return err })
+	})
+	b.Run("History", func(b *testing.B) { // a day of ten functions
+		_, err := backend.DB().ExecContext(b.Context(), `WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 14399)
+			INSERT OR REPLACE INTO omniq_history SELECT (unixepoch() / 60 - i / 10) * 60000000, 'q', 'f' || i % 10, 1, 1, 1, 0, 0, 0, 0, 5, 5 FROM n`)
+		require.NoError(b, err)
+		for _, last := range []time.Duration{time.Minute, time.Hour, omniq.HistoryKept} {
+			b.Run(last.String(), func(b *testing.B) {
+				slowest(b, func() error { _, err := backend.History(b.Context(), last); return err })
+			})
 		}
 	})
+}
+
+// slowest calls something b.N times, and reports how long the slowest call took.
+func slowest(b *testing.B, call func() error) {
+	b.Helper()
+	var most time.Duration
+	for range b.N {
+		began := time.Now()
+		require.NoError(b, call())
+		most = max(most, time.Since(began))
+	}
+	b.ReportMetric(float64(most.Microseconds())/1000, "slowest-ms")
 }
 
 // mix fills a file with about n tasks and n results in all states, and at the end ten of queue "rare" in each.

@@ -18,6 +18,7 @@ import (
 	"modernc.org/sqlite"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/engine"
 )
 
 // maxReaders is how many calls of a process read at once; others wait.
@@ -32,7 +33,7 @@ const maxReaders = 4
 // otherwise with an error of the system. To make tables or change them it waits up to 10 seconds for a lock. A file whose tables
 // are this version's is opened whatever others write.
 func Open(path string, opts ...Option) (*Backend, error) {
-	c := config{poll: 20 * time.Millisecond, lockWait: 10 * time.Second, allowance: allowance, recount: recountEvery}
+	c := config{poll: 20 * time.Millisecond, lockWait: 10 * time.Second, allowance: allowance, recount: recountEvery, places: new(engine.Places)}
 	for _, o := range opts {
 		o(&c)
 	}

@@ -113,7 +113,7 @@ func (t *tx) replace(r *task, n *newTask) error {
 	if state == stateReady {
 		t.ready[n.queue] = true
 	}
-	return t.note(omniq.EventEnqueued, r.id, n.queue, nil, 0, nil)
+	return t.note(omniq.EventEnqueued, r.id, n.name, n.queue, nil, 0, nil)
 }
 
 // dueAs is when a task is due as another one.

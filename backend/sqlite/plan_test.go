@@ -44,6 +44,13 @@ func exercise(t *testing.T, b *sqlite.Backend, clock *clock) {
 		_, err := b.Settle(ctx, []omniq.Settlement{s})
 		require.NoError(t, err)
 	}
+	for _, w := range []omniq.WorkerInfo{{ID: "w", Lease: time.Second}, {ID: "v"}} {
+		require.NoError(t, b.Beat(ctx, w))
+	}
+	_, workersErr := b.Workers(ctx)
+	require.NoError(t, workersErr)
+	_, historyErr := b.History(ctx, time.Hour)
+	require.NoError(t, historyErr)
 	plain := func(*omniq.RawTask) {}
 	enqueue(t, b, tasksIn("q", 40, special)...)
 	enqueue(t, b, tasksIn("q", 40, plain)...)
@@ -102,17 +109,23 @@ func exercise(t *testing.T, b *sqlite.Backend, clock *clock) {
 		func() error { _, err := b.Result(ctx, keyed.ID); return err },
 		func() error { _, err := b.Inspect(ctx, keyed.ID); return err },
 		func() error { _, _, err := b.Events(ctx, omniq.EventsRequest{Max: 1}); return err },
+		func() error { _, _, err := b.Events(ctx, omniq.EventsRequest{Max: 1, Task: keyed.ID}); return err },
 	} {
 		require.NoError(t, f())
 	}
 	for _, status := range omniq.Statuses() {
 		for _, queue := range []string{"", "q"} {
-			_, _, err := b.List(ctx, omniq.ListRequest{Status: status, Queue: queue, Max: 1})
-			require.NoError(t, err)
+			for _, newest := range []bool{false, true} {
+				_, _, err := b.List(ctx, omniq.ListRequest{Status: status, Queue: queue, Newest: newest, Max: 1})
+				require.NoError(t, err)
+				_, _, err = b.List(ctx, omniq.ListRequest{Status: status, Queue: queue, Newest: newest, Name: "f", Worker: "w", Contains: "x", Max: 1})
+				require.NoError(t, err)
+			}
 		}
 	}
 	exerciseFlows(t, b)
 	exerciseLanes(t, b)
+	exerciseReplaces(t, b)
 	b.Recount(t)
 
 	// Others have changed something while calls wait here.
@@ -144,6 +157,10 @@ func exercise(t *testing.T, b *sqlite.Backend, clock *clock) {
 	require.Eventually(t, func() bool {
 		return number(t, b, "SELECT (SELECT count(*) FROM omniq_unique) + (SELECT count(*) FROM omniq_lanes)") == 0
 	}, 20*time.Second, 10*time.Millisecond)
+	clock.advance(25 * hour) // and what was done is too old
+	require.Eventually(t, func() bool {
+		return number(t, b, "SELECT count(*) FROM omniq_history WHERE enqueued > 0") == 0
+	}, 20*time.Second, 10*time.Millisecond)
 }
 
 // exerciseLanes makes a backend prepare its statements about limits and lanes.
@@ -171,6 +188,28 @@ func exerciseLanes(t *testing.T, b *sqlite.Backend) {
 		_, _, err := b.List(ctx, omniq.ListRequest{Status: status, Queue: "laned", Lane: "a", Max: 1})
 		require.NoError(t, err)
 	}
+}
+
+// exerciseReplaces makes a backend prepare its statements about tasks that take the places of others.
+func exerciseReplaces(t *testing.T, b *sqlite.Backend) {
+	t.Helper()
+	ctx := t.Context()
+	latest := func(on omniq.OnHeld) *omniq.RawTask {
+		return tasksIn("latest", 1, func(t *omniq.RawTask) { t.UniqueKey, t.OnHeld, t.ReplaceWithin = "latest", on, time.Hour })[0]
+	}
+	for range 2 {
+		_, err := b.Enqueue(ctx, []*omniq.RawTask{latest(omniq.HeldReplace)})
+		require.NoError(t, err)
+	}
+	l := leaseOf(t, b, "latest", 1)[0]
+	behind := latest(omniq.HeldBehind)
+	_, err := b.Enqueue(ctx, []*omniq.RawTask{behind})
+	require.NoError(t, err)
+	require.ErrorIs(t, settle(t, b, omniq.Settlement{
+		LeaseID: l.LeaseID, Action: omniq.ActionWait, Effects: &omniq.Effects{After: []omniq.Dependency{{ID: behind.ID}}},
+	}), omniq.ErrInvalid, "it waits for the other")
+	_, err = b.Cancel(ctx, ids(l.Task, behind))
+	require.NoError(t, err)
 }
 
 // exerciseFlows makes a backend prepare its statements about tasks that are tied to others.
@@ -222,6 +261,10 @@ func exerciseFlows(t *testing.T, b *sqlite.Backend) {
 	for _, f := range []func() error{
 		func() error { _, err := b.FlowStats(ctx, flow); return err },
 		func() error { _, _, err := b.List(ctx, omniq.ListRequest{Flow: flow, Max: 10}); return err },
+		func() error {
+			_, _, err := b.List(ctx, omniq.ListRequest{Flow: flow, Queue: "q", Lane: "l", Name: "f", Worker: "w", Contains: "x", Newest: true, Max: 10})
+			return err
+		},
 		func() error { _, err := b.CancelFlow(ctx, flow); return err },
 		func() error { _, err := b.CancelFlow(ctx, flow); return err },
 	} {
@@ -420,11 +463,11 @@ func checkPlan(t *testing.T, q string, plan []string) {
 			assert.Regexp(t, sorts, q, all)
 		}
 		table, ok := strings.CutPrefix(line, "SCAN ")
-		if ok && strings.HasPrefix(table, "omniq_") && !regexp.MustCompile(`^omniq_(counts|paused|counted|limits|laned|lanes)\b`).MatchString(table) {
+		if ok && strings.HasPrefix(table, "omniq_") && !regexp.MustCompile(`^omniq_(counts|paused|counted|limits|laned|lanes|workers)\b`).MatchString(table) {
 			assert.Regexp(t, walks, q, all)
 		}
 	}
 	if regexp.MustCompile(`\bid = \?`).MatchString(q) {
-		assert.Regexp(t, `_id \(id=\?( AND kind=\?)?\)|omniq_unique|omniq_revoked|omniq_held USING PRIMARY KEY|omniq_items_stream \(id=\?`, all, q)
+		assert.Regexp(t, `_id \(id=\?( AND kind=\?)?\)|omniq_unique|omniq_revoked|omniq_workers USING PRIMARY KEY|omniq_held USING PRIMARY KEY|omniq_items_stream \(id=\?`, all, q)
 	}
 }

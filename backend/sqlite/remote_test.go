@@ -273,3 +273,17 @@ func (r *remote) Events(ctx context.Context, request omniq.EventsRequest) (
 	}
 	return events, next, err
 }
+
+func (r *remote) Beat(ctx context.Context, w omniq.WorkerInfo) error {
+	return r.ask(ctx, "Beat", []any{w})
+}
+
+func (r *remote) Workers(ctx context.Context) (workers []omniq.WorkerInfo, err error) {
+	err = r.ask(ctx, "Workers", []any{}, &workers)
+	return workers, err
+}
+
+func (r *remote) History(ctx context.Context, last time.Duration) (minutes []omniq.Minute, err error) {
+	err = r.ask(ctx, "History", []any{last}, &minutes)
+	return minutes, err
+}

@@ -147,6 +147,7 @@ func (t *tx) settle(s *settlement) (refused, err error) {
 	if _, err := t.q.exec("DELETE FROM omniq_tasks WHERE seq = ?", row.seq); err != nil { // RETURNING would cost more
 		return nil, err
 	}
+	t.tally(row.queue, row.name).run += s.Took.Microseconds()
 	return nil, t.finish(&row, s.Result, s.envelope)
 }
 
@@ -169,7 +170,8 @@ func (t *tx) giveBack(s *settlement) (refused, err error) {
 		if !row.started {
 			row.attempt++
 		}
-		if err := t.note(omniq.EventRetried, row.id, row.queue, row.worker, int(row.attempt), s.Error); err != nil {
+		t.tally(row.queue, row.name).run += s.Took.Microseconds()
+		if err := t.note(omniq.EventRetried, row.id, row.name, row.queue, row.worker, int(row.attempt), s.Error); err != nil {
 			return nil, err
 		}
 	} else if row.started {

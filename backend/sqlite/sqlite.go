@@ -80,6 +80,7 @@ type config struct {
 	recount   time.Duration // how often the counts are compared with what there is
 	allowance time.Duration // see allowance
 	logger    *slog.Logger
+	places    *engine.Places      // of the history
 	now       func() time.Time    // the clock, if it is not time.Now
 	held      func(time.Duration) // hears for how long each of the writer's transactions had the file, if it is set
 }

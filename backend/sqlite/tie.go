@@ -47,6 +47,7 @@ func (t *tx) try(do func() (refused, err error)) (refused, err error) {
 	before := *t
 	before.counts, before.ready, before.revoked = maps.Clone(t.counts), maps.Clone(t.ready), maps.Clone(t.revoked)
 	before.fallout = slices.Clone(t.fallout)
+	before.tallies, before.last = t.tallies.clone(), nil
 	if _, err := t.q.exec("SAVEPOINT omniq_part"); err != nil {
 		return nil, err
 	}

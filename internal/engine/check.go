@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
@@ -56,6 +58,11 @@ func CheckList(r *omniq.ListRequest) error {
 	}
 	if r.Lane != "" && (r.Queue == "" || !isText(r.Lane)) {
 		return fmt.Errorf("%w: a list of lane %.100q of queue %q, want text, and a queue", omniq.ErrInvalid, r.Lane, r.Queue)
+	}
+	for what, s := range map[string]string{"tasks named": r.Name, "tasks of worker": r.Worker, "tasks with": r.Contains} {
+		if !isText(s) {
+			return fmt.Errorf("%w: a list of %s %.100q, want UTF-8 without NUL", omniq.ErrInvalid, what, s)
+		}
 	}
 	return CheckQueue(r.Queue)
 }
@@ -216,6 +223,9 @@ func CheckSettlement(s *omniq.Settlement) error {
 	if s.Hold < 0 {
 		return fmt.Errorf("%w: task %v holds its lane back for %v, want at least 0", omniq.ErrInvalid, s.TaskID, s.Hold)
 	}
+	if s.Took < 0 {
+		return fmt.Errorf("%w: task %v took %v, want at least 0", omniq.ErrInvalid, s.TaskID, s.Took)
+	}
 	switch s.Action {
 	case omniq.ActionWait:
 		if s.Effects == nil {
@@ -238,4 +248,29 @@ func CheckSettlement(s *omniq.Settlement) error {
 		return nil
 	}
 	return fmt.Errorf("%w: settlement of task %v with action %d, want one that exists", omniq.ErrInvalid, s.TaskID, s.Action)
+}
+
+// CheckBeat reports what keeps a worker from being kept: it is [omniq.ErrInvalid].
+func CheckBeat(w *omniq.WorkerInfo) error {
+	if err := omniq.CheckWorkerID(w.ID); err != nil {
+		return err
+	}
+	if w.PID < 0 || w.Concurrency < 0 || w.Running < 0 || w.Up < 0 || w.Lease < 0 {
+		return fmt.Errorf("%w: worker %q has the PID %d, the concurrency %d and %d handlers that run, and says after %v that it is there for %v, want at least 0",
+			omniq.ErrInvalid, w.ID, w.PID, w.Concurrency, w.Running, w.Up, w.Lease)
+	}
+	for _, s := range slices.Concat([]string{w.Host, w.Version}, w.Queues, w.Names) {
+		if !isText(s) {
+			return fmt.Errorf("%w: worker %q says %.100q, want UTF-8 without NUL", omniq.ErrInvalid, w.ID, s)
+		}
+	}
+	return nil
+}
+
+// CheckHistory reports what is wrong with a request for what was done: it is [omniq.ErrInvalid].
+func CheckHistory(last time.Duration) error {
+	if last <= 0 {
+		return fmt.Errorf("%w: a history of %v, want a positive time", omniq.ErrInvalid, last)
+	}
+	return nil
 }

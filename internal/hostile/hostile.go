@@ -255,6 +255,11 @@ func Events() []Case[*omniq.TaskEvent] {
 	for _, id := range WorkerIDs() {
 		add("a worker: "+id.Name, func(e *omniq.TaskEvent) { e.WorkerID = &id.Value })
 	}
+	for _, name := range texts {
+		if name.Value != "" {
+			add("a function: "+name.Name, func(e *omniq.TaskEvent) { e.FuncName = name.Value })
+		}
+	}
 	for _, queue := range Queues() {
 		if queue.Value != "" {
 			add("a queue: "+queue.Name, func(e *omniq.TaskEvent) { e.Queue = queue.Value })
@@ -270,6 +275,6 @@ func Events() []Case[*omniq.TaskEvent] {
 func Event() *omniq.TaskEvent {
 	return &omniq.TaskEvent{
 		TaskID: uuid.New(), EventType: omniq.EventStarted, Timestamp: time.Now().UTC().Truncate(time.Microsecond),
-		WorkerID: new("w"), Attempt: 1, Queue: omniq.DefaultQueue,
+		WorkerID: new("w"), Attempt: 1, Queue: omniq.DefaultQueue, FuncName: "f",
 	}
 }
