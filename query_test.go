@@ -71,9 +71,11 @@ func TestSearch(t *testing.T) {
 	}
 	ids := found(t, client.Search(t.Context(), omniq.Query{Queue: "b"}))
 	assert.Equal(t, []uuid.UUID{b[2], b[1], b[0]}, ids, "the newest first")
-	for range client.Search(t.Context(), omniq.Query{}) {
-		break // it can be left
-	}
+	next, stop := iter.Pull2(client.Search(t.Context(), omniq.Query{}))
+	_, err, ok := next()
+	assert.NoError(t, err)
+	assert.True(t, ok)
+	stop() // it can be left
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

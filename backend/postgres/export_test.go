@@ -117,7 +117,7 @@ func (b *Backend) Statements() map[string]string {
 		"stopWorker": stopWorker, "sweepWorkers": sweepWorkers, "noteReplaced": noteReplaced,
 		"overdue": overdue, "findWork": findWork, "newEvents": newEvents, "oldestReady": oldestReady,
 		"findReplaceable": findReplaceable, "lockHolders": lockHolders, "takeKeys": takeKeys, "lookAtHolders": lookAtHolders,
-		"takenIDs": takenIDs, "stepAside": stepAside, "replaceTasks": replaceTasks, "noteReplaced": noteReplaced,
+		"takenIDs": takenIDs, "stepAside": stepAside, "replaceTasks": replaceTasks,
 		"assignKeys": assignKeys, "dropKeys": dropKeys, "findCircle": findCircle,
 	}
 	for _, newest := range []bool{false, true} {
