@@ -222,7 +222,7 @@ BEGIN
 		enqueue.flow, CASE WHEN cardinality(needs) > 0 THEN place END, nullif(enqueue.manual, false),
 		CASE WHEN waits THEN coalesce(cardinality(unmet), 0) END,
 		CASE WHEN waits AND enqueue.run_at IS NULL THEN coalesce((extract(epoch FROM enqueue.delay) * 1000000)::bigint, 0) END,
-		enqueue.lane, (SELECT l.laned FROM {schema}.limits l WHERE l.queue = enqueue.queue))
+		enqueue.lane, enqueue.lane IS NOT NULL OR (SELECT l.laned FROM {schema}.limits l WHERE l.queue = enqueue.queue))
 	ON CONFLICT (id) DO NOTHING;
 	IF FOUND AND id_for IS NOT NULL THEN
 		INSERT INTO {schema}.unique_keys AS u (name, key, id, until)
