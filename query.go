@@ -30,7 +30,7 @@ type Query struct {
 // request is what the engine is asked for of the query.
 func (q *Query) request(s Status) ListRequest {
 	return ListRequest{
-		Status: s, Queue: q.Queue, Lane: q.Lane, Flow: q.Flow, Name: q.Name, Worker: q.Worker, Contains: q.Contains,
+		Status: s, Queue: q.Queue, Lane: q.Lane, Flow: q.Flow, Name: q.Name, Worker: q.Worker, Contains: q.Contains, Newest: true,
 	}
 }
 
