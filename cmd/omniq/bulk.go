@@ -169,7 +169,7 @@ func (b *bulk) toQuery(ctx context.Context, p *program, client *omniq.Client, qu
 			return b.tell(p, &report{DryRun: true, Tasks: n}, nil)
 		}
 		of = fmt.Sprintf(" of %d", n)
-		if err := p.confirm(ctx, s, fmt.Sprintf("%s %d tasks %s", b.verb, n, chosen)); err != nil {
+		if err := p.confirm(ctx, s, fmt.Sprintf("%s %s %s", b.verb, plural(n, "task"), chosen)); err != nil {
 			return err
 		}
 	} else if err := p.confirm(ctx, s, fmt.Sprintf("%s all tasks %s", b.verb, chosen)); err != nil {
@@ -265,9 +265,9 @@ func (b *bulk) tell(p *program, r *report, err error) error {
 		p.tell("%s task %v: %s", b.verb, t.TaskID, t.Error)
 		status = max(status, statusOf(t.err))
 	}
-	text := fmt.Sprintf("%s %s", tasks(r.Tasks), b.done)
+	text := fmt.Sprintf("%s %s", plural(r.Tasks, "task"), b.done)
 	if r.DryRun {
-		text = fmt.Sprintf("%s would be %s", tasks(r.Tasks), b.done)
+		text = fmt.Sprintf("%s would be %s", plural(r.Tasks, "task"), b.done)
 	}
 	if len(r.Refused) > 0 {
 		text += fmt.Sprintf(", %d refused", len(r.Refused))
@@ -291,11 +291,12 @@ func (b *bulk) tell(p *program, r *report, err error) error {
 	return err
 }
 
-func tasks(n int) string {
+// plural is a number of things.
+func plural(n int, thing string) string {
 	if n == 1 {
-		return "1 task"
+		return "1 " + thing
 	}
-	return fmt.Sprintf("%d tasks", n)
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // readIDs reads those of the command line: all of them first, so that a mistake in the last one does nothing.

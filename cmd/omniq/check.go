@@ -78,11 +78,11 @@ what is wrong. Without --queue, each queue that there is is checked.`,
 			}
 			if flags.Changed("max-ready") {
 				add("max-ready", s.Queue, float64(s.Ready), float64(*ready), s.Ready <= *ready,
-					"queue %s has %s ready, want at most %d", s.Queue, tasks(s.Ready), *ready)
+					"queue %s has %s ready, want at most %d", s.Queue, plural(s.Ready, "task"), *ready)
 			}
 			if *served && s.Ready > 0 {
 				n := serving(there, s.Queue)
-				add("served", s.Queue, float64(n), 1, n > 0, "queue %s has %s ready, and no worker", s.Queue, tasks(s.Ready))
+				add("served", s.Queue, float64(n), 1, n > 0, "queue %s has %s ready, and no worker", s.Queue, plural(s.Ready, "task"))
 			}
 			if *running {
 				add("not-paused", s.Queue, float64(len(yes(s.Paused))/len("yes")), 0, !s.Paused, "queue %s is paused", s.Queue)
@@ -90,18 +90,18 @@ what is wrong. Without --queue, each queue that there is is checked.`,
 			if *queues != nil && flags.Changed("min-workers") {
 				n := serving(there, s.Queue)
 				add("min-workers", s.Queue, float64(n), float64(*workers), n >= *workers,
-					"queue %s has %d workers, want at least %d", s.Queue, n, *workers)
+					"queue %s has %s, want at least %d", s.Queue, plural(n, "worker"), *workers)
 			}
 		}
 		if *queues == nil && flags.Changed("min-workers") {
 			add("min-workers", "", float64(len(there)), float64(*workers), len(there) >= *workers,
-				"there are %d workers, want at least %d", len(there), *workers)
+				"%s, want at least %d", plural(len(there), "worker"), *workers)
 		}
 		if flags.Changed("max-failed") {
 			for _, queue := range failedQueues(failures, *queues) {
 				n := failures[queue]
 				add("max-failed", queue, float64(n), float64(*failed), n <= *failed,
-					"queue %s has %s failed in the last %v, want at most %d", queue, tasks(n), *within, *failed)
+					"queue %s has %s failed in the last %v, want at most %d", queue, plural(n, "task"), *within, *failed)
 			}
 		}
 		return p.judge(conditions)

@@ -165,7 +165,7 @@ func (p *program) flowCancelCommand() *cobra.Command {
 			if s.dry {
 				return b.tell(p, &report{DryRun: true, Tasks: stats.Open()}, nil)
 			}
-			if err := p.confirm(ctx, &s, fmt.Sprintf("cancel %d tasks of flow %v", stats.Open(), flow.ID())); err != nil {
+			if err := p.confirm(ctx, &s, fmt.Sprintf("cancel %s of flow %v", plural(stats.Open(), "task"), flow.ID())); err != nil {
 				return err
 			}
 			n, err := flow.Cancel(ctx)

@@ -121,8 +121,13 @@ func look(ctx context.Context, client *omniq.Client, last time.Duration) (*topVi
 
 // summary is what stands above the functions.
 func (v *topView) summary(p *program, last time.Duration) error {
-	_, err := fmt.Fprintf(p.out, "%d queues, %d paused; %d tasks ready, the oldest for %v; %d running; %d workers with places for %d; the last %v:\n\n",
-		v.Queues, v.Paused, v.Ready, cmp.Or(duration(time.Duration(v.Latency*float64(time.Second))), "0s"), v.Running, v.Workers, v.Concurrency, last)
+	oldest := ""
+	if v.Latency > 0 {
+		oldest = ", the oldest for " + duration(time.Duration(v.Latency*float64(time.Second)))
+	}
+	_, err := fmt.Fprintf(p.out, "%s, %d paused. %s ready%s, %d running. %s for %s at once. The last %v:\n\n",
+		plural(v.Queues, "queue"), v.Paused, plural(v.Ready, "task"), oldest, v.Running, plural(v.Workers, "worker"),
+		plural(v.Concurrency, "task"), last)
 	return err
 }
 
