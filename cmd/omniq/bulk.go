@@ -142,11 +142,14 @@ one. Tasks that are refused are told, and the others are done.`,
 			return wrongUsage("which tasks? Give IDs, or flags like --queue, or --all")
 		}
 		if len(args) > 0 {
-			ids := readIDs(args)
 			if slices.Equal(args, []string{"-"}) {
-				ids = scanIDs(p.in)
+				return b.toIDs(ctx, p, client, scanIDs(p.in), &s)
 			}
-			return b.toIDs(ctx, p, client, ids, &s)
+			ids, err := readIDs(args)
+			if err != nil {
+				return err
+			}
+			return b.toIDs(ctx, p, client, all(ids), &s)
 		}
 		query, err := q.read(ctx, client, b.possible)
 		if err != nil {
@@ -278,7 +281,7 @@ func (b *bulk) tell(p *program, r *report, err error) error {
 	case errors.Is(err, context.Canceled):
 		return &failure{exitFailed, fmt.Errorf("interrupted: %s", text)}
 	case err != nil:
-		return &failure{statusOf(err), fmt.Errorf("%s, and then: %w", text, err)}
+		return &failure{exitOf(failed(err)), fmt.Errorf("%s, and then: %w", text, err)}
 	}
 	if p.output == asTable {
 		_, err = fmt.Fprintln(p.out, text)
@@ -300,16 +303,15 @@ func plural(n int, thing string) string {
 }
 
 // readIDs reads those of the command line: all of them first, so that a mistake in the last one does nothing.
-func readIDs(args []string) iter.Seq2[uuid.UUID, error] {
+func readIDs(args []string) ([]uuid.UUID, error) {
 	ids := make([]uuid.UUID, len(args))
 	for i, arg := range args {
-		id, err := readID(arg)
-		if err != nil {
-			return func(yield func(uuid.UUID, error) bool) { yield(id, err) }
+		var err error
+		if ids[i], err = readID(arg); err != nil {
+			return nil, err
 		}
-		ids[i] = id
 	}
-	return all(ids)
+	return ids, nil
 }
 
 // scanIDs reads one of each line.

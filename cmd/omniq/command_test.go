@@ -89,10 +89,15 @@ func TestInterrupt(t *testing.T) {
 		read, write := io.Pipe()
 		t.Cleanup(func() { _ = write.Close() })
 		s.in = read
-		time.AfterFunc(50*time.Millisecond, stop) // nobody has answered by then
-		status, _, err := s.runIn(ctx, "task", "cancel", "--all")
-		assert.Equal(t, exitFailed, status)
-		assert.Contains(t, err, "interrupted: nothing was done")
+		var says buffer
+		ended := make(chan int)
+		go func() {
+			ended <- s.program(io.Discard, &says).run(ctx, []string{"task", "cancel", "--all", "--backend", s.url})
+		}()
+		require.Eventually(t, func() bool { return strings.HasSuffix(says.String(), "[y/N] ") }, 10*time.Second, time.Millisecond)
+		stop() // nobody has answered
+		assert.Equal(t, exitFailed, <-ended)
+		assert.Contains(t, says.String(), "interrupted: nothing was done")
 		assert.Zero(t, cancelled())
 	})
 	for _, args := range []string{"events --follow", "stats --watch --interval 100ms", "top --watch"} {
@@ -257,9 +262,13 @@ func TestRequeueLike(t *testing.T) {
 	assert.NotEmpty(t, s.does("task", "list", "--status", "failure", "--since", "1h"))
 	assert.Empty(t, s.does("task", "list", "--status", "failure", "--until", "1h"))
 	assert.Equal(t, "1 task requeued\n", s.does("task", "requeue", "--status", "failure", "--since", "1h", "--yes"))
-	s.in = strings.NewReader(id(5).String() + "\n\n" + id(6).String() + "\n")
-	assert.Equal(t, "2 tasks requeued\n", s.does("task", "requeue", "-"))
-	assert.Equal(t, "1 task forgotten\n", s.does("task", "forget", "--all", "--yes"))
+	s.in = strings.NewReader("\n" + id(5).String() + "\n\n")
+	assert.Equal(t, "1 task requeued\n", s.does("task", "requeue", "-"))
+	s.in = strings.NewReader(id(5).String() + "\nx\n")
+	status, _, says := s.run("task", "cancel", "-")
+	assert.Equal(t, exitUsage, status)
+	assert.Contains(t, says, `0 tasks cancelled, and then: "x" is no ID`)
+	assert.Equal(t, "2 tasks forgotten\n", s.does("task", "forget", "--all", "--yes"))
 }
 
 func TestFlows(t *testing.T) {
@@ -311,11 +320,12 @@ func TestSchedules(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, 1, info.Filling)
 
-	status, out, says := s.run("schedule", "trigger", "r", "--timeout", "50ms")
+	status, out, says := s.run("schedule", "trigger", "r", "--timeout", "2s")
 	assert.Equal(t, exitDone, status)
-	assert.Contains(t, says, "no worker has come within 50ms (--timeout)")
+	assert.Contains(t, says, "no worker has come within 2s (--timeout)")
 	triggered := uuid.MustParse(strings.TrimSpace(out))
-	w, err := omniq.NewWorker(s.backend, omniq.Queues("other"))
+	w, err := omniq.NewWorker(s.backend, omniq.Queues("other"),
+		omniq.Handlers(omniq.DefineNoArgs("other", func(context.Context) (int, error) { return 0, nil })))
 	require.NoError(t, err)
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error)

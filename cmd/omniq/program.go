@@ -32,9 +32,6 @@ type program struct {
 func (p *program) run(ctx context.Context, args []string) int {
 	root := p.root()
 	root.SetArgs(args)
-	root.SetIn(p.in)
-	root.SetOut(p.out)
-	root.SetErr(p.err)
 	err := root.ExecuteContext(ctx)
 	if errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe) {
 		return exitDone // who read it has enough
@@ -75,6 +72,9 @@ or the check does not hold, and 4 if the task's state does not allow it.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
+	root.SetIn(p.in)
+	root.SetOut(p.out)
+	root.SetErr(p.err)
 	flags := root.PersistentFlags()
 	flags.StringVar(&p.backend, "backend", "", "`URL` of the engine, sqlite:path or postgres://...; a password is better in OMNIQ_BACKEND_URL")
 	flags.DurationVar(&p.timeout, "timeout", 10*time.Second, "how long an answer of the engine may take")

@@ -279,15 +279,12 @@ The copy has the arguments and the options of the task, is due at once, and is a
 what the engine has kept of the task: that of one that has failed, was cancelled or has expired.`,
 		ValidArgsFunction: p.taskIDs(omniq.StatusFailure, omniq.StatusCancelled, omniq.StatusExpired),
 		RunE: p.asks(func(ctx context.Context, client *omniq.Client, args []string) error {
-			var ids []uuid.UUID
-			for id, err := range readIDs(args) {
-				if err != nil {
-					return err
-				}
-				ids = append(ids, id)
+			ids, err := readIDs(args)
+			if err != nil {
+				return err
 			}
 			status := exitDone
-			err := list(p, "", []column[copyView]{
+			err = list(p, "", []column[copyView]{
 				{head: "ID", cell: func(c copyView) string { return c.ID.String() }},
 				{head: "COPY OF", cell: func(c copyView) string { return c.CopyOf.String() }},
 			}, func(yield func(copyView, error) bool) {
