@@ -303,7 +303,7 @@ func TestQueues(t *testing.T) {
 func TestSchedules(t *testing.T) {
 	s := newShell(t)
 	ref := omniq.ReferNoArgs[int]("report")
-	h, err := omniq.Schedule(t.Context(), s.client, "r", omniq.Every(time.Hour), ref.With())
+	h, err := omniq.Schedule(t.Context(), s.client, "r", omniq.Every(time.Hour), ref.With(), omniq.Overlap(omniq.Allow))
 	require.NoError(t, err)
 	s.does("schedule", "pause", "r", "--note", "why not")
 	info, err := h.Describe(t.Context())
@@ -322,7 +322,7 @@ func TestSchedules(t *testing.T) {
 
 	status, out, says := s.run("schedule", "trigger", "r", "--timeout", "2s")
 	assert.Equal(t, exitDone, status)
-	assert.Contains(t, says, "no worker has come within 2s (--timeout)")
+	assert.Contains(t, says, "the run has not begun within 2s (--timeout)")
 	triggered := uuid.MustParse(strings.TrimSpace(out))
 	w, err := omniq.NewWorker(s.backend, omniq.Queues("other"),
 		omniq.Handlers(omniq.DefineNoArgs("other", func(context.Context) (int, error) { return 0, nil })))

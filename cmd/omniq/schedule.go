@@ -210,15 +210,15 @@ type triggeredView struct {
 func (p *program) scheduleTriggerCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "trigger NAME", Short: "Start a run now, and print the ID of its task", Args: cobra.ExactArgs(1), ValidArgsFunction: p.schedules(),
-		Long: `Start a run now, beside those of the clock, and print the ID of its task. A worker stores the run; if none has
-come within --timeout, it begins when one comes.`,
+		Long: `Start a run now, beside those of the clock, and print the ID of its task. A worker stores the run. What has not begun
+within --timeout begins later: when a worker comes, and when the run before it has ended, if it is not to run beside it.`,
 		RunE: p.asks(func(ctx context.Context, client *omniq.Client, args []string) error {
 			waiting, cancel := context.WithTimeout(ctx, p.timeout)
 			defer cancel()
 			h, err := client.Schedule(args[0]).Trigger(waiting)
 			switch {
 			case h != nil && errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
-				p.tell("no worker has come within %v (--timeout): the run begins when one comes", p.timeout)
+				p.tell("the run has not begun within %v (--timeout): it will, when a worker comes and no other run is in its way", p.timeout)
 			case err != nil:
 				return err
 			}
