@@ -88,7 +88,7 @@ func (p *program) progress(line func() string) (stop func()) {
 		for {
 			select {
 			case <-end:
-				fmt.Fprint(p.err, "\r\x1b[K")
+				fmt.Fprintf(p.err, "\r\x1b[K")
 				return
 			case <-ticks.C:
 				fmt.Fprintf(p.err, "\r\x1b[K%s", line())

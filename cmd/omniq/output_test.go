@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"os"
 	"os/exec"
 	"strings"
@@ -123,9 +122,13 @@ func TestStreams(t *testing.T) {
 		assert.Greater(t, out.calls, 50, "%v: it is written while it comes", format)
 	}
 
+	numbers := make([]int, 450)
+	for i := range numbers {
+		numbers[i] = i
+	}
 	var out strings.Builder
 	p := &program{out: &out, err: io.Discard}
-	require.NoError(t, list(p, "", columns, first(count100(), 450)))
+	require.NoError(t, list(p, "", columns, all(numbers)))
 	width := 0
 	for n, line := range strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n") {
 		if n == 0 {
@@ -145,13 +148,6 @@ func TestStreams(t *testing.T) {
 		p.output = format
 		require.ErrorIs(t, list(p, "", columns, broken), fault)
 		assert.Equal(t, want, out.String())
-	}
-}
-
-func count100() iter.Seq2[int, error] {
-	return func(yield func(int, error) bool) {
-		for n := 0; yield(n, nil); n++ {
-		}
 	}
 }
 

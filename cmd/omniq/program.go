@@ -169,7 +169,7 @@ func (p *program) with(ctx context.Context, events time.Duration, do func(*omniq
 	case err != nil:
 		return err
 	case schema.Version == 0 && schema.Newest > 0:
-		return fmt.Errorf("there is no queue there. If it is to be made: omniq migrate up")
+		return errors.New("there is no queue there. If it is to be made: omniq migrate up")
 	case schema.Version < schema.Newest:
 		return fmt.Errorf("the tables have version %d, and this command works with %d. See: omniq migrate status", schema.Version, schema.Newest)
 	}

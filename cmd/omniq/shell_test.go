@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -143,11 +144,11 @@ func (s *shell) fill() {
 	s.enqueue(1, "send_mail", omniq.Raw(`["ada@example.org"]`), omniq.Queue("mail"), omniq.Metadata("tenant", "a"))
 	s.settle("mail", omniq.Raw(`{"sent":12345678901234567890}`), nil)
 	s.enqueue(2, "send_mail", omniq.Raw(`["bob@example.org"]`), omniq.Queue("mail"))
-	s.settle("mail", nil, fmt.Errorf(`dial tcp 10.0.0.7:25: "mx1" refused`))
+	s.settle("mail", nil, errors.New(`dial tcp 10.0.0.7:25: "mx1" refused`))
 	s.enqueue(3, "send_mail", omniq.Raw(`["eve@example.org"]`), omniq.Queue("mail"), omniq.Metadata("tenant", "b"))
-	s.settle("mail", nil, fmt.Errorf(`dial tcp 10.0.0.9:25: "mx2" refused`))
+	s.settle("mail", nil, errors.New(`dial tcp 10.0.0.9:25: "mx2" refused`))
 	s.enqueue(4, "report", omniq.Raw(`[]`))
-	s.settle("default", nil, fmt.Errorf("no such table"))
+	s.settle("default", nil, errors.New("no such table"))
 	s.enqueue(5, "report", omniq.Raw(`[5]`))
 	require.NoError(s, s.client.Cancel(s.Context(), id(5)))
 	s.enqueue(6, "report", omniq.Raw(`[6]`), omniq.TTL(time.Microsecond))
