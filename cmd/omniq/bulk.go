@@ -75,6 +75,9 @@ func (p *program) confirm(ctx context.Context, s *sure, question string) error {
 	}
 }
 
+// wipe clears the line of a terminal.
+const wipe = "\r\x1b[K"
+
 // progress draws how far something has come, for a person. The function that it returns wipes it away.
 func (p *program) progress(line func() string) (stop func()) {
 	if !p.terminal.err {
@@ -88,10 +91,10 @@ func (p *program) progress(line func() string) (stop func()) {
 		for {
 			select {
 			case <-end:
-				fmt.Fprintf(p.err, "\r\x1b[K")
+				_, _ = io.WriteString(p.err, wipe) // nobody can be told that it fails
 				return
 			case <-ticks.C:
-				fmt.Fprintf(p.err, "\r\x1b[K%s", line())
+				fmt.Fprintf(p.err, "%s%s", wipe, line())
 			}
 		}
 	})
@@ -179,7 +182,7 @@ func (b *bulk) toQuery(ctx context.Context, p *program, client *omniq.Client, qu
 		return err
 	}
 	query, found := counting(query)
-	stop := p.progress(func() string { return fmt.Sprintf("%s: %d%s tasks found", b.verb, found.Load(), of) })
+	stop := p.progress(func() string { return fmt.Sprintf("%s: %d%s tasks", b.verb, found.Load(), of) })
 	n, err := b.all(client, ctx, query)
 	stop()
 	r := &report{Tasks: n}
@@ -279,7 +282,7 @@ func (b *bulk) tell(p *program, r *report, err error) error {
 	}
 	switch {
 	case errors.Is(err, context.Canceled):
-		return &failure{exitFailed, fmt.Errorf("interrupted: %s", text)}
+		return &failure{exitFailed, fmt.Errorf("interrupted: at least %s", text)} // nobody knows of the batch that was under way
 	case err != nil:
 		return &failure{exitOf(failed(err)), fmt.Errorf("%s, and then: %w", text, err)}
 	}

@@ -58,7 +58,7 @@ func TestInterrupt(t *testing.T) {
 		status, out, err := s.runIn(ctx, "task", "cancel", "-")
 		assert.Equal(t, exitFailed, status)
 		assert.Empty(t, out)
-		assert.Equal(t, "omniq: interrupted: 1000 tasks cancelled\n", err)
+		assert.Equal(t, "omniq: interrupted: at least 1000 tasks cancelled\n", err)
 		assert.Equal(t, 1000, cancelled())
 	})
 	t.Run("by query", func(t *testing.T) {
@@ -77,7 +77,7 @@ func TestInterrupt(t *testing.T) {
 		}}
 		b := &bulk{verb: "cancel", done: "cancelled", all: (*omniq.Client).CancelAll}
 		err := b.toQuery(ctx, p, s.client, query, &sure{yes: true}, "")
-		require.EqualError(t, err, "interrupted: 1000 tasks cancelled")
+		require.EqualError(t, err, "interrupted: at least 1000 tasks cancelled")
 		assert.Equal(t, exitFailed, exitOf(err))
 		assert.Equal(t, 1000, cancelled())
 	})

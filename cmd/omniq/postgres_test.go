@@ -1,8 +1,12 @@
 package main
 
 import (
+	"net"
+	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -10,15 +14,21 @@ import (
 	"github.com/omniq-go/omniq/internal/pgserver"
 )
 
-// The same commands work on Postgres.
-func TestPostgres(t *testing.T) {
-	s := newShell(t)
+// newServer starts a PostgreSQL server for the test.
+func newServer(t *testing.T) *pgserver.Server {
+	t.Helper()
 	if err := pgserver.Check(); err != nil {
 		t.Skip(err)
 	}
 	server, err := pgserver.Start(t.Context(), "", "fsync=off")
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, server.Close()) })
+	return server
+}
+
+// The same commands work on Postgres.
+func TestPostgres(t *testing.T) {
+	s, server := newShell(t), newServer(t)
 	s.url = server.URL()
 
 	status, _, says := s.run("stats")
@@ -47,4 +57,58 @@ func TestPostgres(t *testing.T) {
 	status, _, says = s.run("stats")
 	assert.Equal(t, exitFailed, status)
 	assert.NotEmpty(t, says)
+}
+
+// A server that hangs in the middle of the work ends the command in time.
+func TestPostgresHangs(t *testing.T) {
+	s, server := newShell(t), newServer(t)
+	u, err := url.Parse(server.URL())
+	require.NoError(t, err)
+	proxy, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, proxy.Close()) })
+	host := u.Host
+	var hangs atomic.Bool
+	go func() {
+		for {
+			in, err := proxy.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", host)
+			if err != nil {
+				return
+			}
+			for _, ends := range [][2]net.Conn{{in, out}, {out, in}} {
+				go func() {
+					buf := make([]byte, 64<<10)
+					for {
+						n, err := ends[0].Read(buf)
+						if err != nil {
+							_ = ends[1].Close()
+							return
+						}
+						if !hangs.Load() {
+							_, _ = ends[1].Write(buf[:n])
+						}
+					}
+				}()
+			}
+		}
+	}()
+	u.Host = proxy.Addr().String()
+	s.url = u.String()
+	s.does("migrate", "up")
+	s.does("task", "enqueue", "f")
+	var out, says buffer
+	ended := make(chan int)
+	go func() {
+		ended <- s.program(&out, &says).run(t.Context(), []string{"stats", "--watch", "--interval", "100ms", "--timeout", "1s", "--backend", s.url})
+	}()
+	require.Eventually(t, func() bool { return out.String() != "" }, 10*time.Second, time.Millisecond)
+	hangs.Store(true)
+	began := time.Now()
+	assert.Equal(t, exitFailed, <-ended)
+	assert.Less(t, time.Since(began), 8*time.Second)
+	assert.Contains(t, says.String(), "the engine has not answered within 1s (--timeout)")
 }

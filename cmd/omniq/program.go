@@ -177,7 +177,7 @@ func (p *program) with(ctx context.Context, events time.Duration, do func(*omniq
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, backend.Close()) }()
+	defer func() { err = firstError(err, p.close(backend)) }()
 	client, err := omniq.NewClient(&bounded{backend, p.timeout}, config.ClientOptions())
 	if err != nil {
 		return err
@@ -191,4 +191,19 @@ func (p *program) schema(ctx context.Context, config omniq.Config) (omniq.Schema
 
 func (p *program) open(ctx context.Context, config omniq.Config) (omniq.Backend, error) {
 	return within(ctx, p.timeout, func(ctx context.Context) (omniq.Backend, error) { return config.Open(ctx, engines...) })
+}
+
+// close waits for an engine that answers, and leaves one that does not to the end of the process.
+func (p *program) close(backend omniq.Backend) error {
+	_, err := within(context.Background(), p.timeout, func(ctx context.Context) (struct{}, error) {
+		closed := make(chan error, 1)
+		go func() { closed <- backend.Close() }()
+		select {
+		case err := <-closed:
+			return struct{}{}, err
+		case <-ctx.Done():
+			return struct{}{}, ctx.Err()
+		}
+	})
+	return err
 }
