@@ -50,7 +50,7 @@ func (p *program) run(ctx context.Context, args []string) int {
 
 // tell writes a line for people, in which nothing controls their terminal.
 func (p *program) tell(format string, args ...any) {
-	text := strings.TrimPrefix(fmt.Sprintf(format, args...), "omniq: ")
+	text := strings.ReplaceAll(strings.TrimPrefix(fmt.Sprintf(format, args...), "omniq: "), "\t", "    ")
 	for i, line := range strings.Split(text, "\n") {
 		if i == 0 {
 			line = "omniq: " + line
@@ -85,8 +85,24 @@ or the check does not hold, and 4 if the task's state does not allow it.`,
 	)
 	complete(root, "output", formats...)
 	root.InitDefaultCompletionCmd()
+	root.SetHelpCommand(helpCommand())
 	refuseUnknown(root)
 	return root
+}
+
+// helpCommand is cobra's, but for what there is no help about.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "help [command]", Short: "Help about any command",
+		RunE: func(c *cobra.Command, args []string) error {
+			about, rest, err := c.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return wrongUsage("there is no command %q. See: %s --help", strings.Join(args, " "), c.Root().Name())
+			}
+			about.InitDefaultHelpFlag()
+			return about.Help()
+		},
+	}
 }
 
 // refuseUnknown lets a command that has others below it refuse what is none of them. Cobra would show its help, and succeed.
@@ -101,14 +117,14 @@ func refuseUnknown(c *cobra.Command) {
 		if len(args) == 0 {
 			return nil
 		}
-		text := fmt.Sprintf("unknown command %q", strings.TrimSpace(c.CommandPath()+" "+args[0]))
+		text := fmt.Sprintf("unknown command %q", c.CommandPath()+" "+args[0])
 		if c.SuggestionsMinimumDistance <= 0 {
 			c.SuggestionsMinimumDistance = 2
 		}
 		if near := c.SuggestionsFor(args[0]); len(near) > 0 {
-			text += ", did you mean " + strings.Join(near, " or ") + "?"
+			return wrongUsage("%s, did you mean %s? See: %s --help", text, strings.Join(near, " or "), c.CommandPath())
 		}
-		return wrongUsage("%s See: %s --help", text, c.CommandPath())
+		return wrongUsage("%s. See: %s --help", text, c.CommandPath())
 	}
 	c.RunE = func(*cobra.Command, []string) error {
 		c.SetOut(c.ErrOrStderr())

@@ -136,7 +136,11 @@ A limit is a number of tasks, a rate, or both, and the same for each lane after 
 				if err := limit.UnmarshalText([]byte(strings.Join(args[1:], " "))); err != nil {
 					return err
 				}
-				return client.SetLimit(ctx, queue, limit)
+				if err := client.SetLimit(ctx, queue, limit); err != nil {
+					return err
+				}
+				p.tell("the limit of queue %s is %v now", queue, limit)
+				return nil
 			}
 			if err := omniq.CheckQueue(queue); err != nil {
 				return err

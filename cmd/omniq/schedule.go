@@ -176,11 +176,14 @@ func (p *program) scheduleGetCommand() *cobra.Command {
 }
 
 // scheduleDoes is a command that changes a schedule. It waits while a worker decides about that, but not for ever.
-func (p *program) scheduleDoes(do func(context.Context, *omniq.ScheduleHandle[omniq.Raw]) error) func(*cobra.Command, []string) error {
+func (p *program) scheduleDoes(done string, do func(context.Context, *omniq.ScheduleHandle[omniq.Raw]) error) func(*cobra.Command, []string) error {
 	return p.asks(func(ctx context.Context, client *omniq.Client, args []string) error {
 		_, err := within(ctx, p.timeout, func(ctx context.Context) (struct{}, error) {
 			return struct{}{}, do(ctx, client.Schedule(args[0]))
 		})
+		if err == nil {
+			p.tell("%s schedule %s", done, args[0])
+		}
 		return err
 	})
 }
@@ -189,7 +192,7 @@ func (p *program) schedulePauseCommand() *cobra.Command {
 	var note string
 	c := &cobra.Command{
 		Use: "pause NAME", Short: "Keep a schedule from starting runs, until resume", Args: cobra.ExactArgs(1), ValidArgsFunction: p.schedules(),
-		RunE: p.scheduleDoes(func(ctx context.Context, s *omniq.ScheduleHandle[omniq.Raw]) error { return s.Pause(ctx, note) }),
+		RunE: p.scheduleDoes("paused", func(ctx context.Context, s *omniq.ScheduleHandle[omniq.Raw]) error { return s.Pause(ctx, note) }),
 	}
 	c.Flags().StringVar(&note, "note", "", "`why`, for those who look")
 	return c
@@ -198,7 +201,7 @@ func (p *program) schedulePauseCommand() *cobra.Command {
 func (p *program) scheduleResumeCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "resume NAME", Short: "End a pause", Args: cobra.ExactArgs(1), ValidArgsFunction: p.schedules(),
-		RunE: p.scheduleDoes(func(ctx context.Context, s *omniq.ScheduleHandle[omniq.Raw]) error { return s.Resume(ctx) }),
+		RunE: p.scheduleDoes("resumed", func(ctx context.Context, s *omniq.ScheduleHandle[omniq.Raw]) error { return s.Resume(ctx) }),
 	}
 }
 
@@ -302,7 +305,11 @@ anew when it starts.`,
 		if err := p.confirm(ctx, &s, "delete schedule "+args[0]); err != nil {
 			return err
 		}
-		return schedule.Delete(ctx)
+		_, err := within(ctx, p.timeout, func(ctx context.Context) (struct{}, error) { return struct{}{}, schedule.Delete(ctx) })
+		if err == nil {
+			p.tell("deleted schedule %s", args[0])
+		}
+		return err
 	})
 	return c
 }
