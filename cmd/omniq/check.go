@@ -85,7 +85,11 @@ what is wrong. Without --queue, each queue that there is is checked.`,
 				add("served", s.Queue, float64(n), 1, n > 0, "queue %s has %s ready, and no worker", s.Queue, plural(s.Ready, "task"))
 			}
 			if *running {
-				add("not-paused", s.Queue, float64(len(yes(s.Paused))/len("yes")), 0, !s.Paused, "queue %s is paused", s.Queue)
+				paused := 0.0
+				if s.Paused {
+					paused = 1
+				}
+				add("not-paused", s.Queue, paused, 0, !s.Paused, "queue %s is paused", s.Queue)
 			}
 			if *queues != nil && flags.Changed("min-workers") {
 				n := serving(there, s.Queue)

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/codec"
 )
 
 // many enqueues tasks in the queue "many", and returns how many are cancelled.
@@ -232,6 +233,21 @@ func TestEnqueueAndRerun(t *testing.T) {
 	status, _, says := s.run("task", "rerun", first.String())
 	assert.Equal(t, exitRefused, status, "its key is held by the copy")
 	assert.Contains(t, says, "duplicate")
+
+	// What only its codec can read is copied as it is, and not shown.
+	zipped, err := omniq.NewClient(s.backend, omniq.Codecs(codec.Gzip(codec.JSON)))
+	require.NoError(t, err)
+	secret := omniq.ReferArgs[omniq.Args1[string], int]("zipped", omniq.Queue("z"))
+	handle, err := secret.Enqueue(t.Context(), zipped, omniq.MakeArgs1("secret"))
+	require.NoError(t, err)
+	s.settle("z", nil, assert.AnError)
+	require.NoError(t, json.Unmarshal([]byte(s.does("task", "rerun", handle.ID().String(), "-o", "jsonl")), &rerun))
+	l := s.lease("z")
+	assert.Equal(t, rerun.ID, l.TaskID)
+	read, err := omniq.DecodeTask[omniq.Args1[string], omniq.NoKwargs](*l.Task, codec.Gzip(codec.JSON))
+	require.NoError(t, err)
+	assert.Equal(t, "secret", read.Args.V1)
+	assert.Regexp(t, `args +json\+gzip, \d+ bytes\n`, s.does("task", "get", rerun.ID.String()))
 
 	file := filepath.Join(t.TempDir(), "args.json")
 	require.NoError(t, os.WriteFile(file, []byte("[\n1 ]\n"), 0o600))
