@@ -173,6 +173,8 @@ func TestCompletion(t *testing.T) {
 	s.fill()
 	_, err := omniq.Schedule(t.Context(), s.client, "nightly", omniq.Every(time.Hour), omniq.ReferNoArgs[int]("report").With())
 	require.NoError(t, err)
+	info, err := s.client.Inspect(t.Context(), id(11))
+	require.NoError(t, err)
 	for args, want := range map[string]string{
 		"queue pause ":              "default flows mail omniq:schedules",
 		"queue pause mail ":         "default flows omniq:schedules",
@@ -187,6 +189,7 @@ func TestCompletion(t *testing.T) {
 		"task requeue ":             id(4).String() + "\treport FAILURE",
 		"stats -o ":                 "table json jsonl",
 		"check --queue ":            "mail",
+		"flow cancel ":              info.Flow.String() + "\tRUNNING",
 		"flow list --status runnin": "RUNNING",
 	} {
 		words := strings.Split(args, " ")

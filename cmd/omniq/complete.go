@@ -116,3 +116,17 @@ func (p *program) taskIDs(statuses ...omniq.Status) completer {
 		return nil
 	})
 }
+
+// flowIDs are those of the flows of the newest tasks.
+func (p *program) flowIDs() completer {
+	return p.fromEngine(func(ctx context.Context, client *omniq.Client, tell func(string)) error {
+		const newest = 20
+		for f, err := range first(flows(ctx, client, omniq.Query{Statuses: omniq.Statuses()}), newest) {
+			if err != nil {
+				return err
+			}
+			tell(f.Flow.String() + "\t" + f.Status.String())
+		}
+		return nil
+	})
+}

@@ -106,7 +106,7 @@ func flows(ctx context.Context, client *omniq.Client, query omniq.Query) func(yi
 
 func (p *program) flowGetCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "get ID", Short: "A flow: how many of its tasks are in which state, and the tasks", Args: cobra.ExactArgs(1),
+		Use: "get ID", Short: "A flow: how many of its tasks are in which state, and the tasks", Args: cobra.ExactArgs(1), ValidArgsFunction: p.flowIDs(),
 		RunE: p.asks(func(ctx context.Context, client *omniq.Client, args []string) error {
 			flow, stats, err := getFlow(ctx, client, args[0])
 			if err != nil {
@@ -155,7 +155,7 @@ func getFlow(ctx context.Context, client *omniq.Client, text string) (omniq.Flow
 func (p *program) flowCancelCommand() *cobra.Command {
 	var s sure
 	c := &cobra.Command{
-		Use: "cancel ID", Short: "End the tasks of a flow that have not ended", Args: cobra.ExactArgs(1),
+		Use: "cancel ID", Short: "End the tasks of a flow that have not ended", Args: cobra.ExactArgs(1), ValidArgsFunction: p.flowIDs(),
 		RunE: p.asks(func(ctx context.Context, client *omniq.Client, args []string) error {
 			flow, stats, err := getFlow(ctx, client, args[0])
 			if err != nil {
@@ -178,7 +178,7 @@ func (p *program) flowCancelCommand() *cobra.Command {
 
 func (p *program) flowRetryCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use: "retry ID", Short: "Let a flow go on where it has stopped", Args: cobra.ExactArgs(1),
+		Use: "retry ID", Short: "Let a flow go on where it has stopped", Args: cobra.ExactArgs(1), ValidArgsFunction: p.flowIDs(),
 		Long: `Let a flow go on where it has stopped: each of its tasks is enqueued again that has ended without success. Those
 that have succeeded are not run again.`,
 	}
