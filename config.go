@@ -185,6 +185,15 @@ type Engine struct {
 	// Open opens the backend of the URL. It heeds what the engine can of the rest of the configuration, like how long to
 	// keep events.
 	Open func(ctx context.Context, url string, c Config) (Backend, error)
+	// Schema tells which tables there are at the URL. It changes nothing, and makes no file. It is nil for an engine without tables.
+	Schema func(ctx context.Context, url string, c Config) (Schema, error)
+}
+
+// Schema is which tables an engine has somewhere, and which ones a program works with. [Engine].Open brings the one to the other.
+type Schema struct {
+	Version int    // of the tables that are there; 0 for none
+	Newest  int    // which the program works with; 0 for an engine without tables
+	SQL     string // a script in the engine's SQL, to be run as a whole, that makes Newest of Version; empty where nothing is to be done
 }
 
 // Open opens the backend that BackendURL names, by one of the engines that the program brings. It fails with
@@ -192,19 +201,40 @@ type Engine struct {
 // It sets the Limits; with one that the engine cannot have it fails.
 // Otherwise the errors, and what ctx bounds, are the engine's.
 func (c Config) Open(ctx context.Context, engines ...Engine) (Backend, error) {
-	if err := c.Validate(); err != nil {
+	e, err := c.engine(engines)
+	if err != nil {
 		return nil, err
+	}
+	return c.open(ctx, e)
+}
+
+// Schema tells which tables the engine has that BackendURL names, and changes nothing there: it is for tools that must not make a
+// file of a mistyped path, or tables of a new version beside programs of an old one. It is zero for an engine without tables.
+//
+// It fails as Open does, and with the engine's error for tables that are not for this program, because a newer one has made them.
+func (c Config) Schema(ctx context.Context, engines ...Engine) (Schema, error) {
+	e, err := c.engine(engines)
+	if err != nil || e.Schema == nil {
+		return Schema{}, err
+	}
+	return e.Schema(ctx, c.BackendURL, c)
+}
+
+// engine is the one that BackendURL names.
+func (c Config) engine(engines []Engine) (Engine, error) {
+	if err := c.Validate(); err != nil {
+		return Engine{}, err
 	}
 	scheme, _ := schemeOf(c.BackendURL)
 	var known []string
 	for _, e := range engines {
 		if slices.Contains(e.Schemes, scheme) {
-			return c.open(ctx, e)
+			return e, nil
 		}
 		known = append(known, e.Schemes...)
 	}
 	// Without the rest of it, which may have a password.
-	return nil, invalid("BackendURL has the scheme %q, and this program can open the schemes %q only", scheme, known)
+	return Engine{}, invalid("BackendURL has the scheme %q, and this program can open the schemes %q only", scheme, known)
 }
 
 // open opens the backend by its engine, and sets the limits of queues.

@@ -100,6 +100,30 @@ func TestConfigOpens(t *testing.T) {
 	require.ErrorIs(t, err, omniq.ErrInvalid)
 }
 
+func TestConfigSchema(t *testing.T) {
+	c := omniq.DefaultConfig()
+	s, err := c.Schema(t.Context(), memory.Engine)
+	require.NoError(t, err)
+	assert.Zero(t, s, "an engine without tables")
+
+	c.BackendURL = "shelf:x"
+	want := omniq.Schema{Version: 1, Newest: 2, SQL: "ALTER"}
+	shelf := omniq.Engine{Schemes: []string{"shelf"}, Schema: func(_ context.Context, url string, _ omniq.Config) (omniq.Schema, error) {
+		assert.Equal(t, "shelf:x", url)
+		return want, nil
+	}}
+	s, err = c.Schema(t.Context(), memory.Engine, shelf)
+	require.NoError(t, err)
+	assert.Equal(t, want, s)
+
+	_, err = c.Schema(t.Context(), memory.Engine)
+	require.ErrorIs(t, err, omniq.ErrInvalid)
+	assert.ErrorContains(t, err, `this program can open the schemes ["memory"] only`)
+	c.Concurrency = 0
+	_, err = c.Schema(t.Context(), shelf)
+	require.ErrorIs(t, err, omniq.ErrInvalid)
+}
+
 func TestConfigReachesClientAndWorker(t *testing.T) {
 	c := omniq.DefaultConfig()
 	c.Queues, c.TaskTTL, c.ResultTTL, c.TaskTimeout = []string{"mail"}, time.Hour, 2*time.Hour, time.Minute

@@ -7,7 +7,7 @@ import (
 )
 
 // Engine opens URLs that begin with "postgres:" or "postgresql:".
-var Engine = omniq.Engine{Schemes: []string{"postgres", "postgresql"}, Open: openURL}
+var Engine = omniq.Engine{Schemes: []string{"postgres", "postgresql"}, Open: openURL, Schema: schemaAt}
 
 func openURL(ctx context.Context, url string, c omniq.Config) (omniq.Backend, error) {
 	var opts []Option

@@ -10,6 +10,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/omniq-go/omniq"
 )
 
 //go:embed migrations/*.sql
@@ -80,11 +82,13 @@ func prepare(ctx context.Context, pool *pgxpool.Pool, c *config) error {
 	})
 }
 
-// version is that of the schema, 0 without our tables. known is the newest that there is.
-func version(ctx context.Context, q interface {
+// rows is a connection, a pool or a transaction, of which one row is asked for.
+type rows interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
-}, c *config, newest int,
-) (found int, err error) {
+}
+
+// version is that of the schema, 0 without our tables. known is the newest that there is.
+func version(ctx context.Context, q rows, c *config, newest int) (found int, err error) {
 	exists, foreign := false, false
 	// Not by to_regclass: that may know from before the lock that there is nothing.
 	const tables = "SELECT count(*) > 0 FROM pg_catalog.pg_tables WHERE schemaname = $1 AND tablename = "
@@ -110,37 +114,89 @@ func version(ctx context.Context, q interface {
 
 // migrate does the steps that are missing.
 func migrate(ctx context.Context, tx pgx.Tx, c *config, steps []string, found int) error {
+	scripts, err := missing(ctx, tx, c, steps, found)
+	if err != nil {
+		return err
+	}
+	for _, s := range scripts {
+		if _, err := tx.Conn().PgConn().Exec(ctx, s.sql).ReadAll(); err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+	}
+	return nil
+}
+
+// script is one part of a migration.
+type script struct{ name, sql string }
+
+// missing are the scripts that make the newest version of the one that was found.
+func missing(ctx context.Context, q rows, c *config, steps []string, found int) ([]script, error) {
+	var scripts []script
 	if found == 0 {
 		const schemaExists = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1)"
 		var exists bool // whoever may not create a schema can be given one
-		if err := tx.QueryRow(ctx, schemaExists, c.schema).Scan(&exists); err != nil {
-			return err
+		if err := q.QueryRow(ctx, schemaExists, c.schema).Scan(&exists); err != nil {
+			return nil, err
 		}
 		if !exists {
-			if _, err := tx.Exec(ctx, "CREATE SCHEMA "+c.schema); err != nil {
-				return err
-			}
+			scripts = append(scripts, script{"schema", "CREATE SCHEMA " + c.schema + ";"})
 		}
-		const table = ".migrations (version integer PRIMARY KEY, at timestamptz NOT NULL DEFAULT now())"
-		if _, err := tx.Exec(ctx, "CREATE TABLE "+c.schema+table); err != nil {
-			return err
-		}
+		const table = ".migrations (version integer PRIMARY KEY, at timestamptz NOT NULL DEFAULT now());"
+		scripts = append(scripts, script{"migrations", "CREATE TABLE " + c.schema + table})
 	}
 	for i, name := range steps {
 		if i < found {
 			continue
 		}
-		script, err := migrations.ReadFile(name)
+		text, err := migrations.ReadFile(name)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		results := tx.Conn().PgConn().Exec(ctx, strings.ReplaceAll(string(script), "{schema}", c.schema))
-		if _, err := results.ReadAll(); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-		if _, err := tx.Exec(ctx, "INSERT INTO "+c.schema+".migrations (version) VALUES ($1)", i+1); err != nil {
-			return err
-		}
+		scripts = append(scripts,
+			script{name, strings.ReplaceAll(string(text), "{schema}", c.schema)},
+			script{name, fmt.Sprintf("INSERT INTO %s.migrations (version) VALUES (%d);", c.schema, i+1)})
 	}
-	return nil
+	return scripts, nil
+}
+
+// schemaAt tells which tables the database of a URL has.
+func schemaAt(ctx context.Context, url string, _ omniq.Config) (s omniq.Schema, err error) {
+	c, err := newConfig(nil)
+	if err != nil {
+		return s, err
+	}
+	steps, err := fs.Glob(migrations, "migrations/*.sql")
+	if err != nil {
+		return s, err
+	}
+	pc, err := parse(url)
+	if err != nil {
+		return s, err
+	}
+	pc.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec // a pooler may stand before it
+	db, err := pgx.ConnectConfig(ctx, pc.ConnConfig)
+	if err != nil {
+		return s, wrap(ctx, err)
+	}
+	defer func() { _ = db.Close(context.WithoutCancel(ctx)) }() // it has only read
+	found, err := version(ctx, db, &c, len(steps))
+	if err != nil {
+		return s, wrap(ctx, err)
+	}
+	s = omniq.Schema{Version: found, Newest: len(steps)}
+	if found == len(steps) {
+		return s, nil
+	}
+	scripts, err := missing(ctx, db, &c, steps, found)
+	if err != nil {
+		return s, wrap(ctx, err)
+	}
+	var text strings.Builder
+	text.WriteString("BEGIN;\n" + strings.ReplaceAll(plainly, "\n\t", " ") + ";\n")
+	for _, s := range scripts {
+		text.WriteString(strings.TrimSpace(s.sql) + "\n")
+	}
+	text.WriteString("COMMIT;\n")
+	s.SQL = text.String()
+	return s, nil
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -343,4 +344,55 @@ func TestMigrateToMonitor(t *testing.T) {
 	workers, err := b.Workers(t.Context())
 	require.NoError(t, err)
 	assert.Empty(t, workers)
+}
+
+// A URL tells the schema and what it lacks, and nothing is made. What it lacks is a script that plain SQL can run.
+func TestEngineSchema(t *testing.T) {
+	steps, err := fs.Glob(os.DirFS("migrations"), "*.sql")
+	require.NoError(t, err)
+	script, err := os.ReadFile("migrations/0001_tables.sql")
+	require.NoError(t, err)
+	for before, sql := range map[string]string{
+		"nothing":              "SELECT 1",
+		"a schema of somebody": "CREATE SCHEMA omniq",
+		"version 1": strings.ReplaceAll("CREATE SCHEMA {schema};"+string(script)+`;
+			CREATE TABLE {schema}.migrations (version integer PRIMARY KEY, at timestamptz NOT NULL DEFAULT now());
+			INSERT INTO {schema}.migrations (version) VALUES (1)`, "{schema}", postgres.DefaultSchema),
+	} {
+		t.Run(before, func(t *testing.T) {
+			at, _ := ownDatabase(t)
+			db, err := pgx.Connect(t.Context(), at)
+			require.NoError(t, err)
+			t.Cleanup(func() { assert.NoError(t, db.Close(context.Background())) })
+			run := func(sql string) {
+				t.Helper()
+				_, err := db.PgConn().Exec(t.Context(), sql).ReadAll()
+				require.NoError(t, err)
+			}
+			run(sql)
+			c := omniq.DefaultConfig()
+			c.BackendURL = at
+			s, err := c.Schema(t.Context(), postgres.Engine)
+			require.NoError(t, err)
+			again, err := c.Schema(t.Context(), postgres.Engine)
+			require.NoError(t, err)
+			assert.Equal(t, s, again, "it changes nothing")
+			assert.Equal(t, strings.HasPrefix(before, "version"), s.Version == 1)
+			run(s.SQL)
+			s, err = c.Schema(t.Context(), postgres.Engine)
+			require.NoError(t, err)
+			assert.Equal(t, omniq.Schema{Version: len(steps), Newest: len(steps)}, s)
+			b := openAt(t, at, postgres.DefaultSchema, postgres.WithoutMigration())
+			enqueue(t, b, newTask(t))
+			lease(t, b)
+			run("INSERT INTO omniq.migrations (version) VALUES (1000)")
+			_, err = c.Schema(t.Context(), postgres.Engine)
+			require.ErrorIs(t, err, postgres.ErrSchema)
+		})
+	}
+	c := omniq.DefaultConfig()
+	c.BackendURL = "postgres://u:secret@127.0.0.1:1/x"
+	_, err = c.Schema(t.Context(), postgres.Engine)
+	require.Error(t, err)
+	assert.NotContains(t, err.Error(), "secret")
 }

@@ -1,9 +1,12 @@
 package sqlite_test
 
 import (
+	"database/sql"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -46,4 +49,62 @@ func TestEngine(t *testing.T) {
 			require.NoError(t, b.Close())
 		})
 	}
+}
+
+// A URL tells its tables and what they lack, and nothing is made or changed.
+func TestEngineSchema(t *testing.T) {
+	schema := func(path string) (omniq.Schema, error) {
+		config := omniq.DefaultConfig()
+		config.BackendURL = "sqlite:" + path
+		return config.Schema(t.Context(), sqlite.Engine)
+	}
+	names, err := filepath.Glob("migrations/*.sql")
+	require.NoError(t, err)
+	newest := len(names)
+
+	path := place(t)
+	s, err := schema(path)
+	require.NoError(t, err)
+	assert.Equal(t, 0, s.Version)
+	assert.Equal(t, newest, s.Newest)
+	assert.NoFileExists(t, path)
+
+	script, err := os.ReadFile("migrations/0001.sql")
+	require.NoError(t, err)
+	for name, before := range map[string]string{
+		"nothing":        "",
+		"version 1":      string(script) + "; PRAGMA application_id = 1332571729; PRAGMA user_version = 1",
+		"another's file": "CREATE TABLE orders (id INTEGER); PRAGMA user_version = 7",
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := place(t)
+			db, err := sql.Open("sqlite", path)
+			require.NoError(t, err)
+			t.Cleanup(func() { assert.NoError(t, db.Close()) })
+			_, err = db.ExecContext(t.Context(), before)
+			require.NoError(t, err)
+			s, err := schema(path)
+			require.NoError(t, err)
+			again, err := schema(path)
+			require.NoError(t, err)
+			assert.Equal(t, s, again, "it changes nothing")
+			_, err = db.ExecContext(t.Context(), s.SQL)
+			require.NoError(t, err)
+			s, err = schema(path)
+			require.NoError(t, err)
+			assert.Equal(t, omniq.Schema{Version: newest, Newest: newest}, s)
+			b := open(t, path)
+			enqueue(t, b, newTasks(1)...)
+			lease(t, b, time.Minute)
+		})
+	}
+
+	_, err = schema(filepath.Join(t.TempDir(), "nowhere", "q.db"))
+	require.ErrorIs(t, err, os.ErrNotExist)
+	text := filepath.Join(t.TempDir(), "text")
+	require.NoError(t, os.WriteFile(text, []byte(strings.Repeat("no database ", 100)), 0o600))
+	_, err = schema(text)
+	require.ErrorIs(t, err, sqlite.ErrCorrupt)
+	_, err = schema("")
+	require.ErrorIs(t, err, omniq.ErrInvalid)
 }

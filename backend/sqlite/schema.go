@@ -5,6 +5,7 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"strconv"
 )
 
 // applicationID marked a file that has our tables, whose version was its user_version, before there was omniq_schema:
@@ -43,8 +44,8 @@ func migrate(c *conn, path string, begin func() error) error {
 	if _, err := c.exec("PRAGMA journal_size_limit = 67108864"); err != nil {
 		return err
 	}
-	if from.current() {
-		return nil
+	if from.current() { // the file of the log is there when something was read
+		return c.snapshot(func() error { _, err := version(c, path); return err })
 	}
 	if err := begin(); err != nil {
 		return err
@@ -65,32 +66,40 @@ func upgrade(c *conn, path string) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range steps[from.version:] {
+	return from.upgrade(func(name, sql string) error {
+		if _, err := c.exec(sql); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		return nil
+	})
+}
+
+// upgrade has each script run that is missing, in a transaction.
+func (s schema) upgrade(run func(name, sql string) error) error {
+	for _, name := range steps[s.version:] {
 		script, err := migrations.ReadFile(name)
 		if err != nil {
 			return err
 		}
-		if _, err := c.exec(string(script)); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+		if err := run(name, string(script)); err != nil {
+			return err
 		}
 	}
+	newest := strconv.Itoa(len(steps))
 	switch {
-	case from.old:
+	case s.old:
 		// The numbers are free for another program then. Until one sets them, programs from before omniq_schema say that a
 		// newer one has upgraded the file: it is still marked, and they know no version 0.
-		if _, err := c.exec("PRAGMA user_version = 0"); err != nil {
+		if err := run("omniq_schema", "PRAGMA user_version = 0"); err != nil {
 			return err
 		}
 		fallthrough
-	case from.version == 0:
-		if _, err := c.exec("CREATE TABLE omniq_schema (version INTEGER NOT NULL) STRICT"); err != nil {
-			return err
-		}
-		_, err = c.exec("INSERT INTO omniq_schema (version) VALUES (?)", int64(len(steps)))
-	case from.version < len(steps):
-		_, err = c.exec("UPDATE omniq_schema SET version = ?", int64(len(steps)))
+	case s.version == 0:
+		return run("omniq_schema", "CREATE TABLE omniq_schema (version INTEGER NOT NULL) STRICT; INSERT INTO omniq_schema (version) VALUES ("+newest+")")
+	case s.version < len(steps):
+		return run("omniq_schema", "UPDATE omniq_schema SET version = "+newest)
 	}
-	return err
+	return nil
 }
 
 // schema is which tables a file has.

@@ -8,6 +8,11 @@
 // version. A release raises these requirements and tags the modules in the order in which they need each other: what a
 // go.sum says of a module can be known only when that module is tagged. With -proxy the modules are also written as a
 // module proxy of files, which GOPROXY=file://DIR reads; before they are pushed, a stranger's build can be tried with it.
+//
+// Programs, like cmd/omniq and those of examples, are modules, too, and are installed by their tags: go install
+// github.com/omniq-go/omniq/cmd/omniq@latest. That works because no go.mod has a replace directive, with which go install refuses a
+// module, and because each requires the released version of the others. Their tags, like cmd/omniq/v0.2.0, are to be pushed with the
+// rest.
 package main
 
 import (
