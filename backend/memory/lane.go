@@ -19,8 +19,13 @@ type lane struct {
 	used    int64  // of its rate: see [engine.Pace]
 	held    time.Time
 	opens   time.Time // for what it waits among those that rest
-	turn    int       // its place among those that have a turn, -1 outside
 	rest    int       // its place among those that rest, -1 outside
+
+	// Among those that have a turn.
+	stands        bool   // it is one
+	place         uint64 // served, when it took its place
+	before, after *lane  // its neighbours in the line
+	late          int    // its index among those that came back, -1 in the line
 }
 
 // lanes are those of a queue that has any beside its own. Each is in one heap at the most.
@@ -37,12 +42,12 @@ func (q *queue) lane(name string, now time.Time) *lane {
 	}
 	if q.lanes == nil {
 		q.lanes = &lanes{named: make(map[string]*lane)}
-		q.own.turn, q.own.rest = -1, -1
+		q.own.rest, q.own.stands = -1, false
 		q.arrange(&q.own, now)
 	}
 	l, ok := q.lanes.named[name]
 	if !ok {
-		l = &lane{name: name, turn: -1, rest: -1}
+		l = &lane{name: name, rest: -1}
 		q.lanes.named[name] = l
 	}
 	return l
@@ -121,9 +126,9 @@ func (q *queue) forget(l *lane) {
 func (q *queue) next(now time.Time) *lane {
 	q.reopen(now)
 	switch {
-	case q.lanes != nil && len(q.lanes.turns) > 0:
-		return q.lanes.turns[0]
-	case q.lanes == nil && q.own.ready.n > 0 && !q.own.held.After(now):
+	case q.lanes != nil:
+		return q.lanes.turns.first()
+	case q.own.ready.n > 0 && !q.own.held.After(now):
 		return &q.own
 	}
 	return nil
@@ -214,41 +219,82 @@ func (b *Backend) holdBack(e *entry, s *omniq.Settlement, now time.Time) {
 	q.arrange(l, now)
 }
 
-// turns is a heap of lanes, that which was served longest ago at the top.
-type turns []*lane
+// turns are lanes in the order in which they were served. One that was served just now comes last: so nearly all stand in a line, and
+// only those that come back between others are in a heap.
+type turns struct {
+	head, tail *lane
+	late       late
+}
 
+// first returns the lane that was served longest ago, nil for none.
+func (t *turns) first() *lane {
+	if len(t.late) > 0 && (t.head == nil || t.late[0].place < t.head.place) {
+		return t.late[0]
+	}
+	return t.head
+}
+
+// set puts a lane where it belongs now, or takes it out.
 func (t *turns) set(l *lane, in bool) {
-	switch {
-	case in && l.turn >= 0:
-		heap.Fix(t, l.turn)
-	case in:
-		heap.Push(t, l)
-	case l.turn >= 0:
-		heap.Remove(t, l.turn)
+	if l.stands && (!in || l.place != l.served) {
+		t.remove(l)
+	}
+	if in && !l.stands {
+		t.add(l)
 	}
 }
 
-func (t turns) Len() int           { return len(t) }
-func (t turns) Less(i, j int) bool { return t[i].served < t[j].served }
+func (t *turns) add(l *lane) {
+	l.stands, l.place, l.late = true, l.served, -1
+	switch {
+	case t.tail == nil:
+		t.head, t.tail = l, l
+	case t.tail.place > l.place:
+		heap.Push(&t.late, l)
+	default:
+		l.before, t.tail.after, t.tail = t.tail, l, l
+	}
+}
 
-func (t turns) Swap(i, j int) {
+func (t *turns) remove(l *lane) {
+	l.stands = false
+	if l.late >= 0 {
+		heap.Remove(&t.late, l.late)
+		return
+	}
+	if l.before != nil {
+		l.before.after = l.after
+	} else {
+		t.head = l.after
+	}
+	if l.after != nil {
+		l.after.before = l.before
+	} else {
+		t.tail = l.before
+	}
+	l.before, l.after = nil, nil
+}
+
+// late is a heap of lanes, that which was served longest ago at the top.
+type late []*lane
+
+func (t late) Len() int           { return len(t) }
+func (t late) Less(i, j int) bool { return t[i].place < t[j].place }
+
+func (t late) Swap(i, j int) {
 	t[i], t[j] = t[j], t[i]
-	t[i].turn, t[j].turn = i, j
+	t[i].late, t[j].late = i, j
 }
 
 // Push is for container/heap.
-func (t *turns) Push(x any) {
+func (t *late) Push(x any) {
 	l := x.(*lane)
-	l.turn = len(*t)
+	l.late = len(*t)
 	*t = append(*t, l)
 }
 
 // Pop is for container/heap.
-func (t *turns) Pop() any {
-	l := pop((*[]*lane)(t))
-	l.turn = -1
-	return l
-}
+func (t *late) Pop() any { return pop((*[]*lane)(t)) }
 
 // rests is a heap of lanes, that which opens first at the top.
 type rests []*lane
