@@ -95,7 +95,7 @@ func (b *Backend) Statements() map[string]string {
 		"insertKeyedPlain": insertKeyedPlain, "claimOnly": claimOnly, "findHolders": findHolders,
 		"findHoldersOfNew": findHoldersOfNew, "leaseTasks": leaseTasks, "leaseLimited": leaseLimited, "leaseLimit": leaseLimit, "leaseLanes": leaseLanes, "takeStirs": takeStirs,
 		"reopenLanes": reopenLanes, "nextOpening": nextOpening, "bindLeases": bindLeases, "divideQueue": divideQueue, "setLimit": setLimit,
-		"setLanes": setLanes, "sweepLanes": sweepLanes, "unboundQueues": unboundQueues, "uniteQueue": uniteQueue, "stirsOf": stirsOf,
+		"setLanes": setLanes, "sweepLanes": sweepLanes, "unboundQueues": unboundQueues, "uniteQueue": uniteQueue, "stirsOf": stirsOf, "firstStirred": firstStirred,
 		"stirredQueues": stirredQueues,
 		"holdLanes":     holdLanes, "lockQueue": lockQueue, "advanceTasks": advanceTasks, "wakeOne": wakeOne,
 		"extendLeases": extendLeases, "startLeases": startLeases, "finishTasks": finishTasks, "giveBack": giveBack,

@@ -40,7 +40,8 @@ const unflushed = "SET LOCAL synchronous_commit = off"
 
 // The queues are walked one after the other, and no more rows are locked than are handed out. Rows that others have locked
 // are skipped. What SQL has written into a row by hand must not keep the others from being handed out.
-// The first queue that has a limit or lanes ends the list: it is told of by a row without an ID, see leaseBound.
+// The first queue that has a limit or lanes ends the list: it is told of by a row without an ID, see leaseBound. The first tasks that
+// SQL enqueues into lanes are not looked for here: see firstStirred.
 const leaseTasks = `WITH
 	` + boundedQueues + `,
 	chosen AS MATERIALIZED (
@@ -79,9 +80,7 @@ const leaseTasks = `WITH
 const (
 	boundedQueues = `bounded AS MATERIALIZED (
 		SELECT q.queue, q.n FROM unnest($1::text[]) WITH ORDINALITY AS q (queue, n)
-		WHERE ((SELECT true FROM {s}.limits l WHERE l.queue = q.queue) OR (SELECT true FROM {s}.stirs s WHERE s.queue = q.queue LIMIT 1))
-			AND NOT EXISTS (SELECT FROM {s}.paused p WHERE p.queue = q.queue)
-		ORDER BY q.n LIMIT 1)`
+		WHERE (SELECT true FROM {s}.limits l WHERE l.queue = q.queue) ORDER BY q.n LIMIT 1)`
 	endOfBounded = `
 	UNION ALL SELECT '00000000-0000-0000-0000-000000000000', queue, 0, {now}, 0, 0, false, 0, 0, {now}, '', 0, NULL, NULL, NULL, 0 FROM bounded`
 )
@@ -259,7 +258,10 @@ func (b *Backend) leaseFree(ctx context.Context, r *omniq.LeaseRequest) (got []l
 		b.floors.drop(r.Queues)
 		return b.leaseFree(ctx, r)
 	}
-	return got, first, nil
+	if len(got) == 0 && first == "" {
+		err = b.read(bound, stmt{sql: b.sql.of(firstStirred), args: []any{list[string](r.Queues)}, row: func(row scanner) error { return row.Scan(&first) }})
+	}
+	return got, first, err
 }
 
 func (l *leased) scan(row scanner, last any) error {
