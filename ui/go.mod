@@ -1,0 +1,9 @@
+module github.com/omniq-go/omniq/ui
+
+go 1.26.0
+
+require (
+	github.com/google/uuid v1.6.0
+	github.com/omniq-go/omniq v0.1.0
+	github.com/stretchr/testify v1.12.1
+)
