@@ -1,0 +1,377 @@
+package ui
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/omniq-go/omniq"
+)
+
+// seenTask is what is known of a task.
+type seenTask struct {
+	Info   *omniq.TaskInfo
+	Result *omniq.RawResult // of one that is final, nil otherwise
+}
+
+func (h *Handler) inspect(ctx context.Context, id uuid.UUID) (*seenTask, error) {
+	info, err := h.client.Inspect(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	seen := &seenTask{Info: info}
+	if !info.Status.Final() {
+		return seen, nil
+	}
+	switch result, err := h.client.Result(ctx, id); {
+	case err == nil:
+		seen.Result = &result
+	case !errors.Is(err, omniq.ErrNotFound): // its time may have passed in between
+		return nil, err
+	}
+	return seen, nil
+}
+
+// step is a line of a task's timeline.
+type step struct {
+	Time  time.Time
+	Text  string
+	Class string
+	Error *omniq.TaskError
+}
+
+// field is a name and a value.
+type field struct{ Name, Value string }
+
+func (h *Handler) task(c *call) (page, error) {
+	id, err := c.id()
+	if err != nil {
+		return page{}, err
+	}
+	seen, err := see(c, "task "+id.String(), func(ctx context.Context) (*seenTask, error) { return h.inspect(ctx, id) })
+	if errors.Is(err, omniq.ErrNotFound) {
+		return page{}, &statusError{http.StatusNotFound, fmt.Sprintf("There is no task %v: it was never enqueued, or its result's time is over.", id)}
+	}
+	if err != nil {
+		return page{}, err
+	}
+	data := map[string]any{
+		"Info": seen.Info, "Result": seen.Result, "Steps": steps(seen.Info), "Options": options(seen.Info.Task), "Copyable": uncopyable(seen.Info) == "",
+		"After": seen.Info.After[:min(len(seen.Info.After), maxAfter)], "MoreAfter": max(len(seen.Info.After)-maxAfter, 0),
+	}
+	if c.rights.Has(Payloads) {
+		data["Payloads"] = payloads(seen)
+		if seen.Info.Task != nil {
+			data["Metadata"] = metadata(seen.Info.Task)
+		}
+	}
+	return page{name: "task", Title: seen.Info.FuncName, Data: data}, nil
+}
+
+// maxAfter is how many of the tasks that one waits for are shown.
+const maxAfter = 50
+
+// steps is what is known of how a task got where it is.
+func steps(info *omniq.TaskInfo) []step {
+	var all []step
+	if info.Task != nil {
+		all = append(all, step{Time: info.Task.CreatedAt, Text: "created, to be enqueued on queue " + info.Queue, Class: "pending"})
+	}
+	if len(info.After) > 0 {
+		all = append(all, step{Text: fmt.Sprintf("depends on %s", numbered(len(info.After), "task")), Class: "waiting"})
+	}
+	failed := info.Attempts - info.Lost
+	if info.Status == omniq.StatusRunning || info.Status == omniq.StatusSuccess || info.Status == omniq.StatusFailure {
+		failed--
+	}
+	if info.Lost > 0 {
+		all = append(all, step{Text: numbered(info.Lost, "attempt") + " lost: the worker died, or lost the lease", Class: "failure"})
+	}
+	if failed > 0 && info.Status != omniq.StatusFailure {
+		all = append(all, step{Text: numbered(failed, "attempt") + " failed, or ended with the task; the last error:", Class: "failure", Error: info.Error})
+	} else if failed > 0 {
+		all = append(all, step{Text: numbered(failed, "attempt") + " failed before the last one", Class: "failure"})
+	}
+	last := step{Time: info.Since, Class: stateClass(info.Status)}
+	switch info.Status {
+	case omniq.StatusRunning:
+		last.Text = fmt.Sprintf("attempt %d runs on worker %s", info.Attempts, info.WorkerID)
+	case omniq.StatusPending:
+		last.Text = "pending"
+		if info.Due.After(time.Now()) {
+			return append(all, last, step{Time: info.Due, Text: "is due", Class: "pending"})
+		}
+	case omniq.StatusWaiting:
+		last.Text = "waits"
+	case omniq.StatusSuccess:
+		last.Text = fmt.Sprintf("attempt %d succeeded", info.Attempts)
+	case omniq.StatusFailure:
+		last.Text = fmt.Sprintf("failed for good after %s", numbered(info.Attempts, "attempt"))
+	default:
+		last.Text = strings.ToLower(info.Status.String())
+	}
+	if info.Status.Final() && info.Status != omniq.StatusSuccess {
+		last.Error = info.Error
+	}
+	return append(all, last)
+}
+
+func numbered(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return count(n) + " " + what + "s"
+}
+
+// options are what a task was enqueued with.
+func options(t *omniq.RawTask) []field {
+	if t == nil {
+		return nil
+	}
+	var all []field
+	add := func(set bool, name string, value any) {
+		if set {
+			all = append(all, field{name, fmt.Sprint(value)})
+		}
+	}
+	length := func(d *time.Duration) string {
+		if d == nil {
+			return ""
+		}
+		return duration(*d)
+	}
+	add(t.Priority != 0, "priority", t.Priority)
+	add(t.MaxAttempts != 0, "attempts at most", t.MaxAttempts)
+	add(t.Timeout != 0, "timeout", duration(t.Timeout))
+	add(!t.RunAt.IsZero(), "run at", t.RunAt.UTC().Format(time.RFC3339))
+	add(t.Delay != 0, "delay", duration(t.Delay))
+	add(t.TTL != nil, "TTL", length(t.TTL))
+	add(t.ResultTTL != nil, "result kept for", length(t.ResultTTL))
+	add(t.FailureTTL != nil, "failure kept for", length(t.FailureTTL))
+	add(t.UniqueKey != "", "unique key", t.UniqueKey)
+	add(t.UniqueFor != 0, "unique for", duration(t.UniqueFor))
+	add(t.OnHeld != omniq.HeldRefuse, "if its key is held", t.OnHeld)
+	add(t.Manual, "manual", "somebody resolves it")
+	add(t.Input != "", "arguments", "made of the results of others")
+	return all
+}
+
+// metadata is what travels with a task, in order.
+func metadata(t *omniq.RawTask) []field {
+	var all []field
+	for k, v := range t.Metadata {
+		all = append(all, field{k, v})
+	}
+	slices.SortFunc(all, func(a, b field) int { return strings.Compare(a.Name, b.Name) })
+	return all
+}
+
+// payloads are the parts of a task that have what users have put into it.
+func payloads(seen *seenTask) []payload {
+	var all []payload
+	if t := seen.Info.Task; t != nil {
+		all = append(all, newPayload("Arguments", t.Args, t.Codec), newPayload("Keyword arguments", t.Kwargs, t.Codec))
+	}
+	if r := seen.Result; r != nil && r.Status == omniq.StatusSuccess {
+		all = append(all, newPayload("Result", r.ResultData, r.Codec))
+	}
+	if len(seen.Info.Progress) > 0 {
+		all = append(all, newPayload("Progress", seen.Info.Progress, ""))
+	}
+	if len(seen.Info.State) > 0 {
+		all = append(all, newPayload("State for the next attempt", seen.Info.State, ""))
+	}
+	return all
+}
+
+// onTask is an action on the task that a form names.
+func (h *Handler) onTask(done string, do func(context.Context, ...uuid.UUID) error) func(*call) (string, error) {
+	return func(c *call) (string, error) {
+		id, err := c.id()
+		if err != nil {
+			return "", err
+		}
+		return address("task", "of", id.String(), "done", done), do(c.ctx, id)
+	}
+}
+
+// giveBack takes tasks from their workers: they are cancelled and enqueued again.
+func (h *Handler) giveBack(ctx context.Context, ids ...uuid.UUID) error {
+	if err := h.client.Cancel(ctx, ids...); err != nil {
+		return err
+	}
+	if err := h.client.Requeue(ctx, ids...); err != nil {
+		return fmt.Errorf("cancelled, but not enqueued again: %w", err)
+	}
+	return nil
+}
+
+func (h *Handler) forgetTask(c *call) (string, error) {
+	if _, err := h.onTask("", h.client.Forget)(c); err != nil {
+		return "", err
+	}
+	return address("tasks", "done", "forgotten"), nil
+}
+
+func (h *Handler) freeKey(c *call) (string, error) {
+	id, err := c.id()
+	if err != nil {
+		return "", err
+	}
+	info, err := h.client.Inspect(c.ctx, id)
+	if err != nil {
+		return "", err
+	}
+	if info.Task == nil || info.Task.UniqueKey == "" {
+		return "", fmt.Errorf("%w: it has no unique key that is known", omniq.ErrState)
+	}
+	return address("task", "of", id.String(), "done", "freed"), h.client.FreeKey(c.ctx, info.FuncName, info.Task.UniqueKey)
+}
+
+// uncopyable is why a task cannot be enqueued again with other arguments, or empty.
+func uncopyable(info *omniq.TaskInfo) string {
+	switch t := info.Task; {
+	case t == nil:
+		return "of a task that has succeeded the arguments are not kept"
+	case info.Queue == omniq.ScheduleQueue:
+		return "it is a schedule"
+	case t.Codec != "":
+		return fmt.Sprintf("its arguments were written by codec %s, and are not shown", t.Codec)
+	case t.Input != "":
+		return "its arguments are made of the results of other tasks"
+	case t.Manual:
+		return "it is a signal"
+	case len(t.Args)+len(t.Kwargs) > maxCopied:
+		return fmt.Sprintf("its arguments have more than %s bytes", count(maxCopied))
+	}
+	return ""
+}
+
+// copyForm is the form of a copy: what the task has, or what somebody has typed.
+type copyForm struct {
+	Args, Kwargs, Queue, Lane, Priority, Delay string
+}
+
+func (h *Handler) copy(c *call) (page, error) {
+	id, err := c.id()
+	if err != nil {
+		return page{}, err
+	}
+	info, err := h.original(c.ctx, id)
+	if err != nil {
+		return page{}, err
+	}
+	t := info.Task
+	form := copyForm{string(t.Args), string(t.Kwargs), info.Queue, t.Lane, fmt.Sprint(t.Priority), ""}
+	if c.r.Method == http.MethodPost { // it was refused, and what was typed is to be mended
+		form = typedCopy(c)
+	}
+	return page{name: "copy", Title: "Copy of " + info.FuncName, Static: true, Data: map[string]any{"Info": info, "Form": form}}, nil
+}
+
+func typedCopy(c *call) copyForm {
+	get := c.form.Get
+	return copyForm{get("args"), get("kwargs"), get("queue"), get("lane"), get("priority"), get("delay")}
+}
+
+// original is the task that is to be copied.
+func (h *Handler) original(ctx context.Context, id uuid.UUID) (*omniq.TaskInfo, error) {
+	info, err := h.client.Inspect(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if why := uncopyable(info); why != "" {
+		return nil, fmt.Errorf("%w: it cannot be copied: %s", omniq.ErrState, why)
+	}
+	return info, nil
+}
+
+// enqueueCopy enqueues a task like another one, with what was typed. Its key, its flow and what it waited for are not the copy's.
+func (h *Handler) enqueueCopy(c *call) (string, error) {
+	id, err := c.id()
+	if err != nil {
+		return "", err
+	}
+	info, err := h.original(c.ctx, id)
+	if err != nil {
+		return "", err
+	}
+	opts, err := copyOptions(c, info.Task)
+	if err != nil {
+		return "", err
+	}
+	form := typedCopy(c)
+	args, kwargs, err := typedPayload(form)
+	if err != nil {
+		return "", err
+	}
+	t, err := omniq.NewTask(info.FuncName, args, kwargs, opts...)
+	if err != nil {
+		return "", err
+	}
+	return address("task", "of", t.ID.String(), "done", "enqueued"), h.client.Enqueue(c.ctx, t)
+}
+
+// typedPayload is the arguments that were typed. They are JSON of the right kind, or nothing is enqueued.
+func typedPayload(form copyForm) (args, kwargs omniq.Raw, err error) {
+	for _, part := range []struct {
+		name, text string
+		open       byte
+		to         *omniq.Raw
+	}{{"arguments", form.Args, '[', &args}, {"keyword arguments", form.Kwargs, '{', &kwargs}} {
+		text := bytes.TrimSpace([]byte(part.text))
+		if !json.Valid(text) || text[0] != part.open {
+			return nil, nil, &statusError{http.StatusBadRequest, fmt.Sprintf("The %s are no JSON that begins with %c.", part.name, part.open)}
+		}
+		*part.to = text
+	}
+	return args, kwargs, nil
+}
+
+// copyOptions are those of the original, but for what was typed. What cannot be read is refused: a delay that is dropped would
+// run the task at once.
+func copyOptions(c *call, t *omniq.RawTask) ([]omniq.TaskOption, error) {
+	priority, err := c.number("priority", -1_000_000_000, 1_000_000_000, 0)
+	if err != nil {
+		return nil, err
+	}
+	opts := []omniq.TaskOption{omniq.Priority(priority)}
+	add := func(set bool, o omniq.TaskOption) {
+		if set {
+			opts = append(opts, o)
+		}
+	}
+	queue, lane := strings.TrimSpace(c.form.Get("queue")), strings.TrimSpace(c.form.Get("lane"))
+	add(queue != "", omniq.Queue(queue))
+	add(lane != "", omniq.Lane(lane))
+	if text := strings.TrimSpace(c.form.Get("delay")); text != "" {
+		d, err := time.ParseDuration(text)
+		if err != nil || d < 0 || d > 10*365*24*time.Hour {
+			return nil, &statusError{http.StatusBadRequest, fmt.Sprintf("The delay is %.40q, want something like 90s, 15m or 2h.", text)}
+		}
+		add(d > 0, omniq.Delay(d.Truncate(time.Microsecond)))
+	}
+	add(t.MaxAttempts > 0, omniq.Retries(t.MaxAttempts-1))
+	add(t.Timeout > 0, omniq.Timeout(t.Timeout))
+	for _, m := range metadata(t) {
+		add(true, omniq.Metadata(m.Name, m.Value))
+	}
+	if t.TTL != nil {
+		add(*t.TTL > 0, omniq.TTL(*t.TTL))
+	}
+	if t.ResultTTL != nil {
+		add(true, omniq.ResultTTL(*t.ResultTTL))
+	}
+	if t.FailureTTL != nil {
+		add(true, omniq.FailureTTL(*t.FailureTTL))
+	}
+	return opts, nil
+}
