@@ -38,7 +38,7 @@ func (h *Handler) bulk(c *call) {
 	n, err := action.do(h.client, c.ctx, q)
 	h.looks.forget()
 	h.log.LogAttrs(c.ctx, slog.LevelInfo, "ui: bulk "+action.Name, slog.String("q", s.Typed), slog.String("type", s.Type),
-		slog.String("message", s.Message), slog.Int("tasks", n), slog.String("from", c.r.RemoteAddr), slog.Any("error", err))
+		slog.String("message", s.Message), slog.Int("tasks", n), slog.String("from", c.r.RemoteAddr), logged(err))
 	refused := refusals(err)
 	if _, only := err.(*omniq.BulkError); only {
 		err = nil
@@ -87,7 +87,7 @@ func (g *growing) part(p *page, name string, data any) {
 		one.Data = data
 	}
 	if err := render(g.c.w, p.name, name, &one); err != nil {
-		g.c.h.log.Debug("ui: cannot send a part of a page", "part", name, "error", err)
+		g.c.h.log.Debug("ui: cannot send a part of a page", "part", name, logged(err))
 	}
 	_ = g.control.Flush()
 }

@@ -35,7 +35,7 @@ func (h *Handler) measure(ctx context.Context) string {
 	}
 	up := 1.0
 	if err != nil {
-		h.log.Error("ui: metrics: the engine has failed", "error", err)
+		h.log.Error("ui: metrics: the engine has failed", logged(err))
 		up = 0
 	}
 	e.head("omniq_up", "Whether the engine answers.")

@@ -60,9 +60,9 @@ type route struct {
 	path   string
 	right  Rights // that is needed, besides View
 
-	page func(*call) (page, error)            // shows something and changes nothing
+	page func(*call) (page, error)             // shows something and changes nothing
 	act  func(*call) (where string, err error) // changes something, and says where to go on
-	raw  func(*call)                          // answers by itself
+	raw  func(*call)                           // answers by itself
 
 	shows   string // of an action: the path of the page that shows what it refuses
 	maxForm int64  // bytes of its form; 0 for maxForm
@@ -274,7 +274,7 @@ func (h *Handler) run(c *call, to route) {
 	}
 	where, err := to.act(c)
 	h.looks.forget()
-	h.log.LogAttrs(c.ctx, slog.LevelInfo, "ui: "+to.path, slog.String("of", c.form.Get("of")), slog.String("from", c.r.RemoteAddr), slog.Any("error", err))
+	h.log.LogAttrs(c.ctx, slog.LevelInfo, "ui: "+to.path, slog.String("of", c.form.Get("of")), slog.String("from", c.r.RemoteAddr), logged(err))
 	if err != nil {
 		h.refuse(c, to, err)
 		return
@@ -409,7 +409,7 @@ func explained(err error) string {
 func (h *Handler) said(c *call, err error) string {
 	text := explained(err)
 	if statusOf(err) >= http.StatusInternalServerError && !errors.Is(err, context.Canceled) {
-		h.log.Error("ui: the engine has failed", "path", c.r.URL.Path, "error", withoutSecrets(err.Error()))
+		h.log.Error("ui: the engine has failed", "path", c.r.URL.Path, logged(err))
 	}
 	return text
 }
@@ -444,7 +444,7 @@ func (c *call) show(status int, p page) {
 	p.complete(c)
 	var b bytes.Buffer
 	if err := render(&b, p.name, "layout", &p); err != nil {
-		c.h.log.Error("ui: cannot show a page", "page", p.name, "error", err)
+		c.h.log.Error("ui: cannot show a page", "page", p.name, logged(err))
 		http.Error(c.w, "This page cannot be shown.", http.StatusInternalServerError)
 		return
 	}

@@ -11,7 +11,6 @@
 package ui
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -85,7 +84,7 @@ func New(client *omniq.Client, rights func(*http.Request) Rights, opts ...Option
 	h := &Handler{client: client, rights: rights, most: Everything, log: slog.Default(), closed: make(chan struct{})}
 	for _, o := range opts {
 		if o == nil {
-			return nil, errors.New("ui: an option is nil")
+			return nil, fmt.Errorf("%w: an option is nil", omniq.ErrInvalid)
 		}
 		if err := o.apply(h); err != nil {
 			return nil, err

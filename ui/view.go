@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"log/slog"
 	"mime"
 	"net/http"
 	"net/url"
@@ -147,7 +148,7 @@ func (a asset) serve(w http.ResponseWriter, r *http.Request) {
 
 var functions = template.FuncMap{
 	"ago": ago, "at": at, "count": count, "duration": duration, "minus": func(a, b int) int { return a - b },
-	"state": stateClass, "terms": terms, "version": func() string { return version }, "percent": percent, "tail": tail,
+	"state": stateClass, "terms": terms, "version": func() string { return version }, "percent": percent, "tail": tail, "numbered": numbered,
 	"nav": func() [][2]string { return sections }, "bulkNames": func() []string { return []string{"cancel", "requeue", "forget"} },
 	"isSet": func(id uuid.UUID) bool { return id != uuid.Nil }, "first": first, "short": short,
 	"fits":   func(g omniq.ErrorGroup) bool { return len(g.Type)+len(g.Message) <= maxTyped },
@@ -284,7 +285,21 @@ func terms(pairs ...any) string {
 }
 
 // secrets are forms in which an engine's error may have a password.
-var secrets = regexp.MustCompile(`(://)[^/@\s]*@|(?i)((?:password|passwd|pwd|secret|token)\s*[=:]\s*)("[^"]*"|'[^']*'|[^\s&;,]+)`)
+var secrets = []*regexp.Regexp{
+	regexp.MustCompile(`(://)\S*@`),
+	regexp.MustCompile(`(?i)((?:password|passwd|pwd|secret|token)\s*[=:]\s*)(?:"[^"]*"|'[^']*'|[^\s&;,]+)`),
+}
 
 // withoutSecrets is a text without what may be a password.
-func withoutSecrets(s string) string { return secrets.ReplaceAllString(s, "${1}${2}...") }
+func withoutSecrets(s string) string {
+	s = secrets[0].ReplaceAllString(s, "${1}...@")
+	return secrets[1].ReplaceAllString(s, "${1}...")
+}
+
+// logged is an error for the log.
+func logged(err error) slog.Attr {
+	if err == nil {
+		return slog.Attr{}
+	}
+	return slog.String("error", withoutSecrets(err.Error()))
+}

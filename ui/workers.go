@@ -36,6 +36,9 @@ func (h *Handler) workers(c *call) (page, error) {
 	}
 	rows := make([]workerRow, len(workers))
 	for i, w := range workers {
+		if running.Next == "" {
+			w.Running = len(of[w.ID]) // a worker says it only each third of its lease
+		}
 		rows[i] = workerRow{w, of[w.ID]}
 		delete(of, w.ID)
 	}
