@@ -198,11 +198,13 @@ func ago(t time.Time) template.HTML {
 		return "–"
 	}
 	d := time.Since(t)
-	text := duration(max(d, 0)) + " ago"
-	if d < -time.Second {
-		text = "in " + duration(-d)
+	switch {
+	case d < -time.Second:
+		return stamp(t, "in "+duration(-d))
+	case d < time.Second:
+		return stamp(t, "now")
 	}
-	return stamp(t, text)
+	return stamp(t, duration(d)+" ago")
 }
 
 // at is a time in UTC.

@@ -32,7 +32,7 @@ func TestAgo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		now := time.Now()
 		assert.Contains(t, ago(now.Add(-90*time.Second)), ">1 min 30 s ago<")
-		assert.Contains(t, ago(now.Add(time.Millisecond)), ">0 s ago<", "a clock that goes ahead is not the future")
+		assert.Contains(t, ago(now.Add(time.Millisecond)), ">now<", "a clock that goes ahead is not the future")
 		assert.Contains(t, ago(now.Add(time.Hour)), ">in 1 h<")
 		assert.EqualValues(t, "–", ago(time.Time{}))
 		assert.Contains(t, at(time.Date(2026, 3, 29, 2, 30, 0, 0, time.FixedZone("CEST", 7200))), `datetime="2026-03-29T00:30:00Z">2026-03-29 00:30:00<`)
@@ -225,7 +225,7 @@ func TestPayload(t *testing.T) {
 		{"named values", `{"a":"AQFrAAAA"}`, "json+aesgcm", payload{Hidden: `encrypted by key "k" with codec json+aesgcm, 6 bytes`}},
 		{"a result", `"AQFrAAAA"`, "json+aesgcm", payload{Hidden: `encrypted by key "k" with codec json+aesgcm, 6 bytes`}},
 		{"no key in it", `["AQ=="]`, "json+aesgcm", payload{Hidden: "written by codec json+aesgcm, 1 bytes"}},
-		{"no base64", `[1]`, "gob", payload{Hidden: "written by codec gob, 0 bytes"}},
+		{"no base64", `[{}]`, "gob", payload{Hidden: "written by codec gob, 0 bytes"}},
 	} {
 		assert.Equal(t, tt.want, newPayload("", omniq.Raw(tt.raw), tt.codec), tt.name)
 	}

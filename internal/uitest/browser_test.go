@@ -1,0 +1,278 @@
+package uitest_test
+
+import (
+	"context"
+	"log/slog"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/backend/sqlite"
+	"github.com/omniq-go/omniq/internal/scene"
+	"github.com/omniq-go/omniq/ui"
+)
+
+// site is a web interface over an engine on disk.
+type site struct {
+	*scene.Scene
+	handler *ui.Handler
+	server  *httptest.Server
+}
+
+func open(t *testing.T) *site {
+	t.Helper()
+	backend, err := sqlite.Open(filepath.Join(t.TempDir(), "queue.db"), sqlite.WithLogger(slog.New(slog.DiscardHandler)))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = backend.Close() })
+	s, stop, err := scene.Play(context.Background(), backend)
+	require.NoError(t, err)
+	t.Cleanup(stop)
+	return serve(t, s)
+}
+
+func serve(t *testing.T, s *scene.Scene) *site {
+	t.Helper()
+	h, err := ui.New(s.Client, ui.Always(ui.Everything), ui.Logger(slog.New(slog.DiscardHandler)))
+	require.NoError(t, err)
+	server := httptest.NewServer(h)
+	t.Cleanup(func() {
+		h.Close()
+		server.Close()
+	})
+	return &site{s, h, server}
+}
+
+// browser starts Chromium. What its pages complain about fails the test.
+func browser(t *testing.T) context.Context {
+	t.Helper()
+	path := ""
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if found, err := exec.LookPath(name); err == nil {
+			path = found
+			break
+		}
+	}
+	if path == "" {
+		t.Skip("there is no Chromium: apt-get install chromium")
+	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.Flag("disable-dev-shm-usage", true))
+	allocated, end := chromedp.NewExecAllocator(context.Background(), options...)
+	t.Cleanup(end)
+	ctx, cancel := chromedp.NewContext(allocated)
+	t.Cleanup(cancel)
+	ctx, stop := context.WithTimeout(ctx, 3*time.Minute)
+	t.Cleanup(stop)
+	require.NoError(t, chromedp.Do(ctx)) // it is to start with this context, which lasts
+	messages, said := chromedp.Console(ctx), make(chan struct{})
+	go func() {
+		defer close(said)
+		for m, err := range messages {
+			if err != nil {
+				return // the browser has ended
+			}
+			if m.Type != chromedp.ConsoleDebug && !strings.Contains(m.Text, "Failed to load resource") {
+				t.Errorf("the page says: %s %s", m.Type, m.Text)
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-said
+	})
+	return ctx
+}
+
+// do runs steps in the browser, each in good time.
+func do(t *testing.T, ctx context.Context, steps ...chromedp.Action[chromedp.Void]) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	require.NoError(t, chromedp.Do(ctx, steps...))
+}
+
+// css is a selector.
+type css = chromedp.CSS
+
+// ask makes one step whose value is wanted.
+func ask[T any](t *testing.T, ctx context.Context, step chromedp.Action[T]) T {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	v, err := chromedp.Run(ctx, step)
+	require.NoError(t, err)
+	return v
+}
+
+// eval is the value of an expression in the page.
+func eval[T any](t *testing.T, ctx context.Context, expression string) T {
+	t.Helper()
+	return ask(t, ctx, chromedp.Evaluate[T](expression))
+}
+
+// text is the text of an element.
+func text(t *testing.T, ctx context.Context, selector string) string {
+	t.Helper()
+	return ask(t, ctx, chromedp.Text(css(selector)))
+}
+
+// pages are all there are.
+func (s *site) pages() map[string]string {
+	return map[string]string{
+		"queues": "queues", "queue": "queue?of=mail", "orphans": "queue?of=orphans", "tasks": "tasks", "failed": "tasks?q=status:FAILURE",
+		"task": "task?of=" + s.Failed.String(), "running": "task?of=" + s.Running.String(), "panicked": "task?of=" + s.Panicked.String(),
+		"hostile": "task?of=" + s.Hostile.String(), "encrypted": "task?of=" + s.Encrypted.String(), "copy": "copy?of=" + s.Failed.String(),
+		"flow": "flow?of=" + s.Flow.String(), "broken": "flow?of=" + s.Broken.String(), "schedules": "schedules", "schedule": "schedule?of=digest.daily",
+		"errors": "errors", "workers": "workers", "confirm": "confirm?do=requeue&q=queue:billing", "unknown": "what",
+	}
+}
+
+// TestScreenshots looks at each page, light and dark, wide and narrow: nothing is wider than the window, and nothing is refused by
+// the page's own policy. OMNIQ_SCREENSHOTS names a directory for the pictures.
+func TestScreenshots(t *testing.T) {
+	s := open(t)
+	ctx := browser(t)
+	dir := os.Getenv("OMNIQ_SCREENSHOTS")
+	for _, look := range []struct {
+		name  string
+		width int64
+		theme string
+	}{{"wide-light", 1280, "light"}, {"wide-dark", 1280, "dark"}, {"narrow-light", 375, "light"}, {"narrow-dark", 375, "dark"}} {
+		do(t, ctx, chromedp.EmulateViewport(look.width, 800))
+		_, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: look.theme}},
+		})
+		require.NoError(t, err)
+		for name, path := range s.pages() {
+			do(t, ctx, chromedp.Navigate(s.server.URL+"/"+path), chromedp.WaitVisible(css("main")))
+			wide := eval[bool](t, ctx, `document.documentElement.scrollWidth > document.documentElement.clientWidth`)
+			assert.False(t, wide, "%s %s is wider than the window", name, look.name)
+			if dir != "" {
+				picture := ask(t, ctx, chromedp.FullScreenshot(100))
+				require.NoError(t, os.WriteFile(filepath.Join(dir, name+"-"+look.name+".png"), picture, 0o644))
+			}
+		}
+	}
+}
+
+// An open page changes by itself, and what somebody does there is left alone: focus, what is typed, what is open.
+func TestLivePage(t *testing.T) {
+	s := open(t)
+	ctx := browser(t)
+	do(t, ctx, chromedp.Navigate(s.server.URL+"/queue?of=mail"), chromedp.WaitVisible(css("main")),
+		chromedp.SetValue(css(`input[name=limit]`), "typed"), chromedp.Focus(css(`input[name=limit]`)),
+		chromedp.Click(css(`summary.button`)))
+	do(t, ctx, chromedp.Focus(css(`input[name=limit]`)))
+	send := omniq.ReferNoArgs[int]("mail.test", omniq.Queue("mail"), omniq.Delay(time.Hour))
+	_, err := send.Enqueue(t.Context(), s.Client)
+	require.NoError(t, err)
+	do(t, ctx, chromedp.Poll[chromedp.Void](`document.querySelector("main").textContent.includes("mail.test")`))
+	assert.Equal(t, "limit", eval[string](t, ctx, `document.activeElement.name`))
+	assert.Equal(t, "typed", eval[string](t, ctx, `document.activeElement.value`))
+	assert.True(t, eval[bool](t, ctx, `document.querySelector("details.sure").open`))
+
+	require.NoError(t, s.Client.Pause(t.Context(), "mail"))
+	do(t, ctx, chromedp.WaitVisible(css(`form[action=queue-resume]`)), chromedp.WaitNotPresent(css(`form[action=queue-pause]`)))
+}
+
+// Live updates can be paused, from page to page.
+func TestLiveIsPaused(t *testing.T) {
+	s := open(t)
+	ctx := browser(t)
+	do(t, ctx, chromedp.Navigate(s.server.URL+"/queues"), chromedp.Click(css(`.live button`)))
+	assert.Equal(t, "Go live", text(t, ctx, ".live button"))
+	do(t, ctx, chromedp.Navigate(s.server.URL+"/queue?of=paused"), chromedp.WaitVisible(css(`.live button`)))
+	assert.Equal(t, "Go live", text(t, ctx, ".live button"))
+	require.NoError(t, s.Client.Resume(t.Context(), "paused"))
+	do(t, ctx, chromedp.Click(css(`.live button`)), chromedp.WaitVisible(css(`form[action=queue-pause]`)))
+}
+
+// Trouble is told on the page that is open, and what it shows stays.
+func TestLiveTrouble(t *testing.T) {
+	backend, err := sqlite.Open(filepath.Join(t.TempDir(), "queue.db"))
+	require.NoError(t, err)
+	client, err := omniq.NewClient(backend)
+	require.NoError(t, err)
+	s := serve(t, &scene.Scene{Client: client})
+	ctx := browser(t)
+	do(t, ctx, chromedp.Navigate(s.server.URL+"/queues"), chromedp.WaitVisible(css(`.live button`)))
+	require.NoError(t, backend.Close())
+	do(t, ctx, chromedp.WaitVisible(css(`.trouble`)))
+	assert.Contains(t, text(t, ctx, ".trouble"), "does not answer")
+	assert.Contains(t, text(t, ctx, "main"), "There are no queues yet")
+}
+
+// Each action is done by the forms that there are, as a person does it.
+func TestActions(t *testing.T) {
+	s := open(t)
+	ctx := browser(t)
+	visit := func(path string) {
+		do(t, ctx, chromedp.Navigate(s.server.URL+"/"+path), chromedp.WaitVisible(css("main")))
+	}
+	press := func(action string) { // what must be confirmed has to be opened first
+		eval[chromedp.Void](t, ctx, `document.querySelector("form[action=`+action+`]").closest("details")?.setAttribute("open", "")`)
+		do(t, ctx, chromedp.Click(css(`form[action=`+action+`] button`)), chromedp.WaitVisible(css(`.note`)))
+	}
+	status := func(id interface{ String() string }) string {
+		visit("task?of=" + id.String())
+		return text(t, ctx, "h1 .state")
+	}
+	visit("task?of=" + s.Orphan.String())
+	press("task-cancel")
+	assert.Equal(t, "CANCELLED", status(s.Orphan))
+	press("task-requeue")
+	assert.Equal(t, "PENDING", status(s.Orphan))
+	press("task-run")
+	visit("task?of=" + s.Keyed.String())
+	press("task-free")
+	visit("task?of=" + s.Running.String())
+	press("task-back")
+	visit("task?of=" + s.Cancelled.String())
+	press("task-forget")
+
+	visit("queue?of=mail")
+	press("queue-pause")
+	press("queue-resume")
+	do(t, ctx, chromedp.SetValue(css(`input[name=limit]`), "3"))
+	press("queue-limit")
+
+	visit("flow?of=" + s.Broken.String())
+	press("flow-retry")
+	visit("schedule?of=digest.daily")
+	press("schedule-trigger")
+	press("schedule-pause")
+	press("schedule-resume")
+	eval[chromedp.Void](t, ctx, `const f = document.querySelector("form[action=schedule-backfill]"); f.from.value = "2026-03-02T00:00"; f.until.value = "2026-03-03T00:00"`)
+	press("schedule-backfill")
+	press("schedule-delete")
+
+	visit("copy?of=" + s.Failed.String())
+	do(t, ctx, chromedp.SetValue(css(`textarea[name=args]`), "[7]"))
+	press("copy")
+
+	visit("tasks")
+	do(t, ctx, chromedp.SendKeys(css(`#q`), "queue:billing\r"), chromedp.WaitVisible(css(`a[href^="confirm"]`)),
+		chromedp.Click(css(`a[href*="do=requeue"]`)), chromedp.WaitVisible(css(`.danger`)))
+	assert.Contains(t, text(t, ctx, "h1"), "Requeue ")
+	do(t, ctx, chromedp.Click(css(`.danger`)), chromedp.WaitVisible(css(`main h1`)))
+	assert.Contains(t, text(t, ctx, "h1"), "enqueued again")
+}
+
+// What a user has written runs in no browser.
+func TestHostileText(t *testing.T) {
+	s := open(t)
+	ctx := browser(t)
+	for name, path := range s.pages() {
+		do(t, ctx, chromedp.Navigate(s.server.URL+"/"+path), chromedp.WaitVisible(css("main")))
+		assert.Zero(t, eval[int](t, ctx, `document.querySelectorAll("main script, main img, main iframe, main [onerror], main [style]").length`), name)
+	}
+}
