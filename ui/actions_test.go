@@ -303,3 +303,29 @@ func TestHostileSchedule(t *testing.T) {
 	_, body = get(t, s.handler, "schedules")
 	assert.NotContains(t, body, ">paused<")
 }
+
+// To cancel a schedule's task would delete the schedule: that is another right, and no bulk action does it by the way.
+func TestSchedulesAreNoTasks(t *testing.T) {
+	s := open(t, ui.View|ui.Act)
+	var ids []uuid.UUID
+	for info, err := range s.Client.List(t.Context(), omniq.StatusPending, omniq.ScheduleQueue) {
+		require.NoError(t, err)
+		ids = append(ids, info.ID)
+	}
+	require.Len(t, ids, 2)
+	for _, id := range ids {
+		for _, path := range []string{"task-cancel", "task-back", "task-run", "task-forget"} {
+			status, _, body := post(t, s.handler, path, "of", id.String())
+			assert.Equal(t, http.StatusConflict, status, path)
+			assert.Contains(t, body, "it is a schedule", path)
+		}
+	}
+	_, _, body := post(t, s.handler, "bulk", "do", "cancel", "q", "queue:"+omniq.ScheduleQueue)
+	assert.Contains(t, body, "0 tasks cancelled")
+	_, _, body = post(t, s.handler, "bulk", "do", "cancel")
+	assert.Contains(t, body, "tasks cancelled")
+	for _, id := range ids {
+		assert.Equal(t, omniq.StatusPending, s.status(t, id))
+	}
+	assert.Equal(t, omniq.StatusCancelled, s.status(t, s.Pending))
+}

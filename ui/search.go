@@ -188,6 +188,15 @@ func (s *search) query(rights Rights) (omniq.Query, error) {
 	return q, nil
 }
 
+// withoutSchedules is a query for what is no schedule: these are tasks only for the engine.
+func withoutSchedules(q omniq.Query) omniq.Query {
+	where := q.Where
+	q.Where = func(info *omniq.TaskInfo) bool {
+		return info.Queue != omniq.ScheduleQueue && (where == nil || where(info))
+	}
+	return q
+}
+
 // metaText is how metadata stand in a task's JSON, as far as that is certain: otherwise empty, for any task.
 func metaText(pair [2]string) string {
 	for _, part := range pair {
@@ -258,7 +267,7 @@ func (h *Handler) list(ctx context.Context, q omniq.Query, from string) (found, 
 				Newest: true, After: after, Max: pageTasks - len(f.Tasks),
 			}
 			if q.Where != nil {
-				r.Max = 4 * pageTasks
+				r.Max = 4 * pageTasks // few of them may be meant
 			}
 			page, next, err := h.client.Page(ctx, r)
 			if err != nil {

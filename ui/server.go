@@ -34,6 +34,7 @@ type Handler struct {
 	log    *slog.Logger
 
 	serve   http.Handler
+	table   []route
 	looks   looks
 	streams atomic.Int64
 	closing sync.Once
@@ -237,7 +238,7 @@ func (h *Handler) find(name, method string) (route, error) {
 	}
 	err := error(&statusError{http.StatusNotFound, "There is no such page."})
 	var methods []string
-	for _, to := range h.routes() {
+	for _, to := range h.table {
 		if to.path != name {
 			continue
 		}

@@ -65,7 +65,8 @@ type node struct {
 	Address string
 
 	layer int
-	at    int // in its layer, from the top
+	at    int  // in its layer, from the top
+	bend  bool // it is no task: a line goes through here
 	from  map[*node]bool
 	to    map[*node]bool
 	rank  float64
@@ -90,12 +91,16 @@ func newGraph(members []*omniq.TaskInfo) *graph {
 	}
 	slices.SortFunc(members, func(a, b *omniq.TaskInfo) int { return bytes.Compare(a.ID[:], b.ID[:]) })
 	nodes := nodesOf(members, layersOf(members), len(members) >= groupFrom)
-	g := &graph{Nodes: nodes}
 	if len(nodes) > maxNodes {
 		return &graph{Hidden: true}
 	}
-	g.place(order(nodes))
-	g.connect()
+	late(nodes)
+	g := &graph{Nodes: nodes}
+	all, lines := bent(nodes)
+	g.place(order(all))
+	for _, line := range lines {
+		g.Edges = append(g.Edges, curve(line))
+	}
 	return g
 }
 
@@ -189,6 +194,39 @@ func nodesOf(members []*omniq.TaskInfo, layers map[uuid.UUID]int, grouped bool) 
 	return nodes
 }
 
+// late puts what depends on nothing next to what depends on it first.
+func late(nodes []*node) {
+	for _, n := range nodes {
+		if len(n.from) > 0 || len(n.to) == 0 {
+			continue
+		}
+		least := maxMembers
+		for other := range n.to {
+			least = min(least, other.layer-1)
+		}
+		n.layer = max(least, n.layer)
+	}
+}
+
+// bent returns the nodes with those through which long lines go, so that no line goes behind a task; and the lines.
+func bent(nodes []*node) (all []*node, lines [][]*node) {
+	all = slices.Clone(nodes)
+	for _, n := range nodes {
+		for _, other := range nodes { // in order, so that the drawing stays the same
+			if !n.to[other] {
+				continue
+			}
+			line, last := []*node{n}, n
+			for layer := n.layer + 1; layer < other.layer && len(all) < 20*maxNodes; layer++ {
+				bend := &node{layer: layer, bend: true, from: map[*node]bool{last: true}, to: map[*node]bool{other: true}}
+				all, line, last = append(all, bend), append(line, bend), bend
+			}
+			lines = append(lines, append(line, other))
+		}
+	}
+	return all, lines
+}
+
 // label is the end of a name, which tells more than its beginning.
 func label(name string) string {
 	runes := []rune(name)
@@ -242,34 +280,53 @@ func middle(nodes map[*node]bool, otherwise float64) float64 {
 	return float64(sum) / float64(len(nodes))
 }
 
-// place gives each node its place.
+// high is how much room a node needs.
+func (n *node) high() int {
+	if n.bend {
+		return gapY
+	}
+	return nodeHeight
+}
+
+// place gives each node its place: each layer in the middle.
 func (g *graph) place(layers [][]*node) {
+	high := func(layer []*node) (sum int) {
+		for _, n := range layer {
+			sum += n.high() + gapY
+		}
+		return sum - gapY
+	}
 	tallest := 0
 	for _, layer := range layers {
-		tallest = max(tallest, len(layer))
+		tallest = max(tallest, high(layer))
 	}
 	g.Width = 2*margin + len(layers)*(nodeWidth+gapX) - gapX
-	g.Height = 2*margin + tallest*(nodeHeight+gapY) - gapY
+	g.Height = 2*margin + tallest
 	for x, layer := range layers {
-		top := margin + (tallest-len(layer))*(nodeHeight+gapY)/2
-		for y, n := range layer {
-			n.X, n.Y = margin+x*(nodeWidth+gapX), top+y*(nodeHeight+gapY)
+		y := margin + (tallest-high(layer))/2
+		for _, n := range layer {
+			n.X, n.Y = margin+x*(nodeWidth+gapX), y
+			y += n.high() + gapY
 		}
 	}
 }
 
-// connect draws a line for each dependency.
-func (g *graph) connect() {
-	for _, n := range g.Nodes {
-		for _, other := range g.Nodes { // in order, so that the drawing stays the same
-			if !n.to[other] {
-				continue
-			}
-			x1, y1, x2, y2 := n.X+nodeWidth, n.Y+nodeHeight/2, other.X, other.Y+nodeHeight/2
-			half := (x2 - x1) / 2
-			g.Edges = append(g.Edges, template.HTMLAttr(fmt.Sprintf(`d="M%d %dC%d %d %d %d %d %d"`, x1, y1, x1+half, y1, x2-half, y2, x2, y2)))
+// curve is the line from a task through bends to another.
+func curve(line []*node) template.HTMLAttr {
+	var b strings.Builder
+	_, _ = fmt.Fprintf(&b, `d="M%d %d`, line[0].X+nodeWidth, line[0].Y+nodeHeight/2)
+	x, y := line[0].X+nodeWidth, line[0].Y+nodeHeight/2
+	for _, n := range line[1:] {
+		half := (n.X - x) / 2
+		to := n.Y + n.high()/2
+		_, _ = fmt.Fprintf(&b, "C%d %d %d %d %d %d", x+half, y, n.X-half, to, n.X, to)
+		if x, y = n.X, to; n.bend {
+			x += nodeWidth
+			_, _ = fmt.Fprintf(&b, "H%d", x)
 		}
 	}
+	b.WriteByte('"')
+	return template.HTMLAttr(b.String())
 }
 
 // Times tells of a node how many tasks it stands for, empty for one.

@@ -64,7 +64,7 @@ func (h *Handler) task(c *call) (page, error) {
 		return page{}, err
 	}
 	data := map[string]any{
-		"Info": seen.Info, "Result": seen.Result, "Steps": steps(seen.Info), "Options": options(seen.Info.Task), "Copyable": uncopyable(seen.Info) == "",
+		"Info": seen.Info, "Schedule": seen.Info.Queue == omniq.ScheduleQueue, "Result": seen.Result, "Steps": steps(seen.Info), "Options": options(seen.Info.Task), "Copyable": uncopyable(seen.Info) == "",
 		"After": seen.Info.After[:min(len(seen.Info.After), maxAfter)], "MoreAfter": max(len(seen.Info.After)-maxAfter, 0),
 	}
 	if c.rights.Has(Payloads) {
@@ -199,8 +199,23 @@ func (h *Handler) onTask(done string, do func(context.Context, ...uuid.UUID) err
 		if err != nil {
 			return "", err
 		}
+		if err := h.mayTouch(c.ctx, id); err != nil {
+			return "", err
+		}
 		return address("task", "of", id.String(), "done", done), do(c.ctx, id)
 	}
+}
+
+// mayTouch refuses what is a schedule: to cancel or to forget it would delete it, which is another right.
+func (h *Handler) mayTouch(ctx context.Context, id uuid.UUID) error {
+	info, err := h.client.Inspect(ctx, id)
+	if err != nil {
+		return err
+	}
+	if info.Queue == omniq.ScheduleQueue {
+		return fmt.Errorf("%w: it is a schedule, and there is a page for these", omniq.ErrState)
+	}
+	return nil
 }
 
 // giveBack takes tasks from their workers: they are cancelled and enqueued again.

@@ -228,7 +228,7 @@ func (h *Handler) bulkQuery(c *call) (*bulkAction, *searched, omniq.Query, error
 		return nil, nil, none, &statusError{http.StatusConflict,
 			fmt.Sprintf("Tasks that are %v cannot be %s; those can that are %v.", s.search.Statuses, action.Done, action.Statuses)}
 	}
-	return action, s, q, nil
+	return action, s, withoutSchedules(q), nil
 }
 
 // withoutText is a search without what is text alone.

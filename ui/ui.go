@@ -90,6 +90,7 @@ func New(client *omniq.Client, rights func(*http.Request) Rights, opts ...Option
 			return nil, err
 		}
 	}
+	h.table = h.routes()
 	h.serve = secured(http.NewCrossOriginProtection().Handler(http.HandlerFunc(h.dispatch)))
 	return h, nil
 }

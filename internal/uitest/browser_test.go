@@ -263,7 +263,7 @@ func TestActions(t *testing.T) {
 	do(t, ctx, chromedp.SendKeys(css(`#q`), "queue:billing\r"), chromedp.WaitVisible(css(`a[href^="confirm"]`)),
 		chromedp.Click(css(`a[href*="do=requeue"]`)), chromedp.WaitVisible(css(`.danger`)))
 	assert.Contains(t, text(t, ctx, "h1"), "Requeue ")
-	do(t, ctx, chromedp.Click(css(`.danger`)), chromedp.WaitVisible(css(`main h1`)))
+	do(t, ctx, chromedp.Click(css(`.danger`)), chromedp.WaitVisible(css(`main a.button[href="queues"]`)))
 	assert.Contains(t, text(t, ctx, "h1"), "enqueued again")
 }
 
