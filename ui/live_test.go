@@ -37,6 +37,7 @@ func follow(t *testing.T, server *httptest.Server, page, query string) (next fun
 	lines.Buffer(nil, 10<<20)
 	return func() (name, data string) {
 			for lines.Scan() {
+				assert.NotContains(t, lines.Text(), "\r", "a browser ends the line there")
 				field, value, _ := strings.Cut(lines.Text(), ": ")
 				switch field {
 				case "event":

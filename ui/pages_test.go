@@ -94,7 +94,7 @@ func TestPages(t *testing.T) {
 		{"a queue that is paused", "queue?of=paused", 200, []string{"Resume"}, []string{`action="queue-pause"`}},
 		{"a queue that nobody knows", "queue?of=unknown", 200, []string{"Nothing was done"}, nil},
 		{"tasks", "tasks", 200, []string{"report.build", "invoice.charge", "RUNNING", "WAITING", "CANCELLED"}, []string{"More</a>"}},
-		{"by state", "tasks?q=status:failed", 200, []string{"invoice.charge", "import.crash"}, []string{"report.build"}},
+		{"by state", "tasks?q=status:failed", 200, []string{"invoice.charge", "import.crash", "do=requeue", "do=forget"}, []string{"report.build", "do=cancel"}},
 		{"by queue and state", "tasks?q=queue:billing+status:FAILURE", 200, []string{"invoice.charge"}, []string{"import.crash"}},
 		{"by name", "tasks?q=name:mail.send", 200, []string{"mail.send", "SUCCESS"}, []string{"report.build"}},
 		{"a name as text", "tasks?q=mail.send", 200, []string{"The tasks of this name", "SUCCESS"}, []string{"report.build"}},

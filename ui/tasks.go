@@ -198,6 +198,18 @@ var bulkActions = []*bulkAction{
 	{"forget", "Forget", "forgotten", []omniq.Status{omniq.StatusFailure, omniq.StatusExpired, omniq.StatusCancelled, omniq.StatusSuccess}, (*omniq.Client).ForgetAll},
 }
 
+// Actions are what can be done with tasks that the search means.
+func (s *searched) Actions() []*bulkAction {
+	var possible []*bulkAction
+	for _, a := range bulkActions {
+		any := func(status omniq.Status) bool { return slices.Contains(a.Statuses, status) }
+		if len(s.search.Statuses) == 0 || slices.ContainsFunc(s.search.Statuses, any) {
+			possible = append(possible, a)
+		}
+	}
+	return possible
+}
+
 // bulkQuery is what a form asks for: an action and the search that it is about.
 func (h *Handler) bulkQuery(c *call) (*bulkAction, *searched, omniq.Query, error) {
 	none := omniq.Query{}

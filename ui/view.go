@@ -149,7 +149,7 @@ func (a asset) serve(w http.ResponseWriter, r *http.Request) {
 var functions = template.FuncMap{
 	"ago": ago, "at": at, "count": count, "duration": duration, "minus": func(a, b int) int { return a - b },
 	"state": stateClass, "terms": terms, "version": func() string { return version }, "percent": percent, "tail": tail, "numbered": numbered,
-	"nav": func() [][2]string { return sections }, "bulkNames": func() []string { return []string{"cancel", "requeue", "forget"} },
+	"nav":   func() [][2]string { return sections },
 	"isSet": func(id uuid.UUID) bool { return id != uuid.Nil }, "first": first, "short": short,
 	"fits":   func(g omniq.ErrorGroup) bool { return len(g.Type)+len(g.Message) <= maxTyped },
 	"button": func(path string, of any, label, sure string) button { return button{path, fmt.Sprint(of), label, sure} },
