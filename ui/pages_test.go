@@ -61,7 +61,7 @@ func get(t *testing.T, h http.Handler, path string) (int, string) {
 	return res.StatusCode, body
 }
 
-func post(t *testing.T, h http.Handler, path string, pairs ...string) (int, string, string) {
+func post(t *testing.T, h http.Handler, path string, pairs ...string) (status int, where, body string) {
 	t.Helper()
 	form := url.Values{}
 	for i := 0; i+1 < len(pairs); i += 2 {

@@ -202,8 +202,8 @@ var bulkActions = []*bulkAction{
 func (s *searched) Actions() []*bulkAction {
 	var possible []*bulkAction
 	for _, a := range bulkActions {
-		any := func(status omniq.Status) bool { return slices.Contains(a.Statuses, status) }
-		if len(s.search.Statuses) == 0 || slices.ContainsFunc(s.search.Statuses, any) {
+		fits := func(status omniq.Status) bool { return slices.Contains(a.Statuses, status) }
+		if len(s.search.Statuses) == 0 || slices.ContainsFunc(s.search.Statuses, fits) {
 			possible = append(possible, a)
 		}
 	}

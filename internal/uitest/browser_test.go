@@ -93,7 +93,7 @@ func browser(t *testing.T) context.Context {
 }
 
 // do runs steps in the browser, each in good time.
-func do(t *testing.T, ctx context.Context, steps ...chromedp.Action[chromedp.Void]) {
+func do(ctx context.Context, t *testing.T, steps ...chromedp.Action[chromedp.Void]) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -104,7 +104,7 @@ func do(t *testing.T, ctx context.Context, steps ...chromedp.Action[chromedp.Voi
 type css = chromedp.CSS
 
 // ask makes one step whose value is wanted.
-func ask[T any](t *testing.T, ctx context.Context, step chromedp.Action[T]) T {
+func ask[T any](ctx context.Context, t *testing.T, step chromedp.Action[T]) T {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -114,15 +114,15 @@ func ask[T any](t *testing.T, ctx context.Context, step chromedp.Action[T]) T {
 }
 
 // eval is the value of an expression in the page.
-func eval[T any](t *testing.T, ctx context.Context, expression string) T {
+func eval[T any](ctx context.Context, t *testing.T, expression string) T {
 	t.Helper()
-	return ask(t, ctx, chromedp.Evaluate[T](expression))
+	return ask(ctx, t, chromedp.Evaluate[T](expression))
 }
 
 // text is the text of an element.
-func text(t *testing.T, ctx context.Context, selector string) string {
+func text(ctx context.Context, t *testing.T, selector string) string {
 	t.Helper()
-	return ask(t, ctx, chromedp.Text(css(selector)))
+	return ask(ctx, t, chromedp.Text(css(selector)))
 }
 
 // pages are all there are.
@@ -147,17 +147,17 @@ func TestScreenshots(t *testing.T) {
 		width int64
 		theme string
 	}{{"wide-light", 1280, "light"}, {"wide-dark", 1280, "dark"}, {"narrow-light", 375, "light"}, {"narrow-dark", 375, "dark"}} {
-		do(t, ctx, chromedp.EmulateViewport(look.width, 800))
+		do(ctx, t, chromedp.EmulateViewport(look.width, 800))
 		_, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
 			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: look.theme}},
 		})
 		require.NoError(t, err)
 		for name, path := range s.pages() {
-			do(t, ctx, chromedp.Navigate(s.server.URL+"/"+path), chromedp.WaitVisible(css("main")))
-			wide := eval[bool](t, ctx, `document.documentElement.scrollWidth > document.documentElement.clientWidth`)
+			do(ctx, t, chromedp.Navigate(s.server.URL+"/"+path), chromedp.WaitVisible(css("main")))
+			wide := eval[bool](ctx, t, `document.documentElement.scrollWidth > document.documentElement.clientWidth`)
 			assert.False(t, wide, "%s %s is wider than the window", name, look.name)
 			if dir != "" {
-				picture := ask(t, ctx, chromedp.FullScreenshot(100))
+				picture := ask(ctx, t, chromedp.FullScreenshot(100))
 				require.NoError(t, os.WriteFile(filepath.Join(dir, name+"-"+look.name+".png"), picture, 0o644))
 			}
 		}
@@ -168,32 +168,32 @@ func TestScreenshots(t *testing.T) {
 func TestLivePage(t *testing.T) {
 	s := open(t)
 	ctx := browser(t)
-	do(t, ctx, chromedp.Navigate(s.server.URL+"/queue?of=mail"), chromedp.WaitVisible(css("main")),
+	do(ctx, t, chromedp.Navigate(s.server.URL+"/queue?of=mail"), chromedp.WaitVisible(css("main")),
 		chromedp.SetValue(css(`input[name=limit]`), "typed"), chromedp.Focus(css(`input[name=limit]`)),
 		chromedp.Click(css(`summary.button`)))
-	do(t, ctx, chromedp.Focus(css(`input[name=limit]`)))
+	do(ctx, t, chromedp.Focus(css(`input[name=limit]`)))
 	send := omniq.ReferNoArgs[int]("mail.test", omniq.Queue("mail"), omniq.Delay(time.Hour))
 	_, err := send.Enqueue(t.Context(), s.Client)
 	require.NoError(t, err)
-	do(t, ctx, chromedp.Poll[chromedp.Void](`document.querySelector("main").textContent.includes("mail.test")`))
-	assert.Equal(t, "limit", eval[string](t, ctx, `document.activeElement.name`))
-	assert.Equal(t, "typed", eval[string](t, ctx, `document.activeElement.value`))
-	assert.True(t, eval[bool](t, ctx, `document.querySelector("details.sure").open`))
+	do(ctx, t, chromedp.Poll[chromedp.Void](`document.querySelector("main").textContent.includes("mail.test")`))
+	assert.Equal(t, "limit", eval[string](ctx, t, `document.activeElement.name`))
+	assert.Equal(t, "typed", eval[string](ctx, t, `document.activeElement.value`))
+	assert.True(t, eval[bool](ctx, t, `document.querySelector("details.sure").open`))
 
 	require.NoError(t, s.Client.Pause(t.Context(), "mail"))
-	do(t, ctx, chromedp.WaitVisible(css(`form[action=queue-resume]`)), chromedp.WaitNotPresent(css(`form[action=queue-pause]`)))
+	do(ctx, t, chromedp.WaitVisible(css(`form[action=queue-resume]`)), chromedp.WaitNotPresent(css(`form[action=queue-pause]`)))
 }
 
 // Live updates can be paused, from page to page.
 func TestLiveIsPaused(t *testing.T) {
 	s := open(t)
 	ctx := browser(t)
-	do(t, ctx, chromedp.Navigate(s.server.URL+"/queues"), chromedp.Click(css(`.live button`)))
-	assert.Equal(t, "Go live", text(t, ctx, ".live button"))
-	do(t, ctx, chromedp.Navigate(s.server.URL+"/queue?of=paused"), chromedp.WaitVisible(css(`.live button`)))
-	assert.Equal(t, "Go live", text(t, ctx, ".live button"))
+	do(ctx, t, chromedp.Navigate(s.server.URL+"/queues"), chromedp.Click(css(`.live button`)))
+	assert.Equal(t, "Go live", text(ctx, t, ".live button"))
+	do(ctx, t, chromedp.Navigate(s.server.URL+"/queue?of=paused"), chromedp.WaitVisible(css(`.live button`)))
+	assert.Equal(t, "Go live", text(ctx, t, ".live button"))
 	require.NoError(t, s.Client.Resume(t.Context(), "paused"))
-	do(t, ctx, chromedp.Click(css(`.live button`)), chromedp.WaitVisible(css(`form[action=queue-pause]`)))
+	do(ctx, t, chromedp.Click(css(`.live button`)), chromedp.WaitVisible(css(`form[action=queue-pause]`)))
 }
 
 // Trouble is told on the page that is open, and what it shows stays.
@@ -204,11 +204,11 @@ func TestLiveTrouble(t *testing.T) {
 	require.NoError(t, err)
 	s := serve(t, &scene.Scene{Client: client})
 	ctx := browser(t)
-	do(t, ctx, chromedp.Navigate(s.server.URL+"/queues"), chromedp.WaitVisible(css(`.live button`)))
+	do(ctx, t, chromedp.Navigate(s.server.URL+"/queues"), chromedp.WaitVisible(css(`.live button`)))
 	require.NoError(t, backend.Close())
-	do(t, ctx, chromedp.WaitVisible(css(`.trouble`)))
-	assert.Contains(t, text(t, ctx, ".trouble"), "does not answer")
-	assert.Contains(t, text(t, ctx, "main"), "There are no queues yet")
+	do(ctx, t, chromedp.WaitVisible(css(`.trouble`)))
+	assert.Contains(t, text(ctx, t, ".trouble"), "does not answer")
+	assert.Contains(t, text(ctx, t, "main"), "There are no queues yet")
 }
 
 // Each action is done by the forms that there are, as a person does it.
@@ -216,15 +216,15 @@ func TestActions(t *testing.T) {
 	s := open(t)
 	ctx := browser(t)
 	visit := func(path string) {
-		do(t, ctx, chromedp.Navigate(s.server.URL+"/"+path), chromedp.WaitVisible(css("main")))
+		do(ctx, t, chromedp.Navigate(s.server.URL+"/"+path), chromedp.WaitVisible(css("main")))
 	}
 	press := func(action string) { // what must be confirmed has to be opened first
-		eval[chromedp.Void](t, ctx, `document.querySelector("form[action=`+action+`]").closest("details")?.setAttribute("open", "")`)
-		do(t, ctx, chromedp.Click(css(`form[action=`+action+`] button`)), chromedp.WaitVisible(css(`.note`)))
+		eval[chromedp.Void](ctx, t, `document.querySelector("form[action=`+action+`]").closest("details")?.setAttribute("open", "")`)
+		do(ctx, t, chromedp.Click(css(`form[action=`+action+`] button`)), chromedp.WaitVisible(css(`.note`)))
 	}
 	status := func(id interface{ String() string }) string {
 		visit("task?of=" + id.String())
-		return text(t, ctx, "h1 .state")
+		return text(ctx, t, "h1 .state")
 	}
 	visit("task?of=" + s.Orphan.String())
 	press("task-cancel")
@@ -242,7 +242,7 @@ func TestActions(t *testing.T) {
 	visit("queue?of=mail")
 	press("queue-pause")
 	press("queue-resume")
-	do(t, ctx, chromedp.SetValue(css(`input[name=limit]`), "3"))
+	do(ctx, t, chromedp.SetValue(css(`input[name=limit]`), "3"))
 	press("queue-limit")
 
 	visit("flow?of=" + s.Broken.String())
@@ -251,20 +251,20 @@ func TestActions(t *testing.T) {
 	press("schedule-trigger")
 	press("schedule-pause")
 	press("schedule-resume")
-	eval[chromedp.Void](t, ctx, `const f = document.querySelector("form[action=schedule-backfill]"); f.from.value = "2026-03-02T00:00"; f.until.value = "2026-03-03T00:00"`)
+	eval[chromedp.Void](ctx, t, `const f = document.querySelector("form[action=schedule-backfill]"); f.from.value = "2026-03-02T00:00"; f.until.value = "2026-03-03T00:00"`)
 	press("schedule-backfill")
 	press("schedule-delete")
 
 	visit("copy?of=" + s.Failed.String())
-	do(t, ctx, chromedp.SetValue(css(`textarea[name=args]`), "[7]"))
+	do(ctx, t, chromedp.SetValue(css(`textarea[name=args]`), "[7]"))
 	press("copy")
 
 	visit("tasks")
-	do(t, ctx, chromedp.SendKeys(css(`#q`), "queue:billing\r"), chromedp.WaitVisible(css(`a[href^="confirm"]`)),
+	do(ctx, t, chromedp.SendKeys(css(`#q`), "queue:billing\r"), chromedp.WaitVisible(css(`a[href^="confirm"]`)),
 		chromedp.Click(css(`a[href*="do=requeue"]`)), chromedp.WaitVisible(css(`.danger`)))
-	assert.Contains(t, text(t, ctx, "h1"), "Requeue ")
-	do(t, ctx, chromedp.Click(css(`.danger`)), chromedp.WaitVisible(css(`main a.button[href="queues"]`)))
-	assert.Contains(t, text(t, ctx, "h1"), "enqueued again")
+	assert.Contains(t, text(ctx, t, "h1"), "Requeue ")
+	do(ctx, t, chromedp.Click(css(`.danger`)), chromedp.WaitVisible(css(`main a.button[href="queues"]`)))
+	assert.Contains(t, text(ctx, t, "h1"), "enqueued again")
 }
 
 // What a user has written runs in no browser.
@@ -272,7 +272,7 @@ func TestHostileText(t *testing.T) {
 	s := open(t)
 	ctx := browser(t)
 	for name, path := range s.pages() {
-		do(t, ctx, chromedp.Navigate(s.server.URL+"/"+path), chromedp.WaitVisible(css("main")))
-		assert.Zero(t, eval[int](t, ctx, `document.querySelectorAll("main script, main img, main iframe, main [onerror], main [style]").length`), name)
+		do(ctx, t, chromedp.Navigate(s.server.URL+"/"+path), chromedp.WaitVisible(css("main")))
+		assert.Zero(t, eval[int](ctx, t, `document.querySelectorAll("main script, main img, main iframe, main [onerror], main [style]").length`), name)
 	}
 }
