@@ -137,11 +137,17 @@ func (s *site) pages() map[string]string {
 }
 
 // TestScreenshots looks at each page, light and dark, wide and narrow: nothing is wider than the window, and nothing is refused by
-// the page's own policy. OMNIQ_SCREENSHOTS names a directory for the pictures.
+// the page's own policy. OMNIQ_SCREENSHOTS names a directory for the pictures, and OMNIQ_AXE the file axe.min.js of axe-core, which then
+// must have nothing against a page.
 func TestScreenshots(t *testing.T) {
 	s := open(t)
 	ctx := browser(t)
-	dir := os.Getenv("OMNIQ_SCREENSHOTS")
+	dir, axe := os.Getenv("OMNIQ_SCREENSHOTS"), ""
+	if file := os.Getenv("OMNIQ_AXE"); file != "" {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		axe = string(text) + ";undefined"
+	}
 	for _, look := range []struct {
 		name  string
 		width int64
@@ -156,6 +162,12 @@ func TestScreenshots(t *testing.T) {
 			do(ctx, t, chromedp.Navigate(s.server.URL+"/"+path), chromedp.WaitVisible(css("main")))
 			wide := eval[bool](ctx, t, `document.documentElement.scrollWidth > document.documentElement.clientWidth`)
 			assert.False(t, wide, "%s %s is wider than the window", name, look.name)
+			if axe != "" {
+				eval[chromedp.Void](ctx, t, axe)
+				found := ask(ctx, t, chromedp.Evaluate[[]string](`axe.run().then(r => r.violations.flatMap(v => v.nodes.map(n => v.id + ": " + n.html)))`,
+					chromedp.EvalAwaitPromise))
+				assert.Empty(t, found, "%s %s", name, look.name)
+			}
 			if dir != "" {
 				picture := ask(ctx, t, chromedp.FullScreenshot(100))
 				require.NoError(t, os.WriteFile(filepath.Join(dir, name+"-"+look.name+".png"), picture, 0o644))
@@ -219,7 +231,7 @@ func TestActions(t *testing.T) {
 		do(ctx, t, chromedp.Navigate(s.server.URL+"/"+path), chromedp.WaitVisible(css("main")))
 	}
 	press := func(action string) { // what must be confirmed has to be opened first
-		eval[chromedp.Void](ctx, t, `document.querySelector("form[action=`+action+`]").closest("details")?.setAttribute("open", "")`)
+		eval[chromedp.Void](ctx, t, `document.querySelector("form[action=`+action+`]").closest("details")?.setAttribute("open", ""); document.querySelector(".note")?.remove()`)
 		do(ctx, t, chromedp.Click(css(`form[action=`+action+`] button`)), chromedp.WaitVisible(css(`.note`)))
 	}
 	status := func(id interface{ String() string }) string {
@@ -275,4 +287,23 @@ func TestHostileText(t *testing.T) {
 		do(ctx, t, chromedp.Navigate(s.server.URL+"/"+path), chromedp.WaitVisible(css("main")))
 		assert.Zero(t, eval[int](ctx, t, `document.querySelectorAll("main script, main img, main iframe, main [onerror], main [style]").length`), name)
 	}
+}
+
+// Each page can be used by keyboard alone: the first stop leads past the navigation, and what is focused is seen.
+func TestKeyboard(t *testing.T) {
+	s := open(t)
+	ctx := browser(t)
+	do(ctx, t, chromedp.Navigate(s.server.URL+"/queue?of=mail"), chromedp.WaitVisible(css("main")), chromedp.KeyEvent("\t"))
+	assert.Equal(t, "skip", eval[string](ctx, t, `document.activeElement.className`))
+	do(ctx, t, chromedp.KeyEvent("\r"), chromedp.KeyEvent("\t"))
+	assert.True(t, eval[bool](ctx, t, `document.querySelector("main").contains(document.activeElement)`))
+	for range 30 { // to what pauses the queue
+		if eval[bool](ctx, t, `document.activeElement.matches("details.sure > summary")`) {
+			break
+		}
+		do(ctx, t, chromedp.KeyEvent("\t"))
+	}
+	assert.NotEqual(t, "none", eval[string](ctx, t, `getComputedStyle(document.activeElement).outlineStyle`))
+	do(ctx, t, chromedp.KeyEvent("\r"), chromedp.KeyEvent("\t"), chromedp.KeyEvent("\r"), chromedp.WaitVisible(css(".note")))
+	assert.Contains(t, text(ctx, t, "h1"), "paused")
 }
