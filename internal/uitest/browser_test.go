@@ -272,7 +272,7 @@ func TestActions(t *testing.T) {
 	press("copy")
 
 	visit("tasks")
-	do(ctx, t, chromedp.SendKeys(css(`#q`), "queue:billing\r"), chromedp.WaitVisible(css(`a[href^="confirm"]`)),
+	do(ctx, t, chromedp.SendKeys(css(`#q`), "queue:billing\r"), chromedp.WaitVisible(css(`a[href*="do=requeue"][href*="billing"]`)),
 		chromedp.Click(css(`a[href*="do=requeue"]`)), chromedp.WaitVisible(css(`.danger`)))
 	assert.Contains(t, text(ctx, t, "h1"), "Requeue ")
 	do(ctx, t, chromedp.Click(css(`.danger`)), chromedp.WaitVisible(css(`main a.button[href="queues"]`)))
