@@ -150,7 +150,8 @@ func (h *Handler) dispatch(w http.ResponseWriter, r *http.Request) {
 	name, ok := h.below(r)
 	switch {
 	case !ok: // the prefix without a slash
-		http.Redirect(w, r, path.Base(h.mounted(r))+"/", http.StatusMovedPermanently)
+		w.Header().Set("Location", "./"+url.PathEscape(path.Base(h.mounted(r)))+"/") // relative: what is before it may be stripped
+		w.WriteHeader(http.StatusFound)
 		return
 	case name == "healthz":
 		h.healthz(w, r)

@@ -3,11 +3,13 @@ package uitest_test
 import (
 	"context"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -221,6 +223,31 @@ func TestLiveTrouble(t *testing.T) {
 	do(ctx, t, chromedp.WaitVisible(css(`.trouble`)))
 	assert.Contains(t, text(ctx, t, ".trouble"), "does not answer")
 	assert.Contains(t, text(ctx, t, "main"), "There are no queues yet")
+}
+
+// Who loses the right to look is told that the page is not live any more.
+func TestLiveEnds(t *testing.T) {
+	backend, err := sqlite.Open(filepath.Join(t.TempDir(), "queue.db"))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = backend.Close() })
+	client, err := omniq.NewClient(backend)
+	require.NoError(t, err)
+	var lost atomic.Bool
+	rights := func(*http.Request) ui.Rights {
+		if lost.Load() {
+			return 0
+		}
+		return ui.View
+	}
+	h, err := ui.New(client, rights, ui.Logger(slog.New(slog.DiscardHandler)))
+	require.NoError(t, err)
+	server := httptest.NewServer(h)
+	t.Cleanup(server.Close)
+	t.Cleanup(h.Close)
+	ctx := browser(t)
+	do(ctx, t, chromedp.Navigate(server.URL+"/queues"), chromedp.WaitVisible(css(`.live button`)))
+	lost.Store(true)
+	do(ctx, t, chromedp.Poll[chromedp.Void](`document.querySelector(".trouble").textContent.includes("have ended")`))
 }
 
 // Each action is done by the forms that there are, as a person does it.

@@ -55,6 +55,11 @@ function follow() {
     return;
   }
   source = new EventSource(main.dataset.live);
+  source.addEventListener("open", () => (trouble.textContent = ""));
+  source.addEventListener("error", () => {
+    const over = source?.readyState === EventSource.CLOSED;
+    trouble.textContent = over ? "Live updates have ended: load the page again." : "There is no connection: trying again.";
+  });
   source.addEventListener("trouble", (e) => (trouble.textContent = e.data));
   source.addEventListener("part", (e) => {
     const t = document.createElement("template");
