@@ -68,7 +68,7 @@ func TestLivePage(t *testing.T) {
 	defer end()
 	name, data := next()
 	assert.Equal(t, "part", name)
-	assert.Contains(t, data, "<h1>mail")
+	assert.Contains(t, data, "<h1><bdi>mail")
 	assert.NotContains(t, data, "<html", "it is the main part alone")
 	require.NoError(t, s.Client.Pause(t.Context(), "mail"))
 	name, data = next()

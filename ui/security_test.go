@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -17,6 +18,9 @@ import (
 	"github.com/omniq-go/omniq/internal/scene"
 	"github.com/omniq-go/omniq/ui"
 )
+
+// attributes are what stands in quotes in a page, and in fields for text, where a text has to stay as it is.
+var attributes = regexp.MustCompile(`(?s)"[^"]*"|<textarea.*?</textarea>`)
 
 // What a foreign page can make a browser send is refused: also what needs no preflight, and with the browser's own login.
 func TestForeignPagesChangeNothing(t *testing.T) {
@@ -75,6 +79,7 @@ func TestHostileText(t *testing.T) {
 		_, body := get(t, s.handler, path)
 		assert.NotContains(t, body, "<script>", path)
 		assert.NotContains(t, body, "<img", path)
+		assert.NotContains(t, attributes.ReplaceAllString(body, ""), "\u202e", path) // which would turn what is around it
 		assert.NotContains(t, body, " style=", "the policy forbids it")
 		assert.NotContains(t, body, "javascript:", path)
 		assert.NotContains(t, body, `name="id"`, "it would hide the property of a form")

@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/google/uuid"
 
@@ -150,7 +151,7 @@ var functions = template.FuncMap{
 	"ago": ago, "at": at, "count": count, "duration": duration, "minus": func(a, b int) int { return a - b },
 	"state": stateClass, "terms": terms, "version": func() string { return version }, "percent": percent, "tail": tail, "numbered": numbered,
 	"nav":   func() [][2]string { return sections },
-	"isSet": func(id uuid.UUID) bool { return id != uuid.Nil }, "first": first, "short": short,
+	"isSet": func(id uuid.UUID) bool { return id != uuid.Nil }, "first": first, "plain": plain, "short": short,
 	"fits":   func(g omniq.ErrorGroup) bool { return len(g.Type)+len(g.Message) <= maxTyped },
 	"button": func(path string, of any, label, sure string) button { return button{path, fmt.Sprint(of), label, sure} },
 	"sum": func(numbers ...int) (n int) {
@@ -172,6 +173,33 @@ type button struct {
 // sections are the pages that each page leads to.
 var sections = [][2]string{
 	{"queues", "Queues"}, {"tasks", "Tasks"}, {"schedules", "Schedules"}, {"errors", "Errors"}, {"workers", "Workers"},
+}
+
+// plain is a text with what is not seen, or turns what is around it, in a form that is seen: as JSON writes it.
+func plain(v any) string {
+	s := fmt.Sprint(v)
+	if strings.IndexFunc(s, unseen) < 0 {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		if unseen(r) {
+			_, _ = fmt.Fprintf(&b, `\u%04x`, r)
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// unseen reports whether a character is one that plain shows. Joiners belong to scripts and to emoji.
+func unseen(r rune) bool {
+	const nonJoiner, joiner = '\u200c', '\u200d'
+	switch {
+	case r == '\n', r == '\t', r == '\r', r == nonJoiner, r == joiner:
+		return false
+	}
+	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
 }
 
 // first is the beginning of a list.

@@ -48,6 +48,15 @@ func TestCount(t *testing.T) {
 	assert.Equal(t, 100, percent(12, 10))
 }
 
+func TestPlain(t *testing.T) {
+	for text, want := range map[string]string{
+		"a b\n\tc": "a b\n\tc", "a\u202eb": `a\u202eb`, "\x00\x1b[31m": `\u0000\u001b[31m`, "نمی\u200cخواهم": "نمی\u200cخواهم", "👩\u200d🔬": "👩\u200d🔬",
+		"\u2028\ufeff": `\u2028\ufeff`,
+	} {
+		assert.Equal(t, want, plain(text))
+	}
+}
+
 func TestWithoutSecrets(t *testing.T) {
 	for text, want := range map[string]string{
 		"plain": "plain", "postgres://u:p@h/d": "postgres://...@h/d", "postgres://u:p@ss/w@h/d": "postgres://...@h/d",
