@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -14,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/backend/memory"
 	"github.com/omniq-go/omniq/internal/scene"
 	"github.com/omniq-go/omniq/ui"
 )
@@ -328,4 +330,32 @@ func TestSchedulesAreNoTasks(t *testing.T) {
 		assert.Equal(t, omniq.StatusPending, s.status(t, id))
 	}
 	assert.Equal(t, omniq.StatusCancelled, s.status(t, s.Pending))
+}
+
+// slow is an engine that takes its time to cancel.
+type slow struct{ omniq.Backend }
+
+func (s slow) Cancel(ctx context.Context, ids []uuid.UUID) ([]error, error) {
+	time.Sleep(time.Second)
+	return s.Backend.Cancel(ctx, ids)
+}
+
+// A bulk action that lasts says meanwhile how far it is.
+func TestBulkSaysHowFarItIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		backend := memory.New()
+		defer func() { _ = backend.Close() }()
+		client, err := omniq.NewClient(slow{backend})
+		require.NoError(t, err)
+		ref := omniq.ReferNoArgs[int]("many")
+		for range 2500 {
+			_, err := ref.Enqueue(t.Context(), client)
+			require.NoError(t, err)
+		}
+		_, _, body := post(t, serve(t, client, ui.View|ui.Act), "bulk", "do", "cancel", "q", "name:many")
+		assert.Contains(t, body, "<p>1,001 so far</p>")
+		assert.Contains(t, body, "<p>2,001 so far</p>")
+		assert.Contains(t, body, "2,500 tasks cancelled")
+		assert.Less(t, strings.Index(body, "so far"), strings.Index(body, "tasks cancelled"))
+	})
 }

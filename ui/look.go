@@ -3,6 +3,7 @@ package ui
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 )
@@ -62,6 +63,7 @@ func (l *looks) begin(key string, fresh time.Duration, live bool, load func(cont
 			return one
 		}
 	}
+	l.prune(now)
 	if l.all == nil || len(l.all) >= maxLooks {
 		l.all = make(map[string]*look) // those that are under way end, and are not shared any more
 	}
@@ -80,6 +82,11 @@ func (l *looks) begin(key string, fresh time.Duration, live bool, load func(cont
 		one.took = time.Since(one.began)
 	}()
 	return one
+}
+
+// prune drops the looks that are good for nobody any more.
+func (l *looks) prune(now time.Time) {
+	maps.DeleteFunc(l.all, func(_ string, one *look) bool { return now.Sub(one.began) > longest+patience })
 }
 
 // forget makes each next look a new one: something was changed.

@@ -127,6 +127,8 @@ func TestPages(t *testing.T) {
 		{"errors of a queue", "errors?queue=billing", 200, []string{"customer * has no card"}, []string{"omniq.Panic"}},
 		{"workers", "workers", 200, []string{"worker-1", "1 of 8", "report.build", "reports"}, nil},
 		{"confirm", "confirm?do=requeue&q=queue:billing", 200, []string{"Requeue 5 tasks?", "queue:billing"}, []string{"data-live"}},
+		{"confirm by a name as text", "confirm?do=requeue&q=invoice.charge+queue:billing", 200, []string{"Requeue 5 tasks?", "queue:billing name:invoice.charge"}, nil},
+		{"a name beside a name", "confirm?do=requeue&q=name:x+invoice.charge", 200, []string{"Requeue 0 tasks?", `value="name:x invoice.charge"`}, nil},
 		{"confirm what cannot be", "confirm?do=cancel&q=status:SUCCESS", 409, []string{"cannot be cancelled"}, nil},
 		{"no such action", "confirm?do=destroy", 400, nil, nil},
 		{"no such task", "task?of=01890000-0000-7000-8000-000000000000", 404, []string{"There is no task"}, nil},

@@ -116,12 +116,9 @@ func (h *Handler) tasks(c *call) (page, error) {
 	if id, err := uuid.Parse(s.search.Text); err == nil && id != uuid.Nil {
 		return page{}, moved(address("task", "of", id.String()))
 	}
-	named, err := h.isName(c, s.search.Text)
+	named, err := s.named(c)
 	if err != nil {
 		return page{}, err
-	}
-	if named {
-		s.search.Name, s.search.Text = s.search.Text, ""
 	}
 	q, err := s.search.query(c.rights)
 	if err != nil {
@@ -147,18 +144,22 @@ func (h *Handler) tasksProblem(c *call, err error) (page, error) {
 	return page{name: "tasks", Title: "Tasks", Static: true, Problem: h.said(c, err), Data: data}, nil
 }
 
-// isName reports whether a text is the name of a function that a worker has or that was called of late: of tasks that have
-// succeeded no text is kept, but their names are.
-func (h *Handler) isName(c *call, text string) (bool, error) {
-	if text == "" || len(text) > omniq.MaxNameLen {
+// named takes a text that is the name of a function, which a worker has or that was called of late, for that: of tasks that have
+// succeeded no text is kept, but their names are. It reports whether it did.
+func (s *searched) named(c *call) (bool, error) {
+	text := s.search.Text
+	if text == "" || s.search.Name != "" || len(text) > omniq.MaxNameLen {
 		return false, nil
 	}
 	names, err := c.names()
 	if err != nil {
 		return false, err
 	}
-	_, ok := slices.BinarySearch(names, text)
-	return ok, nil
+	if _, ok := slices.BinarySearch(names, text); !ok {
+		return false, nil
+	}
+	s.search.Name, s.search.Text = text, ""
+	return true, nil
 }
 
 // names are the functions that are known, in order.
@@ -222,11 +223,10 @@ func (h *Handler) bulkQuery(c *call) (*bulkAction, *searched, omniq.Query, error
 	if err != nil {
 		return nil, nil, none, err
 	}
-	if named, err := h.isName(c, s.search.Text); err != nil {
+	if named, err := s.named(c); err != nil {
 		return nil, nil, none, err
-	} else if named && c.r.Method != http.MethodPost { // the confirmation says which function it is
-		s.Typed = strings.TrimLeft(withoutText(s.Typed)+" "+term("name", s.search.Text), " ")
-		s.search.Name, s.search.Text = s.search.Text, ""
+	} else if named { // what is asked says which function it is
+		s.Typed = strings.TrimLeft(withoutText(s.Typed)+" "+term("name", s.search.Name), " ")
 	}
 	q, err := s.search.query(c.rights)
 	if err != nil {

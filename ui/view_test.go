@@ -150,6 +150,19 @@ func TestLookThatFails(t *testing.T) {
 	})
 }
 
+func TestLooksAreDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l looks
+		load := func(context.Context) (any, error) { return 1, nil }
+		for _, key := range []string{"a", "b"} {
+			_, err := l.get(t.Context(), key, time.Hour, false, load)
+			require.NoError(t, err)
+			time.Sleep(longest + 2*patience)
+		}
+		assert.Len(t, l.all, 1)
+	})
+}
+
 func TestLooksAreBounded(t *testing.T) {
 	var l looks
 	for n := range 3 * maxLooks {
