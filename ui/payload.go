@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -26,17 +24,35 @@ type payload struct {
 	Hidden string // why nothing is shown of it
 }
 
-// newPayload shows a part that was written by a codec, empty for JSON.
-func newPayload(name string, raw omniq.Raw, codec string) payload {
-	p := payload{Name: name}
-	switch {
-	case len(raw) == 0:
-		p.Hidden = "nothing is kept"
-	case codec != "":
-		p.Hidden = sealed(raw, codec)
-	default:
-		p.Text, p.Cut = shownJSON(raw)
+// taskPayloads are the arguments of a task. What a codec wrote that is not JSON travels in base64: both parts stand in its Args.
+func taskPayloads(t *omniq.RawTask) []payload {
+	const args, kwargs = "Arguments", "Keyword arguments"
+	if t.Codec == "" {
+		return []payload{jsonPayload(args, t.Args), jsonPayload(kwargs, t.Kwargs)}
 	}
+	var parts [2][]byte
+	_ = json.Unmarshal(t.Args, &parts) // what is no such array has no bytes that could be counted
+	return []payload{{Name: args, Hidden: sealed(parts[0], t.Codec)}, {Name: kwargs, Hidden: sealed(parts[1], t.Codec)}}
+}
+
+// resultPayload is the result of a task that succeeded.
+func resultPayload(r *omniq.RawResult) payload {
+	const name = "Result"
+	if r.Codec == "" {
+		return jsonPayload(name, r.ResultData)
+	}
+	var data []byte
+	_ = json.Unmarshal(r.ResultData, &data)
+	return payload{Name: name, Hidden: sealed(data, r.Codec)}
+}
+
+// jsonPayload shows a part that is JSON.
+func jsonPayload(name string, raw omniq.Raw) payload {
+	if len(raw) == 0 {
+		return payload{Name: name, Hidden: "nothing is kept"}
+	}
+	p := payload{Name: name}
+	p.Text, p.Cut = shownJSON(raw)
 	return p
 }
 
@@ -57,35 +73,11 @@ func shownJSON(raw omniq.Raw) (text string, more int) {
 }
 
 // sealed names a payload that is not JSON: how it was written, by which key where that can be told, and how long it is.
-func sealed(raw omniq.Raw, codec string) string {
-	parts := sealedParts(raw)
-	size := 0
-	for _, part := range parts {
-		size += len(part)
+func sealed(data []byte, codec string) string {
+	if key, ok := aesKey(data); ok && strings.HasSuffix(codec, "+aesgcm") {
+		return fmt.Sprintf("encrypted by key %q with codec %s, %s", key, codec, numbered(len(data), "byte"))
 	}
-	if len(parts) > 0 && strings.HasSuffix(codec, "+aesgcm") {
-		if key, ok := aesKey(parts[0]); ok {
-			return fmt.Sprintf("encrypted by key %q with codec %s, %s bytes", key, codec, count(size))
-		}
-	}
-	return fmt.Sprintf("written by codec %s, %s bytes", codec, count(size))
-}
-
-// sealedParts are the values of a payload that is no JSON, whose bytes travel in base64: each argument by itself, or a result.
-func sealedParts(raw omniq.Raw) [][]byte {
-	var one []byte
-	if json.Unmarshal(raw, &one) == nil {
-		return [][]byte{one}
-	}
-	var list [][]byte
-	if json.Unmarshal(raw, &list) == nil {
-		return list
-	}
-	var named map[string][]byte
-	if json.Unmarshal(raw, &named) != nil {
-		return nil
-	}
-	return slices.Collect(maps.Values(named))
+	return fmt.Sprintf("written by codec %s, %s", codec, numbered(len(data), "byte"))
 }
 
 // aesKey is the ID of the key, which stands in clear before what it has encrypted: see codec.AESGCM.

@@ -176,16 +176,16 @@ func metadata(t *omniq.RawTask) []field {
 func payloads(seen *seenTask) []payload {
 	var all []payload
 	if t := seen.Info.Task; t != nil {
-		all = append(all, newPayload("Arguments", t.Args, t.Codec), newPayload("Keyword arguments", t.Kwargs, t.Codec))
+		all = append(all, taskPayloads(t)...)
 	}
 	if r := seen.Result; r != nil && r.Status == omniq.StatusSuccess {
-		all = append(all, newPayload("Result", r.ResultData, r.Codec))
+		all = append(all, resultPayload(r))
 	}
 	if len(seen.Info.Progress) > 0 {
-		all = append(all, newPayload("Progress", seen.Info.Progress, ""))
+		all = append(all, jsonPayload("Progress", seen.Info.Progress))
 	}
 	if len(seen.Info.State) > 0 {
-		all = append(all, newPayload("State for the next attempt", seen.Info.State, ""))
+		all = append(all, jsonPayload("State for the next attempt", seen.Info.State))
 	}
 	return all
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/codec"
 )
 
 func TestDuration(t *testing.T) {
@@ -236,26 +237,39 @@ func TestSpark(t *testing.T) {
 }
 
 func TestPayload(t *testing.T) {
-	for _, tt := range []struct {
-		name, raw, codec string
-		want             payload
-	}{
-		{"as it is", `{"b":9007199254740993,"a":"<\u0000>","":1}`, "", payload{Text: "{\n  \"b\": 9007199254740993,\n  \"a\": \"<\\u0000>\",\n  \"\": 1\n}"}},
-		{"nothing", "", "", payload{Hidden: "nothing is kept"}},
-		{"a codec", `["AAEC","AA=="]`, "gob", payload{Hidden: "written by codec gob, 4 bytes"}},
-		{"encrypted", `["AQFrAAAA"]`, "json+aesgcm", payload{Hidden: `encrypted by key "k" with codec json+aesgcm, 6 bytes`}},
-		{"named values", `{"a":"AQFrAAAA"}`, "json+aesgcm", payload{Hidden: `encrypted by key "k" with codec json+aesgcm, 6 bytes`}},
-		{"a result", `"AQFrAAAA"`, "json+aesgcm", payload{Hidden: `encrypted by key "k" with codec json+aesgcm, 6 bytes`}},
-		{"no key in it", `["AQ=="]`, "json+aesgcm", payload{Hidden: "written by codec json+aesgcm, 1 bytes"}},
-		{"no base64", `[{}]`, "gob", payload{Hidden: "written by codec gob, 0 bytes"}},
-	} {
-		assert.Equal(t, tt.want, newPayload("", omniq.Raw(tt.raw), tt.codec), tt.name)
-	}
-	p := newPayload("", omniq.Raw(`"`+strings.Repeat("é", maxShown)+`"`), "")
+	p := jsonPayload("", omniq.Raw(`{"b":9007199254740993,"a":"<\u0000>","":1}`))
+	assert.Equal(t, payload{Text: "{\n  \"b\": 9007199254740993,\n  \"a\": \"<\\u0000>\",\n  \"\": 1\n}"}, p, "numbers and the order of keys are as they are")
+	assert.Equal(t, payload{Hidden: "nothing is kept"}, jsonPayload("", nil))
+	p = jsonPayload("", omniq.Raw(`"`+strings.Repeat("é", maxShown)+`"`))
 	assert.LessOrEqual(t, len(p.Text), maxShown)
 	assert.Equal(t, 2*maxShown+2, len(p.Text)+p.Cut)
 	deep := strings.Repeat("[", 500) + strings.Repeat("]", 500)
-	assert.Less(t, len(newPayload("", omniq.Raw(deep), "").Text), 5*maxShown)
+	assert.Less(t, len(jsonPayload("", omniq.Raw(deep)).Text), 5*maxShown)
+}
+
+// What was not written as JSON is named, by what a codec really writes, and not shown.
+func TestSealedPayload(t *testing.T) {
+	aes, err := codec.AESGCM(codec.JSON, codec.Key{ID: "2026", Secret: []byte("0123456789abcdef")})
+	require.NoError(t, err)
+	for c, want := range map[codec.Codec]string{
+		aes:                    `^encrypted by key "2026" with codec json\+aesgcm, \d\d bytes$`,
+		codec.Gzip(codec.JSON): `^written by codec json\+gzip, \d\d bytes$`,
+		codec.Gzip(aes):        `^written by codec json\+aesgcm\+gzip, \d+ bytes$`,
+	} {
+		typed, err := omniq.NewTask("f", omniq.MakeArgs1("a secret"), map[string]int{"b": 1})
+		require.NoError(t, err)
+		task, err := typed.Encode(c)
+		require.NoError(t, err)
+		result := omniq.RawResult{ResultData: omniq.Raw(strings.Trim(strings.Split(string(task.Args), ",")[0], "[")), Codec: task.Codec}
+		for _, p := range append(taskPayloads(&task), resultPayload(&result)) {
+			assert.Regexp(t, want, p.Hidden, p.Name)
+			assert.Empty(t, p.Text)
+		}
+	}
+	odd := omniq.RawTask{Args: omniq.Raw(`{}`), Codec: "gob"}
+	assert.Equal(t, "written by codec gob, 0 bytes", taskPayloads(&odd)[1].Hidden)
+	_, ok := aesKey([]byte{1, 5, 'a'})
+	assert.False(t, ok)
 }
 
 // What is told of an attempt adds up.
