@@ -72,7 +72,7 @@ func browser(t *testing.T) context.Context {
 	t.Cleanup(end)
 	ctx, cancel := chromedp.NewContext(allocated)
 	t.Cleanup(cancel)
-	ctx, stop := context.WithTimeout(ctx, 3*time.Minute)
+	ctx, stop := context.WithTimeout(ctx, 5*time.Minute)
 	t.Cleanup(stop)
 	require.NoError(t, chromedp.Do(ctx)) // it is to start with this context, which lasts
 	messages, said := chromedp.Console(ctx), make(chan struct{})
