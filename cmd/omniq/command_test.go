@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -379,6 +381,45 @@ func TestMigrate(t *testing.T) {
 	assert.Contains(t, says, "and had 0")
 	assert.Contains(t, s.does("migrate", "status"), "up to date")
 	assert.Empty(t, s.does("stats"))
+}
+
+// The web interface shows the tasks at once, to this machine alone, until Ctrl-C.
+func TestUI(t *testing.T) {
+	s := newShell(t)
+	h, err := omniq.ReferNoArgs[int]("report").Enqueue(t.Context(), s.client)
+	require.NoError(t, err)
+	for _, readOnly := range []bool{false, true} {
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan int, 1)
+		var out buffer
+		args := []string{"--backend", s.url, "ui", "--listen", "127.0.0.1:0", "--read-only=" + strconv.FormatBool(readOnly)}
+		go func() { ended <- s.program(&out, io.Discard).run(ctx, args) }()
+		require.Eventually(t, func() bool { return strings.HasSuffix(out.String(), "/\n") }, 10*time.Second, time.Millisecond)
+		at := strings.TrimSpace(out.String())
+		assert.Regexp(t, `^http://localhost:\d+/$`, at)
+		at = strings.Replace(at, "localhost", "127.0.0.1", 1)
+		page, err := http.Get(at + "task?of=" + h.ID().String())
+		require.NoError(t, err)
+		text, err := io.ReadAll(page.Body)
+		require.NoError(t, err)
+		require.NoError(t, page.Body.Close())
+		assert.Contains(t, string(text), h.ID().String())
+		assert.Equal(t, !readOnly, strings.Contains(string(text), `method="post"`), "what can be done")
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, at, nil)
+		require.NoError(t, err)
+		r.Host = "evil.example"
+		refused, err := http.DefaultClient.Do(r)
+		require.NoError(t, err)
+		require.NoError(t, refused.Body.Close())
+		assert.GreaterOrEqual(t, refused.StatusCode, 400)
+		stop()
+		assert.Equal(t, exitDone, <-ended)
+	}
+	status, _, says := s.run("ui", "--listen", "127.0.0.1:no")
+	assert.Equal(t, exitFailed, status)
+	assert.Contains(t, says, "--listen")
+	status, _, _ = s.run("ui", "--host", "a/b")
+	assert.Equal(t, exitUsage, status)
 }
 
 // Each command is in the docs.

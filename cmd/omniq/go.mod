@@ -7,6 +7,7 @@ require (
 	github.com/omniq-go/omniq v0.1.0
 	github.com/omniq-go/omniq/backend/postgres v0.1.0
 	github.com/omniq-go/omniq/backend/sqlite v0.1.0
+	github.com/omniq-go/omniq/ui v0.1.0
 	github.com/spf13/cobra v1.10.2
 	github.com/stretchr/testify v1.12.1
 	golang.org/x/term v0.47.0

@@ -81,7 +81,7 @@ or the check does not hold, and 4 if the task's state does not allow it.`,
 	flags.VarP(&p.output, "output", "o", "`format` of the data: table, json or jsonl")
 	root.AddCommand(
 		p.statsCommand(), p.topCommand(), p.taskCommand(), p.flowCommand(), p.scheduleCommand(), p.queueCommand(), p.workerCommand(),
-		p.eventsCommand(), p.errorsCommand(), p.checkCommand(), p.migrateCommand(), p.versionCommand(),
+		p.eventsCommand(), p.errorsCommand(), p.checkCommand(), p.migrateCommand(), p.uiCommand(), p.versionCommand(),
 	)
 	complete(root, "output", formats...)
 	root.InitDefaultCompletionCmd()

@@ -1,0 +1,221 @@
+package ui
+
+import (
+	"cmp"
+	"context"
+	"html/template"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/omniq-go/omniq"
+)
+
+// How far back queues are shown.
+const (
+	shownHistory = time.Hour
+	shownMinutes = int(shownHistory / time.Minute)
+)
+
+// queueRow is a queue as it is listed.
+type queueRow struct {
+	omniq.QueueStats
+	Takers int       // workers that take its tasks
+	Done   doneHours // in the last hour
+	Kept   bool      // it has tasks, results or a limit, or is paused; else it was only used of late
+}
+
+// Stuck reports whether tasks wait that no worker takes.
+func (q *queueRow) Stuck() bool { return q.Takers == 0 && q.Ready > 0 }
+
+// doneHours is what was done with the tasks of a queue, or of a function.
+type doneHours struct {
+	Name      string
+	Sum       omniq.Minute
+	succeeded [shownMinutes]int
+	failed    [shownMinutes]int
+}
+
+// add counts a minute.
+func (d *doneHours) add(m *omniq.Minute, last time.Time) {
+	s := &d.Sum
+	s.Enqueued, s.Started, s.Succeeded, s.Failed = s.Enqueued+m.Enqueued, s.Started+m.Started, s.Succeeded+m.Succeeded, s.Failed+m.Failed
+	s.Retried, s.Cancelled, s.Expired = s.Retried+m.Retried, s.Cancelled+m.Cancelled, s.Expired+m.Expired
+	s.Wait, s.Run = s.Wait+m.Wait, s.Run+m.Run
+	if i := shownMinutes - 1 - int(last.Sub(m.Start)/time.Minute); i >= 0 && i < shownMinutes {
+		d.succeeded[i] += m.Succeeded
+		d.failed[i] += m.Failed + m.Expired
+	}
+}
+
+// Wait is how long tasks had been due on average when they started.
+func (d *doneHours) Wait() time.Duration { return d.Sum.Wait / time.Duration(max(d.Sum.Started, 1)) }
+
+// Run is how long a handler ran on average.
+func (d *doneHours) Run() time.Duration {
+	return d.Sum.Run / time.Duration(max(d.Sum.Succeeded+d.Sum.Failed+d.Sum.Retried, 1))
+}
+
+// Spark draws the last hour.
+func (d *doneHours) Spark() template.HTML { return spark(d.succeeded[:], d.failed[:]) }
+
+// stats, workers and history are the looks that several pages share.
+
+func (c *call) stats() ([]omniq.QueueStats, error) { return see(c, "stats", c.h.client.Stats) }
+
+func (c *call) workers() ([]omniq.WorkerInfo, error) { return see(c, "workers", c.h.client.Workers) }
+
+func (c *call) history() ([]omniq.Minute, error) {
+	return see(c, "history", func(ctx context.Context) ([]omniq.Minute, error) { return c.h.client.History(ctx, shownHistory) })
+}
+
+// doneBy sums up what was done by what a key says of a minute.
+func doneBy(minutes []omniq.Minute, key func(*omniq.Minute) (string, bool)) map[string]*doneHours {
+	last := time.Now().UTC().Truncate(time.Minute)
+	for i := range minutes { // by the engine's clock, which may go before this one
+		if minutes[i].Start.After(last) {
+			last = minutes[i].Start
+		}
+	}
+	all := make(map[string]*doneHours)
+	for i := range minutes {
+		name, ok := key(&minutes[i])
+		if !ok {
+			continue
+		}
+		if all[name] == nil {
+			all[name] = &doneHours{Name: name}
+		}
+		all[name].add(&minutes[i], last)
+	}
+	return all
+}
+
+// rows are all the queues that are known: those with tasks, those that were used of late, and those that a worker takes.
+func (c *call) rows() ([]*queueRow, error) {
+	stats, err := c.stats()
+	if err != nil {
+		return nil, err
+	}
+	workers, err := c.workers()
+	if err != nil {
+		return nil, err
+	}
+	minutes, err := c.history()
+	if err != nil {
+		return nil, err
+	}
+	rows := make(map[string]*queueRow)
+	row := func(name string) *queueRow {
+		if rows[name] == nil {
+			rows[name] = &queueRow{QueueStats: omniq.QueueStats{Queue: name}}
+		}
+		return rows[name]
+	}
+	for _, s := range stats {
+		r := row(s.Queue)
+		r.QueueStats, r.Kept = s, true
+	}
+	for name, done := range doneBy(minutes, func(m *omniq.Minute) (string, bool) { return m.Queue, m.Queue != "" }) {
+		row(name).Done = *done
+	}
+	for i := range workers {
+		for _, name := range workers[i].Queues {
+			row(name).Takers++
+		}
+	}
+	for _, r := range rows {
+		if r.Queue == omniq.ScheduleQueue { // workers serve it without taking it
+			r.Takers = max(r.Takers, len(workers))
+		}
+	}
+	list := slices.Collect(maps.Values(rows))
+	slices.SortFunc(list, func(a, b *queueRow) int { return strings.Compare(a.Queue, b.Queue) })
+	return list, nil
+}
+
+func (h *Handler) queues(c *call) (page, error) {
+	rows, err := c.rows()
+	if err != nil {
+		return page{}, err
+	}
+	workers, err := c.workers()
+	if err != nil {
+		return page{}, err
+	}
+	var sum omniq.QueueStats
+	for _, r := range rows {
+		if r.Queue == omniq.ScheduleQueue {
+			continue
+		}
+		sum.Ready, sum.Running, sum.Scheduled = sum.Ready+r.Ready, sum.Running+r.Running, sum.Scheduled+r.Scheduled
+		sum.Failed, sum.Waiting, sum.Succeeded = sum.Failed+r.Failed, sum.Waiting+r.Waiting, sum.Succeeded+r.Succeeded
+		sum.Latency = max(sum.Latency, r.Latency)
+	}
+	return page{name: "queues", Title: "Queues", Data: map[string]any{"Rows": rows, "Sum": sum, "Workers": len(workers)}}, nil
+}
+
+// queueName is the queue that a page is about.
+func (c *call) queueName() (string, error) {
+	name, err := c.text("of")
+	if err == nil && name == "" {
+		err = &statusError{404, "No queue is named."}
+	}
+	return name, err
+}
+
+func (h *Handler) queue(c *call) (page, error) {
+	name, err := c.queueName()
+	if err != nil {
+		return page{}, err
+	}
+	rows, err := c.rows()
+	if err != nil {
+		return page{}, err
+	}
+	row := &queueRow{QueueStats: omniq.QueueStats{Queue: name}}
+	for _, r := range rows {
+		if r.Queue == name {
+			row = r
+		}
+	}
+	minutes, err := c.history()
+	if err != nil {
+		return page{}, err
+	}
+	functions := slices.Collect(maps.Values(doneBy(minutes, func(m *omniq.Minute) (string, bool) { return m.FuncName, m.Queue == name })))
+	slices.SortFunc(functions, func(a, b *doneHours) int {
+		return cmp.Or(cmp.Compare(b.Sum.Started, a.Sum.Started), strings.Compare(a.Name, b.Name))
+	})
+	return page{name: "queue", Title: "Queue " + name, Data: map[string]any{"Row": row, "Functions": functions, "Typed": c.form.Get("limit")}}, nil
+}
+
+func (h *Handler) pauseQueue(c *call) (string, error) { return h.onQueue(c, "paused", h.client.Pause) }
+
+func (h *Handler) resumeQueue(c *call) (string, error) {
+	return h.onQueue(c, "resumed", h.client.Resume)
+}
+
+// onQueue does something with the queue that a form names.
+func (h *Handler) onQueue(c *call, done string, do func(context.Context, string) error) (string, error) {
+	name, err := c.queueName()
+	if err == nil {
+		err = do(c.ctx, name)
+	}
+	return address("queue", "of", name, "done", done), err
+}
+
+func (h *Handler) limitQueue(c *call) (string, error) {
+	text, err := c.text("limit")
+	if err != nil {
+		return "", err
+	}
+	var limit omniq.Limit
+	if strings.TrimSpace(text) != "" {
+		if err := limit.UnmarshalText([]byte(text)); err != nil {
+			return "", err
+		}
+	}
+	return h.onQueue(c, "limited", func(ctx context.Context, name string) error { return h.client.SetLimit(ctx, name, limit) })
+}

@@ -1,0 +1,51 @@
+package ui
+
+import (
+	"context"
+
+	"github.com/omniq-go/omniq"
+)
+
+// Bounds of what is shown of workers.
+const (
+	maxRunning = 200 // tasks that run, of all workers
+	maxPlaces  = 20  // queues and functions of one worker
+)
+
+// workerRow is a worker as it is listed.
+type workerRow struct {
+	omniq.WorkerInfo
+	Tasks []*omniq.TaskInfo // what runs on it, as far as that is shown
+}
+
+func (h *Handler) workers(c *call) (page, error) {
+	workers, err := c.workers()
+	if err != nil {
+		return page{}, err
+	}
+	running, err := see(c, "running", func(ctx context.Context) (found, error) {
+		tasks, next, err := h.client.Page(ctx, omniq.ListRequest{Status: omniq.StatusRunning, Newest: true, Max: maxRunning})
+		return found{tasks, next}, err
+	})
+	if err != nil {
+		return page{}, err
+	}
+	of := make(map[string][]*omniq.TaskInfo)
+	for _, info := range running.Tasks {
+		of[info.WorkerID] = append(of[info.WorkerID], info)
+	}
+	rows := make([]workerRow, len(workers))
+	for i, w := range workers {
+		if running.Next == "" {
+			w.Running = len(of[w.ID]) // a worker says it only each third of its lease
+		}
+		rows[i] = workerRow{w, of[w.ID]}
+		delete(of, w.ID)
+	}
+	gone := 0
+	for _, tasks := range of {
+		gone += len(tasks)
+	}
+	data := map[string]any{"Rows": rows, "Gone": gone, "More": running.Next != "", "Most": maxRunning, "Places": maxPlaces}
+	return page{name: "workers", Title: "Workers", Data: data}, nil
+}
