@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -204,7 +203,7 @@ func TestLatest(t *testing.T) {
 		b, client := newMemory(t)
 		start := time.Now()
 		var ran []string
-		mirror := omniq.DefineArgs("sync", func(ctx context.Context, a omniq.Args1[int]) (int, error) {
+		sync := omniq.DefineArgs("sync", func(ctx context.Context, a omniq.Args1[int]) (int, error) {
 			ran = append(ran, fmt.Sprint(time.Since(start), " ", a.V1))
 			time.Sleep(10 * time.Second)
 			if info, _ := omniq.InfoFrom(ctx); a.V1 == 0 && info.Attempt == 1 {
@@ -212,10 +211,10 @@ func TestLatest(t *testing.T) {
 			}
 			return a.V1, nil
 		}, omniq.Latest("k"))
-		run(t, b, omniq.Handlers(mirror), omniq.Concurrency(4))
+		run(t, b, omniq.Handlers(sync), omniq.Concurrency(4))
 		var handles []*omniq.Handle[int]
 		for i := range 5 {
-			h, err := mirror.Enqueue(t.Context(), client, omniq.MakeArgs1(i))
+			h, err := sync.Enqueue(t.Context(), client, omniq.MakeArgs1(i))
 			require.NoError(t, err)
 			handles = append(handles, h)
 			time.Sleep(time.Second)
@@ -225,6 +224,7 @@ func TestLatest(t *testing.T) {
 			require.NoError(t, err)
 			assert.Equal(t, want, got)
 		}
+		synctest.Wait()
 		assert.Equal(t, []string{"0s 0", "15s 0", "25s 4"}, ran)
 	})
 }
@@ -251,6 +251,7 @@ func TestHandlerEnqueuesWhatTakesAPlace(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		assert.Equal(t, 1, runs)
 	})
 }
@@ -259,13 +260,10 @@ func TestHandlerEnqueuesWhatTakesAPlace(t *testing.T) {
 func TestScheduleOfWhatTakesAPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
-		var mu sync.Mutex
 		var ran []string
 		start := time.Now()
 		index := omniq.DefineArgs("index", func(_ context.Context, a omniq.Args1[string]) (omniq.Void, error) {
-			mu.Lock()
 			ran = append(ran, fmt.Sprint(time.Since(start), " ", a.V1))
-			mu.Unlock()
 			time.Sleep(150 * time.Second)
 			return omniq.Void{}, nil
 		}, omniq.Latest("k"))
@@ -276,8 +274,7 @@ func TestScheduleOfWhatTakesAPlace(t *testing.T) {
 		_, err = index.Enqueue(t.Context(), client, omniq.MakeArgs1("mine"))
 		require.NoError(t, err)
 		time.Sleep(time.Hour)
-		mu.Lock()
-		defer mu.Unlock()
+		synctest.Wait()
 		require.Len(t, ran, 3)
 		assert.Contains(t, ran[0], "tick")
 		assert.Contains(t, ran[1], "tick")
