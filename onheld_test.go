@@ -187,10 +187,11 @@ func TestDebounce(t *testing.T) {
 		for i := range 16 {
 			_, err := index.Enqueue(t.Context(), client, omniq.MakeArgs1(i))
 			require.NoError(t, err)
-			time.Sleep(500 * time.Millisecond)
+			time.Sleep(490 * time.Millisecond)
 		}
 		time.Sleep(time.Minute)
-		assert.Equal(t, []string{"5s 9", "8.5s 15"}, ran)
+		synctest.Wait()
+		assert.Equal(t, []string{"5s 10", "8.35s 15"}, ran)
 		stats, err := client.Stats(t.Context())
 		require.NoError(t, err)
 		assert.Equal(t, 2, stats[0].Succeeded)

@@ -131,7 +131,10 @@ func (x *effecting) effect(ctx context.Context, e *effected) error {
 		}
 	}
 	x.follows = x.follows || t.checks
-	return x.cancel(ctx, effects.Cancel)
+	return x.cancel(ctx, slices.DeleteFunc(slices.Clone(effects.Cancel), func(id uuid.UUID) bool {
+		// One that was not there when all were locked, and is now, was requeued meanwhile: to lock it now could be against the order.
+		return found[id] == nil && !slices.ContainsFunc(effects.Enqueue, func(t *omniq.RawTask) bool { return t.ID == id })
+	}))
 }
 
 // lockKeys locks the keys of the tasks that end with those that the new tasks want, where several statements would do so: all lock
