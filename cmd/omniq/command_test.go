@@ -194,6 +194,9 @@ func TestCompletion(t *testing.T) {
 		"check --queue ":            "mail",
 		"flow cancel ":              info.Flow.String() + "\tRUNNING",
 		"flow list --status runnin": "RUNNING",
+		"task list --flow ":         info.Flow.String() + "\tRUNNING",
+		"task list --like ":         id(4).String() + "\treport FAILURE",
+		"events --task ":            id(4).String() + "\treport FAILURE",
 	} {
 		words := strings.Split(args, " ")
 		status, out, says := s.run(append([]string{"__complete"}, words...)...)

@@ -31,6 +31,7 @@ There are those events that programs keep: see OMNIQ_EVENTS.`,
 	complete(c, "type", typeNames()...)
 	p.completeQueues(c, "queue")
 	p.completeNames(c, "name")
+	completeBy(c, "task", p.taskIDs())
 	c.RunE = does(func(ctx context.Context, _ []string) error {
 		var of uuid.UUID
 		var err error
