@@ -407,6 +407,7 @@ func TestUI(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, page.Body.Close())
 		assert.Contains(t, string(text), h.ID().String())
+		assert.Contains(t, string(text), ">enqueued", "an event that a program has kept")
 		assert.Equal(t, !readOnly, strings.Contains(string(text), `method="post"`), "what can be done")
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, at, nil)
 		require.NoError(t, err)

@@ -51,7 +51,7 @@ There are those events that programs keep: see OMNIQ_EVENTS.`,
 		if *fresh && !*follow {
 			return wrongUsage("--new shows nothing without --follow")
 		}
-		return p.with(ctx, omniq.DefaultEventRetention, func(client *omniq.Client) error {
+		return p.withEvents(ctx, func(client *omniq.Client) error {
 			cursor := omniq.CursorOldest
 			if *fresh {
 				cursor = omniq.CursorLatest
