@@ -386,6 +386,19 @@ func TestMigrate(t *testing.T) {
 	assert.Empty(t, s.does("stats"))
 }
 
+// Thousands of groups would scroll the largest away.
+func TestErrorsAreCut(t *testing.T) {
+	s := newShell(t)
+	s.fill() // two groups
+	for most, says := range map[string]string{"1": "omniq: 1 further group; --max 0 shows all\n", "2": "", "0": ""} {
+		status, out, err := s.run("errors", "--max", most)
+		assert.Equal(t, exitDone, status)
+		assert.Equal(t, says, err)
+		assert.Contains(t, out, "dial tcp", "the largest")
+		assert.Equal(t, most != "1", strings.Contains(out, "no such table"))
+	}
+}
+
 // The web interface shows the tasks at once, to this machine alone, until Ctrl-C.
 func TestUI(t *testing.T) {
 	s := newShell(t)
