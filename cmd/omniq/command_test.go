@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -384,6 +386,36 @@ func TestMigrate(t *testing.T) {
 	assert.Contains(t, says, "and had 0")
 	assert.Contains(t, s.does("migrate", "status"), "up to date")
 	assert.Empty(t, s.does("stats"))
+}
+
+// Who looks on at a terminal sees that the engine has gone, and that it is back; a program gets the error.
+func TestWatchGoesOn(t *testing.T) {
+	for _, terminal := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop()
+			var out, says buffer
+			p := &program{out: &out, err: &says}
+			p.terminal.out = terminal
+			looks, gone := 0, errors.New("gone")
+			err := p.watch(ctx, &watched{on: true, interval: time.Second}, func() error {
+				switch looks++; looks {
+				case 2:
+					return gone
+				case 3:
+					stop()
+				}
+				return nil
+			})
+			if terminal {
+				require.NoError(t, err)
+				assert.Equal(t, 3, looks)
+				assert.Equal(t, "omniq: gone\n", says.String())
+			} else {
+				assert.Equal(t, gone, err)
+			}
+		})
+	}
 }
 
 // Thousands of groups would scroll the largest away.
