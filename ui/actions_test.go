@@ -94,6 +94,7 @@ func TestRefusedActionsKeepThePage(t *testing.T) {
 			for _, text := range tt.has {
 				assert.Contains(t, body, text)
 			}
+			assert.NotContains(t, body, "omniq: ", "it is no line of a log")
 			assert.NotContains(t, body, "data-live", "live updates would take the message away")
 		})
 	}

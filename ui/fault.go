@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/omniq-go/omniq"
 )
@@ -50,15 +51,16 @@ func statusOf(err error) int {
 
 // explained is what somebody is told of an error.
 func explained(err error) string {
+	text := withoutSecrets(strings.ReplaceAll(err.Error(), "omniq: ", ""))
 	switch statusOf(err) {
 	case http.StatusGatewayTimeout:
 		return fmt.Sprintf("The engine has not answered within %v. Whether the call was done is unknown.", patience)
 	case http.StatusServiceUnavailable:
 		if _, own := errors.AsType[*statusError](err); !own {
-			return "The engine does not answer: " + withoutSecrets(err.Error())
+			return "The engine does not answer: " + text
 		}
 	}
-	return withoutSecrets(err.Error())
+	return text
 }
 
 // said is what somebody is told of an error. What is the engine's own is logged as well.

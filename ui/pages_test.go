@@ -157,3 +157,14 @@ func TestPages(t *testing.T) {
 		})
 	}
 }
+
+func TestLanesAreCounted(t *testing.T) {
+	s := open(t, ui.View)
+	for _, at := range []struct{ queue, lane string }{{"one", "a"}, {"two", "a"}, {"two", "b"}} {
+		_, err := omniq.ReferNoArgs[int]("report").Enqueue(t.Context(), s.Client, omniq.Queue(at.queue), omniq.Lane(at.lane))
+		require.NoError(t, err)
+	}
+	_, body := get(t, s.handler, "queues")
+	assert.Contains(t, body, ">1 lane<")
+	assert.Contains(t, body, ">2 lanes<")
+}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -194,6 +196,9 @@ func TestCompletion(t *testing.T) {
 		"check --queue ":            "mail",
 		"flow cancel ":              info.Flow.String() + "\tRUNNING",
 		"flow list --status runnin": "RUNNING",
+		"task list --flow ":         info.Flow.String() + "\tRUNNING",
+		"task list --like ":         id(4).String() + "\treport FAILURE",
+		"events --task ":            id(4).String() + "\treport FAILURE",
 	} {
 		words := strings.Split(args, " ")
 		status, out, says := s.run(append([]string{"__complete"}, words...)...)
@@ -383,6 +388,49 @@ func TestMigrate(t *testing.T) {
 	assert.Empty(t, s.does("stats"))
 }
 
+// Who looks on at a terminal sees that the engine has gone, and that it is back; a program gets the error.
+func TestWatchGoesOn(t *testing.T) {
+	for _, terminal := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop()
+			var out, says buffer
+			p := &program{out: &out, err: &says}
+			p.terminal.out = terminal
+			looks, gone := 0, errors.New("gone")
+			err := p.watch(ctx, &watched{on: true, interval: time.Second}, func() error {
+				switch looks++; looks {
+				case 2:
+					return gone
+				case 3:
+					stop()
+				}
+				return nil
+			})
+			if terminal {
+				require.NoError(t, err)
+				assert.Equal(t, 3, looks)
+				assert.Equal(t, "omniq: gone\n", says.String())
+			} else {
+				assert.Equal(t, gone, err)
+			}
+		})
+	}
+}
+
+// Thousands of groups would scroll the largest away.
+func TestErrorsAreCut(t *testing.T) {
+	s := newShell(t)
+	s.fill() // two groups
+	for most, says := range map[string]string{"1": "omniq: 1 further group; --max 0 shows all\n", "2": "", "0": ""} {
+		status, out, err := s.run("errors", "--max", most)
+		assert.Equal(t, exitDone, status)
+		assert.Equal(t, says, err)
+		assert.Contains(t, out, "dial tcp", "the largest")
+		assert.Equal(t, most != "1", strings.Contains(out, "no such table"))
+	}
+}
+
 // The web interface shows the tasks at once, to this machine alone, until Ctrl-C.
 func TestUI(t *testing.T) {
 	s := newShell(t)
@@ -404,6 +452,7 @@ func TestUI(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, page.Body.Close())
 		assert.Contains(t, string(text), h.ID().String())
+		assert.Contains(t, string(text), ">enqueued", "an event that a program has kept")
 		assert.Equal(t, !readOnly, strings.Contains(string(text), `method="post"`), "what can be done")
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, at, nil)
 		require.NoError(t, err)

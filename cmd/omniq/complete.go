@@ -35,7 +35,7 @@ func (p *program) fromEngine(ask func(ctx context.Context, client *omniq.Client,
 		ctx, cancel := context.WithTimeout(c.Context(), moment)
 		defer cancel()
 		var words []string
-		_ = p.with(ctx, 0, func(client *omniq.Client) error {
+		_ = p.with(ctx, func(client *omniq.Client) error {
 			return ask(ctx, client, func(word string) {
 				if plain, _, _ := strings.Cut(word, "\t"); plain != "" && plain == printable(plain) && !slices.Contains(args, word) && !slices.Contains(words, word) && len(words) < most {
 					words = append(words, word)

@@ -41,7 +41,11 @@ NEWEST is the ID of the newest task of a group: by it the commands of task find 
 			"  omniq task requeue --like 0193b5a2-7c4e-7f00-8000-00000000002a",
 	}
 	q := p.queryFlags(c, false)
+	most := c.Flags().Int("max", 50, "how many groups at the most; 0 for all")
 	c.RunE = p.asks(func(ctx context.Context, client *omniq.Client, _ []string) error {
+		if *most < 0 {
+			return wrongUsage("--max is %d, want at least 0", *most)
+		}
 		query, err := q.read(ctx, client, omniq.Statuses())
 		if err != nil {
 			return err
@@ -57,7 +61,13 @@ NEWEST is the ID of the newest task of a group: by it the commands of task find 
 		for i, g := range groups {
 			views[i] = groupView{g.Count, g.Type, g.Message, instant{g.First}, instant{g.Last}, g.Newest.ID}
 		}
-		return list(p, "no errors of tasks "+q.String(), groupColumns, all(views))
+		if err := list(p, "no errors of tasks "+q.String(), groupColumns, first(all(views), *most)); err != nil {
+			return err
+		}
+		if rest := len(views) - *most; *most > 0 && rest > 0 {
+			p.tell("%s; --max 0 shows all", plural(rest, "further group"))
+		}
+		return nil
 	})
 	return c
 }

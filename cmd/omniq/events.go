@@ -31,6 +31,7 @@ There are those events that programs keep: see OMNIQ_EVENTS.`,
 	complete(c, "type", typeNames()...)
 	p.completeQueues(c, "queue")
 	p.completeNames(c, "name")
+	completeBy(c, "task", p.taskIDs())
 	c.RunE = does(func(ctx context.Context, _ []string) error {
 		var of uuid.UUID
 		var err error
@@ -50,7 +51,7 @@ There are those events that programs keep: see OMNIQ_EVENTS.`,
 		if *fresh && !*follow {
 			return wrongUsage("--new shows nothing without --follow")
 		}
-		return p.with(ctx, omniq.DefaultEventRetention, func(client *omniq.Client) error {
+		return p.withEvents(ctx, func(client *omniq.Client) error {
 			cursor := omniq.CursorOldest
 			if *fresh {
 				cursor = omniq.CursorLatest

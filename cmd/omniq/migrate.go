@@ -36,7 +36,7 @@ migrated.`,
 			Long: `Make the tables, or those of this version of older ones, in one transaction. Programs of an older version that have
 them open get errors from then on. Take a copy first: there is no way back.`,
 			RunE: does(func(ctx context.Context, _ []string) error {
-				config, err := p.config(0)
+				config, err := p.config()
 				if err != nil {
 					return err
 				}
@@ -83,7 +83,7 @@ type schemaView struct {
 
 func (p *program) schemaDoes(do func(omniq.Schema) error) func(*cobra.Command, []string) error {
 	return does(func(ctx context.Context, _ []string) error {
-		config, err := p.config(0)
+		config, err := p.config()
 		if err != nil {
 			return err
 		}

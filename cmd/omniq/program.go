@@ -146,21 +146,20 @@ func does(do action) func(*cobra.Command, []string) error {
 // asks is [does] for an action that needs the engine.
 func (p *program) asks(do func(ctx context.Context, client *omniq.Client, args []string) error) func(*cobra.Command, []string) error {
 	return does(func(ctx context.Context, args []string) error {
-		return p.with(ctx, 0, func(client *omniq.Client) error { return do(ctx, client, args) })
+		return p.with(ctx, func(client *omniq.Client) error { return do(ctx, client, args) })
 	})
 }
 
 // engines are those that the command brings. What is in memory is inside of another process.
 var engines = []omniq.Engine{sqlite.Engine, postgres.Engine}
 
-// config is what the environment and the flags say. Events are kept for at least a time.
-func (p *program) config(events time.Duration) (omniq.Config, error) {
+// config is what the environment and the flags say.
+func (p *program) config() (omniq.Config, error) {
 	c, err := omniq.ConfigFromEnv()
 	if err != nil {
 		return c, err
 	}
 	c.Limits = nil // to look at an engine changes none
-	c.Events = max(c.Events, events)
 	switch {
 	case p.backend != "":
 		c.BackendURL = p.backend
@@ -175,8 +174,17 @@ func (p *program) config(events time.Duration) (omniq.Config, error) {
 
 // with opens the engine for a time. It never makes or changes tables: a mistyped path is no new queue, and programs of an old version
 // go on.
-func (p *program) with(ctx context.Context, events time.Duration, do func(*omniq.Client) error) (err error) {
-	config, err := p.config(events)
+func (p *program) with(ctx context.Context, do func(*omniq.Client) error) error {
+	return p.opened(ctx, false, do)
+}
+
+// withEvents is [program.with], and the events that programs keep can be read.
+func (p *program) withEvents(ctx context.Context, do func(*omniq.Client) error) error {
+	return p.opened(ctx, true, do)
+}
+
+func (p *program) opened(ctx context.Context, events bool, do func(*omniq.Client) error) (err error) {
+	config, err := p.config()
 	if err != nil {
 		return err
 	}
@@ -194,11 +202,37 @@ func (p *program) with(ctx context.Context, events time.Duration, do func(*omniq
 		return err
 	}
 	defer func() { err = firstError(err, p.close(backend)) }()
+	if events && config.Events == 0 {
+		config.Events = omniq.DefaultEventRetention
+		reader, failed := p.open(ctx, config)
+		if failed != nil {
+			return failed
+		}
+		defer func() { err = firstError(err, p.close(reader)) }()
+		backend = &eventReader{backend, reader}
+	}
 	client, err := omniq.NewClient(&bounded{backend, p.timeout}, config.ClientOptions())
 	if err != nil {
 		return err
 	}
 	return do(client)
+}
+
+// eventReader is an engine that was opened without events, so that what is done here is none, and one that reads those of others. To open
+// it with events would make the only event of a task, where nobody else keeps any, one of this command.
+type eventReader struct {
+	omniq.Backend
+	reader omniq.Backend
+}
+
+func (b *eventReader) Capabilities() omniq.Capabilities {
+	c := b.Backend.Capabilities()
+	c.Events = true
+	return c
+}
+
+func (b *eventReader) Events(ctx context.Context, request omniq.EventsRequest) ([]omniq.StoredEvent, omniq.Cursor, error) {
+	return b.reader.Events(ctx, request)
 }
 
 func (p *program) schema(ctx context.Context, config omniq.Config) (omniq.Schema, error) {

@@ -49,6 +49,8 @@ func (p *program) queryFlags(c *cobra.Command, bulk bool) *queryFlags {
 	p.completeQueues(c, "queue")
 	p.completeNames(c, "name")
 	p.completeWorkers(c, "worker")
+	completeBy(c, "flow", p.flowIDs())
+	completeBy(c, "like", p.taskIDs(omniq.StatusFailure))
 	return q
 }
 

@@ -96,7 +96,8 @@ func watchFlags(c *cobra.Command) *watched {
 	return w
 }
 
-// watch looks once, or again and again. On a terminal each look takes the place of the one before.
+// watch looks once, or again and again. On a terminal each look takes the place of the one before, and an engine that has gone is told of
+// until it is back: whoever looks on wants to see that, too.
 func (p *program) watch(ctx context.Context, w *watched, look func() error) error {
 	if !w.on {
 		return look()
@@ -118,7 +119,10 @@ func (p *program) watch(ctx context.Context, w *watched, look func() error) erro
 			if ctx.Err() != nil {
 				return nil // Ctrl-C is how it ends
 			}
-			return err
+			if n == 0 || !p.terminal.out || p.output != asTable || statusOf(err) != exitFailed {
+				return err
+			}
+			p.tell("%v", err)
 		}
 		select {
 		case <-time.After(w.interval):

@@ -28,26 +28,28 @@ mount the package github.com/omniq-go/omniq/ui into a program of yours.`,
 	listen := flags.String("listen", "127.0.0.1:8090", "`address` and port; port 0 is any that is free")
 	hosts := flags.StringSlice("host", nil, "other `names` in a browser's address bar that are answered; several are separated by commas")
 	readOnly := flags.Bool("read-only", false, "nobody may change anything")
-	c.RunE = p.asks(func(ctx context.Context, client *omniq.Client, _ []string) error {
-		opts := []ui.Option{ui.Hosts(*hosts...)}
-		if *readOnly {
-			opts = append(opts, ui.ReadOnly())
-		}
-		handler, err := ui.New(client, ui.Always(ui.Everything), opts...)
-		if err != nil {
-			return wrongUsage("%w", err)
-		}
-		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", *listen)
-		if err != nil {
-			return fmt.Errorf("%w. Another --listen, like 127.0.0.1:0, is any port that is free", err)
-		}
-		if at, ok := listener.Addr().(*net.TCPAddr); ok && !at.IP.IsLoopback() {
-			p.tell("there is no login: whoever reaches %v can see everything%s", at, map[bool]string{false: " and do everything"}[*readOnly])
-		}
-		if _, err := fmt.Fprintf(p.out, "http://%s/\n", address(listener.Addr())); err != nil {
-			return errors.Join(err, listener.Close())
-		}
-		return p.serve(ctx, listener, handler)
+	c.RunE = does(func(ctx context.Context, _ []string) error {
+		return p.withEvents(ctx, func(client *omniq.Client) error {
+			opts := []ui.Option{ui.Hosts(*hosts...)}
+			if *readOnly {
+				opts = append(opts, ui.ReadOnly())
+			}
+			handler, err := ui.New(client, ui.Always(ui.Everything), opts...)
+			if err != nil {
+				return wrongUsage("%w", err)
+			}
+			listener, err := new(net.ListenConfig).Listen(ctx, "tcp", *listen)
+			if err != nil {
+				return fmt.Errorf("%w. Another --listen, like 127.0.0.1:0, is any port that is free", err)
+			}
+			if at, ok := listener.Addr().(*net.TCPAddr); ok && !at.IP.IsLoopback() {
+				p.tell("there is no login: whoever reaches %v can see everything%s", at, map[bool]string{false: " and do everything"}[*readOnly])
+			}
+			if _, err := fmt.Fprintf(p.out, "http://%s/\n", address(listener.Addr())); err != nil {
+				return errors.Join(err, listener.Close())
+			}
+			return p.serve(ctx, listener, handler)
+		})
 	})
 	return c
 }

@@ -23,6 +23,7 @@ type assignment struct {
 	processes           int    // 0 for this one alone
 	worker              string // the queue to be a worker process of, and nothing else
 	all, resume, events bool
+	own                 bool // the backend is the file that nobody has named
 }
 
 const (
@@ -102,6 +103,7 @@ func (j *assignment) check() error {
 		j.backend = os.Getenv("OMNIQ_BACKEND_URL")
 	}
 	if j.backend == "" {
+		j.own = true
 		j.backend, err = defaultBackend()
 	}
 	return err

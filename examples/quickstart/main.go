@@ -65,6 +65,9 @@ func digests(ctx context.Context, j *assignment, stdout, stderr io.Writer) (fail
 	}
 	r := newReport(stdout, stderr, columns(stderr) > 0)
 	err = errors.Join(process(ctx, backend, j, r), backend.Close(), r.print(j.all))
+	if j.own && err == nil {
+		fmt.Fprintf(stderr, "to see the tasks in a browser: omniq ui --backend %q\n", j.backend)
+	}
 	return r.failed > 0, err
 }
 

@@ -62,6 +62,24 @@ func TestDigestsAgreeWithSha256sum(t *testing.T) {
 	assert.Regexp(t, `\d tasks/s\n$`, out)
 }
 
+// Who has not named the queue is told where it is.
+func TestTheFileIsTold(t *testing.T) {
+	t.Setenv("OMNIQ_BACKEND_URL", "")
+	t.Setenv("HOME", t.TempDir()) // the user's cache directory is in one of these
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	t.Setenv("LocalAppData", t.TempDir())
+	url, err := defaultBackend()
+	require.NoError(t, err)
+	file := write(t, t.TempDir(), "abc", "abc")
+	var out, errs bytes.Buffer
+	require.Zero(t, run(t.Context(), []string{file}, &out, &errs), errs.String())
+	assert.Contains(t, errs.String(), fmt.Sprintf("omniq ui --backend %q\n", url))
+
+	status, _, says := quickstart(t, file)
+	require.Zero(t, status, says)
+	assert.NotContains(t, says, "omniq ui")
+}
+
 func TestKnownDigests(t *testing.T) {
 	file := write(t, t.TempDir(), "abc", "abc")
 	for algorithm, want := range map[string]string{
