@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -83,9 +84,11 @@ func TestInterrupt(t *testing.T) {
 		}}
 		b := &bulk{verb: "cancel", done: "cancelled", all: (*omniq.Client).CancelAll}
 		err := b.toQuery(ctx, p, s.client, query, &sure{yes: true}, "")
-		require.EqualError(t, err, "interrupted: at least 1000 tasks cancelled")
+		some := cancelled() // of whole batches; a slow machine makes smaller ones
+		assert.Positive(t, some)
+		assert.Less(t, some, 1500)
+		require.EqualError(t, err, fmt.Sprintf("interrupted: at least %d tasks cancelled", some))
 		assert.Equal(t, exitFailed, exitOf(err))
-		assert.Equal(t, 1000, cancelled())
 	})
 	t.Run("a question", func(t *testing.T) {
 		s := newShell(t)
