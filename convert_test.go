@@ -231,6 +231,8 @@ func TestEveryFieldOfATaskIsConverted(t *testing.T) {
 			f.Set(reflect.ValueOf(map[string]string{"a": "b"}))
 		case bool:
 			f.SetBool(true)
+		case omniq.OnHeld:
+			f.Set(reflect.ValueOf(omniq.HeldBehind))
 		case []omniq.Dependency:
 			f.Set(reflect.ValueOf([]omniq.Dependency{
 				{ID: uuid.New()}, {ID: uuid.New(), Need: omniq.NeedFinal}, {ID: uuid.New(), Input: true}, {ID: uuid.New(), Need: omniq.NeedFinal, Input: true},
