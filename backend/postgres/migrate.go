@@ -17,6 +17,11 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
+// enqueueFunction is the function for plain SQL, of the newest version alone.
+//
+//go:embed enqueue.sql
+var enqueueFunction string
+
 // oldest is the first version of PostgreSQL that will do, as its server_version_num.
 const oldest = 130000
 
@@ -155,6 +160,9 @@ func missing(ctx context.Context, q rows, c *config, steps []string, found int) 
 		scripts = append(scripts,
 			script{name, strings.ReplaceAll(string(text), "{schema}", c.schema)},
 			script{name, fmt.Sprintf("INSERT INTO %s.migrations (version) VALUES (%d);", c.schema, i+1)})
+	}
+	if len(scripts) > 0 {
+		scripts = append(scripts, script{"enqueue.sql", strings.ReplaceAll(enqueueFunction, "{schema}", c.schema)})
 	}
 	return scripts, nil
 }
