@@ -39,7 +39,11 @@ func (t *Telemetry) Enqueue(next omniq.EnqueueFunc) omniq.EnqueueFunc {
 			defer span.End() // also if next panics
 		}
 		t.inject(ctx, tasks)
+		first := tasks[0].ID
 		err := next(ctx, tasks)
+		if span != nil && len(tasks) == 1 && tasks[0].ID != first { // it has taken the place of another
+			span.SetAttributes(semconv.MessagingMessageID(tasks[0].ID.String()))
+		}
 		failed := sendError(err)
 		if span != nil && failed != "" {
 			span.SetStatus(codes.Error, err.Error())

@@ -278,6 +278,8 @@ func (large) Inject(_ context.Context, c propagation.TextMapCarrier) {
 func TestSendSpans(t *testing.T) {
 	b := newMemory(t)
 	one := omniq.ReferArgs[omniq.Args1[int], omniq.Void]("one")
+	silent, err := omniq.NewClient(b)
+	require.NoError(t, err)
 	two := func(ctx context.Context, client *omniq.Client, queues ...string) error {
 		var tasks []omniq.Task[omniq.Args1[int], omniq.NoKwargs]
 		for i, queue := range queues {
@@ -317,6 +319,16 @@ func TestSendSpans(t *testing.T) {
 				return errOops
 			}, "send default", map[string]string{
 				"messaging.destination.name": "default", "messaging.message.id": "00000000-0000-0000-0000-000000000002", "omniq.task.name": "one",
+			}, "",
+		},
+		"a task in the place of another": {
+			func(_ context.Context, client *omniq.Client) error {
+				_, err := one.Enqueue(t.Context(), silent, omniq.MakeArgs1(1), omniq.ID(uuid.UUID{15: 4}), omniq.Replace("k"))
+				require.NoError(t, err)
+				_, err = one.Enqueue(t.Context(), client, omniq.MakeArgs1(2), omniq.ID(uuid.UUID{15: 5}), omniq.Replace("k"))
+				return err
+			}, "send default", map[string]string{
+				"messaging.destination.name": "default", "messaging.message.id": "00000000-0000-0000-0000-000000000004", "omniq.task.name": "one",
 			}, "",
 		},
 		"many": {
