@@ -79,11 +79,11 @@
 // the noise, in some rounds faster. River's defaults are made for few fetches, not for many tasks that do nothing: 16
 // workers and a fetch each 100 ms are 160 tasks a second, so that at -rate 200 they fall behind, and what stands there as
 // latency is their backlog. With the settings of the second row River starts a task about as soon as OmniQ does; it, too,
-// listens for notifications and polls besides. With its 2,000 workers it burns down as fast as OmniQ does with 16 and
-// without Prefetch, in some rounds faster. Where tasks take long, nothing of this matters much.
+// listens for notifications and polls besides. With its 2,000 workers it burns down faster than OmniQ does with 16 and
+// without Prefetch. Where tasks take long, nothing of this matters much.
 //
-// River is older and in wider use. It has periodic jobs, a web interface in a program of its own, workflows in its paid
-// edition, and a row of each finished job, with its errors, that SQL can look into.
+// River is older and in wider use, has clients for other languages, and a row of each finished job, with its errors, that
+// SQL can look into.
 package main
 
 import (
