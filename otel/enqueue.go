@@ -7,7 +7,6 @@ import (
 
 	"github.com/google/uuid"
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 
@@ -46,8 +45,7 @@ func (t *Telemetry) Enqueue(next omniq.EnqueueFunc) omniq.EnqueueFunc {
 		}
 		failed := sendError(err)
 		if span != nil && failed != "" {
-			span.SetStatus(codes.Error, err.Error())
-			span.SetAttributes(semconv.ErrorTypeKey.String(failed))
+			fail(span, failed, err)
 		}
 		if measured {
 			t.calls.Record(ctx, time.Since(began).Seconds(), t.callTable.of(seriesKey{queue, "", failed}).record...)

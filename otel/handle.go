@@ -98,10 +98,16 @@ func (h *handling) end(ctx context.Context) {
 		h.span.SetAttributes(outcomeKey.String(outcome.String()))
 	}
 	if failed != "" {
-		h.span.SetStatus(codes.Error, h.err.Error())
-		h.span.SetAttributes(semconv.ErrorTypeKey.String(failed))
+		fail(h.span, failed, h.err)
 	}
 	h.span.End()
+}
+
+// fail gives a span its error. An exporter loses all that it sends with a text that is not UTF-8, so the message is that of a
+// [omniq.TaskError], which is valid and not too long.
+func fail(span trace.Span, kind string, err error) {
+	span.SetStatus(codes.Error, omniq.NewTaskError(err).Message)
+	span.SetAttributes(semconv.ErrorTypeKey.String(kind))
 }
 
 // outcomeOf is what will become of an attempt, as far as that shows when its handler has returned, or the error.type of its

@@ -392,6 +392,9 @@ func TestProcessSpans(t *testing.T) {
 			handler: func(context.Context) error { return omniq.Permanent(fmt.Errorf("x: %w", os.ErrNotExist)) },
 			failed:  "error", status: "x: file does not exist",
 		},
+		"an error that is no text": {
+			handler: func(context.Context) error { return omniq.Permanent(errors.New("a\xffb")) }, failed: "error", status: "a\uFFFDb",
+		},
 		"panic":              {handler: func(context.Context) error { panic("help") }, failed: "omniq.Panic", status: "panicked"},
 		"the goroutine ends": {handler: func(context.Context) error { runtime.Goexit(); return nil }, failed: "omniq.Panic", status: "ended its goroutine"},
 		"timeout": {
