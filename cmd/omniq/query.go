@@ -59,15 +59,20 @@ func (q *queryFlags) given() bool {
 	return q.all || slices.ContainsFunc(queryNames, func(name string) bool { return q.command.Flags().Changed(name) })
 }
 
+// value is what stands beside a flag that chooses tasks.
+func (q *queryFlags) value(name string) (value string, given bool) {
+	f := q.command.Flags().Lookup(name)
+	if name == "status" {
+		return strings.Join(q.statuses, ","), f.Changed
+	}
+	return f.Value.String(), f.Changed
+}
+
 // String repeats what was chosen, for those who are asked whether they mean it.
 func (q *queryFlags) String() string {
 	var chosen []string
 	for _, name := range queryNames {
-		if f := q.command.Flags().Lookup(name); f.Changed {
-			value := f.Value.String()
-			if name == "status" {
-				value = strings.Join(q.statuses, ",")
-			}
+		if value, given := q.value(name); given {
 			chosen = append(chosen, fmt.Sprintf("--%s %q", name, value))
 		}
 	}
@@ -82,6 +87,11 @@ func (q *queryFlags) read(ctx context.Context, client *omniq.Client, possible []
 	query := q.query
 	if q.all && slices.ContainsFunc(queryNames, q.command.Flags().Changed) {
 		return query, wrongUsage("--all stands beside a flag that chooses some: which are meant?")
+	}
+	for _, name := range queryNames {
+		if value, given := q.value(name); given && value == "" { // a variable of a script that is not set must not choose all
+			return query, wrongUsage("--%s is empty, and would choose all: leave it out if these are meant", name)
+		}
 	}
 	for _, s := range q.statuses {
 		status, err := readStatus(s)
