@@ -44,6 +44,14 @@ what is wrong. Without --queue, each queue that there is is checked.`,
 	running := flags.Bool("not-paused", false, "no queue is paused")
 	p.completeQueues(c, "queue")
 	c.RunE = p.asks(func(ctx context.Context, client *omniq.Client, _ []string) error {
+		if flags.Changed("queue") && len(*queues) == 0 { // a variable of a script that is not set must not make all well
+			return wrongUsage("--queue is empty, so that nothing would be checked")
+		}
+		for _, queue := range *queues {
+			if err := omniq.CheckQueue(queue); err != nil {
+				return err
+			}
+		}
 		stats, err := client.Stats(ctx)
 		if err != nil {
 			return err

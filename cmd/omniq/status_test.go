@@ -99,6 +99,8 @@ func TestExitStatus(t *testing.T) {
 		{"check --max-ready 0", exitNot, ""},
 		{"check --queue nowhere --max-ready 0 --max-latency 1s", exitDone, ""},
 		{"check --queue nowhere --min-workers 1", exitNot, ""},
+		{"check --queue= --max-ready 0", exitUsage, "--queue is empty"},
+		{"check --queue mail, --max-ready 0", exitUsage, "invalid"},
 		{"migrate status", exitDone, ""},
 		{"migrate sql", exitDone, "there is nothing to do"},
 		{"migrate up", exitDone, "already"},
