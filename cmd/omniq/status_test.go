@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -173,6 +174,23 @@ func TestEngineDown(t *testing.T) {
 	status, _, says := s.run("stats")
 	assert.Equal(t, exitUsage, status)
 	assert.Contains(t, says, "OMNIQ_CONCURRENCY")
+}
+
+// What the engine says of its own connection is no word of who reads the output.
+func TestEngineBreaksOff(t *testing.T) {
+	s := newShell(t)
+	mine := engines
+	t.Cleanup(func() { engines = mine })
+	for _, fault := range []error{syscall.EPIPE, io.ErrClosedPipe} {
+		engines = []omniq.Engine{{
+			Schemes: []string{"broken"},
+			Schema:  func(context.Context, string, omniq.Config) (omniq.Schema, error) { return omniq.Schema{}, fault },
+		}}
+		s.url = "broken:"
+		status, _, says := s.run("stats")
+		assert.Equal(t, exitFailed, status)
+		assert.Contains(t, says, "pipe")
+	}
 }
 
 // An answer in the middle of the work that does not come is an error, too.
