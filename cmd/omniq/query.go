@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -52,6 +53,33 @@ func (p *program) queryFlags(c *cobra.Command, bulk bool) *queryFlags {
 	completeBy(c, "flow", p.flowIDs())
 	completeBy(c, "like", p.taskIDs(omniq.StatusFailure))
 	return q
+}
+
+// maxFlag adds the flag for how much is listed at the most, where 0 is all. The engine is not asked if it is negative.
+func maxFlag(c *cobra.Command, usual int, what string) *int {
+	most := c.Flags().Int("max", usual, what+" at the most; 0 for all")
+	c.PreRunE = does(func(context.Context, []string) error {
+		if *most < 0 {
+			return wrongUsage("--max is %d, want at least 0", *most)
+		}
+		return nil
+	})
+	return most
+}
+
+// first yields the first n, or all for zero.
+func first[T any](things iter.Seq2[T, error], n int) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		seen := 0
+		for thing, err := range things {
+			if !yield(thing, err) {
+				return
+			}
+			if seen++; seen == n {
+				return
+			}
+		}
+	}
 }
 
 // given reports whether a flag says which tasks are meant.

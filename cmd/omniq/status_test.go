@@ -52,6 +52,8 @@ func TestExitStatus(t *testing.T) {
 		{"task list --status lost", exitUsage, "want some of PENDING"},
 		{"task list --max -1", exitUsage, "--max is -1"},
 		{"errors --max -1", exitUsage, "--max is -1"},
+		{"flow list --max -1", exitUsage, "--max is -1"},
+		{"top --max -1", exitUsage, "--max is -1"},
 		{"task list --lane b", exitUsage, "invalid"},
 		{"task list --since yesterday", exitUsage, "want a time like"},
 		{"task list --like " + none, exitNot, "no such task"},
