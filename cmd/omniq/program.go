@@ -260,15 +260,14 @@ func (p *program) open(ctx context.Context, config omniq.Config) (omniq.Backend,
 
 // close waits for an engine that answers, and leaves one that does not to the end of the process.
 func (p *program) close(backend omniq.Backend) error {
-	_, err := within(context.Background(), p.timeout, func(ctx context.Context) (struct{}, error) {
+	return doneWithin(context.Background(), p.timeout, func(ctx context.Context) error {
 		closed := make(chan error, 1)
 		go func() { closed <- backend.Close() }()
 		select {
 		case err := <-closed:
-			return struct{}{}, err
+			return err
 		case <-ctx.Done():
-			return struct{}{}, ctx.Err()
+			return ctx.Err()
 		}
 	})
-	return err
 }

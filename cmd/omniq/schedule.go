@@ -178,9 +178,7 @@ func (p *program) scheduleGetCommand() *cobra.Command {
 // scheduleDoes is a command that changes a schedule. It waits while a worker decides about that, but not for ever.
 func (p *program) scheduleDoes(done string, do func(context.Context, *omniq.ScheduleHandle[omniq.Raw]) error) func(*cobra.Command, []string) error {
 	return p.asks(func(ctx context.Context, client *omniq.Client, args []string) error {
-		_, err := within(ctx, p.timeout, func(ctx context.Context) (struct{}, error) {
-			return struct{}{}, do(ctx, client.Schedule(args[0]))
-		})
+		err := doneWithin(ctx, p.timeout, func(ctx context.Context) error { return do(ctx, client.Schedule(args[0])) })
 		if err == nil {
 			p.tell("%s schedule %s", done, args[0])
 		}
@@ -280,7 +278,7 @@ when that is stored; a worker does it.`,
 			if err := p.confirm(ctx, &s, fmt.Sprintf("start %s runs of schedule %s", ticks, args[0])); err != nil {
 				return err
 			}
-			if _, err := within(ctx, p.timeout, func(ctx context.Context) (struct{}, error) { return struct{}{}, schedule.Backfill(ctx, first, end) }); err != nil {
+			if err := doneWithin(ctx, p.timeout, func(ctx context.Context) error { return schedule.Backfill(ctx, first, end) }); err != nil {
 				return err
 			}
 		}
@@ -305,7 +303,7 @@ anew when it starts.`,
 		if err := p.confirm(ctx, &s, "delete schedule "+args[0]); err != nil {
 			return err
 		}
-		_, err := within(ctx, p.timeout, func(ctx context.Context) (struct{}, error) { return struct{}{}, schedule.Delete(ctx) })
+		err := doneWithin(ctx, p.timeout, schedule.Delete)
 		if err == nil {
 			p.tell("deleted schedule %s", args[0])
 		}
