@@ -69,14 +69,14 @@ func (p *program) taskEnqueueCommand() *cobra.Command {
 		given("task-timeout", omniq.Timeout(*limit))
 		given("priority", omniq.Priority(*priority))
 		given("retries", omniq.Retries(*retries))
-		if *at != "" {
+		if flags.Changed("at") {
 			due, err := time.Parse(time.RFC3339, *at)
 			if err != nil {
 				return wrongUsage("--at is %q, want a time like 2026-03-01T02:30:00Z", *at)
 			}
 			opts = append(opts, omniq.RunAt(due))
 		}
-		if *id != "" {
+		if flags.Changed("id") {
 			chosen, err := readID(*id)
 			if err != nil {
 				return err
