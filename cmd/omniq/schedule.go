@@ -220,6 +220,8 @@ within --timeout begins later: when a worker comes, and when the run before it h
 			switch {
 			case h != nil && errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
 				p.tell("the run has not begun within %v (--timeout): it will, when a worker comes and no other run is in its way", p.timeout)
+			case h != nil && ctx.Err() != nil:
+				return &failure{exitFailed, fmt.Errorf("interrupted: the run is stored, and begins when a worker comes: task %v", h.ID())}
 			case err != nil:
 				return err
 			}

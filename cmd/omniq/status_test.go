@@ -188,13 +188,11 @@ func TestEngineDown(t *testing.T) {
 // What the engine says of its own connection is no word of who reads the output.
 func TestEngineBreaksOff(t *testing.T) {
 	s := newShell(t)
-	mine := engines
-	t.Cleanup(func() { engines = mine })
 	for _, fault := range []error{syscall.EPIPE, io.ErrClosedPipe} {
-		engines = []omniq.Engine{{
+		onlyEngine(t, omniq.Engine{
 			Schemes: []string{"broken"},
 			Schema:  func(context.Context, string, omniq.Config) (omniq.Schema, error) { return omniq.Schema{}, fault },
-		}}
+		})
 		s.url = "broken:"
 		status, _, says := s.run("stats")
 		assert.Equal(t, exitFailed, status)
