@@ -39,7 +39,7 @@ what is wrong. Without --queue, each queue that there is is checked.`,
 	ready := flags.Int("max-ready", 0, "no queue has more ready tasks")
 	failed := flags.Int("max-failed", 0, "no more tasks failed for good --within the last minutes, in each queue")
 	within := flags.Duration("within", 10*time.Minute, "the time of --max-failed, at most a day")
-	workers := flags.Int("min-workers", 0, "there are so many workers; with --queue, for each queue")
+	workers := flags.Int("min-workers", 0, "there are so many workers that do not stop; with --queue, for each queue")
 	served := flags.Bool("served", false, "each queue with ready tasks has a worker that takes them")
 	running := flags.Bool("not-paused", false, "no queue is paused")
 	p.completeQueues(c, "queue")
@@ -64,6 +64,7 @@ what is wrong. Without --queue, each queue that there is is checked.`,
 			if there, err = client.Workers(ctx); err != nil {
 				return err
 			}
+			there = slices.DeleteFunc(there, func(w omniq.WorkerInfo) bool { return w.Stopping })
 		}
 		failures := make(map[string]int)
 		if flags.Changed("max-failed") {

@@ -132,6 +132,20 @@ func TestExitStatus(t *testing.T) {
 	assert.Equal(t, omniq.StatusPending, info.Status, "a mistake in the last ID does nothing")
 }
 
+// A worker that stops takes no more tasks, of whatever queue.
+func TestCheckStopping(t *testing.T) {
+	s := newShell(t)
+	for _, stopping := range []bool{false, true} {
+		require.NoError(t, s.backend.Beat(t.Context(), omniq.WorkerInfo{
+			ID: worker, Queues: []string{"mail"}, Concurrency: 1, Stopping: stopping, Lease: time.Hour,
+		}))
+		for _, args := range []string{"check --min-workers 1", "check --min-workers 1 --queue mail"} {
+			status, out, says := s.run(strings.Fields(args)...)
+			assert.Equal(t, map[bool]int{false: exitDone, true: exitNot}[stopping], status, "%s%s", out, says)
+		}
+	}
+}
+
 // An engine that is not there, or says nothing, is told in time, without the password.
 func TestEngineDown(t *testing.T) {
 	s := newShell(t)
