@@ -23,6 +23,12 @@ func within[T any](ctx context.Context, timeout time.Duration, ask func(context.
 	return answer, err
 }
 
+// doneWithin is [within] for what has no answer but an error.
+func doneWithin(ctx context.Context, timeout time.Duration, do func(context.Context) error) error {
+	_, err := within(ctx, timeout, func(ctx context.Context) (struct{}, error) { return struct{}{}, do(ctx) })
+	return err
+}
+
 // bounded is an engine each of whose answers is there within a time, or an error. A listing of many answers has no bound.
 type bounded struct {
 	omniq.Backend
@@ -32,12 +38,6 @@ type bounded struct {
 // each bounds what is asked about tasks.
 func (b *bounded) each(ctx context.Context, do func(context.Context, []uuid.UUID) ([]error, error), ids []uuid.UUID) ([]error, error) {
 	return within(ctx, b.timeout, func(ctx context.Context) ([]error, error) { return do(ctx, ids) })
-}
-
-// done bounds what has no answer.
-func (b *bounded) done(ctx context.Context, do func(context.Context) error) error {
-	_, err := within(ctx, b.timeout, func(ctx context.Context) (struct{}, error) { return struct{}{}, do(ctx) })
-	return err
 }
 
 func (b *bounded) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error, error) {
@@ -89,15 +89,15 @@ func (b *bounded) Stats(ctx context.Context) ([]omniq.QueueStats, error) {
 }
 
 func (b *bounded) Pause(ctx context.Context, queue string) error {
-	return b.done(ctx, func(ctx context.Context) error { return b.Backend.Pause(ctx, queue) })
+	return doneWithin(ctx, b.timeout, func(ctx context.Context) error { return b.Backend.Pause(ctx, queue) })
 }
 
 func (b *bounded) Resume(ctx context.Context, queue string) error {
-	return b.done(ctx, func(ctx context.Context) error { return b.Backend.Resume(ctx, queue) })
+	return doneWithin(ctx, b.timeout, func(ctx context.Context) error { return b.Backend.Resume(ctx, queue) })
 }
 
 func (b *bounded) SetLimit(ctx context.Context, queue string, limit omniq.Limit) error {
-	return b.done(ctx, func(ctx context.Context) error { return b.Backend.SetLimit(ctx, queue, limit) })
+	return doneWithin(ctx, b.timeout, func(ctx context.Context) error { return b.Backend.SetLimit(ctx, queue, limit) })
 }
 
 func (b *bounded) Result(ctx context.Context, id uuid.UUID) (*omniq.RawResult, error) {

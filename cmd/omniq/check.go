@@ -39,11 +39,19 @@ what is wrong. Without --queue, each queue that there is is checked.`,
 	ready := flags.Int("max-ready", 0, "no queue has more ready tasks")
 	failed := flags.Int("max-failed", 0, "no more tasks failed for good --within the last minutes, in each queue")
 	within := flags.Duration("within", 10*time.Minute, "the time of --max-failed, at most a day")
-	workers := flags.Int("min-workers", 0, "there are so many workers; with --queue, for each queue")
+	workers := flags.Int("min-workers", 0, "there are so many workers that do not stop; with --queue, for each queue")
 	served := flags.Bool("served", false, "each queue with ready tasks has a worker that takes them")
 	running := flags.Bool("not-paused", false, "no queue is paused")
 	p.completeQueues(c, "queue")
 	c.RunE = p.asks(func(ctx context.Context, client *omniq.Client, _ []string) error {
+		if flags.Changed("queue") && len(*queues) == 0 { // a variable of a script that is not set must not make all well
+			return wrongUsage("--queue is empty, so that nothing would be checked")
+		}
+		for _, queue := range *queues {
+			if err := omniq.CheckQueue(queue); err != nil {
+				return err
+			}
+		}
 		stats, err := client.Stats(ctx)
 		if err != nil {
 			return err
@@ -56,6 +64,7 @@ what is wrong. Without --queue, each queue that there is is checked.`,
 			if there, err = client.Workers(ctx); err != nil {
 				return err
 			}
+			there = slices.DeleteFunc(there, func(w omniq.WorkerInfo) bool { return w.Stopping })
 		}
 		failures := make(map[string]int)
 		if flags.Changed("max-failed") {

@@ -22,6 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/backend/memory"
 	"github.com/omniq-go/omniq/codec"
 )
 
@@ -373,6 +374,33 @@ func TestSchedules(t *testing.T) {
 	s.does("schedule", "delete", "r", "--yes")
 	_, err = h.Describe(t.Context())
 	require.ErrorIs(t, err, omniq.ErrNotFound)
+}
+
+// Ctrl-C while a run has not begun takes nothing back: it is told which task will be there.
+func TestInterruptTrigger(t *testing.T) {
+	t.Setenv("OMNIQ_EVENTS", "")
+	synctest.Test(t, func(t *testing.T) {
+		backend := memory.New()
+		onlyEngine(t, omniq.Engine{
+			Schemes: []string{"memory"},
+			Open:    func(context.Context, string, omniq.Config) (omniq.Backend, error) { return backend, nil },
+		})
+		client, err := omniq.NewClient(backend)
+		require.NoError(t, err)
+		_, err = omniq.Schedule(t.Context(), client, "r", omniq.Every(time.Hour), omniq.ReferNoArgs[int]("report").With())
+		require.NoError(t, err)
+		ctx, stop := context.WithCancel(t.Context())
+		var says buffer
+		ended := make(chan int, 1)
+		go func() {
+			p := &program{out: io.Discard, err: &says}
+			ended <- p.run(ctx, []string{"schedule", "trigger", "r", "--timeout", "1m", "--backend", "memory:"})
+		}()
+		time.Sleep(10 * time.Second) // it is stored, and there is no worker
+		stop()
+		assert.Equal(t, exitFailed, <-ended)
+		assert.Regexp(t, `^omniq: interrupted: the run is stored, and begins when a worker comes: task [0-9a-f-]{36}\n$`, says.String())
+	})
 }
 
 func TestMigrate(t *testing.T) {

@@ -105,13 +105,11 @@ func (p *program) schedules() completer {
 func (p *program) taskIDs(statuses ...omniq.Status) completer {
 	return p.fromEngine(func(ctx context.Context, client *omniq.Client, tell func(string)) error {
 		const newest = 20
-		n := 0
-		for info, err := range client.Search(ctx, omniq.Query{Statuses: statuses}) {
-			if err != nil || n == newest {
+		for info, err := range first(client.Search(ctx, omniq.Query{Statuses: statuses}), newest) {
+			if err != nil {
 				return err
 			}
 			tell(info.ID.String() + "\t" + printable(info.FuncName) + " " + info.Status.String())
-			n++
 		}
 		return nil
 	})

@@ -55,28 +55,28 @@ func (p *program) taskEnqueueCommand() *cobra.Command {
 			return err
 		}
 		var opts []omniq.TaskOption
-		given := func(flag string, o func() omniq.TaskOption) {
+		given := func(flag string, o omniq.TaskOption) {
 			if flags.Changed(flag) {
-				opts = append(opts, o())
+				opts = append(opts, o)
 			}
 		}
-		given("queue", func() omniq.TaskOption { return omniq.Queue(*queue) })
-		given("lane", func() omniq.TaskOption { return omniq.Lane(*lane) })
-		given("unique", func() omniq.TaskOption { return omniq.Unique(*unique) })
-		given("delay", func() omniq.TaskOption { return omniq.Delay(*delay) })
-		given("ttl", func() omniq.TaskOption { return omniq.TTL(*ttl) })
-		given("result-ttl", func() omniq.TaskOption { return omniq.ResultTTL(*resultTTL) })
-		given("task-timeout", func() omniq.TaskOption { return omniq.Timeout(*limit) })
-		given("priority", func() omniq.TaskOption { return omniq.Priority(*priority) })
-		given("retries", func() omniq.TaskOption { return omniq.Retries(*retries) })
-		if *at != "" {
+		given("queue", omniq.Queue(*queue))
+		given("lane", omniq.Lane(*lane))
+		given("unique", omniq.Unique(*unique))
+		given("delay", omniq.Delay(*delay))
+		given("ttl", omniq.TTL(*ttl))
+		given("result-ttl", omniq.ResultTTL(*resultTTL))
+		given("task-timeout", omniq.Timeout(*limit))
+		given("priority", omniq.Priority(*priority))
+		given("retries", omniq.Retries(*retries))
+		if flags.Changed("at") {
 			due, err := time.Parse(time.RFC3339, *at)
 			if err != nil {
 				return wrongUsage("--at is %q, want a time like 2026-03-01T02:30:00Z", *at)
 			}
 			opts = append(opts, omniq.RunAt(due))
 		}
-		if *id != "" {
+		if flags.Changed("id") {
 			chosen, err := readID(*id)
 			if err != nil {
 				return err

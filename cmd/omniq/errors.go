@@ -41,11 +41,8 @@ NEWEST is the ID of the newest task of a group: by it the commands of task find 
 			"  omniq task requeue --like 0193b5a2-7c4e-7f00-8000-00000000002a",
 	}
 	q := p.queryFlags(c, false)
-	most := c.Flags().Int("max", 50, "how many groups at the most; 0 for all")
+	most := maxFlag(c, 50, "how many groups")
 	c.RunE = p.asks(func(ctx context.Context, client *omniq.Client, _ []string) error {
-		if *most < 0 {
-			return wrongUsage("--max is %d, want at least 0", *most)
-		}
 		query, err := q.read(ctx, client, omniq.Statuses())
 		if err != nil {
 			return err

@@ -35,7 +35,7 @@ There are those events that programs keep: see OMNIQ_EVENTS.`,
 	c.RunE = does(func(ctx context.Context, _ []string) error {
 		var of uuid.UUID
 		var err error
-		if *task != "" {
+		if flags.Changed("task") {
 			if of, err = readID(*task); err != nil {
 				return err
 			}

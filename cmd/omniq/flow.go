@@ -60,11 +60,8 @@ are looked at.`, omniq.MaxGrouped),
 		Example: "  omniq flow list --status failure\n  omniq flow list --status running,waiting --queue mail",
 	}
 	q := p.queryFlags(c, false)
-	most := c.Flags().Int("max", 50, "how many at the most; 0 for all")
+	most := maxFlag(c, 50, "how many")
 	c.RunE = p.asks(func(ctx context.Context, client *omniq.Client, _ []string) error {
-		if *most < 0 {
-			return wrongUsage("--max is %d, want at least 0", *most)
-		}
 		query, err := q.read(ctx, client, omniq.Statuses())
 		if err != nil {
 			return err

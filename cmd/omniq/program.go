@@ -30,11 +30,12 @@ type program struct {
 
 // run does what the arguments say, and returns the exit status.
 func (p *program) run(ctx context.Context, args []string) int {
+	p.out = output{p.out}
 	root := p.root()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
-	if errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe) {
-		return exitDone // who read it has enough
+	if errors.Is(err, errEnough) {
+		return exitDone
 	}
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = &failure{exitFailed, errors.New("interrupted")}
@@ -46,6 +47,20 @@ func (p *program) run(ctx context.Context, args []string) int {
 		p.tell("%v", err)
 	}
 	return exitOf(err)
+}
+
+// errEnough says that who reads the output has enough of it.
+var errEnough = errors.New("nobody reads the output any more")
+
+// output is the standard output, of which a broken pipe is [errEnough]. That of the engine's connection is a failure.
+type output struct{ io.Writer }
+
+func (o output) Write(p []byte) (int, error) {
+	n, err := o.Writer.Write(p)
+	if errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe) {
+		err = errEnough
+	}
+	return n, err
 }
 
 // tell writes a line for people, in which nothing controls their terminal.
@@ -245,15 +260,14 @@ func (p *program) open(ctx context.Context, config omniq.Config) (omniq.Backend,
 
 // close waits for an engine that answers, and leaves one that does not to the end of the process.
 func (p *program) close(backend omniq.Backend) error {
-	_, err := within(context.Background(), p.timeout, func(ctx context.Context) (struct{}, error) {
+	return doneWithin(context.Background(), p.timeout, func(ctx context.Context) error {
 		closed := make(chan error, 1)
 		go func() { closed <- backend.Close() }()
 		select {
 		case err := <-closed:
-			return struct{}{}, err
+			return err
 		case <-ctx.Done():
-			return struct{}{}, ctx.Err()
+			return ctx.Err()
 		}
 	})
-	return err
 }

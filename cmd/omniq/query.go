@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -54,20 +55,52 @@ func (p *program) queryFlags(c *cobra.Command, bulk bool) *queryFlags {
 	return q
 }
 
+// maxFlag adds the flag for how much is listed at the most, where 0 is all. The engine is not asked if it is negative.
+func maxFlag(c *cobra.Command, usual int, what string) *int {
+	most := c.Flags().Int("max", usual, what+" at the most; 0 for all")
+	c.PreRunE = does(func(context.Context, []string) error {
+		if *most < 0 {
+			return wrongUsage("--max is %d, want at least 0", *most)
+		}
+		return nil
+	})
+	return most
+}
+
+// first yields the first n, or all for zero.
+func first[T any](things iter.Seq2[T, error], n int) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		seen := 0
+		for thing, err := range things {
+			if !yield(thing, err) {
+				return
+			}
+			if seen++; seen == n {
+				return
+			}
+		}
+	}
+}
+
 // given reports whether a flag says which tasks are meant.
 func (q *queryFlags) given() bool {
 	return q.all || slices.ContainsFunc(queryNames, func(name string) bool { return q.command.Flags().Changed(name) })
+}
+
+// value is what stands beside a flag that chooses tasks.
+func (q *queryFlags) value(name string) (value string, given bool) {
+	f := q.command.Flags().Lookup(name)
+	if name == "status" {
+		return strings.Join(q.statuses, ","), f.Changed
+	}
+	return f.Value.String(), f.Changed
 }
 
 // String repeats what was chosen, for those who are asked whether they mean it.
 func (q *queryFlags) String() string {
 	var chosen []string
 	for _, name := range queryNames {
-		if f := q.command.Flags().Lookup(name); f.Changed {
-			value := f.Value.String()
-			if name == "status" {
-				value = strings.Join(q.statuses, ",")
-			}
+		if value, given := q.value(name); given {
 			chosen = append(chosen, fmt.Sprintf("--%s %q", name, value))
 		}
 	}
@@ -82,6 +115,11 @@ func (q *queryFlags) read(ctx context.Context, client *omniq.Client, possible []
 	query := q.query
 	if q.all && slices.ContainsFunc(queryNames, q.command.Flags().Changed) {
 		return query, wrongUsage("--all stands beside a flag that chooses some: which are meant?")
+	}
+	for _, name := range queryNames {
+		if value, given := q.value(name); given && value == "" { // a variable of a script that is not set must not choose all
+			return query, wrongUsage("--%s is empty, and would choose all: leave it out if these are meant", name)
+		}
 	}
 	for _, s := range q.statuses {
 		status, err := readStatus(s)

@@ -178,9 +178,7 @@ func (p *program) scheduleGetCommand() *cobra.Command {
 // scheduleDoes is a command that changes a schedule. It waits while a worker decides about that, but not for ever.
 func (p *program) scheduleDoes(done string, do func(context.Context, *omniq.ScheduleHandle[omniq.Raw]) error) func(*cobra.Command, []string) error {
 	return p.asks(func(ctx context.Context, client *omniq.Client, args []string) error {
-		_, err := within(ctx, p.timeout, func(ctx context.Context) (struct{}, error) {
-			return struct{}{}, do(ctx, client.Schedule(args[0]))
-		})
+		err := doneWithin(ctx, p.timeout, func(ctx context.Context) error { return do(ctx, client.Schedule(args[0])) })
 		if err == nil {
 			p.tell("%s schedule %s", done, args[0])
 		}
@@ -222,6 +220,8 @@ within --timeout begins later: when a worker comes, and when the run before it h
 			switch {
 			case h != nil && errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
 				p.tell("the run has not begun within %v (--timeout): it will, when a worker comes and no other run is in its way", p.timeout)
+			case h != nil && ctx.Err() != nil:
+				return &failure{exitFailed, fmt.Errorf("interrupted: the run is stored, and begins when a worker comes: task %v", h.ID())}
 			case err != nil:
 				return err
 			}
@@ -280,7 +280,7 @@ when that is stored; a worker does it.`,
 			if err := p.confirm(ctx, &s, fmt.Sprintf("start %s runs of schedule %s", ticks, args[0])); err != nil {
 				return err
 			}
-			if _, err := within(ctx, p.timeout, func(ctx context.Context) (struct{}, error) { return struct{}{}, schedule.Backfill(ctx, first, end) }); err != nil {
+			if err := doneWithin(ctx, p.timeout, func(ctx context.Context) error { return schedule.Backfill(ctx, first, end) }); err != nil {
 				return err
 			}
 		}
@@ -305,7 +305,7 @@ anew when it starts.`,
 		if err := p.confirm(ctx, &s, "delete schedule "+args[0]); err != nil {
 			return err
 		}
-		_, err := within(ctx, p.timeout, func(ctx context.Context) (struct{}, error) { return struct{}{}, schedule.Delete(ctx) })
+		err := doneWithin(ctx, p.timeout, schedule.Delete)
 		if err == nil {
 			p.tell("deleted schedule %s", args[0])
 		}

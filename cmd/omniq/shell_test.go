@@ -75,6 +75,14 @@ func (s *shell) does(args ...string) string {
 	return out
 }
 
+// onlyEngine lets the command bring one engine, and no others, until the test ends.
+func onlyEngine(t *testing.T, e omniq.Engine) {
+	t.Helper()
+	usual := engines
+	t.Cleanup(func() { engines = usual })
+	engines = []omniq.Engine{e}
+}
+
 // buffer is one that is read while somebody writes.
 type buffer struct {
 	mu sync.Mutex

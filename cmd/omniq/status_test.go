@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -51,6 +52,8 @@ func TestExitStatus(t *testing.T) {
 		{"task list --status lost", exitUsage, "want some of PENDING"},
 		{"task list --max -1", exitUsage, "--max is -1"},
 		{"errors --max -1", exitUsage, "--max is -1"},
+		{"flow list --max -1", exitUsage, "--max is -1"},
+		{"top --max -1", exitUsage, "--max is -1"},
 		{"task list --lane b", exitUsage, "invalid"},
 		{"task list --since yesterday", exitUsage, "want a time like"},
 		{"task list --like " + none, exitNot, "no such task"},
@@ -58,6 +61,11 @@ func TestExitStatus(t *testing.T) {
 		{"task cancel", exitUsage, "which tasks?"},
 		{"task cancel --yes", exitUsage, "which tasks?"},
 		{"task cancel --queue mail " + none, exitUsage, "which tasks?"},
+		{"task cancel --queue= --yes", exitUsage, "--queue is empty"},
+		{"task cancel --queue mail --name= --yes", exitUsage, "--name is empty"},
+		{"task forget --status= --yes", exitUsage, "--status is empty"},
+		{"task requeue --until= --dry-run", exitUsage, "--until is empty"},
+		{"task list --flow=", exitUsage, "--flow is empty"},
 		{"task cancel --all --queue mail --yes", exitUsage, "--all stands beside a flag that chooses some"},
 		{"task cancel --status failure --yes", exitUsage, "want some of"},
 		{"task cancel --queue mail", exitUsage, "there is nobody to ask: cancel all tasks with --queue \"mail\"? Give --yes"},
@@ -75,6 +83,9 @@ func TestExitStatus(t *testing.T) {
 		{"task enqueue f --args @/nowhere", exitFailed, "/nowhere"},
 		{"task enqueue f --queue a,b", exitUsage, "invalid"},
 		{"task enqueue f --at noon", exitUsage, "--at is"},
+		{"task enqueue f --at=", exitUsage, "--at is"},
+		{"task enqueue f --id=", exitUsage, "is no ID"},
+		{"events --task=", exitUsage, "is no ID"},
 		{"task enqueue f --id " + id(8).String(), exitRefused, "duplicate"},
 		{"task enqueue send_mail --unique ina", exitRefused, "duplicate"},
 		{"flow get " + none, exitNot, "no such task"},
@@ -94,6 +105,8 @@ func TestExitStatus(t *testing.T) {
 		{"check --max-ready 0", exitNot, ""},
 		{"check --queue nowhere --max-ready 0 --max-latency 1s", exitDone, ""},
 		{"check --queue nowhere --min-workers 1", exitNot, ""},
+		{"check --queue= --max-ready 0", exitUsage, "--queue is empty"},
+		{"check --queue mail, --max-ready 0", exitUsage, "invalid"},
 		{"migrate status", exitDone, ""},
 		{"migrate sql", exitDone, "there is nothing to do"},
 		{"migrate up", exitDone, "already"},
@@ -117,6 +130,20 @@ func TestExitStatus(t *testing.T) {
 	info, err = s.client.Inspect(t.Context(), id(8))
 	require.NoError(t, err)
 	assert.Equal(t, omniq.StatusPending, info.Status, "a mistake in the last ID does nothing")
+}
+
+// A worker that stops takes no more tasks, of whatever queue.
+func TestCheckStopping(t *testing.T) {
+	s := newShell(t)
+	for _, stopping := range []bool{false, true} {
+		require.NoError(t, s.backend.Beat(t.Context(), omniq.WorkerInfo{
+			ID: worker, Queues: []string{"mail"}, Concurrency: 1, Stopping: stopping, Lease: time.Hour,
+		}))
+		for _, args := range []string{"check --min-workers 1", "check --min-workers 1 --queue mail"} {
+			status, out, says := s.run(strings.Fields(args)...)
+			assert.Equal(t, map[bool]int{false: exitDone, true: exitNot}[stopping], status, "%s%s", out, says)
+		}
+	}
 }
 
 // An engine that is not there, or says nothing, is told in time, without the password.
@@ -149,7 +176,11 @@ func TestEngineDown(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s.url = c.url
 			began := time.Now()
-			status, out, err := s.run("stats", "--timeout", "300ms")
+			timeout := "1m" // so that a slow machine gives the same error
+			if name == "nobody answers" {
+				timeout = "300ms"
+			}
+			status, out, err := s.run("stats", "--timeout", timeout)
 			assert.Less(t, time.Since(began), 10*time.Second)
 			assert.Equal(t, c.status, status)
 			assert.Empty(t, out)
@@ -166,6 +197,21 @@ func TestEngineDown(t *testing.T) {
 	status, _, says := s.run("stats")
 	assert.Equal(t, exitUsage, status)
 	assert.Contains(t, says, "OMNIQ_CONCURRENCY")
+}
+
+// What the engine says of its own connection is no word of who reads the output.
+func TestEngineBreaksOff(t *testing.T) {
+	s := newShell(t)
+	for _, fault := range []error{syscall.EPIPE, io.ErrClosedPipe} {
+		onlyEngine(t, omniq.Engine{
+			Schemes: []string{"broken"},
+			Schema:  func(context.Context, string, omniq.Config) (omniq.Schema, error) { return omniq.Schema{}, fault },
+		})
+		s.url = "broken:"
+		status, _, says := s.run("stats")
+		assert.Equal(t, exitFailed, status)
+		assert.Contains(t, says, "pipe")
+	}
 }
 
 // An answer in the middle of the work that does not come is an error, too.

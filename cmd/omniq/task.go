@@ -115,11 +115,8 @@ func (p *program) taskListCommand() *cobra.Command {
 		Example: "  omniq task list --status failure --contains customer-17\n  omniq task list --queue mail -o jsonl",
 	}
 	q := p.queryFlags(c, false)
-	most := c.Flags().Int("max", 0, "how many at the most; 0 for all")
+	most := maxFlag(c, 0, "how many")
 	c.RunE = p.asks(func(ctx context.Context, client *omniq.Client, _ []string) error {
-		if *most < 0 {
-			return wrongUsage("--max is %d, want at least 0", *most)
-		}
 		query, err := q.read(ctx, client, omniq.Statuses())
 		if err != nil {
 			return err
@@ -127,21 +124,6 @@ func (p *program) taskListCommand() *cobra.Command {
 		return list(p, "no tasks "+q.String(), taskColumns, views(first(client.Search(ctx, query), *most)))
 	})
 	return c
-}
-
-// first yields the first n, or all for zero.
-func first[T any](things iter.Seq2[T, error], n int) iter.Seq2[T, error] {
-	return func(yield func(T, error) bool) {
-		seen := 0
-		for thing, err := range things {
-			if !yield(thing, err) {
-				return
-			}
-			if seen++; seen == n {
-				return
-			}
-		}
-	}
 }
 
 func views(tasks iter.Seq2[*omniq.TaskInfo, error]) iter.Seq2[taskView, error] {

@@ -64,11 +64,8 @@ WAIT is how long tasks had been due when they started, in the mean. RUN is how l
 	}
 	w := watchFlags(c)
 	last := c.Flags().Duration("last", 5*time.Minute, "how long back, at most a day")
-	most := c.Flags().Int("max", 20, "how many functions at the most; 0 for all")
+	most := maxFlag(c, 20, "how many functions")
 	c.RunE = p.asks(func(ctx context.Context, client *omniq.Client, _ []string) error {
-		if *most < 0 {
-			return wrongUsage("--max is %d, want at least 0", *most)
-		}
 		w.on = w.on || p.terminal.out && p.output == asTable && !c.Flags().Changed("watch")
 		return p.watch(ctx, w, func() error {
 			view, err := look(ctx, client, *last)
