@@ -170,6 +170,22 @@ func TestLaneBySQL(t *testing.T) {
 	nothing(t, b)
 }
 
+// So it does where a queue that is known to have a limit comes after it.
+func TestLaneBySQLBeforeLimit(t *testing.T) {
+	t.Parallel()
+	name := schema(t)
+	b := open(t, postgres.WithSchema(name))
+	require.NoError(t, b.SetLimit(t.Context(), "limited", omniq.Limit{Running: 1}))
+	r := omniq.LeaseRequest{Queues: []string{"free", "laned", "limited"}, Max: 1, Duration: time.Hour}
+	leases, err := b.Lease(t.Context(), r)
+	require.NoError(t, err)
+	require.Empty(t, leases)
+	exec(t, "SELECT "+name+".enqueue('f', queue => 'laned', lane => 'a')")
+	leases, err = b.Lease(t.Context(), r)
+	require.NoError(t, err)
+	require.Len(t, leases, 1)
+}
+
 // nothing says that nothing can be leased now.
 func nothing(t *testing.T, b omniq.Backend) {
 	t.Helper()
