@@ -398,6 +398,7 @@ func (b *Backend) leaseOnce(ctx context.Context, r *omniq.LeaseRequest, of bound
 		var t leased
 		var last int64
 		err := t.scan(row, &last)
+		l.known = true // also if the row was made since it was looked for: what is handed out is ours
 		switch {
 		case t.id == uuid.Nil:
 			l.again = true

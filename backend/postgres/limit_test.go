@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -184,6 +185,23 @@ func TestLaneBySQLBeforeLimit(t *testing.T) {
 	leases, err = b.Lease(t.Context(), r)
 	require.NoError(t, err)
 	require.Len(t, leases, 1)
+}
+
+// A limit that is set while a lease is looking for tasks does not let it forget what it has taken.
+func TestLimitIsSetMeanwhile(t *testing.T) {
+	t.Parallel()
+	name := schema(t)
+	b := open(t, postgres.WithSchema(name))
+	require.NoError(t, b.SetLimit(t.Context(), "", omniq.Limit{Running: 1}))
+	nothing(t, b) // from now on it knows the limit
+	enqueue(t, b, newTask(t))
+	exec(t, strings.ReplaceAll(`DELETE FROM {s}.limits;
+		CREATE FUNCTION {s}.meanwhile() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+			INSERT INTO {s}.limits (queue, seen, spec, running) VALUES ('default', now(), '{"running":1}', 1) ON CONFLICT DO NOTHING;
+			RETURN NULL;
+		END $$;
+		CREATE TRIGGER meanwhile BEFORE UPDATE ON {s}.tasks FOR EACH STATEMENT EXECUTE FUNCTION {s}.meanwhile()`, "{s}", name))
+	lease(t, b)
 }
 
 // nothing says that nothing can be leased now.
