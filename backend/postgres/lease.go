@@ -263,7 +263,7 @@ func (b *Backend) leaseFree(ctx context.Context, r *omniq.LeaseRequest) (got []l
 		before = before[:slices.Index(before, first)]
 	}
 	if len(got) == 0 && len(before) > 0 {
-		err = b.read(bound, stmt{sql: b.sql.of(firstStirred), args: []any{list[string](before)}, row: func(row scanner) error { return row.Scan(&first) }})
+		err = b.search(bound, stmt{sql: b.sql.of(firstStirred), args: []any{list[string](before)}, row: func(row scanner) error { return row.Scan(&first) }})
 	}
 	return got, first, err
 }
