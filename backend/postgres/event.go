@@ -38,8 +38,10 @@ const (
 
 	readEvents = `SELECT place, at, task_id, type, attempt, queue, worker, error, name FROM {s}.events
 		WHERE place > $1 ORDER BY place LIMIT $2`
+	// By an equality the task would not count for the order, and the index of all places would have that, too.
 	readEventsOf = `SELECT place, at, task_id, type, attempt, queue, worker, error, name FROM {s}.events
-		WHERE task_id = $3 AND place > $1 ORDER BY task_id, place LIMIT $2`
+		WHERE place IS NOT NULL AND (task_id, place) > ($3::uuid, $1::bigint) AND (task_id, place) <= ($3::uuid, 9223372036854775807)
+		ORDER BY task_id, place LIMIT $2`
 
 	// None goes before an older one.
 	removeEvents = `WITH

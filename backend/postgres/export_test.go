@@ -115,7 +115,7 @@ func (b *Backend) Statements() map[string]string {
 		"sweepLapsed": sweepLapsed, "lockFlows": lockFlows,
 		"gatherTallies": gatherTallies, "sweepMinutes": sweepMinutes, "oldMinutes": oldMinutes, "beatWorker": beatWorker,
 		"stopWorker": stopWorker, "sweepWorkers": sweepWorkers, "noteReplaced": noteReplaced,
-		"overdue": overdue, "findWork": findWork, "newEvents": newEvents, "oldestReady": oldestReady,
+		"overdue": overdue, "findWork": findWork, "newEvents": newEvents, "readEventsOf": readEventsOf, "oldestReady": oldestReady,
 		"findReplaceable": findReplaceable, "lockHolders": lockHolders, "takeKeys": takeKeys, "lookAtHolders": lookAtHolders,
 		"takenIDs": takenIDs, "stepAside": stepAside, "replaceTasks": replaceTasks,
 		"assignKeys": assignKeys, "dropKeys": dropKeys, "findCircle": findCircle,

@@ -258,8 +258,12 @@ func (b *Backend) leaseFree(ctx context.Context, r *omniq.LeaseRequest) (got []l
 		b.floors.drop(r.Queues)
 		return b.leaseFree(ctx, r)
 	}
-	if len(got) == 0 && first == "" {
-		err = b.read(bound, stmt{sql: b.sql.of(firstStirred), args: []any{list[string](r.Queues)}, row: func(row scanner) error { return row.Scan(&first) }})
+	before := r.Queues
+	if first != "" {
+		before = before[:slices.Index(before, first)]
+	}
+	if len(got) == 0 && len(before) > 0 {
+		err = b.search(bound, stmt{sql: b.sql.of(firstStirred), args: []any{list[string](before)}, row: func(row scanner) error { return row.Scan(&first) }})
 	}
 	return got, first, err
 }

@@ -335,7 +335,7 @@ func (b *Backend) leaseBound(ctx context.Context, r *omniq.LeaseRequest) (got []
 		}
 		if !l.known {
 			b.limited.Delete(queue)
-			if err := b.read(bound, stmt{sql: b.sql.of(stirsOf), args: []any{queue}, row: func(row scanner) error { return row.Scan(&l.stirred) }}); err != nil {
+			if err := b.search(bound, stmt{sql: b.sql.of(stirsOf), args: []any{queue}, row: func(row scanner) error { return row.Scan(&l.stirred) }}); err != nil {
 				return nil, 0, false, err
 			}
 			if !l.stirred || divided {
@@ -398,6 +398,7 @@ func (b *Backend) leaseOnce(ctx context.Context, r *omniq.LeaseRequest, of bound
 		var t leased
 		var last int64
 		err := t.scan(row, &last)
+		l.known = true // also if the row was made since it was looked for: what is handed out is ours
 		switch {
 		case t.id == uuid.Nil:
 			l.again = true

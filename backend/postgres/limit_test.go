@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -168,6 +169,39 @@ func TestLaneBySQL(t *testing.T) {
 	exec(t, "SELECT "+name+".enqueue('f', lane => 'a')")
 	assert.Equal(t, "a", lease(t, b).Task.Lane)
 	nothing(t, b)
+}
+
+// So it does where a queue that is known to have a limit comes after it.
+func TestLaneBySQLBeforeLimit(t *testing.T) {
+	t.Parallel()
+	name := schema(t)
+	b := open(t, postgres.WithSchema(name))
+	require.NoError(t, b.SetLimit(t.Context(), "limited", omniq.Limit{Running: 1}))
+	r := omniq.LeaseRequest{Queues: []string{"free", "laned", "limited"}, Max: 1, Duration: time.Hour}
+	leases, err := b.Lease(t.Context(), r)
+	require.NoError(t, err)
+	require.Empty(t, leases)
+	exec(t, "SELECT "+name+".enqueue('f', queue => 'laned', lane => 'a')")
+	leases, err = b.Lease(t.Context(), r)
+	require.NoError(t, err)
+	require.Len(t, leases, 1)
+}
+
+// A limit that is set while a lease is looking for tasks does not let it forget what it has taken.
+func TestLimitIsSetMeanwhile(t *testing.T) {
+	t.Parallel()
+	name := schema(t)
+	b := open(t, postgres.WithSchema(name))
+	require.NoError(t, b.SetLimit(t.Context(), "", omniq.Limit{Running: 1}))
+	nothing(t, b) // from now on it knows the limit
+	enqueue(t, b, newTask(t))
+	exec(t, strings.ReplaceAll(`DELETE FROM {s}.limits;
+		CREATE FUNCTION {s}.meanwhile() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+			INSERT INTO {s}.limits (queue, seen, spec, running) VALUES ('default', now(), '{"running":1}', 1) ON CONFLICT DO NOTHING;
+			RETURN NULL;
+		END $$;
+		CREATE TRIGGER meanwhile BEFORE UPDATE ON {s}.tasks FOR EACH STATEMENT EXECUTE FUNCTION {s}.meanwhile()`, "{s}", name))
+	lease(t, b)
 }
 
 // nothing says that nothing can be leased now.

@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"fmt"
 	"io/fs"
 	"os"
 	"strings"
@@ -27,6 +28,25 @@ func newPool(t *testing.T) *pgxpool.Pool {
 	return pool
 }
 
+// schemaOf is SQL that makes a schema as a program of an older version has made it, and does more in it, where {schema} is its name.
+func schemaOf(t *testing.T, name string, version int, more string) string {
+	t.Helper()
+	steps, err := fs.Glob(os.DirFS("."), "migrations/*.sql")
+	require.NoError(t, err)
+	var sql strings.Builder
+	sql.WriteString("CREATE SCHEMA {schema};")
+	for _, step := range steps[:version] {
+		script, err := os.ReadFile(step)
+		require.NoError(t, err)
+		sql.Write(script)
+		sql.WriteString(";")
+	}
+	fmt.Fprintf(&sql, `
+		CREATE TABLE {schema}.migrations (version integer PRIMARY KEY, at timestamptz NOT NULL DEFAULT now());
+		INSERT INTO {schema}.migrations (version) SELECT generate_series(1, %d);`, version)
+	return strings.ReplaceAll(sql.String()+more, "{schema}", name)
+}
+
 // Several processes that are started at once find one schema.
 func TestMigrateAtOnce(t *testing.T) {
 	name := schema(t)
@@ -48,19 +68,13 @@ func TestMigrateAtOnce(t *testing.T) {
 // A schema of the first version becomes the last one's with all that is in it.
 func TestMigrateOlder(t *testing.T) {
 	name := schema(t)
-	pool := newPool(t)
-	script, err := os.ReadFile("migrations/0001_tables.sql")
-	require.NoError(t, err)
 	task := newTask(t)
 	envelope, err := task.MarshalJSON()
 	require.NoError(t, err)
-	_, err = pool.Exec(t.Context(), strings.ReplaceAll("CREATE SCHEMA {schema};"+string(script)+`;
-		CREATE TABLE {schema}.migrations (version integer PRIMARY KEY, at timestamptz NOT NULL DEFAULT now());
-		INSERT INTO {schema}.migrations (version) VALUES (1);
+	exec(t, schemaOf(t, name, 1, `
 		INSERT INTO {schema}.counts VALUES ('default', 1, 1);
 		INSERT INTO {schema}.tasks (id, seq, rank, due, since, state, attempt, name, queue, task)
-		VALUES ('`+task.ID.String()+`', 0, 0, now(), now(), 1, 0, 'f', 'default', '`+string(envelope)+`')`, "{schema}", name))
-	require.NoError(t, err)
+		VALUES ('`+task.ID.String()+`', 0, 0, now(), now(), 1, 0, 'f', 'default', '`+string(envelope)+`')`))
 
 	_, err = postgres.Open(t.Context(), url(t), postgres.WithSchema(name), postgres.WithoutMigration())
 	require.ErrorIs(t, err, postgres.ErrSchema)
@@ -78,21 +92,11 @@ func TestMigrateInUse(t *testing.T) {
 	task := newTask(t)
 	envelope, err := task.MarshalJSON()
 	require.NoError(t, err)
-	var sql strings.Builder
-	sql.WriteString("CREATE SCHEMA {schema};")
-	for _, file := range []string{"0001_tables", "0002_enqueue"} {
-		script, err := os.ReadFile("migrations/" + file + ".sql")
-		require.NoError(t, err)
-		sql.WriteString(string(script) + ";")
-	}
-	exec(t, strings.ReplaceAll(sql.String()+`
-		CREATE TABLE {schema}.migrations (version integer PRIMARY KEY, at timestamptz NOT NULL DEFAULT now());
-		INSERT INTO {schema}.migrations (version) VALUES (1), (2);
+	exec(t, schemaOf(t, name, 2, `
 		GRANT USAGE ON SCHEMA {schema} TO {schema}; GRANT EXECUTE ON FUNCTION {schema}.enqueue TO {schema} WITH GRANT OPTION;
 		INSERT INTO {schema}.counts VALUES ('default', 2, 1);
 		INSERT INTO {schema}.tasks (id, seq, rank, due, since, state, attempt, wake, token, worker, name, queue, task)
-		VALUES ('`+task.ID.String()+`', 0, -1, now(), now(), 2, 1, now() + interval '100 ms', 7, 'w', 'f', 'default', '`+string(envelope)+`')`,
-		"{schema}", name))
+		VALUES ('`+task.ID.String()+`', 0, -1, now(), now(), 2, 1, now() + interval '100 ms', 7, 'w', 'f', 'default', '`+string(envelope)+`')`))
 	b := open(t, postgres.WithSchema(name))
 	l := lease(t, b)
 	assert.Equal(t, 2, l.Attempt)
@@ -106,18 +110,9 @@ func TestMigrateToFlows(t *testing.T) {
 	name := schema(t)
 	exec(t, "CREATE ROLE "+name)
 	t.Cleanup(func() { exec(t, "DROP OWNED BY "+name+"; DROP ROLE "+name) })
-	var sql strings.Builder
-	sql.WriteString("CREATE SCHEMA {schema};")
-	for _, file := range []string{"0001_tables", "0002_enqueue", "0003_started", "0004_enqueue"} {
-		script, err := os.ReadFile("migrations/" + file + ".sql")
-		require.NoError(t, err)
-		sql.WriteString(string(script) + ";")
-	}
-	exec(t, strings.ReplaceAll(sql.String()+`
-		CREATE TABLE {schema}.migrations (version integer PRIMARY KEY, at timestamptz NOT NULL DEFAULT now());
-		INSERT INTO {schema}.migrations (version) SELECT generate_series(1, 4);
+	exec(t, schemaOf(t, name, 4, `
 		GRANT USAGE ON SCHEMA {schema} TO {schema}; GRANT EXECUTE ON FUNCTION {schema}.enqueue TO {schema};
-		SELECT {schema}.enqueue('f')`, "{schema}", name))
+		SELECT {schema}.enqueue('f')`))
 	b := open(t, postgres.WithSchema(name))
 	l := lease(t, b)
 	waits := after(t, l.Task)
@@ -227,16 +222,7 @@ func TestMigrateGivenUp(t *testing.T) {
 func TestMigrateToLanes(t *testing.T) {
 	name := schema(t)
 	sql := func(text string) string { return strings.ReplaceAll(text, "{schema}", name) }
-	var scripts strings.Builder
-	scripts.WriteString("CREATE SCHEMA {schema};")
-	for _, file := range []string{"0001_tables", "0002_enqueue", "0003_started", "0004_enqueue", "0005_flows"} {
-		script, err := os.ReadFile("migrations/" + file + ".sql")
-		require.NoError(t, err)
-		scripts.WriteString(string(script) + ";")
-	}
-	exec(t, sql(scripts.String()+`
-		CREATE TABLE {schema}.migrations (version integer PRIMARY KEY, at timestamptz NOT NULL DEFAULT now());
-		INSERT INTO {schema}.migrations (version) SELECT generate_series(1, 5)`))
+	exec(t, schemaOf(t, name, 5, ""))
 	old := connect(t, url(t))
 	one := func(text string, args ...any) (id uuid.UUID) {
 		t.Helper()
@@ -307,21 +293,12 @@ func TestMigrateToMonitor(t *testing.T) {
 	name := schema(t)
 	exec(t, "CREATE ROLE "+name)
 	t.Cleanup(func() { exec(t, "DROP OWNED BY "+name+"; DROP ROLE "+name) })
-	var sql strings.Builder
-	sql.WriteString("CREATE SCHEMA {schema};")
-	for _, file := range []string{"0001_tables", "0002_enqueue", "0003_started", "0004_enqueue", "0005_flows", "0006_lanes"} {
-		script, err := os.ReadFile("migrations/" + file + ".sql")
-		require.NoError(t, err)
-		sql.WriteString(string(script) + ";")
-	}
-	exec(t, strings.ReplaceAll(sql.String()+`
-		CREATE TABLE {schema}.migrations (version integer PRIMARY KEY, at timestamptz NOT NULL DEFAULT now());
-		INSERT INTO {schema}.migrations (version) SELECT generate_series(1, 6);
+	exec(t, schemaOf(t, name, 6, `
 		GRANT USAGE ON SCHEMA {schema} TO {schema}; GRANT EXECUTE ON FUNCTION {schema}.enqueue TO {schema};
 		SELECT {schema}.enqueue('f'); SELECT {schema}.enqueue('f');
 		INSERT INTO {schema}.results (id, since, status, name, queue, result) SELECT i, now() - n * interval '1 s', 4, 'g', 'default',
 			'{"task_id":"' || i || '","status":"FAILURE","result_data":null,"timestamp":"2026-11-27T00:00:00Z","ttl":null}'
-			FROM (SELECT n, gen_random_uuid() AS i FROM generate_series(1, 5) n) r`, "{schema}", name))
+			FROM (SELECT n, gen_random_uuid() AS i FROM generate_series(1, 5) n) r`))
 	b := open(t, postgres.WithSchema(name))
 	finish(t, b, lease(t, b), "1", time.Hour)
 	settle(t, b, ending(lease(t, b), omniq.StatusFailure, "null"))
@@ -350,14 +327,10 @@ func TestMigrateToMonitor(t *testing.T) {
 func TestEngineSchema(t *testing.T) {
 	steps, err := fs.Glob(os.DirFS("migrations"), "*.sql")
 	require.NoError(t, err)
-	script, err := os.ReadFile("migrations/0001_tables.sql")
-	require.NoError(t, err)
 	for before, sql := range map[string]string{
 		"nothing":              "SELECT 1",
 		"a schema of somebody": "CREATE SCHEMA omniq",
-		"version 1": strings.ReplaceAll("CREATE SCHEMA {schema};"+string(script)+`;
-			CREATE TABLE {schema}.migrations (version integer PRIMARY KEY, at timestamptz NOT NULL DEFAULT now());
-			INSERT INTO {schema}.migrations (version) VALUES (1)`, "{schema}", postgres.DefaultSchema),
+		"version 1":            schemaOf(t, postgres.DefaultSchema, 1, ""),
 	} {
 		t.Run(before, func(t *testing.T) {
 			at, _ := ownDatabase(t)

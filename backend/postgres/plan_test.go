@@ -45,6 +45,9 @@ func TestPlans(t *testing.T) {
 			`INSERT INTO {s}.history SELECT date_trunc('minute', now()) - (i / 10) * interval '1 minute', 'q' || i % 10, 'f', 1, 1, 1, 0, 0, 0, 0, 5, 5
 				FROM generate_series(1, $1::int) i ON CONFLICT DO NOTHING`,
 			`INSERT INTO {s}.workers SELECT 'w' || i, now(), now() + interval '1 h', '{}' FROM generate_series(1, $1::int) i ON CONFLICT DO NOTHING`,
+			`INSERT INTO {s}.events (until, at, task_id, type, attempt, queue, place)
+				SELECT now() + interval '1 h', now(), t.id, 1, 0, 'default', coalesce((SELECT max(place) FROM {s}.events), 0) + i
+				FROM generate_series(1, $1::int) i CROSS JOIN (SELECT gen_random_uuid() AS id OFFSET 0) t`, // of one task
 			`INSERT INTO {s}.limits (queue, laned, seen) SELECT 'q' || i, i % 2 = 0, now() FROM generate_series(1, $1::int) i ON CONFLICT DO NOTHING`,
 		} {
 			_, err := c.Exec(t.Context(), strings.ReplaceAll(q, "{s}", name), n)
@@ -57,7 +60,7 @@ func TestPlans(t *testing.T) {
 		require.NoError(t, err)
 	}
 	analyze := func() {
-		_, err := c.Exec(t.Context(), fmt.Sprintf("VACUUM ANALYZE %[1]s.tasks, %[1]s.results, %[1]s.unique_keys, %[1]s.edges, %[1]s.work, %[1]s.items, %[1]s.lanes, %[1]s.stirs, %[1]s.limits, %[1]s.history, %[1]s.workers", name))
+		_, err := c.Exec(t.Context(), fmt.Sprintf("VACUUM ANALYZE %[1]s.tasks, %[1]s.results, %[1]s.unique_keys, %[1]s.edges, %[1]s.work, %[1]s.items, %[1]s.lanes, %[1]s.stirs, %[1]s.limits, %[1]s.history, %[1]s.workers, %[1]s.events", name))
 		require.NoError(t, err)
 	}
 	_, err := c.Exec(t.Context(), fmt.Sprintf(`ALTER TABLE %[1]s.tasks SET (autovacuum_enabled = off);
@@ -65,12 +68,16 @@ func TestPlans(t *testing.T) {
 		ALTER TABLE %[1]s.edges SET (autovacuum_enabled = off); ALTER TABLE %[1]s.work SET (autovacuum_enabled = off);
 		ALTER TABLE %[1]s.items SET (autovacuum_enabled = off); ALTER TABLE %[1]s.lanes SET (autovacuum_enabled = off);
 		ALTER TABLE %[1]s.stirs SET (autovacuum_enabled = off); ALTER TABLE %[1]s.limits SET (autovacuum_enabled = off);
-		ALTER TABLE %[1]s.history SET (autovacuum_enabled = off); ALTER TABLE %[1]s.workers SET (autovacuum_enabled = off)`, name))
+		ALTER TABLE %[1]s.history SET (autovacuum_enabled = off); ALTER TABLE %[1]s.workers SET (autovacuum_enabled = off);
+		ALTER TABLE %[1]s.events SET (autovacuum_enabled = off)`, name))
 	require.NoError(t, err)
 	check := func(when string) {
 		for what, sql := range b.Statements() {
 			for _, node := range planOf(t, c, sql, true) {
 				table, index := node["Relation Name"], node["Index Name"]
+				if what == "readEventsOf" {
+					assert.Contains(t, []any{nil, "events_task"}, index, "%s looks at the events of all tasks %s", what, when)
+				}
 				switch table {
 				case "tasks", "results", "unique_keys", "edges", "work", "items", "lanes", "stirs", "limits", "history", "workers":
 				default:

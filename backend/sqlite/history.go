@@ -10,11 +10,11 @@ import (
 	"github.com/omniq-go/omniq/internal/engine"
 )
 
-// tally is what a transaction has done with the tasks of a queue that call a function. Times are in microseconds.
+// tally is what a transaction has done with the tasks of a queue that call a function.
 type tally struct {
 	engine.Place
 	n         [omniq.EventExpired + 1]int64 // by what an event tells
-	wait, run int64
+	wait, run time.Duration
 }
 
 type tallies map[engine.Place]*tally
@@ -43,10 +43,13 @@ func (t *tx) tally(queue, name string) *tally {
 	return t.last
 }
 
-// waited is for how many microseconds a task is counted as having been due.
-func (t *tx) waited(due int64) int64 {
-	return engine.Waited(time.UnixMicro(t.us), time.UnixMicro(due)).Microseconds()
+// started counts for how long a task had been due that starts.
+func (y *tally) started(now, due int64) {
+	y.wait = engine.AddTime(y.wait, engine.Waited(time.UnixMicro(now), time.UnixMicro(due)))
 }
+
+// ran counts for how long a handler ran.
+func (y *tally) ran(took time.Duration) { y.run = engine.AddTime(y.run, took) }
 
 // storeTallies stores what was done: a row for a minute, a queue and a function, however many tasks there are.
 func (t *tx) storeTallies() error {
@@ -59,24 +62,24 @@ func (t *tx) storeTallies() error {
 	for place, y := range all {
 		values = append(values, minute, place.Queue, place.Name, y.n[omniq.EventEnqueued], y.n[omniq.EventStarted],
 			y.n[omniq.EventCompleted], y.n[omniq.EventFailed], y.n[omniq.EventRetried], y.n[omniq.EventCancelled],
-			y.n[omniq.EventExpired], y.wait, y.run)
+			y.n[omniq.EventExpired], y.wait.Microseconds(), y.run.Microseconds())
 	}
 	t.tallies, t.last = make(tallies), nil
 	return addTallies.exec(t.q, values)
 }
 
+// Times stay in what a [time.Duration] can tell: beyond it a sum would be one that the columns refuse, and with it what is counted.
 var addTallies = newMany("INSERT INTO omniq_history (minute, queue, name, enqueued, started, succeeded, failed, retried, cancelled, expired, wait, run) VALUES ",
 	12, ` ON CONFLICT DO UPDATE SET enqueued = enqueued + excluded.enqueued, started = started + excluded.started,
 		succeeded = succeeded + excluded.succeeded, failed = failed + excluded.failed, retried = retried + excluded.retried,
-		cancelled = cancelled + excluded.cancelled, expired = expired + excluded.expired, wait = wait + excluded.wait,
-		run = run + excluded.run`)
+		cancelled = cancelled + excluded.cancelled, expired = expired + excluded.expired, wait = min(wait + excluded.wait, 9223372036854775),
+		run = min(run + excluded.run, 9223372036854775)`)
 
 func (y *tally) add(other *tally) {
 	for i, n := range other.n {
 		y.n[i] += n
 	}
-	y.wait += other.wait
-	y.run += other.run
+	y.wait, y.run = engine.AddTime(y.wait, other.wait), engine.AddTime(y.run, other.run)
 }
 
 // History tells what was done with tasks: see [omniq.Monitor].

@@ -252,7 +252,7 @@ func (t *tx) leaseOf(queue string, l *leasing, names driver.Value) error {
 
 // startNote tells that an attempt has started.
 func (t *tx) startNote(g *leased, queue string, l *leasing) error {
-	t.tally(queue, g.name).wait += t.waited(g.due)
+	t.tally(queue, g.name).started(t.us, g.due)
 	return t.note(omniq.EventStarted, g.id, g.name, queue, l.WorkerID, int(g.attempt), nil)
 }
 
@@ -344,7 +344,7 @@ func (t *tx) start(l omniq.LeaseID) (refused, err error) {
 		return nil, err
 	}
 	if started {
-		t.tally(queue, name).wait += t.waited(due)
+		t.tally(queue, name).started(t.us, due)
 		return nil, t.note(omniq.EventStarted, l.TaskID, name, queue, worker, attempt, nil)
 	}
 	r, err := t.find(l.TaskID)

@@ -5,7 +5,6 @@ import (
 	"database/sql/driver"
 	"errors"
 	"math"
-	"slices"
 	"strconv"
 	"time"
 
@@ -134,9 +133,6 @@ func (b *Backend) List(ctx context.Context, r omniq.ListRequest) ([]*omniq.TaskI
 		var found []tiedInfo
 		if found, next, err = look(c, &r, after, b.config.clock().UnixMicro()); err != nil {
 			return err
-		}
-		if r.Flow != uuid.Nil && r.Lane != "" {
-			found = slices.DeleteFunc(found, func(i tiedInfo) bool { return i.Lane != r.Lane })
 		}
 		page = make([]*omniq.TaskInfo, len(found))
 		for i := range found {

@@ -147,7 +147,7 @@ func (t *tx) settle(s *settlement) (refused, err error) {
 	if _, err := t.q.exec("DELETE FROM omniq_tasks WHERE seq = ?", row.seq); err != nil { // RETURNING would cost more
 		return nil, err
 	}
-	t.tally(row.queue, row.name).run += s.Took.Microseconds()
+	t.tally(row.queue, row.name).ran(s.Took)
 	return nil, t.finish(&row, s.Result, s.envelope)
 }
 
@@ -170,7 +170,7 @@ func (t *tx) giveBack(s *settlement) (refused, err error) {
 		if !row.started {
 			row.attempt++
 		}
-		t.tally(row.queue, row.name).run += s.Took.Microseconds()
+		t.tally(row.queue, row.name).ran(s.Took)
 		if err := t.note(omniq.EventRetried, row.id, row.name, row.queue, row.worker, int(row.attempt), s.Error); err != nil {
 			return nil, err
 		}
