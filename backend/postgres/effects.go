@@ -131,9 +131,11 @@ func (x *effecting) effect(ctx context.Context, e *effected) error {
 		}
 	}
 	x.follows = x.follows || t.checks
+	// One that was not there when all were locked, and is now, was requeued meanwhile: to lock it now could be against the order.
 	return x.cancel(ctx, slices.DeleteFunc(slices.Clone(effects.Cancel), func(id uuid.UUID) bool {
-		// One that was not there when all were locked, and is now, was requeued meanwhile: to lock it now could be against the order.
-		return found[id] == nil && !slices.ContainsFunc(effects.Enqueue, func(t *omniq.RawTask) bool { return t.ID == id })
+		i := slices.IndexFunc(effects.Enqueue, func(t *omniq.RawTask) bool { return t.ID == id })
+		stored := i >= 0 && (call.errs == nil || call.errs[i] == nil)
+		return found[id] == nil && !stored
 	}))
 }
 
