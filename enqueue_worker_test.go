@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -110,4 +111,43 @@ func TestWorkerUseEnqueueRefuses(t *testing.T) {
 		require.ErrorIs(t, err, omniq.ErrInvalid)
 		require.ErrorContains(t, err, what)
 	}
+}
+
+// A middleware around enqueues that takes long keeps the worker from nothing, also after the handler has returned.
+func TestWorkerUseEnqueueTakesLong(t *testing.T) {
+	b, client := newMemory(t)
+	entered, release, added := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	side := omniq.DefineNoArgs("side", func(context.Context) (int, error) { return 1, nil })
+	hasty := omniq.DefineNoArgsVoid("hasty", func(ctx context.Context) error {
+		go func() {
+			_, err := omniq.Enqueue(ctx, side.With())
+			added <- err
+		}()
+		<-entered
+		return nil
+	})
+	run(t, b, omniq.Handlers(hasty, side), omniq.UseEnqueue(func(next omniq.EnqueueFunc) omniq.EnqueueFunc {
+		return func(ctx context.Context, tasks []*omniq.RawTask) error {
+			close(entered)
+			<-release
+			return next(ctx, tasks)
+		}
+	}))
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	first, err := hasty.Enqueue(ctx, client)
+	require.NoError(t, err)
+	_, err = first.Wait(ctx)
+	other, otherErr := side.Enqueue(ctx, client)
+	if otherErr == nil {
+		_, otherErr = other.Wait(ctx)
+	}
+	close(release)
+	require.NoError(t, err, "the handler has returned")
+	require.NoError(t, otherErr, "the worker goes on")
+	require.ErrorContains(t, <-added, "the attempt has ended already")
+	stats, err := client.Stats(ctx)
+	require.NoError(t, err)
+	assert.Equal(t, 2, stats[0].Succeeded)
+	assert.Zero(t, stats[0].Ready, "what was too late is not enqueued")
 }
