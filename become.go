@@ -247,28 +247,31 @@ func (e *waitError) Error() string {
 	return "omniq: the task's result will be that of another call: its handler returns what Become has returned"
 }
 
-// pass is how an attempt ends whose task is to wait.
-func (w *Worker) pass(a *attempt, o *outbox, e *waitError) Settlement {
+// pass is how an attempt ends whose task is to wait. An error is one of the middleware around enqueues, and the handler's.
+func (w *Worker) pass(a *attempt, o *outbox, e *waitError) (Settlement, error) {
 	if e.become == nil {
 		after := make([]Dependency, len(e.each))
 		for i, t := range e.each {
 			after[i] = Dependency{ID: t.ID, Input: true}
 		}
-		return Settlement{Action: ActionWait, Effects: &Effects{Enqueue: e.each, After: after}}
+		return Settlement{Action: ActionWait, Effects: &Effects{Enqueue: e.each, After: after}}, nil
 	}
 	if o == shut {
 		const message = "the handler returned what Become has returned in another attempt"
-		return failure(a, a.lease.Attempt, &TaskError{Type: typeEncode, Message: message})
+		return failure(a, a.lease.Attempt, &TaskError{Type: typeEncode, Message: message}), nil
 	}
-	if err := o.add(e.ctx, e.become, true); err != nil { // not after check, but for a promise that another client has stored meanwhile
-		return failure(a, a.lease.Attempt, &TaskError{Type: typeEncode, Message: validText(err.Error())})
+	switch err := o.add(e.ctx, e.become, true); {
+	case errors.Is(err, ErrInvalid): // not after check, but for the middleware, and a promise that another client has stored meanwhile
+		return failure(a, a.lease.Attempt, &TaskError{Type: typeEncode, Message: validText(err.Error())}), nil
+	case err != nil:
+		return Settlement{}, err
 	}
 	effects := o.effects()
 	if effects == nil {
 		effects = new(Effects)
 	}
 	effects.After = []Dependency{{ID: e.become.head.ID, Need: NeedFinal, Input: true}}
-	return Settlement{Action: ActionWait, Effects: effects}
+	return Settlement{Action: ActionWait, Effects: effects}, nil
 }
 
 // spread makes a task that stands for a call for each element wait for these calls.

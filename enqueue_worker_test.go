@@ -151,3 +151,44 @@ func TestWorkerUseEnqueueTakesLong(t *testing.T) {
 	assert.Equal(t, 2, stats[0].Succeeded)
 	assert.Zero(t, stats[0].Ready, "what was too late is not enqueued")
 }
+
+// What a middleware around enqueues refuses of Become is as if the handler had returned it.
+func TestWorkerUseEnqueueRefusesBecome(t *testing.T) {
+	for name, c := range map[string]struct {
+		refuse   error
+		attempts int // of the first
+	}{
+		"an error": {errOops, 2},
+		"a snooze": {omniq.Snooze(time.Minute), 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b, client := newMemory(t)
+				child := omniq.DefineNoArgs("child", func(context.Context) (int, error) { return 7, nil })
+				began := 0
+				parent := omniq.DefineNoArgs("parent", func(ctx context.Context) (int, error) {
+					began++
+					info, _ := omniq.InfoFrom(ctx)
+					if began == 2 {
+						assert.Equal(t, c.attempts, info.Attempt)
+					}
+					return omniq.Become(ctx, child.With())
+				})
+				run(t, b, omniq.Handlers(child, parent), omniq.UseEnqueue(func(next omniq.EnqueueFunc) omniq.EnqueueFunc {
+					return func(ctx context.Context, tasks []*omniq.RawTask) error {
+						if began == 1 {
+							return c.refuse
+						}
+						return next(ctx, tasks)
+					}
+				}))
+				h, err := parent.Enqueue(t.Context(), client)
+				require.NoError(t, err)
+				got, err := h.Wait(t.Context())
+				require.NoError(t, err)
+				assert.Equal(t, 7, got)
+				assert.Equal(t, 2, began)
+			})
+		})
+	}
+}
