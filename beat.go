@@ -44,7 +44,10 @@ func (b *beater) run(ctx context.Context) {
 		case <-timer.C:
 		}
 		pause := b.w.lease / 3
-		if err := b.beat(ctx, b.w.lease); err != nil && ctx.Err() == nil {
+		switch err := b.beat(ctx, b.w.lease); {
+		case errors.Is(err, ErrClosed):
+			return
+		case err != nil && ctx.Err() == nil:
 			b.w.log.Warn("cannot tell that the worker is there; trying again", logkey.Error, err)
 			pause = b.w.lease / 10
 		}
