@@ -39,10 +39,8 @@ func (h *Handler) events(c *call) {
 	tick := time.NewTicker(streamEvery)
 	defer tick.Stop()
 	for {
-		if !(h.most & h.rights(c.r)).Has(to.right) {
-			return
-		}
-		if !s.tell(h.part(c, to, query)) {
+		rights := h.most & h.rights(c.r)
+		if !rights.Has(to.right) || !s.tell(h.part(c, to, query, rights)) {
 			return
 		}
 		select {
@@ -69,15 +67,15 @@ func (h *Handler) followed(c *call) (route, url.Values, error) {
 }
 
 // part makes the main part of a page as it is now.
-func (h *Handler) part(c *call, to route, query url.Values) ([]byte, error) {
+func (h *Handler) part(c *call, to route, query url.Values, rights Rights) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(c.ctx, patience)
 	defer cancel()
-	one := &call{h: h, w: c.w, r: c.r, ctx: ctx, rights: h.most & h.rights(c.r), form: query, live: true}
+	one := &call{h: h, w: c.w, r: c.r, ctx: ctx, rights: rights, form: query, live: true}
 	p, err := to.page(one)
 	if err != nil {
 		return nil, err
 	}
-	p.Root, p.Path, p.Rights = "", to.path, one.rights
+	p.Path, p.Rights = to.path, rights
 	var b bytes.Buffer
 	if err := render(&b, p.name, "content", &p); err != nil {
 		return nil, err
@@ -95,7 +93,6 @@ type stream struct {
 }
 
 func (s *stream) begin() bool {
-	_ = s.control.SetWriteDeadline(time.Time{})
 	_ = s.control.SetReadDeadline(time.Time{})
 	head := s.c.w.Header()
 	head.Set("Content-Type", "text/event-stream")
@@ -106,10 +103,12 @@ func (s *stream) begin() bool {
 func (s *stream) send(text string) bool {
 	s.said = time.Now()
 	_ = s.control.SetWriteDeadline(s.said.Add(patience)) // who does not read is not waited for
-	if _, err := io.WriteString(s.c.w, text); err != nil {
-		return false
+	_, err := io.WriteString(s.c.w, text)
+	if err == nil {
+		err = s.control.Flush()
 	}
-	return s.control.Flush() == nil
+	_ = s.control.SetWriteDeadline(time.Time{}) // HTTP/2 resets a stream whose deadline passes, also when nothing is to be written
+	return err == nil
 }
 
 // tell sends what is new. It is false when nobody is there any more.
