@@ -16,13 +16,18 @@ import (
 
 // seenTask is what is known of a task.
 type seenTask struct {
-	Info   *omniq.TaskInfo
-	Result *omniq.RawResult  // of one that is final, nil otherwise
-	Events []omniq.TaskEvent // the newest maxEvents that are kept
+	Info    *omniq.TaskInfo
+	Result  *omniq.RawResult  // of one that is final, nil otherwise
+	Events  []omniq.TaskEvent // the newest ones, nil if there are none or they were not soon found
+	Earlier int               // how many there are before these
 }
 
-// maxEvents is how many events of a task are shown.
-const maxEvents = 100
+// Bounds of a look at a task's events.
+const (
+	maxEvents  = 100         // that are shown
+	maxLooked  = 10_000      // that are looked at, the oldest first
+	eventsTime = time.Second // after which the task is shown without them
+)
 
 func (h *Handler) inspect(ctx context.Context, id uuid.UUID) (*seenTask, error) {
 	info, err := h.client.Inspect(ctx, id)
@@ -30,15 +35,8 @@ func (h *Handler) inspect(ctx context.Context, id uuid.UUID) (*seenTask, error) 
 		return nil, err
 	}
 	seen := &seenTask{Info: info}
-	for e, err := range h.client.Timeline(ctx, id) {
-		if errors.Is(err, omniq.ErrNoEvents) {
-			break
-		}
-		if err != nil {
-			return nil, err
-		}
-		seen.Events = append(seen.Events, e)
-		seen.Events = seen.Events[max(len(seen.Events)-maxEvents, 0):]
+	if err := seen.readEvents(ctx, h.client); err != nil {
+		return nil, err
 	}
 	if !info.Status.Final() {
 		return seen, nil
@@ -50,6 +48,28 @@ func (h *Handler) inspect(ctx context.Context, id uuid.UUID) (*seenTask, error) 
 		return nil, err
 	}
 	return seen, nil
+}
+
+// readEvents looks for the newest events of the task. Where none are kept, or where there are so many that the newest are not soon
+// found, there are none: the task itself tells the most of what they would.
+func (seen *seenTask) readEvents(ctx context.Context, client *omniq.Client) error {
+	ctx, cancel := context.WithTimeout(ctx, eventsTime)
+	defer cancel()
+	var newest []omniq.TaskEvent
+	looked := 0
+	for e, err := range client.Timeline(ctx, seen.Info.ID) {
+		looked++
+		if errors.Is(err, omniq.ErrNoEvents) || errors.Is(err, omniq.ErrEventsGone) || ctx.Err() != nil || looked > maxLooked {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		newest = append(newest, e)
+		newest = newest[max(len(newest)-maxEvents, 0):]
+	}
+	seen.Events, seen.Earlier = newest, looked-len(newest)
+	return nil
 }
 
 // step is a line of a task's timeline.
@@ -97,6 +117,9 @@ func steps(seen *seenTask) []step {
 	if len(seen.Events) > 0 {
 		all = told(seen.Events)
 	}
+	if seen.Earlier > 0 {
+		all = slices.Insert(all, 0, step{Text: numbered(seen.Earlier, "event") + " before these", Class: "pending"})
+	}
 	if info := seen.Info; info.Status == omniq.StatusPending && info.Due.After(time.Now()) {
 		all = append(all, step{Time: info.Due, Text: "is due", Class: "pending"})
 	}
@@ -115,7 +138,7 @@ func told(events []omniq.TaskEvent) []step {
 				s.Text += " on worker " + *e.WorkerID
 			}
 		case omniq.EventCompleted:
-			s.Text, s.Class = fmt.Sprintf("attempt %d succeeded", e.Attempt), stateClass(omniq.StatusSuccess)
+			s.Text, s.Class = succeeded(e.Attempt), stateClass(omniq.StatusSuccess)
 		case omniq.EventFailed:
 			s.Text, s.Class = fmt.Sprintf("failed for good after %s", numbered(e.Attempt, "attempt")), stateClass(omniq.StatusFailure)
 		case omniq.EventRetried:
@@ -160,7 +183,7 @@ func deduced(info *omniq.TaskInfo) []step {
 	case omniq.StatusWaiting:
 		last.Text = "waits"
 	case omniq.StatusSuccess:
-		last.Text = fmt.Sprintf("attempt %d succeeded", info.Attempts)
+		last.Text = succeeded(info.Attempts)
 	case omniq.StatusFailure:
 		last.Text = fmt.Sprintf("failed for good after %s", numbered(info.Attempts, "attempt"))
 	default:
@@ -170,6 +193,14 @@ func deduced(info *omniq.TaskInfo) []step {
 		last.Error = info.Error
 	}
 	return append(all, last)
+}
+
+// succeeded tells of the end of a task, which may have been resolved by somebody, without an attempt.
+func succeeded(attempt int) string {
+	if attempt == 0 {
+		return "succeeded"
+	}
+	return fmt.Sprintf("attempt %d succeeded", attempt)
 }
 
 func numbered(n int, what string) string {
