@@ -229,6 +229,20 @@ func TestGraphOfMany(t *testing.T) {
 	assert.True(t, newGraph(chain(t, long...)).Hidden)
 }
 
+// What joins as many as a flow can have is laid out as soon as anything else.
+func TestGraphOfAWideJoin(t *testing.T) {
+	after := make([]omniq.Dependency, omniq.MaxDependencies)
+	for i := range after {
+		after[i].ID = uuid.UUID{15: byte(i), 14: byte(i >> 8), 13: byte(i >> 16), 0: 1}
+	}
+	members := chain(t, nil, []int{0})
+	members[1].After = append(members[1].After, after...)
+	members[1].Task = &omniq.RawTask{After: members[1].After}
+	began := time.Now()
+	assert.Len(t, newGraph(members).Edges, 1)
+	assert.Less(t, time.Since(began), time.Second)
+}
+
 func TestSpark(t *testing.T) {
 	svg := string(spark([]int{0, 5, 0}, []int{0, 0, 10}))
 	assert.Contains(t, svg, "5 succeeded and 10 failed")
