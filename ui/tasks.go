@@ -211,7 +211,8 @@ func (s *searched) Actions() []*bulkAction {
 	return possible
 }
 
-// bulkQuery is what a form asks for: an action and the search that it is about.
+// bulkQuery is what a form asks for: an action and the search that it is about. A text that is the name of a function is taken for that
+// when it is confirmed, and what is confirmed says so.
 func (h *Handler) bulkQuery(c *call) (*bulkAction, *searched, omniq.Query, error) {
 	none := omniq.Query{}
 	i := slices.IndexFunc(bulkActions, func(a *bulkAction) bool { return a.Name == c.form.Get("do") })
@@ -223,10 +224,14 @@ func (h *Handler) bulkQuery(c *call) (*bulkAction, *searched, omniq.Query, error
 	if err != nil {
 		return nil, nil, none, err
 	}
-	if named, err := s.named(c); err != nil {
-		return nil, nil, none, err
-	} else if named { // what is asked says which function it is
-		s.Typed = strings.TrimLeft(withoutText(s.Typed)+" "+term("name", s.search.Name), " ")
+	if c.r.Method != http.MethodPost {
+		named, err := s.named(c)
+		if err != nil {
+			return nil, nil, none, err
+		}
+		if named {
+			s.Typed = strings.TrimLeft(withoutText(s.Typed)+" "+term("name", s.search.Name), " ")
+		}
 	}
 	q, err := s.search.query(c.rights)
 	if err != nil {

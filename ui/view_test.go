@@ -240,7 +240,7 @@ func TestGraphOfAWideJoin(t *testing.T) {
 	members[1].Task = &omniq.RawTask{After: members[1].After}
 	began := time.Now()
 	assert.Len(t, newGraph(members).Edges, 1)
-	assert.Less(t, time.Since(began), time.Second)
+	assert.Less(t, time.Since(began), 5*time.Second)
 }
 
 func TestSpark(t *testing.T) {
