@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -151,37 +150,12 @@ func (s *searched) named(c *call) (bool, error) {
 	if text == "" || s.search.Name != "" || len(text) > omniq.MaxNameLen {
 		return false, nil
 	}
-	names, err := c.names()
-	if err != nil {
+	l, err := c.lately()
+	if err != nil || !l.calls(text) {
 		return false, err
-	}
-	if _, ok := slices.BinarySearch(names, text); !ok {
-		return false, nil
 	}
 	s.search.Name, s.search.Text = text, ""
 	return true, nil
-}
-
-// names are the functions that are known, in order.
-func (c *call) names() ([]string, error) {
-	workers, err := c.workers()
-	if err != nil {
-		return nil, err
-	}
-	minutes, err := c.history()
-	if err != nil {
-		return nil, err
-	}
-	names := make(map[string]bool)
-	for i := range workers {
-		for _, name := range workers[i].Names {
-			names[name] = true
-		}
-	}
-	for i := range minutes {
-		names[minutes[i].FuncName] = true
-	}
-	return slices.Sorted(maps.Keys(names)), nil
 }
 
 // bulkAction is something that is done with all tasks of a search.
