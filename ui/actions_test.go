@@ -217,6 +217,7 @@ func TestEnqueueACopy(t *testing.T) {
 		"a delay before":  {"delay", "-1h"},
 		"a bad priority":  {"priority", "high"},
 		"a bad queue":     {"queue", "a b"},
+		"a schedule":      {"queue", omniq.ScheduleQueue},
 		"a bad lane":      {"lane", "\x01"},
 		"a high priority": {"priority", "99999999999999999999"},
 	} {
