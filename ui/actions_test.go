@@ -300,6 +300,7 @@ func TestBulkRefusals(t *testing.T) {
 	assert.Contains(t, body, "1 task enqueued again")
 	assert.Contains(t, body, "These were refused")
 	assert.Contains(t, body, "holds the unique key")
+	assert.NotContains(t, body, "omniq: ", "it is no line of a log")
 	assert.Contains(t, body, s.Keyed.String())
 }
 

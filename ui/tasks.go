@@ -262,7 +262,7 @@ func refusals(err error) []*refusedGroup {
 	}
 	var groups []*refusedGroup
 	for _, r := range bulk.Refused {
-		why := omniq.MaskMessage(r.Err.Error())
+		why := omniq.MaskMessage(explained(r.Err))
 		i := slices.IndexFunc(groups, func(g *refusedGroup) bool { return g.Why == why })
 		if i < 0 {
 			i, groups = len(groups), append(groups, &refusedGroup{Why: why, First: r.ID})
