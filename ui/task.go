@@ -14,10 +14,13 @@ import (
 	"github.com/omniq-go/omniq"
 )
 
-// seenTask is what is known of a task.
+// seenTask is what is known of a task. It is kept for a while: so of payloads, which may be large, it has no more than is shown.
 type seenTask struct {
-	Info    *omniq.TaskInfo
-	Result  *omniq.RawResult  // of one that is final, nil otherwise
+	Info     *omniq.TaskInfo // without payloads
+	Payloads []payload
+	Options  []field
+	Copyable bool
+
 	Events  []omniq.TaskEvent // the newest ones, nil if there are none or they were not soon found
 	Earlier int               // how many there are before these
 }
@@ -38,14 +41,20 @@ func (h *Handler) inspect(ctx context.Context, id uuid.UUID) (*seenTask, error) 
 	if err := seen.readEvents(ctx, h.client); err != nil {
 		return nil, err
 	}
-	if !info.Status.Final() {
-		return seen, nil
+	seen.Options, seen.Copyable = options(info.Task), uncopyable(info) == ""
+	var result omniq.RawResult
+	if info.Status == omniq.StatusSuccess {
+		result, err = h.client.Result(ctx, id)
+		if err != nil && !errors.Is(err, omniq.ErrNotFound) { // its time may have passed in between
+			return nil, err
+		}
 	}
-	switch result, err := h.client.Result(ctx, id); {
-	case err == nil:
-		seen.Result = &result
-	case !errors.Is(err, omniq.ErrNotFound): // its time may have passed in between
-		return nil, err
+	seen.Payloads = payloads(info, &result)
+	info.Progress, info.State = nil, nil
+	if info.Task != nil {
+		task := *info.Task // which may be the engine's own
+		task.Args, task.Kwargs, task.Input, task.After = nil, nil, "", nil
+		info.Task = &task
 	}
 	return seen, nil
 }
@@ -96,11 +105,11 @@ func (h *Handler) task(c *call) (page, error) {
 		return page{}, err
 	}
 	data := map[string]any{
-		"Info": seen.Info, "Schedule": seen.Info.Queue == omniq.ScheduleQueue, "Result": seen.Result, "Steps": steps(seen), "Options": options(seen.Info.Task), "Copyable": uncopyable(seen.Info) == "",
+		"Info": seen.Info, "Schedule": seen.Info.Queue == omniq.ScheduleQueue, "Steps": steps(seen), "Options": seen.Options, "Copyable": seen.Copyable,
 		"After": seen.Info.After[:min(len(seen.Info.After), maxAfter)], "MoreAfter": max(len(seen.Info.After)-maxAfter, 0),
 	}
 	if c.rights.Has(Payloads) {
-		data["Payloads"] = payloads(seen)
+		data["Payloads"] = seen.Payloads
 		if seen.Info.Task != nil {
 			data["Metadata"] = metadata(seen.Info.Task)
 		}
@@ -254,19 +263,19 @@ func metadata(t *omniq.RawTask) []field {
 }
 
 // payloads are the parts of a task that have what users have put into it.
-func payloads(seen *seenTask) []payload {
+func payloads(info *omniq.TaskInfo, result *omniq.RawResult) []payload {
 	var all []payload
-	if t := seen.Info.Task; t != nil {
-		all = append(all, taskPayloads(t)...)
+	if info.Task != nil {
+		all = append(all, taskPayloads(info.Task)...)
 	}
-	if r := seen.Result; r != nil && r.Status == omniq.StatusSuccess {
-		all = append(all, resultPayload(r))
+	if result.Status == omniq.StatusSuccess {
+		all = append(all, resultPayload(result))
 	}
-	if len(seen.Info.Progress) > 0 {
-		all = append(all, jsonPayload("Progress", seen.Info.Progress))
+	if len(info.Progress) > 0 {
+		all = append(all, jsonPayload("Progress", info.Progress))
 	}
-	if len(seen.Info.State) > 0 {
-		all = append(all, jsonPayload("State for the next attempt", seen.Info.State))
+	if len(info.State) > 0 {
+		all = append(all, jsonPayload("State for the next attempt", info.State))
 	}
 	return all
 }
