@@ -107,20 +107,17 @@ func (h *Handler) resumeSchedule(c *call) (string, error) {
 const triggerTime = 2 * time.Second
 
 func (h *Handler) triggerSchedule(c *call) (string, error) {
-	ordered := false
-	where, err := h.onSchedule(c, "triggered", func(s *omniq.ScheduleHandle[omniq.Raw]) error {
-		ctx, cancel := context.WithTimeout(c.ctx, triggerTime)
-		defer cancel()
+	ctx, cancel := context.WithTimeout(c.ctx, triggerTime)
+	defer cancel()
+	done := "triggered"
+	_, err := h.onSchedule(c, "", func(s *omniq.ScheduleHandle[omniq.Raw]) error {
 		run, err := s.Trigger(ctx)
 		if run != nil && errors.Is(err, context.DeadlineExceeded) { // it will begin
-			ordered, err = true, nil
+			done, err = "ordered", nil
 		}
 		return err
 	})
-	if ordered {
-		where = strings.Replace(where, "done=triggered", "done=ordered", 1)
-	}
-	return where, err
+	return address("schedule", "of", c.form.Get("of"), "done", done), err
 }
 
 func (h *Handler) backfillSchedule(c *call) (string, error) {
