@@ -55,6 +55,15 @@ func (c *call) text(name string) (string, error) {
 	return s, nil
 }
 
+// name is the field that says which queue or schedule it is about.
+func (c *call) name(kind string) (string, error) {
+	name, err := c.text("of")
+	if err == nil && name == "" {
+		err = &statusError{http.StatusNotFound, "No " + kind + " is named."}
+	}
+	return name, err
+}
+
 // number is a field of the form that is a number: the default if it is not there.
 func (c *call) number(name string, least, most, otherwise int) (int, error) {
 	s := c.form.Get(name)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"html/template"
 	"maps"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -162,17 +161,8 @@ func (h *Handler) queues(c *call) (page, error) {
 	return page{name: "queues", Title: "Queues", Data: map[string]any{"Rows": rows, "Sum": sum, "Workers": len(l.workers)}}, nil
 }
 
-// queueName is the queue that a page is about.
-func (c *call) queueName() (string, error) {
-	name, err := c.text("of")
-	if err == nil && name == "" {
-		err = &statusError{http.StatusNotFound, "No queue is named."}
-	}
-	return name, err
-}
-
 func (h *Handler) queue(c *call) (page, error) {
-	name, err := c.queueName()
+	name, err := c.name("queue")
 	if err != nil {
 		return page{}, err
 	}
@@ -201,7 +191,7 @@ func (h *Handler) resumeQueue(c *call) (string, error) {
 
 // onQueue does something with the queue that a form names.
 func (h *Handler) onQueue(c *call, done string, do func(context.Context, string) error) (string, error) {
-	name, err := c.queueName()
+	name, err := c.name("queue")
 	if err == nil {
 		err = do(c.ctx, name)
 	}

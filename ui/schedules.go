@@ -55,17 +55,8 @@ func (h *Handler) schedules(c *call) (page, error) {
 	return page{name: "schedules", Title: "Schedules", Data: seen}, nil
 }
 
-// scheduleName is the schedule that a page is about.
-func (c *call) scheduleName() (string, error) {
-	name, err := c.text("of")
-	if err == nil && name == "" {
-		err = &statusError{http.StatusNotFound, "No schedule is named."}
-	}
-	return name, err
-}
-
 func (h *Handler) schedule(c *call) (page, error) {
-	name, err := c.scheduleName()
+	name, err := c.name("schedule")
 	if err != nil {
 		return page{}, err
 	}
@@ -84,7 +75,7 @@ func (h *Handler) schedule(c *call) (page, error) {
 
 // onSchedule does something with the schedule that a form names.
 func (h *Handler) onSchedule(c *call, done string, do func(*omniq.ScheduleHandle[omniq.Raw]) error) (string, error) {
-	name, err := c.scheduleName()
+	name, err := c.name("schedule")
 	if err == nil {
 		err = do(h.client.Schedule(name))
 	}
