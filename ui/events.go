@@ -32,8 +32,8 @@ func (h *Handler) events(c *call) {
 		return
 	}
 	defer h.streams.Add(-1)
-	s := &stream{c: c, control: http.NewResponseController(c.w)}
-	if !s.begin() {
+	s := &stream{c: c, out: c.lasting("text/event-stream")}
+	if !s.send("retry: 3000\n\n") {
 		return
 	}
 	tick := time.NewTicker(streamEvery)
@@ -86,29 +86,15 @@ func (h *Handler) part(c *call, to route, query url.Values, rights Rights) ([]by
 // stream is what one page gets.
 type stream struct {
 	c       *call
-	control *http.ResponseController
+	out     *lasting
 	last    []byte
 	trouble string
 	said    time.Time
 }
 
-func (s *stream) begin() bool {
-	_ = s.control.SetReadDeadline(time.Time{})
-	head := s.c.w.Header()
-	head.Set("Content-Type", "text/event-stream")
-	head.Set("X-Accel-Buffering", "no")
-	return s.send("retry: 3000\n\n")
-}
-
 func (s *stream) send(text string) bool {
 	s.said = time.Now()
-	_ = s.control.SetWriteDeadline(s.said.Add(patience)) // who does not read is not waited for
-	_, err := io.WriteString(s.c.w, text)
-	if err == nil {
-		err = s.control.Flush()
-	}
-	_ = s.control.SetWriteDeadline(time.Time{}) // HTTP/2 resets a stream whose deadline passes, also when nothing is to be written
-	return err == nil
+	return s.out.send([]byte(text)) == nil
 }
 
 // tell sends what is new. It is false when nobody is there any more.

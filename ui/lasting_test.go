@@ -3,6 +3,7 @@ package ui_test
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
@@ -87,4 +88,30 @@ func TestQuietPagesStayLive(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Who stays, and reads nothing, does not keep a bulk action for ever.
+func TestBulkEndsWhenNobodyReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		backend := memory.New()
+		defer func() { _ = backend.Close() }()
+		client, err := omniq.NewClient(backend)
+		require.NoError(t, err)
+		h, ended := serve(t, client, ui.Everything), make(chan struct{})
+		server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			defer close(ended)
+			h.ServeHTTP(w, r)
+		})}
+		listener := &pipes{make(chan net.Conn), make(chan struct{})}
+		go func() { _ = server.Serve(listener) }()
+		defer func() { _ = server.Close() }()
+		conn, err := listener.dial(t.Context(), "", "")
+		require.NoError(t, err)
+		defer func() { _ = conn.Close() }()
+		const form = "do=cancel"
+		_, err = fmt.Fprintf(conn, "POST /bulk HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n%s",
+			len(form), form)
+		require.NoError(t, err)
+		<-ended
+	})
 }
