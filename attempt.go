@@ -40,7 +40,8 @@ type attempt struct {
 	took  time.Duration // the handler's, once it has returned or the attempt is settled without it
 
 	ctx       context.Context                 // of Run, for the log
-	inner     atomic.Pointer[context.Context] // what the middleware has made of the handler's context, for the log; nil for nothing
+	inner     atomic.Pointer[context.Context] // the context that the handler has got, for the log; nil before
+	own       context.Context                 // execution
 	execution execution                       // the handler's context
 	outbox    *outbox                         // what it does if it succeeds, nil for nothing
 	jot       atomic.Pointer[jot]             // what it leaves of its task, nil for nothing; read without the lock
@@ -197,7 +198,8 @@ func (w *Worker) run(ctx context.Context, a *attempt, s *Settlement) {
 		defer stop()
 	}
 	a.execution = execution{ctx, w, a}
-	ctx = &a.execution
+	a.own = &a.execution
+	ctx = a.own
 	var result RawResult
 	var err error
 	ended := false
@@ -221,9 +223,14 @@ func (w *Worker) infoOf(a *attempt) Info {
 	}
 }
 
-// innermost notes the context that a handler gets, if the middleware has made another one of it.
+// innermost notes the context that a handler gets: its own, or what the middleware has made of it.
 func innermost(ctx context.Context) {
-	if h, ok := ctx.Value(executionKey{}).(*execution); ok && ctx != context.Context(h) {
+	h, ok := ctx.Value(executionKey{}).(*execution)
+	switch {
+	case !ok:
+	case ctx == context.Context(h):
+		h.attempt.inner.Store(&h.attempt.own)
+	default:
 		inner := ctx // so that nothing is allocated where there is no middleware
 		h.attempt.inner.Store(&inner)
 	}

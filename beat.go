@@ -44,7 +44,10 @@ func (b *beater) run(ctx context.Context) {
 		case <-timer.C:
 		}
 		pause := b.w.lease / 3
-		if err := b.beat(ctx, b.w.lease); err != nil && ctx.Err() == nil {
+		switch err := b.beat(ctx, b.w.lease); {
+		case errors.Is(err, ErrClosed):
+			return
+		case err != nil && ctx.Err() == nil:
 			b.w.log.Warn("cannot tell that the worker is there; trying again", logkey.Error, err)
 			pause = b.w.lease / 10
 		}
@@ -81,19 +84,12 @@ func (b *beater) beat(ctx context.Context, lease time.Duration) error {
 func (b *beater) info(lease time.Duration) WorkerInfo {
 	w := b.w
 	host, _ := os.Hostname() // it may be unknown
-	info := WorkerInfo{
-		ID: w.id, Host: validText(host), PID: os.Getpid(), Version: programVersion(), Queues: slices.Clone(w.queues), Names: w.names,
-		Concurrency: w.concurrency, Up: time.Since(b.began), Lease: lease,
-	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	info.Stopping = w.leaving
-	for a := range w.held.all {
-		if a.phase == starting || a.phase == handling {
-			info.Running++
-		}
+	return WorkerInfo{
+		ID: w.id, Host: validText(host), PID: os.Getpid(), Version: programVersion(), Queues: slices.Clone(w.queues), Names: w.names,
+		Concurrency: w.concurrency, Running: w.handling, Stopping: w.leaving, Up: time.Since(b.began), Lease: lease,
 	}
-	return info
 }
 
 // programVersion is the version of the program's main module, as the build has found it.

@@ -123,7 +123,8 @@ func (w *Worker) reopen(a *attempt) {
 // outbox is what an attempt does if it succeeds.
 type outbox struct {
 	keep   EnqueueFunc
-	mu     sync.Mutex
+	turn   sync.Mutex // is held while a call is added, and so while middleware runs: nobody must wait for it who holds another lock
+	mu     sync.Mutex // guards the rest
 	all    *graph
 	ids    []uuid.UUID // to cancel
 	closed bool        // it is part of a settlement
@@ -133,27 +134,37 @@ var errReturned = fmt.Errorf("%w: the attempt has ended already", ErrInvalid)
 
 // enqueue adds a call. With an error nothing of it is added.
 func (o *outbox) enqueue(ctx context.Context, n *node) error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.closed {
-		return errReturned
-	}
-	return o.add(ctx, n)
+	o.turn.Lock()
+	defer o.turn.Unlock()
+	return o.add(ctx, n, false)
 }
 
-func (o *outbox) add(ctx context.Context, n *node) error {
-	g := newGraph(o.all.writer, o.all.origin)
-	g.flow, g.base = o.all.flow, o.all
-	if err := g.add(n); err != nil {
+// add adds a call, if the outbox is not closed, or the call is the last one.
+func (o *outbox) add(ctx context.Context, n *node, last bool) error {
+	g, err := o.graph(n, last)
+	if err != nil {
 		return err
 	}
-	return o.keep(context.WithValue(ctx, keptKey{}, &kept{o, g}), g.tasks)
+	return o.keep(context.WithValue(ctx, keptKey{}, &kept{o, g, last}), g.tasks)
+}
+
+// graph is made of a call, beside those that there are.
+func (o *outbox) graph(n *node, last bool) (*graph, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed && !last {
+		return nil, errReturned
+	}
+	g := newGraph(o.all.writer, o.all.origin)
+	g.flow, g.base = o.all.flow, o.all
+	return g, g.add(n)
 }
 
 // kept is what is added to an outbox.
 type kept struct {
 	outbox *outbox
 	graph  *graph
+	last   bool
 }
 
 type keptKey struct{}
@@ -165,6 +176,11 @@ func keepTasks(ctx context.Context, tasks []*RawTask) error {
 		return invalid("a middleware around enqueues has passed on a context that is not made of the one that it got")
 	}
 	o, g := k.outbox, k.graph
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed && !k.last { // meanwhile
+		return errReturned
+	}
 	for _, t := range tasks {
 		if err := checkAble(o.all.origin.backend, t); err != nil {
 			return err
@@ -180,14 +196,8 @@ func keepTasks(ctx context.Context, tasks []*RawTask) error {
 
 // check reports what is wrong with a call.
 func (o *outbox) check(n *node) error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.closed {
-		return errReturned
-	}
-	g := newGraph(o.all.writer, o.all.origin)
-	g.base = o.all
-	return g.add(n)
+	_, err := o.graph(n, false)
+	return err
 }
 
 func (o *outbox) cancel(ids []uuid.UUID) error {
@@ -237,31 +247,31 @@ func (e *waitError) Error() string {
 	return "omniq: the task's result will be that of another call: its handler returns what Become has returned"
 }
 
-// pass is how an attempt ends whose task is to wait.
-func (w *Worker) pass(a *attempt, o *outbox, e *waitError) Settlement {
+// pass is how an attempt ends whose task is to wait. An error is one of the middleware around enqueues, and the handler's.
+func (w *Worker) pass(a *attempt, o *outbox, e *waitError) (Settlement, error) {
 	if e.become == nil {
 		after := make([]Dependency, len(e.each))
 		for i, t := range e.each {
 			after[i] = Dependency{ID: t.ID, Input: true}
 		}
-		return Settlement{Action: ActionWait, Effects: &Effects{Enqueue: e.each, After: after}}
+		return Settlement{Action: ActionWait, Effects: &Effects{Enqueue: e.each, After: after}}, nil
 	}
 	if o == shut {
 		const message = "the handler returned what Become has returned in another attempt"
-		return failure(a, a.lease.Attempt, &TaskError{Type: typeEncode, Message: message})
+		return failure(a, a.lease.Attempt, &TaskError{Type: typeEncode, Message: message}), nil
 	}
-	o.mu.Lock()
-	err := o.add(e.ctx, e.become)
-	o.mu.Unlock()
-	if err != nil { // not after check, but for a promise that another client has stored meanwhile
-		return failure(a, a.lease.Attempt, &TaskError{Type: typeEncode, Message: validText(err.Error())})
+	switch err := o.add(e.ctx, e.become, true); {
+	case errors.Is(err, ErrInvalid): // not after check, but for the middleware, and a promise that another client has stored meanwhile
+		return failure(a, a.lease.Attempt, &TaskError{Type: typeEncode, Message: validText(err.Error())}), nil
+	case err != nil:
+		return Settlement{}, err
 	}
 	effects := o.effects()
 	if effects == nil {
 		effects = new(Effects)
 	}
 	effects.After = []Dependency{{ID: e.become.head.ID, Need: NeedFinal, Input: true}}
-	return Settlement{Action: ActionWait, Effects: effects}
+	return Settlement{Action: ActionWait, Effects: effects}, nil
 }
 
 // spread makes a task that stands for a call for each element wait for these calls.

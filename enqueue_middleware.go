@@ -32,7 +32,8 @@ type EnqueueOption interface {
 //
 // In a worker it is around what handlers enqueue by [Enqueue] and [Become]. next keeps the tasks there until the attempt has
 // succeeded: that it returns nil does not say that they are stored. ctx is the one that the handler has given. The middleware
-// must not call Enqueue or Become itself. It does not see the calls that a task stands for by [Each], which have its metadata.
+// must not call Enqueue or Become itself. What it refuses of Enqueue the handler is told; with what it refuses of Become the attempt
+// ends as with an error of the handler's. It does not see the calls that a task stands for by [Each], which have its metadata.
 func UseEnqueue(middleware ...EnqueueMiddleware) EnqueueOption {
 	return enqueueMiddleware(middleware)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -109,5 +110,85 @@ func TestWorkerUseEnqueueRefuses(t *testing.T) {
 		_, err := omniq.NewWorker(b, omniq.Handlers(omniq.DefineNoArgsVoid("any", noop)), option)
 		require.ErrorIs(t, err, omniq.ErrInvalid)
 		require.ErrorContains(t, err, what)
+	}
+}
+
+// A middleware around enqueues that takes long keeps the worker from nothing, also after the handler has returned.
+func TestWorkerUseEnqueueTakesLong(t *testing.T) {
+	b, client := newMemory(t)
+	entered, release, added := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	side := omniq.DefineNoArgs("side", func(context.Context) (int, error) { return 1, nil })
+	hasty := omniq.DefineNoArgsVoid("hasty", func(ctx context.Context) error {
+		go func() {
+			_, err := omniq.Enqueue(ctx, side.With())
+			added <- err
+		}()
+		<-entered
+		return nil
+	})
+	run(t, b, omniq.Handlers(hasty, side), omniq.UseEnqueue(func(next omniq.EnqueueFunc) omniq.EnqueueFunc {
+		return func(ctx context.Context, tasks []*omniq.RawTask) error {
+			close(entered)
+			<-release
+			return next(ctx, tasks)
+		}
+	}))
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	first, err := hasty.Enqueue(ctx, client)
+	require.NoError(t, err)
+	_, err = first.Wait(ctx)
+	other, otherErr := side.Enqueue(ctx, client)
+	if otherErr == nil {
+		_, otherErr = other.Wait(ctx)
+	}
+	close(release)
+	require.NoError(t, err, "the handler has returned")
+	require.NoError(t, otherErr, "the worker goes on")
+	require.ErrorContains(t, <-added, "the attempt has ended already")
+	stats, err := client.Stats(ctx)
+	require.NoError(t, err)
+	assert.Equal(t, 2, stats[0].Succeeded)
+	assert.Zero(t, stats[0].Ready, "what was too late is not enqueued")
+}
+
+// What a middleware around enqueues refuses of Become is as if the handler had returned it.
+func TestWorkerUseEnqueueRefusesBecome(t *testing.T) {
+	for name, c := range map[string]struct {
+		refuse   error
+		attempts int // of the first
+	}{
+		"an error": {errOops, 2},
+		"a snooze": {omniq.Snooze(time.Minute), 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b, client := newMemory(t)
+				child := omniq.DefineNoArgs("child", func(context.Context) (int, error) { return 7, nil })
+				began := 0
+				parent := omniq.DefineNoArgs("parent", func(ctx context.Context) (int, error) {
+					began++
+					info, _ := omniq.InfoFrom(ctx)
+					if began == 2 {
+						assert.Equal(t, c.attempts, info.Attempt)
+					}
+					return omniq.Become(ctx, child.With())
+				})
+				run(t, b, omniq.Handlers(child, parent), omniq.UseEnqueue(func(next omniq.EnqueueFunc) omniq.EnqueueFunc {
+					return func(ctx context.Context, tasks []*omniq.RawTask) error {
+						if began == 1 {
+							return c.refuse
+						}
+						return next(ctx, tasks)
+					}
+				}))
+				h, err := parent.Enqueue(t.Context(), client)
+				require.NoError(t, err)
+				got, err := h.Wait(t.Context())
+				require.NoError(t, err)
+				assert.Equal(t, 7, got)
+				assert.Equal(t, 2, began)
+			})
+		})
 	}
 }

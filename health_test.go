@@ -77,7 +77,7 @@ func TestHealthOfBatches(t *testing.T) {
 			return nil
 		}, omniq.UpTo(3, time.Second))
 		alone := omniq.DefineNoArgsVoid("alone", func(context.Context) error { time.Sleep(time.Hour); return nil })
-		w := run(t, b, omniq.Handlers(d, alone), omniq.Concurrency(2), omniq.ShutdownTimeout(2*time.Hour))
+		w := run(t, b, omniq.Handlers(d, alone), omniq.Concurrency(2), omniq.ShutdownTimeout(2*time.Hour), omniq.LeaseDuration(300*time.Millisecond))
 		for i := range 5 {
 			_, err := d.Enqueue(t.Context(), client, omniq.MakeArgs1(i))
 			require.NoError(t, err)
@@ -85,6 +85,9 @@ func TestHealthOfBatches(t *testing.T) {
 		health := func(handlers int, what string) {
 			synctest.Wait()
 			assert.Equal(t, handlers, w.Health().Handlers, what)
+			time.Sleep(100 * time.Millisecond)
+			synctest.Wait()
+			assert.Equal(t, handlers, workersOf(t, client)[0].Running, "%s, and a beat says so", what)
 		}
 		health(1, "three tasks run as one, two wait for a third")
 		time.Sleep(time.Second)

@@ -22,6 +22,7 @@ type tracedLine struct {
 	message string
 	level   slog.Level
 	trace   any
+	info    omniq.Info // that of the handler in the context
 	attrs   map[string]slog.Value
 }
 
@@ -36,7 +37,8 @@ func (l *tracedLog) WithAttrs([]slog.Attr) slog.Handler     { return l }
 func (l *tracedLog) WithGroup(string) slog.Handler          { return l }
 
 func (l *tracedLog) Handle(ctx context.Context, r slog.Record) error {
-	line := tracedLine{r.Message, r.Level, ctx.Value(traceKey{}), make(map[string]slog.Value)}
+	info, _ := omniq.InfoFrom(ctx)
+	line := tracedLine{r.Message, r.Level, ctx.Value(traceKey{}), info, make(map[string]slog.Value)}
 	r.Attrs(func(a slog.Attr) bool { line.attrs[a.Key] = a.Value; return true })
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -115,6 +117,7 @@ func TestAttemptsLogWithTheirContext(t *testing.T) {
 				assert.Equal(t, c.message, line.message)
 				assert.Equal(t, c.level, line.level)
 				assert.Equal(t, c.trace, line.trace)
+				assert.Equal(t, h.ID(), line.info.ID)
 				assert.Equal(t, "any", line.attrs["func"].String())
 				assert.Equal(t, "mail", line.attrs["queue"].String())
 				assert.EqualValues(t, 1, line.attrs["attempt"].Int64())

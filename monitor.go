@@ -59,7 +59,7 @@ type WorkerInfo struct {
 	Queues      []string // where it takes tasks from, the first first
 	Names       []string // the functions that it has, in their order
 	Concurrency int      // how many handlers run in it at once, at the most
-	Running     int      // how many do
+	Running     int      // how many do; a batch is one
 	Stopping    bool     // it takes no more tasks
 
 	Up    time.Duration // for how long it had run when it was seen last

@@ -36,7 +36,9 @@ func (w *Worker) outcome(ctx context.Context, a *attempt, timeout time.Duration,
 		return Settlement{Action: ActionFinish, Result: r, Effects: outbox.effects()}
 	}
 	if wait, ok := errors.AsType[*waitError](err); ok {
-		return w.pass(a, outbox, wait)
+		if s, err = w.pass(a, outbox, wait); err == nil {
+			return s
+		}
 	}
 	if ended, ok := errors.AsType[*endedError](err); ok {
 		r := finalResult(a.lease.Task, ended.result.Status, time.Now(), a.lease.Attempt)

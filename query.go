@@ -34,17 +34,21 @@ func (q *Query) request(s Status) ListRequest {
 	}
 }
 
-// statuses are those of the query, of which each must be one that the call can do something with.
+// statuses are those of the query, each once, and one that the call can do something with.
 func (q *Query) statuses(op string, possible ...Status) ([]Status, error) {
+	if len(q.Statuses) == 0 {
+		return possible, nil
+	}
+	var statuses []Status
 	for _, s := range q.Statuses {
 		if !slices.Contains(possible, s) {
 			return nil, invalid("to %s tasks that are %v, want some of %v", op, s, possible)
 		}
+		if !slices.Contains(statuses, s) {
+			statuses = append(statuses, s)
+		}
 	}
-	if len(q.Statuses) == 0 {
-		return possible, nil
-	}
-	return q.Statuses, nil
+	return statuses, nil
 }
 
 // Search yields the tasks that a query means, state by state, in each the newest first. A task that is in its state all the
@@ -170,7 +174,7 @@ func (c *Client) all(
 	return n, bulkError(op, refused)
 }
 
-// MaxGrouped is how many tasks [Client.ErrorGroups] looks at.
+// MaxGrouped is how many tasks of a state [Client.ErrorGroups] looks at.
 const MaxGrouped = 10_000
 
 // ErrorGroup are tasks with errors of one type, whose messages are the same but for numbers, IDs and what is in quotes.
@@ -194,16 +198,22 @@ func (c *Client) ErrorGroups(ctx context.Context, q Query) ([]ErrorGroup, error)
 	if len(q.Statuses) == 0 {
 		q.Statuses = []Status{StatusFailure}
 	}
+	err := c.check()
+	statuses, wrong := q.statuses("group", Statuses()...)
+	if err := errors.Join(err, wrong); err != nil {
+		return nil, err
+	}
 	groups := make(map[[2]string]*ErrorGroup)
-	for _, status := range q.Statuses {
-		one, looked := q, 0
-		one.Statuses = []Status{status}
-		for info, err := range c.Search(ctx, one) {
+	for _, status := range statuses {
+		left := MaxGrouped
+		for page, err := range c.search(ctx, q, []Status{status}, pageSize) {
 			if err != nil {
 				return nil, fmt.Errorf("omniq: group errors: %w", err)
 			}
-			group(groups, info)
-			if looked++; looked == MaxGrouped {
+			for _, info := range page[:min(len(page), left)] {
+				group(groups, info)
+			}
+			if left -= len(page); left <= 0 {
 				break
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -53,6 +54,7 @@ func TestSearch(t *testing.T) {
 		"of a queue":            {omniq.Query{Queue: "a"}, 450},
 		"in a state":            {omniq.Query{Statuses: []omniq.Status{omniq.StatusCancelled}}, 210},
 		"in two":                {omniq.Query{Queue: "b", Statuses: []omniq.Status{omniq.StatusCancelled, omniq.StatusPending}}, 3},
+		"in one, named twice":   {omniq.Query{Statuses: []omniq.Status{omniq.StatusCancelled, omniq.StatusCancelled}}, 210},
 		"in a state of a queue": {omniq.Query{Queue: "b", Statuses: []omniq.Status{omniq.StatusCancelled}}, 0},
 		"of a function":         {omniq.Query{Name: "some", Queue: "b"}, 3},
 		"of no function":        {omniq.Query{Name: "none"}, 0},
@@ -233,6 +235,10 @@ func TestErrorGroups(t *testing.T) {
 	assert.Empty(t, groups, "they have no errors")
 	_, err = client.ErrorGroups(t.Context(), omniq.Query{Statuses: []omniq.Status{99}})
 	assert.ErrorIs(t, err, omniq.ErrInvalid)
+	_, err = client.ErrorGroups(t.Context(), omniq.Query{Name: "\x00"})
+	require.ErrorIs(t, err, omniq.ErrInvalid)
+	assert.Equal(t, 1, strings.Count(err.Error(), "omniq: group errors"))
+	assert.NotContains(t, err.Error(), "omniq: search", "it is said once")
 }
 
 func TestMaskMessage(t *testing.T) {

@@ -3,6 +3,7 @@ package omniq_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"slices"
 	"sync/atomic"
@@ -127,5 +128,23 @@ func TestBeatsThatHang(t *testing.T) {
 		last := len(leases) - 1
 		assert.Zero(t, leases[last], "it has tried to say that it stops")
 		assert.False(t, slices.Contains(leases[:last], 0))
+	})
+}
+
+// A backend that is closed is no trouble with beats: Run says so.
+func TestBeatsOfAClosedBackend(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, _ := newMemory(t)
+		var log tracedLog
+		w, err := omniq.NewWorker(b, omniq.Handlers(omniq.DefineNoArgsVoid("any", noop)), omniq.Logger(slog.New(&log)))
+		require.NoError(t, err)
+		done := make(chan error, 1)
+		go func() { done <- w.Run(t.Context()) }()
+		synctest.Wait()
+		require.NoError(t, b.Close())
+		require.ErrorIs(t, <-done, omniq.ErrClosed)
+		for _, line := range log.lines {
+			assert.Less(t, line.level, slog.LevelWarn, line.message)
+		}
 	})
 }

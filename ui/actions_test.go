@@ -217,6 +217,7 @@ func TestEnqueueACopy(t *testing.T) {
 		"a delay before":  {"delay", "-1h"},
 		"a bad priority":  {"priority", "high"},
 		"a bad queue":     {"queue", "a b"},
+		"a schedule":      {"queue", omniq.ScheduleQueue},
 		"a bad lane":      {"lane", "\x01"},
 		"a high priority": {"priority", "99999999999999999999"},
 	} {
@@ -268,6 +269,26 @@ func TestBulk(t *testing.T) {
 	assert.Contains(t, body, "1 task enqueued again")
 }
 
+// A bulk action is about what was confirmed, also where a text has become the name of a function meanwhile.
+func TestBulkDoesWhatWasConfirmed(t *testing.T) {
+	backend := memory.New()
+	t.Cleanup(func() { _ = backend.Close() })
+	client, err := omniq.NewClient(backend)
+	require.NoError(t, err)
+	h, err := omniq.ReferArgs[omniq.Args1[string], int]("other").Enqueue(t.Context(), client, omniq.MakeArgs1("mail.send"))
+	require.NoError(t, err)
+	_, body := get(t, serve(t, client, ui.Everything), "confirm?do=cancel&q=mail.send")
+	require.Contains(t, body, "Cancel 1 task?")
+	require.Contains(t, body, `name="q" value="mail.send"`)
+	_, err = omniq.ReferNoArgs[int]("mail.send").Enqueue(t.Context(), client, omniq.Queue("mail"))
+	require.NoError(t, err)
+	_, _, body = post(t, serve(t, client, ui.Everything), "bulk", "do", "cancel", "q", "mail.send")
+	assert.Contains(t, body, "cancelled")
+	info, err := client.Inspect(t.Context(), h.ID())
+	require.NoError(t, err)
+	assert.Equal(t, omniq.StatusCancelled, info.Status)
+}
+
 // What is refused is told by its reason, with one of the tasks.
 func TestBulkRefusals(t *testing.T) {
 	s := open(t, ui.Everything)
@@ -279,6 +300,7 @@ func TestBulkRefusals(t *testing.T) {
 	assert.Contains(t, body, "1 task enqueued again")
 	assert.Contains(t, body, "These were refused")
 	assert.Contains(t, body, "holds the unique key")
+	assert.NotContains(t, body, "omniq: ", "it is no line of a log")
 	assert.Contains(t, body, s.Keyed.String())
 }
 

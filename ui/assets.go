@@ -3,9 +3,7 @@ package ui
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"mime"
 	"net/http"
-	"path"
 )
 
 // asset is a file that pages need.
@@ -15,18 +13,21 @@ type asset struct {
 	tag  string
 }
 
-// assets are found by their names. The pages name them with a version: what is cached is of this release.
-var assets, version = readAssets("style.css", "live.js", "icon.svg")
+// assets are found by their names. The pages name them with a version: what is cached is of this release. What kind they are does not
+// depend on the tables of the machine: a browser would run no script that these call something else.
+var assets, version = readAssets([][2]string{
+	{"style.css", "text/css; charset=utf-8"}, {"live.js", "text/javascript; charset=utf-8"}, {"icon.svg", "image/svg+xml"},
+})
 
-func readAssets(names ...string) (map[string]asset, string) {
+func readAssets(kinds [][2]string) (map[string]asset, string) {
 	all, sum := make(map[string]asset), sha256.New()
-	for _, name := range names {
-		data, err := embedded.ReadFile("assets/" + name)
+	for _, file := range kinds {
+		data, err := embedded.ReadFile("assets/" + file[0])
 		if err != nil {
 			panic(err)
 		}
 		_, _ = sum.Write(data)
-		all[name] = asset{data: data, kind: mime.TypeByExtension(path.Ext(name))}
+		all[file[0]] = asset{data: data, kind: file[1]}
 	}
 	version := hex.EncodeToString(sum.Sum(nil)[:6])
 	for name, a := range all {

@@ -1,9 +1,9 @@
 package ui
 
 import (
+	"bytes"
 	"errors"
 	"log/slog"
-	"net/http"
 	"time"
 
 	"github.com/omniq-go/omniq"
@@ -21,8 +21,8 @@ func (h *Handler) bulk(c *call) {
 	}
 	p := page{name: "bulk", Title: action.Verb + " tasks", Static: true, Data: map[string]any{"Action": action, "Search": s}}
 	p.complete(c)
-	out := &growing{c: c, control: http.NewResponseController(c.w)}
-	out.begin(&p)
+	out := &growing{c, c.lasting("text/html; charset=utf-8"), &p}
+	out.part("top", nil)
 	looked := 0
 	where, last := q.Where, time.Now()
 	q.Where = func(info *omniq.TaskInfo) bool { // is asked about each task in turn
@@ -31,7 +31,7 @@ func (h *Handler) bulk(c *call) {
 		}
 		if looked++; time.Since(last) > progressEvery {
 			last = time.Now()
-			out.part(&p, "progress", looked)
+			out.part("progress", looked)
 		}
 		return true
 	}
@@ -46,8 +46,8 @@ func (h *Handler) bulk(c *call) {
 	if err != nil {
 		p.Problem = h.said(c, engineError(err))
 	}
-	out.part(&p, "result", map[string]any{"N": n, "Refused": refused, "Failed": err != nil, "Action": action, "Search": s})
-	out.part(&p, "bottom", nil)
+	out.part("result", map[string]any{"N": n, "Refused": refused, "Failed": err != nil, "Action": action, "Search": s})
+	out.part("bottom", nil)
 }
 
 // engineError is the part of a bulk action's error that is not about single tasks.
@@ -66,28 +66,23 @@ func engineError(err error) error {
 
 // growing is a page of which parts are sent when they are known.
 type growing struct {
-	c       *call
-	control *http.ResponseController
-}
-
-// begin sends the part above what is to come.
-func (g *growing) begin(p *page) {
-	_ = g.control.SetWriteDeadline(time.Time{}) // where the server has none, there is none to lift
-	_ = g.control.SetReadDeadline(time.Time{})
-	head := g.c.w.Header()
-	head.Set("Content-Type", "text/html; charset=utf-8")
-	head.Set("X-Accel-Buffering", "no")
-	g.part(p, "top", p.Data)
+	c    *call
+	out  *lasting
+	page *page
 }
 
 // part sends a part. Who has gone gets nothing.
-func (g *growing) part(p *page, name string, data any) {
-	one := *p
+func (g *growing) part(name string, data any) {
+	one := *g.page
 	if data != nil {
 		one.Data = data
 	}
-	if err := render(g.c.w, p.name, name, &one); err != nil {
+	var b bytes.Buffer
+	err := render(&b, one.name, name, &one)
+	if err == nil {
+		err = g.out.send(b.Bytes())
+	}
+	if err != nil {
 		g.c.h.log.Debug("ui: cannot send a part of a page", "part", name, logged(err))
 	}
-	_ = g.control.Flush()
 }

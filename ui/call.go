@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -53,6 +54,15 @@ func (c *call) text(name string) (string, error) {
 		return "", &statusError{http.StatusBadRequest, fmt.Sprintf("The field %s has %d bytes, want at most %d.", name, len(s), maxText)}
 	}
 	return s, nil
+}
+
+// name is the field that says which queue or schedule it is about.
+func (c *call) name(kind string) (string, error) {
+	name, err := c.text("of")
+	if err == nil && name == "" {
+		err = &statusError{http.StatusNotFound, "No " + kind + " is named."}
+	}
+	return name, err
 }
 
 // number is a field of the form that is a number: the default if it is not there.
@@ -114,4 +124,31 @@ func (c *call) show(status int, p page) {
 	c.w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	c.w.WriteHeader(status)
 	_, _ = c.w.Write(b.Bytes()) // who has gone needs no answer
+}
+
+// lasting is an answer that is sent in parts, for as long as it takes.
+type lasting struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+}
+
+// lasting begins an answer of some kind.
+func (c *call) lasting(kind string) *lasting {
+	l := &lasting{c.w, http.NewResponseController(c.w)}
+	_ = l.control.SetReadDeadline(time.Time{}) // where the server has none, there is none to lift
+	head := c.w.Header()
+	head.Set("Content-Type", kind)
+	head.Set("X-Accel-Buffering", "no")
+	return l
+}
+
+// send sends a part. Who does not read is not waited for.
+func (l *lasting) send(part []byte) error {
+	_ = l.control.SetWriteDeadline(time.Now().Add(patience))
+	_, err := l.w.Write(part)
+	if err == nil {
+		err = l.control.Flush()
+	}
+	_ = l.control.SetWriteDeadline(time.Time{}) // HTTP/2 resets a stream whose deadline passes, also when nothing is to be written
+	return err
 }

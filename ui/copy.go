@@ -128,6 +128,9 @@ func copyOptions(c *call, t *omniq.RawTask) ([]omniq.TaskOption, error) {
 		}
 	}
 	queue, lane := strings.TrimSpace(c.form.Get("queue")), strings.TrimSpace(c.form.Get("lane"))
+	if queue == omniq.ScheduleQueue {
+		return nil, &statusError{http.StatusBadRequest, "The queue is that of schedules, and takes no other tasks."}
+	}
 	add(queue != "", omniq.Queue(queue))
 	add(lane != "", omniq.Lane(lane))
 	if text := strings.TrimSpace(c.form.Get("delay")); text != "" {

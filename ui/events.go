@@ -32,17 +32,15 @@ func (h *Handler) events(c *call) {
 		return
 	}
 	defer h.streams.Add(-1)
-	s := &stream{c: c, control: http.NewResponseController(c.w)}
-	if !s.begin() {
+	s := &stream{c: c, out: c.lasting("text/event-stream")}
+	if !s.send("retry: 3000\n\n") {
 		return
 	}
 	tick := time.NewTicker(streamEvery)
 	defer tick.Stop()
 	for {
-		if !(h.most & h.rights(c.r)).Has(to.right) {
-			return
-		}
-		if !s.tell(h.part(c, to, query)) {
+		rights := h.most & h.rights(c.r)
+		if !rights.Has(to.right) || !s.tell(h.part(c, to, query, rights)) {
 			return
 		}
 		select {
@@ -69,15 +67,15 @@ func (h *Handler) followed(c *call) (route, url.Values, error) {
 }
 
 // part makes the main part of a page as it is now.
-func (h *Handler) part(c *call, to route, query url.Values) ([]byte, error) {
+func (h *Handler) part(c *call, to route, query url.Values, rights Rights) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(c.ctx, patience)
 	defer cancel()
-	one := &call{h: h, w: c.w, r: c.r, ctx: ctx, rights: h.most & h.rights(c.r), form: query, live: true}
+	one := &call{h: h, w: c.w, r: c.r, ctx: ctx, rights: rights, form: query, live: true}
 	p, err := to.page(one)
 	if err != nil {
 		return nil, err
 	}
-	p.Root, p.Path, p.Rights = "", to.path, one.rights
+	p.Path, p.Rights = to.path, rights
 	var b bytes.Buffer
 	if err := render(&b, p.name, "content", &p); err != nil {
 		return nil, err
@@ -88,28 +86,15 @@ func (h *Handler) part(c *call, to route, query url.Values) ([]byte, error) {
 // stream is what one page gets.
 type stream struct {
 	c       *call
-	control *http.ResponseController
+	out     *lasting
 	last    []byte
 	trouble string
 	said    time.Time
 }
 
-func (s *stream) begin() bool {
-	_ = s.control.SetWriteDeadline(time.Time{})
-	_ = s.control.SetReadDeadline(time.Time{})
-	head := s.c.w.Header()
-	head.Set("Content-Type", "text/event-stream")
-	head.Set("X-Accel-Buffering", "no")
-	return s.send("retry: 3000\n\n")
-}
-
 func (s *stream) send(text string) bool {
 	s.said = time.Now()
-	_ = s.control.SetWriteDeadline(s.said.Add(patience)) // who does not read is not waited for
-	if _, err := io.WriteString(s.c.w, text); err != nil {
-		return false
-	}
-	return s.control.Flush() == nil
+	return s.out.send([]byte(text)) == nil
 }
 
 // tell sends what is new. It is false when nobody is there any more.

@@ -37,6 +37,7 @@ func (h *Handler) inspectFlow(ctx context.Context, id uuid.UUID) (*seenFlow, err
 		}
 	}
 	seen.Graph = newGraph(seen.Members)
+	brief(seen.Members...)
 	return seen, nil
 }
 

@@ -107,7 +107,8 @@ func layersOf(members []*omniq.TaskInfo) map[uuid.UUID]int {
 	return layers
 }
 
-// dependencies are the tasks that a member waits for or has waited for, also before it handed over to others.
+// dependencies are the tasks that a member waits for or has waited for, also before it handed over to others. There may be very many,
+// and most of them stand twice.
 func dependencies(info *omniq.TaskInfo) []uuid.UUID {
 	var ids []uuid.UUID
 	for _, d := range info.After {
@@ -115,9 +116,7 @@ func dependencies(info *omniq.TaskInfo) []uuid.UUID {
 	}
 	if info.Task != nil {
 		for _, d := range info.Task.After {
-			if !slices.Contains(ids, d.ID) {
-				ids = append(ids, d.ID)
-			}
+			ids = append(ids, d.ID)
 		}
 	}
 	return ids

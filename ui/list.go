@@ -58,7 +58,7 @@ func (h *Handler) list(ctx context.Context, q omniq.Query, from string) (found, 
 			if q.Where != nil {
 				page = slices.DeleteFunc(page, func(info *omniq.TaskInfo) bool { return !q.Where(info) })
 			}
-			f.Tasks = append(f.Tasks, page...)
+			f.Tasks = append(f.Tasks, brief(page...)...)
 			after = next
 			if next == "" {
 				break
@@ -74,6 +74,14 @@ func (h *Handler) list(ctx context.Context, q omniq.Query, from string) (found, 
 		}
 	}
 	return f, nil
+}
+
+// brief leaves of tasks what lists show. What is seen is kept for a while, and payloads may be large.
+func brief(tasks ...*omniq.TaskInfo) []*omniq.TaskInfo {
+	for _, info := range tasks {
+		info.After, info.Progress, info.State, info.Task = nil, nil, nil, nil
+	}
+	return tasks
 }
 
 func splitCursor(from string, statuses []omniq.Status) (first int, after string, err error) {

@@ -90,6 +90,26 @@ func TestLivePageOfHostileText(t *testing.T) {
 	assert.Contains(t, data, "What happened", "it is whole")
 }
 
+// Who loses the right to see payloads while a page is open does not see them any more.
+func TestLivePayloadsAreOfThoseWhoMaySeeThem(t *testing.T) {
+	s := open(t, ui.Everything)
+	var rights atomic.Uint32
+	rights.Store(uint32(ui.Everything))
+	h, err := ui.New(s.Client, func(*http.Request) ui.Rights { return ui.Rights(rights.Load()) }, quiet)
+	require.NoError(t, err)
+	server := httptest.NewServer(h)
+	t.Cleanup(server.Close)
+	next, end := follow(t, server, "task", "of="+s.Pending.String())
+	defer end()
+	_, data := next()
+	assert.Contains(t, data, "bob@example.org")
+	rights.Store(uint32(ui.View))
+	_, data = next()
+	assert.Contains(t, data, "Payloads are not shown to you")
+	assert.NotContains(t, data, "bob@example.org")
+	assert.NotContains(t, data, "task-cancel")
+}
+
 func TestLiveTrouble(t *testing.T) {
 	backend := &spy{Backend: memory.New()}
 	client, err := omniq.NewClient(backend)

@@ -58,9 +58,10 @@ func (e *exposition) head(name, help string) {
 // sample writes one figure. Labels are pairs of a name and a value.
 func (e *exposition) sample(name string, value float64, labels ...string) {
 	e.WriteString(name)
+	sep := "{"
 	for i := 0; i+1 < len(labels); i += 2 {
-		e.WriteString(map[bool]string{true: "{", false: ","}[i == 0])
-		_, _ = fmt.Fprintf(e, `%s="%s"`, labels[i], labelEscapes.Replace(strings.ToValidUTF8(labels[i+1], "\ufffd")))
+		_, _ = fmt.Fprintf(e, `%s%s="%s"`, sep, labels[i], labelEscapes.Replace(strings.ToValidUTF8(labels[i+1], "\ufffd")))
+		sep = ","
 	}
 	if len(labels) > 0 {
 		e.WriteByte('}')

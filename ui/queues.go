@@ -60,14 +60,27 @@ func (d *doneHours) Run() time.Duration {
 // Spark draws the last hour.
 func (d *doneHours) Spark() template.HTML { return spark(d.succeeded[:], d.failed[:]) }
 
-// stats, workers and history are the looks that several pages share.
-
-func (c *call) stats() ([]omniq.QueueStats, error) { return see(c, "stats", c.h.client.Stats) }
-
+// workers is a look that several pages share.
 func (c *call) workers() ([]omniq.WorkerInfo, error) { return see(c, "workers", c.h.client.Workers) }
 
-func (c *call) history() ([]omniq.Minute, error) {
-	return see(c, "history", func(ctx context.Context) ([]omniq.Minute, error) { return c.h.client.History(ctx, shownHistory) })
+// lately is what there is to know of queues and functions that have no tasks now.
+type lately struct {
+	workers []omniq.WorkerInfo
+	minutes []omniq.Minute // of the last hour
+}
+
+func (c *call) lately() (l lately, err error) {
+	if l.workers, err = c.workers(); err != nil {
+		return l, err
+	}
+	l.minutes, err = see(c, "history", func(ctx context.Context) ([]omniq.Minute, error) { return c.h.client.History(ctx, shownHistory) })
+	return l, err
+}
+
+// calls reports whether a worker has a function of this name, or it was called of late.
+func (l *lately) calls(name string) bool {
+	return slices.ContainsFunc(l.workers, func(w omniq.WorkerInfo) bool { return slices.Contains(w.Names, name) }) ||
+		slices.ContainsFunc(l.minutes, func(m omniq.Minute) bool { return m.FuncName == name })
 }
 
 // doneBy sums up what was done by what a key says of a minute.
@@ -93,19 +106,7 @@ func doneBy(minutes []omniq.Minute, key func(*omniq.Minute) (string, bool)) map[
 }
 
 // rows are all the queues that are known: those with tasks, those that were used of late, and those that a worker takes.
-func (c *call) rows() ([]*queueRow, error) {
-	stats, err := c.stats()
-	if err != nil {
-		return nil, err
-	}
-	workers, err := c.workers()
-	if err != nil {
-		return nil, err
-	}
-	minutes, err := c.history()
-	if err != nil {
-		return nil, err
-	}
+func (l *lately) rows(stats []omniq.QueueStats) []*queueRow {
 	rows := make(map[string]*queueRow)
 	row := func(name string) *queueRow {
 		if rows[name] == nil {
@@ -117,30 +118,34 @@ func (c *call) rows() ([]*queueRow, error) {
 		r := row(s.Queue)
 		r.QueueStats, r.Kept = s, true
 	}
-	for name, done := range doneBy(minutes, func(m *omniq.Minute) (string, bool) { return m.Queue, m.Queue != "" }) {
+	for name, done := range doneBy(l.minutes, func(m *omniq.Minute) (string, bool) { return m.Queue, m.Queue != "" }) {
 		row(name).Done = *done
 	}
-	for i := range workers {
-		for _, name := range workers[i].Queues {
+	for i := range l.workers {
+		for _, name := range l.workers[i].Queues {
 			row(name).Takers++
 		}
 	}
 	for _, r := range rows {
 		if r.Queue == omniq.ScheduleQueue { // workers serve it without taking it
-			r.Takers = max(r.Takers, len(workers))
+			r.Takers = max(r.Takers, len(l.workers))
 		}
 	}
-	list := slices.Collect(maps.Values(rows))
-	slices.SortFunc(list, func(a, b *queueRow) int { return strings.Compare(a.Queue, b.Queue) })
-	return list, nil
+	return slices.SortedFunc(maps.Values(rows), func(a, b *queueRow) int { return strings.Compare(a.Queue, b.Queue) })
+}
+
+// rows are the queues, and what they were made of.
+func (c *call) rows() ([]*queueRow, lately, error) {
+	stats, err := see(c, "stats", c.h.client.Stats)
+	if err != nil {
+		return nil, lately{}, err
+	}
+	l, err := c.lately()
+	return l.rows(stats), l, err
 }
 
 func (h *Handler) queues(c *call) (page, error) {
-	rows, err := c.rows()
-	if err != nil {
-		return page{}, err
-	}
-	workers, err := c.workers()
+	rows, l, err := c.rows()
 	if err != nil {
 		return page{}, err
 	}
@@ -153,24 +158,15 @@ func (h *Handler) queues(c *call) (page, error) {
 		sum.Failed, sum.Waiting, sum.Succeeded = sum.Failed+r.Failed, sum.Waiting+r.Waiting, sum.Succeeded+r.Succeeded
 		sum.Latency = max(sum.Latency, r.Latency)
 	}
-	return page{name: "queues", Title: "Queues", Data: map[string]any{"Rows": rows, "Sum": sum, "Workers": len(workers)}}, nil
-}
-
-// queueName is the queue that a page is about.
-func (c *call) queueName() (string, error) {
-	name, err := c.text("of")
-	if err == nil && name == "" {
-		err = &statusError{404, "No queue is named."}
-	}
-	return name, err
+	return page{name: "queues", Title: "Queues", Data: map[string]any{"Rows": rows, "Sum": sum, "Workers": len(l.workers)}}, nil
 }
 
 func (h *Handler) queue(c *call) (page, error) {
-	name, err := c.queueName()
+	name, err := c.name("queue")
 	if err != nil {
 		return page{}, err
 	}
-	rows, err := c.rows()
+	rows, l, err := c.rows()
 	if err != nil {
 		return page{}, err
 	}
@@ -180,12 +176,8 @@ func (h *Handler) queue(c *call) (page, error) {
 			row = r
 		}
 	}
-	minutes, err := c.history()
-	if err != nil {
-		return page{}, err
-	}
-	functions := slices.Collect(maps.Values(doneBy(minutes, func(m *omniq.Minute) (string, bool) { return m.FuncName, m.Queue == name })))
-	slices.SortFunc(functions, func(a, b *doneHours) int {
+	done := doneBy(l.minutes, func(m *omniq.Minute) (string, bool) { return m.FuncName, m.Queue == name })
+	functions := slices.SortedFunc(maps.Values(done), func(a, b *doneHours) int {
 		return cmp.Or(cmp.Compare(b.Sum.Started, a.Sum.Started), strings.Compare(a.Name, b.Name))
 	})
 	return page{name: "queue", Title: "Queue " + name, Data: map[string]any{"Row": row, "Functions": functions, "Typed": c.form.Get("limit")}}, nil
@@ -199,7 +191,7 @@ func (h *Handler) resumeQueue(c *call) (string, error) {
 
 // onQueue does something with the queue that a form names.
 func (h *Handler) onQueue(c *call, done string, do func(context.Context, string) error) (string, error) {
-	name, err := c.queueName()
+	name, err := c.name("queue")
 	if err == nil {
 		err = do(c.ctx, name)
 	}

@@ -55,17 +55,8 @@ func (h *Handler) schedules(c *call) (page, error) {
 	return page{name: "schedules", Title: "Schedules", Data: seen}, nil
 }
 
-// scheduleName is the schedule that a page is about.
-func (c *call) scheduleName() (string, error) {
-	name, err := c.text("of")
-	if err == nil && name == "" {
-		err = &statusError{http.StatusNotFound, "No schedule is named."}
-	}
-	return name, err
-}
-
 func (h *Handler) schedule(c *call) (page, error) {
-	name, err := c.scheduleName()
+	name, err := c.name("schedule")
 	if err != nil {
 		return page{}, err
 	}
@@ -84,7 +75,7 @@ func (h *Handler) schedule(c *call) (page, error) {
 
 // onSchedule does something with the schedule that a form names.
 func (h *Handler) onSchedule(c *call, done string, do func(*omniq.ScheduleHandle[omniq.Raw]) error) (string, error) {
-	name, err := c.scheduleName()
+	name, err := c.name("schedule")
 	if err == nil {
 		err = do(h.client.Schedule(name))
 	}
@@ -107,20 +98,17 @@ func (h *Handler) resumeSchedule(c *call) (string, error) {
 const triggerTime = 2 * time.Second
 
 func (h *Handler) triggerSchedule(c *call) (string, error) {
-	ordered := false
-	where, err := h.onSchedule(c, "triggered", func(s *omniq.ScheduleHandle[omniq.Raw]) error {
-		ctx, cancel := context.WithTimeout(c.ctx, triggerTime)
-		defer cancel()
+	ctx, cancel := context.WithTimeout(c.ctx, triggerTime)
+	defer cancel()
+	done := "triggered"
+	_, err := h.onSchedule(c, "", func(s *omniq.ScheduleHandle[omniq.Raw]) error {
 		run, err := s.Trigger(ctx)
 		if run != nil && errors.Is(err, context.DeadlineExceeded) { // it will begin
-			ordered, err = true, nil
+			done, err = "ordered", nil
 		}
 		return err
 	})
-	if ordered {
-		where = strings.Replace(where, "done=triggered", "done=ordered", 1)
-	}
-	return where, err
+	return address("schedule", "of", c.form.Get("of"), "done", done), err
 }
 
 func (h *Handler) backfillSchedule(c *call) (string, error) {

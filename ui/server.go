@@ -46,8 +46,8 @@ const (
 // ServeHTTP serves one request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.serve.ServeHTTP(w, r) }
 
-// Close ends the live updates of all pages, and lets no new ones begin. It is for [http.Server.RegisterOnShutdown]: without
-// it Shutdown waits for them.
+// Close ends the live updates of all pages; those that begin later end as soon as the page was sent once. It is for
+// [http.Server.RegisterOnShutdown]: without it Shutdown waits for them.
 func (h *Handler) Close() { h.closing.Do(func() { close(h.closed) }) }
 
 // secured adds the headers that keep a browser from doing what no page needs.
@@ -177,7 +177,7 @@ func (h *Handler) run(c *call, to route) {
 	}
 	where, err := to.act(c)
 	h.looks.forget()
-	h.log.LogAttrs(c.ctx, slog.LevelInfo, "ui: "+to.path, slog.String("of", c.form.Get("of")), slog.String("from", c.r.RemoteAddr), logged(err))
+	h.log.LogAttrs(c.ctx, slog.LevelInfo, "ui: "+to.path, slog.String("of", short(c.form.Get("of"))), slog.String("from", c.r.RemoteAddr), logged(err))
 	if err != nil {
 		h.refuse(c, to, err)
 		return

@@ -14,15 +14,23 @@ import (
 	"github.com/omniq-go/omniq"
 )
 
-// seenTask is what is known of a task.
+// seenTask is what is known of a task. It is kept for a while: so of payloads, which may be large, it has no more than is shown.
 type seenTask struct {
-	Info   *omniq.TaskInfo
-	Result *omniq.RawResult  // of one that is final, nil otherwise
-	Events []omniq.TaskEvent // the newest maxEvents that are kept
+	Info     *omniq.TaskInfo // without payloads
+	Payloads []payload
+	Options  []field
+	Copyable bool
+
+	Events  []omniq.TaskEvent // the newest ones, nil if there are none or they were not soon found
+	Earlier int               // how many there are before these
 }
 
-// maxEvents is how many events of a task are shown.
-const maxEvents = 100
+// Bounds of a look at a task's events.
+const (
+	maxEvents  = 100         // that are shown
+	maxLooked  = 10_000      // that are looked at, the oldest first
+	eventsTime = time.Second // after which the task is shown without them
+)
 
 func (h *Handler) inspect(ctx context.Context, id uuid.UUID) (*seenTask, error) {
 	info, err := h.client.Inspect(ctx, id)
@@ -30,26 +38,47 @@ func (h *Handler) inspect(ctx context.Context, id uuid.UUID) (*seenTask, error) 
 		return nil, err
 	}
 	seen := &seenTask{Info: info}
-	for e, err := range h.client.Timeline(ctx, id) {
-		if errors.Is(err, omniq.ErrNoEvents) {
-			break
-		}
-		if err != nil {
-			return nil, err
-		}
-		seen.Events = append(seen.Events, e)
-		seen.Events = seen.Events[max(len(seen.Events)-maxEvents, 0):]
-	}
-	if !info.Status.Final() {
-		return seen, nil
-	}
-	switch result, err := h.client.Result(ctx, id); {
-	case err == nil:
-		seen.Result = &result
-	case !errors.Is(err, omniq.ErrNotFound): // its time may have passed in between
+	if err := seen.readEvents(ctx, h.client); err != nil {
 		return nil, err
 	}
+	seen.Options, seen.Copyable = options(info.Task), uncopyable(info) == ""
+	var result omniq.RawResult
+	if info.Status == omniq.StatusSuccess {
+		result, err = h.client.Result(ctx, id)
+		if err != nil && !errors.Is(err, omniq.ErrNotFound) { // its time may have passed in between
+			return nil, err
+		}
+	}
+	seen.Payloads = payloads(info, &result)
+	info.Progress, info.State = nil, nil
+	if info.Task != nil {
+		task := *info.Task // which may be the engine's own
+		task.Args, task.Kwargs, task.Input, task.After = nil, nil, "", nil
+		info.Task = &task
+	}
 	return seen, nil
+}
+
+// readEvents looks for the newest events of the task. Where none are kept, or where there are so many that the newest are not soon
+// found, there are none: the task itself tells the most of what they would.
+func (seen *seenTask) readEvents(ctx context.Context, client *omniq.Client) error {
+	ctx, cancel := context.WithTimeout(ctx, eventsTime)
+	defer cancel()
+	var newest []omniq.TaskEvent
+	looked := 0
+	for e, err := range client.Timeline(ctx, seen.Info.ID) {
+		looked++
+		if errors.Is(err, omniq.ErrNoEvents) || errors.Is(err, omniq.ErrEventsGone) || ctx.Err() != nil || looked > maxLooked {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		newest = append(newest, e)
+		newest = newest[max(len(newest)-maxEvents, 0):]
+	}
+	seen.Events, seen.Earlier = newest, looked-len(newest)
+	return nil
 }
 
 // step is a line of a task's timeline.
@@ -76,11 +105,11 @@ func (h *Handler) task(c *call) (page, error) {
 		return page{}, err
 	}
 	data := map[string]any{
-		"Info": seen.Info, "Schedule": seen.Info.Queue == omniq.ScheduleQueue, "Result": seen.Result, "Steps": steps(seen), "Options": options(seen.Info.Task), "Copyable": uncopyable(seen.Info) == "",
+		"Info": seen.Info, "Schedule": seen.Info.Queue == omniq.ScheduleQueue, "Steps": steps(seen), "Options": seen.Options, "Copyable": seen.Copyable,
 		"After": seen.Info.After[:min(len(seen.Info.After), maxAfter)], "MoreAfter": max(len(seen.Info.After)-maxAfter, 0),
 	}
 	if c.rights.Has(Payloads) {
-		data["Payloads"] = payloads(seen)
+		data["Payloads"] = seen.Payloads
 		if seen.Info.Task != nil {
 			data["Metadata"] = metadata(seen.Info.Task)
 		}
@@ -96,6 +125,9 @@ func steps(seen *seenTask) []step {
 	all := deduced(seen.Info)
 	if len(seen.Events) > 0 {
 		all = told(seen.Events)
+	}
+	if seen.Earlier > 0 {
+		all = slices.Insert(all, 0, step{Text: numbered(seen.Earlier, "event") + " before these", Class: "pending"})
 	}
 	if info := seen.Info; info.Status == omniq.StatusPending && info.Due.After(time.Now()) {
 		all = append(all, step{Time: info.Due, Text: "is due", Class: "pending"})
@@ -115,7 +147,7 @@ func told(events []omniq.TaskEvent) []step {
 				s.Text += " on worker " + *e.WorkerID
 			}
 		case omniq.EventCompleted:
-			s.Text, s.Class = fmt.Sprintf("attempt %d succeeded", e.Attempt), stateClass(omniq.StatusSuccess)
+			s.Text, s.Class = succeeded(e.Attempt), stateClass(omniq.StatusSuccess)
 		case omniq.EventFailed:
 			s.Text, s.Class = fmt.Sprintf("failed for good after %s", numbered(e.Attempt, "attempt")), stateClass(omniq.StatusFailure)
 		case omniq.EventRetried:
@@ -160,7 +192,7 @@ func deduced(info *omniq.TaskInfo) []step {
 	case omniq.StatusWaiting:
 		last.Text = "waits"
 	case omniq.StatusSuccess:
-		last.Text = fmt.Sprintf("attempt %d succeeded", info.Attempts)
+		last.Text = succeeded(info.Attempts)
 	case omniq.StatusFailure:
 		last.Text = fmt.Sprintf("failed for good after %s", numbered(info.Attempts, "attempt"))
 	default:
@@ -170,6 +202,14 @@ func deduced(info *omniq.TaskInfo) []step {
 		last.Error = info.Error
 	}
 	return append(all, last)
+}
+
+// succeeded tells of the end of a task, which may have been resolved by somebody, without an attempt.
+func succeeded(attempt int) string {
+	if attempt == 0 {
+		return "succeeded"
+	}
+	return fmt.Sprintf("attempt %d succeeded", attempt)
 }
 
 func numbered(n int, what string) string {
@@ -223,19 +263,19 @@ func metadata(t *omniq.RawTask) []field {
 }
 
 // payloads are the parts of a task that have what users have put into it.
-func payloads(seen *seenTask) []payload {
+func payloads(info *omniq.TaskInfo, result *omniq.RawResult) []payload {
 	var all []payload
-	if t := seen.Info.Task; t != nil {
-		all = append(all, taskPayloads(t)...)
+	if info.Task != nil {
+		all = append(all, taskPayloads(info.Task)...)
 	}
-	if r := seen.Result; r != nil && r.Status == omniq.StatusSuccess {
-		all = append(all, resultPayload(r))
+	if result.Status == omniq.StatusSuccess {
+		all = append(all, resultPayload(result))
 	}
-	if len(seen.Info.Progress) > 0 {
-		all = append(all, jsonPayload("Progress", seen.Info.Progress))
+	if len(info.Progress) > 0 {
+		all = append(all, jsonPayload("Progress", info.Progress))
 	}
-	if len(seen.Info.State) > 0 {
-		all = append(all, jsonPayload("State for the next attempt", seen.Info.State))
+	if len(info.State) > 0 {
+		all = append(all, jsonPayload("State for the next attempt", info.State))
 	}
 	return all
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -151,37 +150,12 @@ func (s *searched) named(c *call) (bool, error) {
 	if text == "" || s.search.Name != "" || len(text) > omniq.MaxNameLen {
 		return false, nil
 	}
-	names, err := c.names()
-	if err != nil {
+	l, err := c.lately()
+	if err != nil || !l.calls(text) {
 		return false, err
-	}
-	if _, ok := slices.BinarySearch(names, text); !ok {
-		return false, nil
 	}
 	s.search.Name, s.search.Text = text, ""
 	return true, nil
-}
-
-// names are the functions that are known, in order.
-func (c *call) names() ([]string, error) {
-	workers, err := c.workers()
-	if err != nil {
-		return nil, err
-	}
-	minutes, err := c.history()
-	if err != nil {
-		return nil, err
-	}
-	names := make(map[string]bool)
-	for i := range workers {
-		for _, name := range workers[i].Names {
-			names[name] = true
-		}
-	}
-	for i := range minutes {
-		names[minutes[i].FuncName] = true
-	}
-	return slices.Sorted(maps.Keys(names)), nil
 }
 
 // bulkAction is something that is done with all tasks of a search.
@@ -211,7 +185,8 @@ func (s *searched) Actions() []*bulkAction {
 	return possible
 }
 
-// bulkQuery is what a form asks for: an action and the search that it is about.
+// bulkQuery is what a form asks for: an action and the search that it is about. A text that is the name of a function is taken for that
+// when it is confirmed, and what is confirmed says so.
 func (h *Handler) bulkQuery(c *call) (*bulkAction, *searched, omniq.Query, error) {
 	none := omniq.Query{}
 	i := slices.IndexFunc(bulkActions, func(a *bulkAction) bool { return a.Name == c.form.Get("do") })
@@ -223,10 +198,14 @@ func (h *Handler) bulkQuery(c *call) (*bulkAction, *searched, omniq.Query, error
 	if err != nil {
 		return nil, nil, none, err
 	}
-	if named, err := s.named(c); err != nil {
-		return nil, nil, none, err
-	} else if named { // what is asked says which function it is
-		s.Typed = strings.TrimLeft(withoutText(s.Typed)+" "+term("name", s.search.Name), " ")
+	if c.r.Method != http.MethodPost {
+		named, err := s.named(c)
+		if err != nil {
+			return nil, nil, none, err
+		}
+		if named {
+			s.Typed = strings.TrimLeft(withoutText(s.Typed)+" "+term("name", s.search.Name), " ")
+		}
 	}
 	q, err := s.search.query(c.rights)
 	if err != nil {
@@ -283,7 +262,7 @@ func refusals(err error) []*refusedGroup {
 	}
 	var groups []*refusedGroup
 	for _, r := range bulk.Refused {
-		why := omniq.MaskMessage(r.Err.Error())
+		why := omniq.MaskMessage(explained(r.Err))
 		i := slices.IndexFunc(groups, func(g *refusedGroup) bool { return g.Why == why })
 		if i < 0 {
 			i, groups = len(groups), append(groups, &refusedGroup{Why: why, First: r.ID})

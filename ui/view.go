@@ -45,8 +45,7 @@ var notes = map[string]string{
 
 // complete fills in what all pages have.
 func (p *page) complete(c *call) {
-	p.Root, p.Path, p.Rights = c.root, strings.TrimPrefix(path.Clean("/"+c.r.URL.Path), "/"), c.rights
-	p.Path = path.Base(p.Path)
+	p.Root, p.Path, p.Rights = c.root, path.Base(c.r.URL.Path), c.rights
 	p.Note = notes[c.form.Get("done")]
 	if !p.Static && p.name != "problem" && c.r.Method != http.MethodPost && c.root == "" {
 		values := url.Values{}

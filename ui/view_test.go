@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/backend/memory"
 	"github.com/omniq-go/omniq/codec"
 )
 
@@ -173,6 +175,38 @@ func TestLooksAreBounded(t *testing.T) {
 	}
 }
 
+// What is kept of a look has no payloads beyond what is shown, and the engine still has its own.
+func TestLooksKeepNoPayloads(t *testing.T) {
+	backend := memory.New()
+	t.Cleanup(func() { _ = backend.Close() })
+	client, err := omniq.NewClient(backend)
+	require.NoError(t, err)
+	h, err := New(client, Always(Everything))
+	require.NoError(t, err)
+	long := strings.Repeat("x", 1<<20)
+	ref := omniq.ReferArgs[omniq.Args1[string], int]("long")
+	done, err := ref.On(omniq.Join1(omniq.ReferArgs[omniq.Args1[string], string]("first").With(omniq.MakeArgs1(long)))).Enqueue(t.Context(), client)
+	require.NoError(t, err)
+	info, err := client.Inspect(t.Context(), done.ID())
+	require.NoError(t, err)
+	flow, err := h.inspectFlow(t.Context(), info.Flow)
+	require.NoError(t, err)
+	require.NotEmpty(t, flow.Graph.Edges)
+	list, err := h.list(t.Context(), omniq.Query{}, "")
+	require.NoError(t, err)
+	for _, info := range slices.Concat(flow.Members, list.Tasks) {
+		assert.Nil(t, info.Task)
+	}
+	first := info.After[0].ID
+	seen, err := h.inspect(t.Context(), first)
+	require.NoError(t, err)
+	assert.Empty(t, seen.Info.Task.Args)
+	assert.Len(t, seen.Payloads[0].Text, maxShown)
+	info, err = client.Inspect(t.Context(), first)
+	require.NoError(t, err)
+	assert.Len(t, info.Task.Args, len(long)+len(`[""]`))
+}
+
 // chain is a flow of tasks, each of which depends on those that are named.
 func chain(t *testing.T, after ...[]int) []*omniq.TaskInfo {
 	t.Helper()
@@ -227,6 +261,20 @@ func TestGraphOfMany(t *testing.T) {
 		long[i] = []int{i - 1}
 	}
 	assert.True(t, newGraph(chain(t, long...)).Hidden)
+}
+
+// What joins as many as a flow can have is laid out as soon as anything else.
+func TestGraphOfAWideJoin(t *testing.T) {
+	after := make([]omniq.Dependency, omniq.MaxDependencies)
+	for i := range after {
+		after[i].ID = uuid.UUID{15: byte(i), 14: byte(i >> 8), 13: byte(i >> 16), 0: 1}
+	}
+	members := chain(t, nil, []int{0})
+	members[1].After = append(members[1].After, after...)
+	members[1].Task = &omniq.RawTask{After: members[1].After}
+	began := time.Now()
+	assert.Len(t, newGraph(members).Edges, 1)
+	assert.Less(t, time.Since(began), 5*time.Second)
 }
 
 func TestSpark(t *testing.T) {

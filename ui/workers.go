@@ -25,7 +25,7 @@ func (h *Handler) workers(c *call) (page, error) {
 	}
 	running, err := see(c, "running", func(ctx context.Context) (found, error) {
 		tasks, next, err := h.client.Page(ctx, omniq.ListRequest{Status: omniq.StatusRunning, Newest: true, Max: maxRunning})
-		return found{tasks, next}, err
+		return found{brief(tasks...), next}, err
 	})
 	if err != nil {
 		return page{}, err

@@ -198,16 +198,33 @@ func TestLivePage(t *testing.T) {
 	do(ctx, t, chromedp.WaitVisible(css(`form[action=queue-resume]`)), chromedp.WaitNotPresent(css(`form[action=queue-pause]`)))
 }
 
+// A row that moves is the same row, none stands twice, and one that has gone is gone.
+func TestLiveRowsMove(t *testing.T) {
+	s := open(t)
+	ctx := browser(t)
+	rows := `[...document.querySelectorAll("tr[data-key]")].map(r => r.dataset.key).join()`
+	do(ctx, t, chromedp.Navigate(s.server.URL+"/tasks"), chromedp.WaitVisible(css("main")))
+	eval[chromedp.Void](ctx, t, `for (const r of document.querySelectorAll("tr[data-key]")) r.mark = r.dataset.key`)
+	require.NoError(t, s.Client.Forget(t.Context(), s.Panicked))
+	require.NoError(t, s.Client.Cancel(t.Context(), s.Orphan))
+	do(ctx, t, chromedp.Poll[chromedp.Void](`document.querySelector("tr[data-key='`+s.Orphan.String()+`']").textContent.includes("CANCELLED")`))
+	assert.True(t, eval[bool](ctx, t, `[...document.querySelectorAll("tr[data-key]")].every(r => r.mark === r.dataset.key)`))
+	live := eval[string](ctx, t, rows)
+	assert.NotContains(t, live, s.Panicked.String())
+	do(ctx, t, chromedp.Navigate(s.server.URL+"/tasks"), chromedp.WaitVisible(css("main")))
+	assert.Equal(t, eval[string](ctx, t, rows), live)
+}
+
 // Live updates can be paused, from page to page.
 func TestLiveIsPaused(t *testing.T) {
 	s := open(t)
 	ctx := browser(t)
-	do(ctx, t, chromedp.Navigate(s.server.URL+"/queues"), chromedp.Click(css(`.live button`)))
-	assert.Equal(t, "Go live", text(ctx, t, ".live button"))
-	do(ctx, t, chromedp.Navigate(s.server.URL+"/queue?of=paused"), chromedp.WaitVisible(css(`.live button`)))
-	assert.Equal(t, "Go live", text(ctx, t, ".live button"))
+	do(ctx, t, chromedp.Navigate(s.server.URL+"/queues"), chromedp.Click(css(`.live`)))
+	assert.Equal(t, "Go live", text(ctx, t, ".live"))
+	do(ctx, t, chromedp.Navigate(s.server.URL+"/queue?of=paused"), chromedp.WaitVisible(css(`.live`)))
+	assert.Equal(t, "Go live", text(ctx, t, ".live"))
 	require.NoError(t, s.Client.Resume(t.Context(), "paused"))
-	do(ctx, t, chromedp.Click(css(`.live button`)), chromedp.WaitVisible(css(`form[action=queue-pause]`)))
+	do(ctx, t, chromedp.Click(css(`.live`)), chromedp.WaitVisible(css(`form[action=queue-pause]`)))
 }
 
 // Trouble is told on the page that is open, and what it shows stays.
@@ -218,7 +235,7 @@ func TestLiveTrouble(t *testing.T) {
 	require.NoError(t, err)
 	s := serve(t, &scene.Scene{Client: client})
 	ctx := browser(t)
-	do(ctx, t, chromedp.Navigate(s.server.URL+"/queues"), chromedp.WaitVisible(css(`.live button`)))
+	do(ctx, t, chromedp.Navigate(s.server.URL+"/queues"), chromedp.WaitVisible(css(`.live`)))
 	require.NoError(t, backend.Close())
 	do(ctx, t, chromedp.WaitVisible(css(`.trouble`)))
 	assert.Contains(t, text(ctx, t, ".trouble"), "does not answer")
@@ -245,7 +262,7 @@ func TestLiveEnds(t *testing.T) {
 	t.Cleanup(server.Close)
 	t.Cleanup(h.Close)
 	ctx := browser(t)
-	do(ctx, t, chromedp.Navigate(server.URL+"/queues"), chromedp.WaitVisible(css(`.live button`)))
+	do(ctx, t, chromedp.Navigate(server.URL+"/queues"), chromedp.WaitVisible(css(`.live`)))
 	lost.Store(true)
 	do(ctx, t, chromedp.Poll[chromedp.Void](`document.querySelector(".trouble").textContent.includes("have ended")`))
 }

@@ -3,12 +3,12 @@
 
 const main = document.querySelector("main[data-live]");
 const trouble = document.querySelector(".trouble");
-const place = document.querySelector(".live");
+const button = document.querySelector(".live");
+const paused = () => localStorage.getItem("omniq-paused") === "yes";
 let source = null;
 
 // getAttribute, because a field named "id" would hide a form's property of that name.
-const key = (n) => (n.nodeType === Node.ELEMENT_NODE ? n.getAttribute("data-key") : null);
-const alike = (a, b) => a.nodeType === b.nodeType && a.nodeName === b.nodeName && key(a) === key(b);
+const key = (n) => n.getAttribute?.("data-key") ?? null;
 
 function morph(old, now) {
   if (old.isEqualNode(now)) return;
@@ -23,11 +23,12 @@ function morph(old, now) {
 }
 
 function children(old, now) {
-  const keyed = new Map([...old.childNodes].filter((n) => key(n) !== null).map((n) => [n.nodeName + key(n), n]));
+  const keyed = new Map([...old.children].filter((n) => key(n) !== null).map((n) => [n.nodeName + key(n), n]));
   let at = old.firstChild;
   for (const n of [...now.childNodes]) {
-    const match = key(n) !== null ? keyed.get(n.nodeName + key(n)) : at && alike(at, n) ? at : null;
-    if (!match || match.parentNode !== old) {
+    const next = at?.nodeName === n.nodeName && key(at) === null ? at : null;
+    const match = key(n) === null ? next : keyed.get(n.nodeName + key(n));
+    if (!match) {
       old.insertBefore(n, at);
       continue;
     }
@@ -36,28 +37,19 @@ function children(old, now) {
     else old.insertBefore(match, at);
     morph(match, n);
   }
-  while (at) {
-    const next = at.nextSibling;
-    at.remove();
-    at = next;
-  }
+  while (at?.nextSibling) at.nextSibling.remove();
+  at?.remove();
 }
-
-const paused = () => localStorage.getItem("omniq-paused") === "yes";
 
 // A stream holds one of the few connections that a browser has for a host: none is open while nobody looks.
 function follow() {
-  const wanted = !document.hidden && !paused();
-  if (wanted === (source !== null)) return;
-  if (!wanted) {
-    source.close();
-    source = null;
-    return;
-  }
+  button.textContent = paused() ? "Go live" : "Pause live";
+  source?.close();
+  if (document.hidden || paused()) return;
   source = new EventSource(main.dataset.live);
   source.addEventListener("open", () => (trouble.textContent = ""));
-  source.addEventListener("error", () => {
-    const over = source?.readyState === EventSource.CLOSED;
+  source.addEventListener("error", (e) => {
+    const over = e.target.readyState === EventSource.CLOSED;
     trouble.textContent = over ? "Live updates have ended: load the page again." : "There is no connection: trying again.";
   });
   source.addEventListener("trouble", (e) => (trouble.textContent = e.data));
@@ -69,19 +61,12 @@ function follow() {
 }
 
 if (main) {
-  const button = document.createElement("button");
-  const label = () => (button.textContent = paused() ? "Go live" : "Pause live");
-  button.type = "button";
   button.addEventListener("click", () => {
     localStorage.setItem("omniq-paused", paused() ? "no" : "yes");
-    label();
     follow();
   });
-  label();
-  place.append(button);
-  place.hidden = false;
+  button.hidden = false;
   document.addEventListener("visibilitychange", follow);
-  window.addEventListener("pagehide", () => source?.close());
   follow();
 }
 
