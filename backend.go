@@ -324,6 +324,9 @@ type LeaseRequest struct {
 	// all of them where it is zero. It is 0 to Max.
 	Ahead int
 
+	// Soon says that what is taken ahead will run so soon that it starts with its lease, too. What was lost before does not.
+	Soon bool
+
 	// Limits are how many tasks of each of Queues at the most, in the order of Queues and at least 1 each. Nil is for no
 	// limits but Max. With limits no queue stands twice.
 	Limits []int

@@ -12,9 +12,9 @@ import (
 // omniqSystem is OmniQ on a backend; opening that also returns what closes it.
 func omniqSystem(set string, tuned bool, backend func(context.Context, opening) (omniq.Backend, func() error, error)) system {
 	s := system{name: "omniq", title: "OmniQ", set: set, byHand: true}
-	prefetch := 0
+	prefetch := omniq.DefaultPrefetch
 	if tuned {
-		s.name, s.title, prefetch = "omniq-tuned", "OmniQ, tuned", 500
+		s.name, s.title, prefetch = "omniq-plain", "OmniQ, nothing ahead", 0
 		s.byHand = false // what is tuned is the worker
 	}
 	s.open = func(ctx context.Context, o opening) (queue, error) {
