@@ -218,3 +218,28 @@ func TestWhatWasTakenAhead(t *testing.T) {
 		time.Sleep(time.Minute) // the handler's
 	})
 }
+
+// A batch that waits for a place does not let others be taken ahead.
+func TestBatchesAreNotTakenAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, client := newMemory(t)
+		batch := omniq.DefineBatch("batch", func(_ context.Context, items []*omniq.Item[omniq.Args1[int], omniq.Void]) error {
+			time.Sleep(time.Minute)
+			return nil
+		}, omniq.UpTo(5, time.Millisecond))
+		d := paced(nil)
+		fillPaced(t, client, d, 500, time.Millisecond)
+		for i := range 200 {
+			_, err := batch.Enqueue(t.Context(), client, omniq.MakeArgs1(i))
+			require.NoError(t, err)
+		}
+		run(t, b, omniq.Handlers(d, batch), omniq.Concurrency(1))
+		until(t, func() bool { return succeeded(t, client) == 500 })
+		most := 0
+		for succeeded(t, client) < 700 {
+			time.Sleep(time.Second)
+			most = max(most, statsOf(t, client).Running)
+		}
+		assert.LessOrEqual(t, most, 5+20+5, "a batch that runs, those of what was taken ahead, and one that gathers")
+	})
+}
