@@ -272,8 +272,8 @@ type ResultStore interface {
 // EventStore is the part of a [Backend] that keeps events. An engine writes the events of its own tasks, in the same
 // transaction as the change of state where it can: [EventEnqueued] for an enqueue, under whatever ID, and a requeue, [EventStarted] for a
 // lease, [EventRetried] for a retry, and for a final result the event of its status. A release and an expired lease
-// have none. Whether it keeps events, and for how long, is said when it is opened; where it keeps none, both methods
-// return [ErrNoEvents].
+// have none. Whether it writes events, and for how long they are kept, is said when it is opened. One that writes none reads
+// those that others keep in its store: Append returns [ErrNoEvents], and Events does as long as nobody has ever kept one.
 type EventStore interface {
 	// Append keeps events of tasks that this engine does not queue; see [Mix]. All or none are kept.
 	Append(ctx context.Context, events []*TaskEvent) error

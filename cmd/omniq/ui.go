@@ -29,7 +29,7 @@ mount the package github.com/omniq-go/omniq/ui into a program of yours.`,
 	hosts := flags.StringSlice("host", nil, "other `names` in a browser's address bar that are answered; several are separated by commas")
 	readOnly := flags.Bool("read-only", false, "nobody may change anything")
 	c.RunE = does(func(ctx context.Context, _ []string) error {
-		return p.withEvents(ctx, func(client *omniq.Client) error {
+		return p.with(ctx, func(client *omniq.Client) error {
 			opts := []ui.Option{ui.Hosts(*hosts...)}
 			if *readOnly {
 				opts = append(opts, ui.ReadOnly())
