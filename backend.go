@@ -388,6 +388,10 @@ type Settlement struct {
 	// Took is for how long the handler ran, for [Monitor].History: of an attempt that is finished or retried. It is not negative.
 	Took time.Duration
 
+	// KeepTask keeps the whole task as long as the result by which it has succeeded, to be shown and listed as that of one that has
+	// ended otherwise. It changes nothing else: such a task cannot be requeued or updated. A worker sets it for a task with KeepTask.
+	KeepTask bool
+
 	// Effects are what else is done if, and only if, the settlement takes effect, in one step with it. Nil is for nothing.
 	Effects *Effects
 }

@@ -376,6 +376,21 @@ func TestSchedules(t *testing.T) {
 	require.ErrorIs(t, err, omniq.ErrNotFound)
 }
 
+// A task that was enqueued to be kept is found by its arguments, shown and run again when it has succeeded.
+func TestKeptTask(t *testing.T) {
+	s := newShell(t)
+	s.does("task", "enqueue", "f", "--args", "[2026]", "--keep-task", "--id", id(1).String())
+	s.settle(omniq.DefaultQueue, omniq.Raw("1"), nil)
+	assert.Contains(t, s.does("task", "list", "--contains", "2026"), id(1).String())
+	assert.Regexp(t, `args +\[2026\]\n`, s.does("task", "get", id(1).String()))
+	var made copyView
+	require.NoError(t, json.Unmarshal([]byte(s.does("task", "rerun", id(1).String(), "-o", "jsonl")), &made))
+	l := s.lease(omniq.DefaultQueue)
+	assert.Equal(t, made.ID, l.TaskID)
+	assert.True(t, l.Task.KeepTask)
+	assert.Equal(t, "[2026]", string(l.Task.Args))
+}
+
 // Ctrl-C while a run has not begun takes nothing back: it is told which task will be there.
 func TestInterruptTrigger(t *testing.T) {
 	t.Setenv("OMNIQ_EVENTS", "")
