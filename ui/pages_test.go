@@ -2,11 +2,13 @@ package ui_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -167,4 +169,35 @@ func TestLanesAreCounted(t *testing.T) {
 	_, body := get(t, s.handler, "queues")
 	assert.Contains(t, body, ">1 lane<")
 	assert.Contains(t, body, ">2 lanes<")
+}
+
+// The page of queues says which tables there are, and shows all else where that cannot be told.
+func TestTables(t *testing.T) {
+	var found omniq.Schema
+	var fault error
+	for _, c := range []struct {
+		name  string
+		found omniq.Schema
+		fault error
+		says  string
+		class string
+	}{
+		{"right", omniq.Schema{Version: 5, Newest: 5}, nil, "have version 5, as this program wants", "hint"},
+		{"older", omniq.Schema{Version: 4, Newest: 5}, nil, "have version 4, and this program wants 5", "problem"},
+		{"newer", omniq.Schema{}, errors.New("it has version 6, and this program knows 1 to 5"), "it has version 6, and this program knows 1 to 5", "problem"},
+		{"an engine without tables", omniq.Schema{}, nil, "", ""},
+	} {
+		found, fault = c.found, c.fault
+		s := open(t, ui.View, ui.Schema(func(context.Context) (omniq.Schema, error) { return found, fault }))
+		status, body := get(t, s.handler, "queues")
+		assert.Equal(t, http.StatusOK, status, c.name)
+		assert.Contains(t, body, `href="queue?of=mail"`, c.name)
+		if c.says == "" {
+			assert.NotContains(t, body, "tables", c.name)
+			continue
+		}
+		assert.Regexp(t, `<p class="`+c.class+`" data-key="tables">[^<]*`+regexp.QuoteMeta(c.says), body, c.name)
+	}
+	_, err := ui.New(open(t, ui.View).Client, ui.Always(ui.View), ui.Schema(nil))
+	require.ErrorIs(t, err, omniq.ErrInvalid)
 }

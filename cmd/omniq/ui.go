@@ -30,7 +30,13 @@ mount the package github.com/omniq-go/omniq/ui into a program of yours.`,
 	readOnly := flags.Bool("read-only", false, "nobody may change anything")
 	c.RunE = does(func(ctx context.Context, _ []string) error {
 		return p.with(ctx, func(client *omniq.Client) error {
-			opts := []ui.Option{ui.Hosts(*hosts...)}
+			opts := []ui.Option{ui.Hosts(*hosts...), ui.Schema(func(ctx context.Context) (omniq.Schema, error) {
+				config, err := p.config()
+				if err != nil {
+					return omniq.Schema{}, err
+				}
+				return p.schema(ctx, config)
+			})}
 			if *readOnly {
 				opts = append(opts, ui.ReadOnly())
 			}
