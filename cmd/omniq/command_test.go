@@ -376,6 +376,21 @@ func TestSchedules(t *testing.T) {
 	require.ErrorIs(t, err, omniq.ErrNotFound)
 }
 
+// A flow is found behind however many tasks that have none, and who sees not all is told.
+func TestFlowListLooksAtAll(t *testing.T) {
+	s := newShell(t)
+	flow := s.flow().String()
+	s.many(10_001)
+	status, out, says := s.run("flow", "list", "--status", "pending")
+	assert.Equal(t, exitDone, status)
+	assert.Contains(t, out, flow)
+	assert.Empty(t, says)
+	status, out, says = s.run("flow", "list", "--max", "1", "-o", "jsonl")
+	assert.Equal(t, exitDone, status)
+	assert.Contains(t, out, flow)
+	assert.Equal(t, "omniq: there may be more: 1 flow shown; --max 0 shows all\n", says)
+}
+
 // A task that was enqueued to be kept is found by its arguments, shown and run again when it has succeeded.
 func TestKeptTask(t *testing.T) {
 	s := newShell(t)
