@@ -553,13 +553,9 @@ func TestDocs(t *testing.T) {
 	walk(newShell(t).program(io.Discard, io.Discard).root())
 }
 
-var (
-	shellBlock = regexp.MustCompile("(?s)```sh\n(.*?)```")
-	alertName  = regexp.MustCompile(`(?m)^\s+- alert: (\S+)$`)
-	alertTitle = regexp.MustCompile(`(?m)^### (\S+)$`)
-)
+var shellBlock = regexp.MustCompile("(?s)```sh\n(.*?)```")
 
-// What the docs tell people to type is what there is, and each alert has a paragraph that says what to do.
+// What the docs tell people to type is what there is.
 func TestCommandsOfDocs(t *testing.T) {
 	shown := 0
 	for _, page := range []string{"command", "operations"} {
@@ -583,16 +579,4 @@ func TestCommandsOfDocs(t *testing.T) {
 		}
 	}
 	assert.Greater(t, shown, 20)
-
-	rules, err := os.ReadFile("../../otel/alerts.yaml")
-	require.NoError(t, err)
-	page, err := os.ReadFile("../../docs/operations.md")
-	require.NoError(t, err)
-	names := func(found [][]string) (names []string) {
-		for _, f := range found {
-			names = append(names, f[1])
-		}
-		return names
-	}
-	assert.Equal(t, names(alertName.FindAllStringSubmatch(string(rules), -1)), names(alertTitle.FindAllStringSubmatch(string(page), -1)))
 }
