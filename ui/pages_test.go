@@ -121,6 +121,8 @@ func TestPages(t *testing.T) {
 		{"copy", "copy?of=" + s.Failed.String(), 200, []string{"[9007199254740997]"}, nil},
 		{"copy of what has no arguments", "copy?of=" + s.Succeeded.String(), 409, []string{"its arguments are not kept"}, nil},
 		{"copy of what is encrypted", "copy?of=" + s.Encrypted.String(), 409, []string{"written by codec"}, []string{scene.Secret}},
+		{"flows", "flows", 200, []string{"flow?of=" + s.Flow.String(), "flow?of=" + s.Broken.String(), `class="state failure"`}, []string{"To the beginning"}},
+		{"no such page of flows", "flows?from=LOST.", 400, []string{"This list has no such page"}, nil},
 		{"a flow", "flow?of=" + s.Flow.String(), 200, []string{"SUCCESS", "<svg", "page.parse", `class="edge" d="M`}, []string{"Requeue"}},
 		{"a flow that stopped", "flow?of=" + s.Broken.String(), 200, []string{"FAILURE", "Requeue what failed"}, nil},
 		{"schedules", "schedules", 200, []string{"digest.daily", "paused", "Europe/Berlin"}, nil},
