@@ -165,6 +165,34 @@ func TestConfirm(t *testing.T) {
 	}
 }
 
+// A person sees how far it has come, and nothing of that is left at the end.
+func TestProgress(t *testing.T) {
+	s := newShell(t)
+	s.many(1500)
+	read, write := io.Pipe()
+	s.in, s.terminal = read, true
+	var out, says buffer
+	ended := make(chan int)
+	go func() {
+		ended <- s.program(&out, &says).run(t.Context(), []string{"task", "cancel", "-", "--backend", s.url})
+	}()
+	for i := range 1500 {
+		if i == 1100 {
+			require.Eventually(t, func() bool { return strings.HasSuffix(says.String(), wipe+"cancel: 1000 tasks") }, 10*time.Second, time.Millisecond)
+		}
+		_, err := io.WriteString(write, id(1000+i).String()+"\n")
+		require.NoError(t, err)
+	}
+	require.NoError(t, write.Close())
+	assert.Equal(t, exitDone, <-ended)
+	assert.Equal(t, "1500 tasks cancelled\n", out.String())
+	assert.True(t, strings.HasSuffix(says.String(), wipe))
+
+	for n, want := range map[int64]string{0: strings.Repeat(" ", 30), 10: "##########" + strings.Repeat(" ", 20), 30: strings.Repeat("#", 30), 31: strings.Repeat("#", 30)} {
+		assert.Equal(t, fmt.Sprintf("cancel [%s] %d of 30 tasks", want, n), doneOf("cancel", n, 30))
+	}
+}
+
 func TestColours(t *testing.T) {
 	s := newShell(t)
 	s.fill()
