@@ -108,6 +108,7 @@ type task struct {
 	uniqueKey  driver.Value
 	ties       int64
 	lane       driver.Value
+	keep       bool   // it is kept with its result, although it has succeeded
 	envelope   string // empty if it was not asked for
 }
 
@@ -241,7 +242,7 @@ func (t *tx) conclude(r *task, of func(*omniq.RawTask) *omniq.RawResult) error {
 // finish keeps the result of a task whose row is gone.
 func (t *tx) finish(r *task, result *omniq.RawResult, envelope string) error {
 	var kept driver.Value
-	if result.Status != omniq.StatusSuccess {
+	if result.Status != omniq.StatusSuccess || r.keep {
 		kept = r.envelope
 	}
 	if err := t.keep(r, result, envelope, kept); err != nil {

@@ -221,7 +221,7 @@ func (t *tx) failedTask(id uuid.UUID) (e *endedTask, refused, err error) {
 		return nil, nil, err
 	case status == 0:
 		return nil, omniq.ErrNotFound, nil
-	case e.envelope == "":
+	case status == omniq.StatusSuccess || e.envelope == "":
 		return nil, stateError(status, want), nil
 	}
 	return e, nil, nil
