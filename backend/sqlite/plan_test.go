@@ -345,8 +345,8 @@ func exerciseFlows(t *testing.T, b *sqlite.Backend) {
 		}
 	}
 	require.Eventually(t, func() bool {
-		return number(t, b, "SELECT count(*) FROM omniq_held WHERE id = ?", unneeded[:]) == 0 &&
-			number(t, b, "SELECT count(*) FROM omniq_held WHERE look <= until AND until < unixepoch() * 1000000") == 0
+		return number(t, b, "SELECT count(*) FROM omniq_results WHERE id = ? AND look IS NOT NULL", unneeded[:]) == 0 &&
+			number(t, b, "SELECT count(*) FROM omniq_results WHERE look <= until AND until < unixepoch() * 1000000") == 0
 	}, 20*time.Second, 10*time.Millisecond)
 }
 
@@ -468,6 +468,6 @@ func checkPlan(t *testing.T, q string, plan []string) {
 		}
 	}
 	if regexp.MustCompile(`\bid = \?`).MatchString(q) {
-		assert.Regexp(t, `_id \(id=\?( AND kind=\?)?\)|omniq_unique|omniq_revoked|omniq_workers USING PRIMARY KEY|omniq_held USING PRIMARY KEY|omniq_items_stream \(id=\?`, all, q)
+		assert.Regexp(t, `_id \(id=\?( AND kind=\?)?\)|omniq_unique|omniq_revoked|omniq_workers USING PRIMARY KEY|omniq_items_stream \(id=\?`, all, q)
 	}
 }

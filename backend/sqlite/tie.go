@@ -85,8 +85,6 @@ type joint struct {
 type dependency struct {
 	ended omniq.Status // 0 if it has not
 	ties  int64        // of those that its followers make
-
-	expires driver.Value // of its result
 }
 
 func newJoint() *joint {
@@ -263,9 +261,9 @@ func (t *tx) dependency(d omniq.Dependency, j *joint) (*dependency, error) {
 			return nil, err
 		}
 		if dep == nil {
-			err := t.q.query("SELECT status, expires FROM omniq_results WHERE id = ? AND (expires IS NULL OR expires > ? OR id = ?)",
+			err := t.q.query("SELECT status FROM omniq_results WHERE id = ? AND (expires IS NULL OR expires > ? OR id = ?)",
 				func(v []driver.Value) error {
-					dep = &dependency{ended: omniq.Status(v[0].(int64)), expires: v[1]}
+					dep = &dependency{ended: omniq.Status(v[0].(int64))}
 					return nil
 				}, d.ID[:], t.us, j.settled[:])
 			if err != nil {
@@ -287,7 +285,7 @@ func (t *tx) dependency(d omniq.Dependency, j *joint) (*dependency, error) {
 	case dep.ended == 0:
 		_, err = t.q.exec("UPDATE omniq_tasks SET ties = ties | ? WHERE id = ?", ties, d.ID[:])
 	case d.Input:
-		err = t.needInput(d.ID, ties, dep.expires)
+		err = t.needInput(d.ID, ties)
 	default:
 		_, err = t.q.exec("UPDATE omniq_results SET ties = ties | ? WHERE id = ?", ties, d.ID[:])
 	}

@@ -113,7 +113,7 @@ func TestUpgradeOfVersion2(t *testing.T) {
 	require.Len(t, leases, 1)
 	require.Len(t, leases[0].Inputs, 3)
 	assert.Equal(t, "7", string(leases[0].Inputs[2].ResultData))
-	assert.Equal(t, 5, number(t, b, "SELECT version FROM omniq_schema"))
+	assert.Equal(t, 6, number(t, b, "SELECT version FROM omniq_schema"))
 }
 
 // What is in a file of version 3 goes on in the newest one, in whatever state it is, and with lanes beside it.
@@ -183,5 +183,5 @@ func TestUpgradeOfVersion3TakesTurns(t *testing.T) {
 		got = append(got, lease(t, b, time.Minute).Task.Lane)
 	}
 	assert.Equal(t, []string{"", "a", "b", "", ""}, got)
-	assert.Equal(t, 5, number(t, b, "SELECT version FROM omniq_schema"))
+	assert.Equal(t, 6, number(t, b, "SELECT version FROM omniq_schema"))
 }
