@@ -309,10 +309,10 @@ func (t *tx) keep(r *task, result *omniq.RawResult, envelope string, kept driver
 // drop removes a result, and what is kept beside it.
 func (t *tx) drop(id uuid.UUID) error {
 	ties, err := t.dropRow(id)
-	if err == nil && ties != 0 {
-		err = t.untieAll(id)
+	if err != nil {
+		return err
 	}
-	return err
+	return t.untieAll(id, ties)
 }
 
 // dropRow removes a result, and returns its ties.

@@ -78,7 +78,7 @@ func (g *leased) addInput(v []driver.Value) error {
 
 // needed returns a task that is kept, has not succeeded, and of which the result of another one is an input: zero for none.
 func needed(q querier, id uuid.UUID, now int64) (by uuid.UUID, err error) {
-	const find = `SELECT e.task FROM omniq_edges e INDEXED BY omniq_edges_dep WHERE e.dep = ?1 AND e.input = 1 AND (
+	const find = `SELECT e.task FROM omniq_edges e WHERE e.dep = ?1 AND e.input = 1 AND (
 			EXISTS (SELECT 1 FROM omniq_tasks t WHERE t.id = e.task) OR
 			EXISTS (SELECT 1 FROM omniq_results r WHERE r.id = e.task AND r.status > 3 AND (r.expires IS NULL OR r.expires > ?2)))
 		LIMIT 1`

@@ -275,13 +275,19 @@ func exerciseFlows(t *testing.T, b *sqlite.Backend) {
 	_, err = b.Cancel(ctx, ids(first))
 	require.NoError(t, err)
 	whole(t, b)
-	parts := tasksIn("chord", 2, func(*omniq.RawTask) {})
-	enqueue(t, b, append(parts, following(1, parts...)...)...)
+	parts := tasksIn("chord", 3, func(*omniq.RawTask) {})
+	body := following(1, parts...)[0]
+	body.After[0].Input = false
+	enqueue(t, b, append(parts, body)...)
 	var ends []omniq.Settlement
 	for _, l := range leaseOf(t, b, "chord", 2) {
 		ends = append(ends, finish(l, "1", time.Hour))
 	}
 	_, err = b.Settle(ctx, ends)
+	require.NoError(t, err)
+	_, err = b.Cancel(ctx, ids(body))
+	require.NoError(t, err)
+	_, err = b.Requeue(ctx, ids(body), false)
 	require.NoError(t, err)
 
 	noted := tasksIn("noted", 3, func(*omniq.RawTask) {})
