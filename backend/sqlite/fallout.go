@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"database/sql/driver"
+	"errors"
 	"time"
 
 	"github.com/google/uuid"
@@ -87,6 +88,9 @@ func (t *tx) tell(stored bool) error {
 // tellNew tells some followers of the first tasks that the transaction has ended.
 func (t *tx) tellNew() (n int, err error) {
 	if n := t.succeeded(); n > 1 {
+		if told, all, err := t.tellInputs(n); all || err != nil {
+			return told, err
+		}
 		return t.tellTogether(n)
 	}
 	f := t.fallout[0]
@@ -109,6 +113,43 @@ func (t *tx) succeeded() (n int) {
 	return n
 }
 
+// findInputs finds who waits for some tasks, and NULL for an edge in which something is to be noted.
+var findInputs = newMany("WITH done (id) AS (VALUES ", 1, `) SELECT CASE WHEN e.ended = 0 AND e.input = 1 THEN e.task END
+	FROM done CROSS JOIN omniq_edges e ON e.dep = done.id LIMIT 64`)
+
+// tellInputs is tellTogether for tasks that are nothing but inputs of a few others: to read more columns costs as much as to find them.
+// all reports that they are.
+func (t *tx) tellInputs(n int) (told int, all bool, err error) {
+	text, n := findInputs.first(n)
+	before := len(t.loose)
+	err = t.q.query(text, func(v []driver.Value) error {
+		id, ok := v[0].([]byte)
+		if !ok || len(t.loose)-before == 2*stride-1 {
+			return errEnough
+		}
+		t.loose = append(t.loose, idOf(id))
+		return nil
+	}, t.firstEnded(n)...)
+	if err != nil {
+		t.loose = t.loose[:before]
+		if errors.Is(err, errEnough) {
+			err = nil
+		}
+		return 0, false, err
+	}
+	t.fallout = t.fallout[n:]
+	return len(t.loose) - before, true, nil
+}
+
+// firstEnded are the IDs of the first tasks that the transaction has ended.
+func (t *tx) firstEnded(n int) []driver.Value {
+	ids := make([]driver.Value, n)
+	for i := range ids {
+		ids[i] = t.fallout[i].id[:]
+	}
+	return ids
+}
+
 // findTold finds edges that lead to some tasks.
 var findTold = newMany("WITH done (id) AS (VALUES ", 1, `)
 	SELECT e.dep, e.task, e.n, e.need, e.ended, e.input FROM done CROSS JOIN omniq_edges e ON e.dep = done.id LIMIT 64`)
@@ -117,10 +158,6 @@ var findTold = newMany("WITH done (id) AS (VALUES ", 1, `)
 // these are not too many.
 func (t *tx) tellTogether(n int) (told int, err error) {
 	text, n := findTold.first(n)
-	ids := make([]driver.Value, n)
-	for i := range ids {
-		ids[i] = t.fallout[i].id[:]
-	}
 	const most = 2 * stride
 	list := make([]follower, 0, most)
 	first := 0                              // of the followers of the task that was found last
@@ -133,7 +170,7 @@ func (t *tx) tellTogether(n int) (told int, err error) {
 		}
 		list = append(list, f)
 		return nil
-	}, ids...)
+	}, t.firstEnded(n)...)
 	if err != nil {
 		return 0, err
 	}

@@ -105,18 +105,23 @@ func TestManyFollowers(t *testing.T) {
 // All the followers of tasks that succeed in one call are told: those that wait for them, and those that do not any more, because
 // an earlier life had ended.
 func TestToldTogether(t *testing.T) {
-	for _, again := range []bool{false, true} {
-		t.Run(fmt.Sprintf("in a second life: %v", again), func(t *testing.T) {
-			const n = 50
+	for _, c := range []struct {
+		n     int // followers
+		again bool
+	}{{50, false}, {50, true}, {10, false}, {10, true}} {
+		t.Run(fmt.Sprintf("%d, in a second life: %v", c.n, c.again), func(t *testing.T) {
+			n := c.n
 			b := open(t, place(t), sqlite.WithSynchronousNormal())
 			first := newTasks(4)
 			followers := tasksIn("followers", n, func(t *omniq.RawTask) {
-				for _, f := range first {
-					t.After = append(t.After, omniq.Dependency{ID: f.ID, Need: omniq.NeedFinal})
+				for i, f := range first {
+					t.After = append(t.After, omniq.Dependency{ID: f.ID, Need: omniq.NeedFinal, Input: !c.again && i%2 == 0})
 				}
 			})
 			enqueue(t, b, append(slices.Clone(first), followers...)...)
-			if again {
+			noted := 2 * n // not in the edges of inputs
+			if c.again {
+				noted = 4 * n
 				_, err := b.Cancel(t.Context(), ids(first...))
 				require.NoError(t, err)
 				whole(t, b)
@@ -133,7 +138,7 @@ func TestToldTogether(t *testing.T) {
 			require.NoError(t, err)
 			require.Nil(t, errs)
 			whole(t, b)
-			assert.Equal(t, 4*n, number(t, b, "SELECT count(*) FROM omniq_edges WHERE ended = 3"))
+			assert.Equal(t, noted, number(t, b, "SELECT count(*) FROM omniq_edges WHERE ended = 3"))
 			assert.Len(t, leaseOf(t, b, "followers", n+1), n)
 		})
 	}
