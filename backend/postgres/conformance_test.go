@@ -2,7 +2,6 @@ package postgres_test
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -79,10 +78,11 @@ func (s *stores) shared() backendtest.Option {
 // take returns backends on an empty store, one for each list of options.
 func (s *stores) take(t *testing.T, each ...[]postgres.Option) []*lent {
 	t.Helper()
-	var kind string
+	var kinds []string
 	for _, opts := range each {
-		kind += fmt.Sprint(postgres.Describe(opts...), "\n")
+		kinds = append(kinds, postgres.Describe(opts...))
 	}
+	kind := strings.Join(kinds, "\n")
 	s.mu.Lock()
 	var from *store
 	if list := s.free[kind]; len(list) > 0 {
