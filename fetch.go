@@ -123,7 +123,7 @@ func (w *Worker) reserve(ctx context.Context, dry bool) (call context.Context, r
 		all := w.concurrency + w.prefetch + w.extra
 		idle := max(w.concurrency-(all-w.free-w.gathering), 0) // handlers
 		ahead := 0
-		if w.blocked == 0 && w.troubled == 0 && !dry {
+		if w.weights == nil && w.blocked == 0 && w.troubled == 0 && !dry { // each lease draws by the weights: large ones would be few draws
 			ahead = min(w.pace.ahead(w.concurrency), w.prefetch)
 		}
 		unused := w.prefetch - ahead
