@@ -143,8 +143,8 @@ func (w *Worker) keepTurns(ctx context.Context, l *line, s *settler) {
 			w.mu.Lock()
 			w.pace.stalls()
 			w.mu.Unlock()
+			s.release(overdue)
 			for _, a := range overdue {
-				s.settle(a, Settlement{Action: ActionRelease})
 				w.vacate(a)
 			}
 		}
