@@ -86,6 +86,27 @@ func TestTakesAhead(t *testing.T) {
 	}
 }
 
+// That lease calls waited for tasks does not make the worker take more ahead.
+func TestTakesAheadAfterAQuietTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, client := newMemory(t)
+		d := paced(nil)
+		run(t, b, omniq.Handlers(d), omniq.Concurrency(1))
+		for range 20 {
+			time.Sleep(10 * time.Second)
+			fillPaced(t, client, d, 1, time.Millisecond)
+		}
+		time.Sleep(time.Second)
+		fillPaced(t, client, d, 1000, time.Millisecond)
+		most := 0
+		for succeeded(t, client) < 1020 {
+			time.Sleep(500 * time.Microsecond)
+			most = max(most, statsOf(t, client).Running)
+		}
+		assert.Equal(t, 1+20, most)
+	})
+}
+
 // Workers of long handlers share a queue evenly.
 func TestWorkersShareEvenly(t *testing.T) {
 	for _, concurrency := range []int{1, 4} {
