@@ -361,6 +361,55 @@ var (
 	insertTiedPlainFree = asTied.Replace(insertTasksPlain)
 )
 
+// asLaned are changes of statements that store tasks, for those of which some have lanes: what the tasks of a lane add to stirs is one row.
+var asLaned = strings.NewReplacer(
+	"lane, bound, task", "lane, bound, told, task",
+	"WHERE l.queue = input.queue), task", "WHERE l.queue = input.queue), CASE WHEN lane IS NOT NULL THEN true END, task",
+	"RETURNING id, seq, name,", "RETURNING lane, told, id, seq, name,",
+	"	removed AS (", `	stirred AS (
+		INSERT INTO {s}.stirs (id, queue, lane, n)
+		SELECT min(seq), queue, lane, count(*) FROM stored WHERE told AND state = 1 GROUP BY queue, lane),
+	removed AS (`,
+)
+
+// lanedOf is a statement that stores tasks, as it is where some of them have lanes.
+var lanedOf = func() map[string]string {
+	laned := make(map[string]string)
+	for _, s := range []string{
+		insertTasks, insertTasksPlain, insertKeyed, insertKeyedPlain, insertTied, insertTiedPlain, insertTiedFree, insertTiedPlainFree,
+	} {
+		laned[s] = asLaned.Replace(s)
+	}
+	return laned
+}()
+
+// template is the statement that stores tasks.
+func (e *enqueuing) template(tasks []newTask, keyed bool) string {
+	var s string
+	switch {
+	case e.tied && keyed && e.plain:
+		s = insertTiedPlain
+	case e.tied && keyed:
+		s = insertTied
+	case e.tied && e.plain:
+		s = insertTiedPlainFree
+	case e.tied:
+		s = insertTiedFree
+	case keyed && e.plain:
+		s = insertKeyedPlain
+	case keyed:
+		s = insertKeyed
+	case e.plain:
+		s = insertTasksPlain
+	default:
+		s = insertTasks
+	}
+	if slices.ContainsFunc(tasks, func(t newTask) bool { return t.lane != "" }) {
+		s = lanedOf[s]
+	}
+	return s
+}
+
 // insert stores tasks that have different IDs. With claims it gives them their unique keys, which are different, too;
 // without, they hold them.
 func (e *enqueuing) insert(tasks []newTask, claims bool) []stmt {
@@ -386,7 +435,7 @@ func (e *enqueuing) insert(tasks []newTask, claims bool) []stmt {
 		return nil
 	}
 	if e.plain {
-		return []stmt{e.insertPlain(tasks, order, keyed, stored)}
+		return []stmt{{sql: e.b.sql.of(e.template(tasks, keyed)), args: []any{e.plainRows(tasks, order)}, row: stored}}
 	}
 	n := len(tasks)
 	ids, places, ranks := make(list[pgtype.UUID], n), make(list[int64], n), make(list[int64], n)
@@ -402,17 +451,11 @@ func (e *enqueuing) insert(tasks []newTask, claims bool) []stmt {
 		lanes[i] = textOf(t.lane)
 		holds[i], idFors[i] = microseconds(t.uniqueFor), microseconds(t.idFor)
 	}
-	sql := insertTasks
 	args := []any{ids, places, ranks, runAts, delays, lefts, names, queues, keys, holds, idFors, envelopes, lanes}
-	switch {
-	case e.tied && keyed:
-		sql, args = insertTied, append(args, tiesOf(tasks, order)...)
-	case e.tied:
-		sql, args = insertTiedFree, append(args, tiesOf(tasks, order)...)
-	case keyed:
-		sql = insertKeyed
+	if e.tied {
+		args = append(args, tiesOf(tasks, order)...)
 	}
-	return []stmt{{sql: e.b.sql.of(sql), args: args, row: stored}}
+	return []stmt{{sql: e.b.sql.of(e.template(tasks, keyed)), args: args, row: stored}}
 }
 
 // tiesOf are the parameters that only statements for tied tasks have.
@@ -437,8 +480,8 @@ type tiedRow struct {
 	Tie      int64      `json:"tie"`
 }
 
-// insertPlain is insert with texts for parameters.
-func (e *enqueuing) insertPlain(tasks []newTask, order []int, keyed bool, stored func(scanner) error) stmt {
+// plainRows are tasks as a text, for drivers that send nothing else.
+func (e *enqueuing) plainRows(tasks []newTask, order []int) string {
 	type row struct {
 		ID        uuid.UUID  `json:"id"`
 		Place     int        `json:"place"`
@@ -469,16 +512,7 @@ func (e *enqueuing) insertPlain(tasks []newTask, order []int, keyed bool, stored
 			rows[i].Remaining = &t.remaining.Int64
 		}
 	}
-	template := insertTasksPlain
-	switch {
-	case e.tied && keyed:
-		template = insertTiedPlain
-	case e.tied:
-		template = insertTiedPlainFree
-	case keyed:
-		template = insertKeyedPlain
-	}
-	return stmt{sql: e.b.sql.of(template), args: []any{jsonText(rows)}, row: stored}
+	return jsonText(rows)
 }
 
 // unlessZero points to a value, unless it is the zero one, which is NULL.

@@ -120,6 +120,11 @@ func (b *Backend) Statements() map[string]string {
 		"takenIDs": takenIDs, "stepAside": stepAside, "replaceTasks": replaceTasks,
 		"assignKeys": assignKeys, "dropKeys": dropKeys, "findCircle": findCircle,
 	}
+	for _, name := range []string{
+		"insertTasks", "insertKeyed", "insertTasksPlain", "insertKeyedPlain", "insertTied", "insertTiedPlain", "insertTiedFree", "insertTiedPlainFree",
+	} {
+		all[name+", laned"] = lanedOf[all[name]]
+	}
 	for _, newest := range []bool{false, true} {
 		way := map[bool]string{true: ", newest"}[newest]
 		for status, l := range listings {

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -159,6 +161,64 @@ func TestNothingIsLeftOfLanes(t *testing.T) {
 	late := newTask(t, omniq.Lane("a"))
 	enqueue(t, b, late)
 	assert.Equal(t, late.ID, lease(t, b).TaskID)
+}
+
+// However many tasks of a lane are stored at once: that they are there is one row, and only those that are stored and due count.
+func TestLaneIsToldOnce(t *testing.T) {
+	t.Parallel()
+	later := func(task *omniq.RawTask) *omniq.RawTask {
+		task.Delay = time.Hour
+		return task
+	}
+	member := func(flow uuid.UUID, after ...omniq.Dependency) *omniq.RawTask {
+		task := newTask(t, omniq.Lane("a"))
+		task.Flow, task.After = flow, after
+		return task
+	}
+	for name, tasks := range map[string]func() []*omniq.RawTask{
+		"plain": func() []*omniq.RawTask {
+			again := newTask(t, omniq.Lane("a"))
+			return []*omniq.RawTask{newTask(t, omniq.Lane("a")), again, newTask(t, omniq.Lane("b")), again, later(newTask(t, omniq.Lane("a"))), newTask(t)}
+		},
+		"with keys": func() []*omniq.RawTask {
+			keyed := func(key string) *omniq.RawTask {
+				task := newTask(t, omniq.Lane("a"))
+				task.UniqueKey = key
+				return task
+			}
+			return []*omniq.RawTask{keyed("1"), keyed("2"), keyed("1"), newTask(t, omniq.Lane("b")), newTask(t)}
+		},
+		"of a flow": func() []*omniq.RawTask {
+			flow := uuid.Must(uuid.NewV7())
+			first := member(flow)
+			return []*omniq.RawTask{first, member(flow), member(flow, omniq.Dependency{ID: first.ID}), newTask(t, omniq.Lane("b")), newTask(t)}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			schema := schema(t)
+			b := open(t, postgres.WithSchema(schema))
+			tx, err := b.Pool().Begin(t.Context())
+			require.NoError(t, err)
+			defer func() { _ = tx.Rollback(context.Background()) }()
+			_, err = b.Tx(tx).Enqueue(t.Context(), tasks())
+			require.NoError(t, err)
+			rows, err := tx.Query(t.Context(), "SELECT lane, n FROM "+schema+".stirs ORDER BY lane")
+			require.NoError(t, err)
+			type stir struct {
+				Lane string
+				N    int
+			}
+			stirs, err := pgx.CollectRows(rows, pgx.RowToStructByPos[stir])
+			require.NoError(t, err)
+			assert.Equal(t, []stir{{"a", 2}, {"b", 1}}, stirs)
+			require.NoError(t, tx.Commit(t.Context()))
+			for range 4 {
+				lease(t, b)
+			}
+			none(t, b)
+		})
+	}
 }
 
 // SQL enqueues into a lane, also the first of a queue.
