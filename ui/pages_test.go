@@ -8,9 +8,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"os/exec"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -84,8 +87,41 @@ func query(path string, pairs ...string) string {
 	return path + "?" + values.Encode()
 }
 
+// Wherever the server stands, times are in UTC: for programs, and as they are shown.
+func TestTimesAreInUTC(t *testing.T) {
+	const zone, far = "TZ", "Pacific/Chatham" // which is never a whole number of hours off
+	if os.Getenv(zone) != far {
+		c := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^"+t.Name()+"$", "-test.v")
+		c.Env = append(os.Environ(), zone+"="+far)
+		out, err := c.CombinedOutput()
+		require.NoError(t, err, string(out))
+		require.Contains(t, string(out), "--- PASS: "+t.Name())
+		return
+	}
+	if _, off := time.Now().Zone(); off == 0 {
+		require.Failf(t, "no such zone", "this machine does not know %s", far)
+	}
+	s := open(t, ui.Everything)
+	for _, path := range []string{"queues", "tasks", "workers", "schedules", "schedule?of=digest.daily", "flows", "errors", "task?of=" + s.Failed.String()} {
+		status, body := get(t, s.handler, path)
+		require.Equal(t, 200, status, path)
+		for _, found := range regexp.MustCompile(`<time datetime="([^"]*)">([^<]*)</time>`).FindAllStringSubmatch(body, -1) {
+			moment, err := time.Parse("2006-01-02T15:04:05.999999999Z", found[1])
+			require.NoError(t, err, "%s on %s", found[0], path)
+			if shown, err := time.Parse("2006-01-02 15:04:05", found[2]); err == nil {
+				assert.Equal(t, moment.Truncate(time.Second), shown, "%s on %s", found[0], path)
+			}
+		}
+		if strings.HasPrefix(path, "task?") {
+			assert.Regexp(t, `<time datetime="[^"]*">\d{4}-`, body, "a time that is shown as such")
+		}
+	}
+}
+
 func TestPages(t *testing.T) {
 	s := open(t, ui.Everything)
+	host, err := os.Hostname()
+	require.NoError(t, err)
 	tests := []struct {
 		name, path string
 		status     int
@@ -130,6 +166,10 @@ func TestPages(t *testing.T) {
 		{"errors", "errors", 200, []string{"customer * has no card", ">5</a>", "omniq.Panic"}, nil},
 		{"errors of a queue", "errors?queue=billing", 200, []string{"customer * has no card"}, []string{"omniq.Panic"}},
 		{"workers", "workers", 200, []string{"worker-1", "1 of 8", "report.build", "reports"}, nil},
+		{"workers of a host", query("workers", "host", host), 200, []string{"worker-1", "on host", "all workers"}, nil},
+		{"workers of another host", "workers?host=elsewhere", 200, []string{"0 of 1", "None of the workers"}, []string{"worker-1<"}},
+		{"workers of a queue", "workers?queue=reports", 200, []string{"worker-1", "take tasks from"}, nil},
+		{"workers of a queue that nobody takes", "workers?queue=nowhere", 200, []string{"None of the workers"}, []string{"worker-1<"}},
 		{"confirm", "confirm?do=requeue&q=queue:billing", 200, []string{"Requeue 5 tasks?", "queue:billing"}, []string{"data-live"}},
 		{"confirm by a name as text", "confirm?do=requeue&q=invoice.charge+queue:billing", 200, []string{"Requeue 5 tasks?", "queue:billing name:invoice.charge"}, nil},
 		{"a name beside a name", "confirm?do=requeue&q=name:x+invoice.charge", 200, []string{"Requeue 0 tasks?", `value="name:x invoice.charge"`}, nil},

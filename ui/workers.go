@@ -2,6 +2,7 @@ package ui
 
 import (
 	"context"
+	"slices"
 
 	"github.com/omniq-go/omniq"
 )
@@ -18,7 +19,16 @@ type workerRow struct {
 	Tasks []*omniq.TaskInfo // what runs on it, as far as that is shown
 }
 
+// workers shows those that are there; of a host, and of those that take tasks from a queue, if the address says so.
 func (h *Handler) workers(c *call) (page, error) {
+	host, err := c.text("host")
+	if err != nil {
+		return page{}, err
+	}
+	queue, err := c.text("queue")
+	if err != nil {
+		return page{}, err
+	}
 	workers, err := c.workers()
 	if err != nil {
 		return page{}, err
@@ -34,18 +44,20 @@ func (h *Handler) workers(c *call) (page, error) {
 	for _, info := range running.Tasks {
 		of[info.WorkerID] = append(of[info.WorkerID], info)
 	}
-	rows := make([]workerRow, len(workers))
-	for i, w := range workers {
+	rows := make([]workerRow, 0, len(workers))
+	for _, w := range workers {
 		if running.Next == "" {
 			w.Running = len(of[w.ID]) // a worker says it only each third of its lease
 		}
-		rows[i] = workerRow{w, of[w.ID]}
+		if (host == "" || w.Host == host) && (queue == "" || slices.Contains(w.Queues, queue)) {
+			rows = append(rows, workerRow{w, of[w.ID]})
+		}
 		delete(of, w.ID)
 	}
 	gone := 0
 	for _, tasks := range of {
 		gone += len(tasks)
 	}
-	data := map[string]any{"Rows": rows, "Gone": gone, "More": running.Next != "", "Most": maxRunning, "Places": maxPlaces}
+	data := map[string]any{"Rows": rows, "Host": host, "Queue": queue, "All": len(workers), "Gone": gone, "More": running.Next != "", "Most": maxRunning, "Places": maxPlaces}
 	return page{name: "workers", Title: "Workers", Data: data}, nil
 }

@@ -53,6 +53,7 @@ func TestGolden(t *testing.T) {
 		"queue-list":       "queue list",
 		"queue-limit":      "queue limit mail",
 		"worker-list":      "worker list",
+		"worker-list-none": "worker list --host elsewhere --queue mail",
 		"events":           "events --type failed,cancelled",
 		"errors":           "errors",
 		"check":            "check --max-ready 0 --served --not-paused --min-workers 1 --max-failed 100",
@@ -83,7 +84,7 @@ func TestGolden(t *testing.T) {
 	}
 	files, err := filepath.Glob("testdata/*.golden")
 	require.NoError(t, err)
-	assert.Len(t, files, 23, "one of each")
+	assert.Len(t, files, 24, "one of each")
 }
 
 // isFormat checks that what is called JSON is.

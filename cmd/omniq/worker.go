@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -13,7 +14,8 @@ import (
 
 func (p *program) workerCommand() *cobra.Command {
 	c := &cobra.Command{Use: "worker", Aliases: []string{"workers"}, Short: "Workers: which there are, and how busy they are"}
-	c.AddCommand(&cobra.Command{
+	var host, queue string
+	l := &cobra.Command{
 		Use: "list", Short: "The workers that run, in all processes", Args: cobra.NoArgs,
 		Long: `The workers that run, in all processes. One that stops is gone at once; one whose process died is gone when it
 was silent for its lease. RUNNING is how many handlers run, of how many may.`,
@@ -22,16 +24,23 @@ was silent for its lease. RUNNING is how many handlers run, of how many may.`,
 			if err != nil {
 				return err
 			}
-			views := make([]workerView, len(workers))
-			for i, w := range workers {
-				views[i] = workerView{
+			views := make([]workerView, 0, len(workers))
+			for _, w := range workers {
+				if host != "" && w.Host != host || queue != "" && !slices.Contains(w.Queues, queue) {
+					continue
+				}
+				views = append(views, workerView{
 					WorkerID: w.ID, Host: w.Host, PID: w.PID, Version: w.Version, Queues: w.Queues, Names: w.Names, Concurrency: w.Concurrency,
 					Running: w.Running, Stopping: w.Stopping, Started: instant{w.Started}, Seen: instant{w.Seen}, Lease: seconds(w.Lease),
-				}
+				})
 			}
 			return list(p, "no worker is there", workerColumns, all(views))
 		}),
-	})
+	}
+	l.Flags().StringVar(&host, "host", "", "workers on this `host`")
+	l.Flags().StringVar(&queue, "queue", "", "workers that take tasks from this `queue`")
+	p.completeQueues(l, "queue")
+	c.AddCommand(l)
 	return c
 }
 
