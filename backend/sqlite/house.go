@@ -209,6 +209,11 @@ func (t *tx) sweep() (more bool, err error) {
 	if err := t.unite(); err != nil {
 		return false, err
 	}
+	if !more { // what is removed may make room yet
+		if more, err = t.shrink(&left); err != nil {
+			return false, err
+		}
+	}
 	if t.recount, err = t.recountIsDue(); err != nil {
 		return false, err
 	}
@@ -217,6 +222,36 @@ func (t *tx) sweep() (more bool, err error) {
 	}
 	_, err = t.q.exec("DELETE FROM omniq_counts WHERE n = 0")
 	return more, err
+}
+
+// A file gives back what is free in it beyond as much as is used, and beyond spareBytes: that is room for the next tasks.
+const (
+	spareBytes = 512 << 10
+	freedPages = 64 // at once
+	freePages  = "PRAGMA incremental_vacuum(64)"
+)
+
+// shrink gives some of what is free in the file back, and reports whether there may be more. A file that was made by another program,
+// or by a version of before, keeps what it has: see [Open].
+func (t *tx) shrink(left *time.Duration) (more bool, err error) {
+	var size, pages, free, form int64
+	err = t.q.query("SELECT p.page_size, c.page_count, f.freelist_count, a.auto_vacuum FROM pragma_page_size p, pragma_page_count c, pragma_freelist_count f, pragma_auto_vacuum a",
+		func(v []driver.Value) error {
+			size, pages, free, form = v[0].(int64), v[1].(int64), v[2].(int64), v[3].(int64)
+			return nil
+		})
+	const incremental = 2
+	surplus := min(free-(pages-free), free-spareBytes/max(size, 1))
+	if err != nil || form != incremental || surplus <= 0 {
+		return false, err
+	}
+	*left = max(*left, 1) // a step at least
+	done, err := within(left, func() (bool, error) {
+		_, err := t.q.exec(freePages)
+		surplus -= freedPages
+		return surplus > 0, err
+	})
+	return !done, err
 }
 
 // collect removes some garbage, and reports whether there may be more.

@@ -3,6 +3,8 @@ package sqlite_test
 import (
 	"context"
 	"fmt"
+	"os"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -166,4 +168,47 @@ func TestOneOfMany(t *testing.T) {
 		require.Len(t, errs, 1, name)
 		assert.ErrorIs(t, errs[0], omniq.ErrLeaseLost, name)
 	}
+}
+
+// A file that has held many tasks comes back to about what it needs. One that another program has made keeps its form.
+func TestFileComesBack(t *testing.T) {
+	t.Parallel()
+	const few, many = 200, 3000
+	path := place(t)
+	b := open(t, path, sqlite.WithSynchronousNormal())
+	pages := func() int { return number(t, b, "SELECT page_count FROM pragma_page_count") }
+	enqueue := func(n int) {
+		_, err := b.Enqueue(t.Context(), tasksIn("default", n, func(task *omniq.RawTask) { task.Args = omniq.Raw(`["` + strings.Repeat("x", 1000) + `"]`) }))
+		require.NoError(t, err)
+	}
+	enqueue(few)
+	before := pages()
+	enqueue(many)
+	peak := pages()
+	require.Greater(t, peak, 5*before)
+	for done := 0; done < many; {
+		leases := leaseOf(t, b, "default", 1000)
+		ends, ids := make([]omniq.Settlement, len(leases)), make([]uuid.UUID, len(leases))
+		for i, l := range leases {
+			ends[i], ids[i] = finish(l, "1", time.Hour), l.TaskID
+		}
+		errs, err := b.Settle(t.Context(), ends)
+		require.NoError(t, err)
+		require.Nil(t, errs)
+		errs, err = b.Forget(t.Context(), ids)
+		require.NoError(t, err)
+		require.Nil(t, errs)
+		done += len(leases)
+	}
+	require.Eventually(t, func() bool { return pages() <= 2*before }, 20*time.Second, 50*time.Millisecond, "%d pages before, %d at the peak", before, peak)
+	_, err := b.DB().ExecContext(t.Context(), "PRAGMA wal_checkpoint(TRUNCATE)")
+	require.NoError(t, err)
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	assert.LessOrEqual(t, info.Size(), int64(2*before*4096))
+
+	theirs := place(t)
+	run(t, theirs, "CREATE TABLE orders (id INTEGER PRIMARY KEY)")
+	b = open(t, theirs)
+	assert.Zero(t, number(t, b, "SELECT auto_vacuum FROM pragma_auto_vacuum"))
 }

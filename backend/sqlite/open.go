@@ -29,6 +29,10 @@ const maxReaders = 4
 // changed into this version's, in one transaction. The file may have other tables; its user_version and application_id
 // are those of the program to which they belong.
 //
+// A file that Open makes becomes smaller again after many tasks: what is free in it beyond as much as is used, and half a MiB, goes back
+// to the file system in small steps. A file that another program has made, or a version of before, keeps its size, and its free part
+// is used again. To change that, close it in all processes, and run "PRAGMA auto_vacuum = INCREMENTAL; VACUUM" on it once.
+//
 // It fails with [ErrSchema], [ErrCorrupt] or [ErrLocked], with [omniq.ErrInvalid] for an invalid option, and
 // otherwise with an error of the system. To make tables or change them it waits up to 10 seconds for a lock. A file whose tables
 // are this version's is opened whatever others write.

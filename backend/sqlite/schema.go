@@ -33,8 +33,17 @@ func migrate(c *conn, path string, begin func() error) error {
 	if err := c.snapshot(func() (err error) { from, err = version(c, path); return err }); err != nil {
 		return err
 	}
+	pages, err := one(c, "PRAGMA page_count")
+	if err != nil {
+		return err
+	}
+	if pages == 0 { // only a file of ours alone: what another program has made of its own keeps its form
+		if _, err := c.exec("PRAGMA auto_vacuum = INCREMENTAL"); err != nil {
+			return err
+		}
+	}
 	mode := ""
-	err := c.query("PRAGMA journal_mode = WAL", func(v []driver.Value) error { mode = text(v[0]); return nil })
+	err = c.query("PRAGMA journal_mode = WAL", func(v []driver.Value) error { mode = text(v[0]); return nil })
 	if err != nil {
 		return err
 	}
