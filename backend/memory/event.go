@@ -17,6 +17,7 @@ type events struct {
 	kept      []keptEvent
 	gone      int64
 	latest    map[uuid.UUID]int64 // the number of a task's last one
+	most      most                // that were in latest
 	more      chan struct{}       // closed when there is another one; nil if nobody waits
 }
 
@@ -49,7 +50,7 @@ func (v *events) advance(now time.Time) {
 	}
 	for i, e := range v.kept[:n] {
 		if v.latest[e.TaskID] == v.gone+int64(i)+1 {
-			delete(v.latest, e.TaskID)
+			v.latest = without(v.latest, e.TaskID, &v.most)
 		}
 	}
 	if n > 0 {

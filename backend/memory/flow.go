@@ -41,7 +41,7 @@ func (b *Backend) part(e *entry) {
 	f := e.links.flow
 	f.members.remove(e.links.member)
 	if f.members.rows == 0 {
-		delete(b.flows, f.id)
+		b.flows = without(b.flows, f.id, &b.mostFlows)
 	}
 }
 

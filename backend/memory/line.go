@@ -63,5 +63,8 @@ func (l *line) drop(e *entry) {
 		if cap(l.tasks) > smallLine {
 			l.tasks = nil
 		}
+	} else if live := len(l.tasks) - l.free; cap(l.tasks) > smallLine && live < cap(l.tasks)/slack {
+		l.close()
+		l.tasks = append(make([]*entry, 0, 2*live), l.tasks...)
 	}
 }

@@ -23,6 +23,7 @@ type Backend struct {
 
 	mu     sync.Mutex
 	tasks  map[uuid.UUID]*entry
+	most   most // that were in tasks
 	queues map[string]*queue
 	seq    uint64 // of enqueued tasks
 	tokens uint64 // of leases
@@ -39,8 +40,9 @@ type Backend struct {
 	workers map[string]omniq.WorkerInfo // that have beaten, by ID
 	history history
 
-	flows   map[uuid.UUID]*flow
-	fallout []fallout // tasks that have ended, whose followers are to be told
+	flows     map[uuid.UUID]*flow
+	mostFlows most      // that were in flows
+	fallout   []fallout // tasks that have ended, whose followers are to be told
 
 	shelves [omniq.StatusWaiting + 1]shelf // tasks by status; at 0 none
 	row     uint64                         // the last number in them
@@ -429,7 +431,7 @@ func (b *Backend) remove(e *entry, now time.Time) {
 	b.quit(e)
 	b.part(e)
 	b.release(e.queue)
-	delete(b.tasks, e.id)
+	b.tasks = without(b.tasks, e.id, &b.most)
 	b.untie(e, now)
 }
 

@@ -44,7 +44,6 @@ func (m *moments[T]) Push(x any) { *m = append(*m, x.(moment[T])) }
 func (m *moments[T]) Pop() any {
 	last := len(*m) - 1
 	popped := (*m)[last]
-	(*m)[last] = moment[T]{}
-	*m = (*m)[:last]
+	*m = shorter(*m)
 	return popped
 }

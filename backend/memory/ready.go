@@ -150,7 +150,6 @@ func (d *byDue) Pop() any {
 func pop[T any](all *[]*T) *T {
 	last := len(*all) - 1
 	x := (*all)[last]
-	(*all)[last] = nil
-	*all = (*all)[:last]
+	*all = shorter(*all)
 	return x
 }

@@ -11,6 +11,7 @@ import (
 // holds are the unique keys that are held.
 type holds struct {
 	keys map[uniqueKey]*hold
+	most most // that were in keys
 	ends moments[*hold]
 }
 
@@ -77,14 +78,14 @@ func (h *holds) take(key uniqueKey, id uuid.UUID, d time.Duration, now time.Time
 func (h *holds) release(t *omniq.RawTask) {
 	key := keyOf(t)
 	if own, ok := h.keys[key]; ok && own.id == t.ID && own.until.IsZero() {
-		delete(h.keys, key)
+		h.keys = without(h.keys, key, &h.most)
 	}
 }
 
 // free takes a key from whoever has it.
 func (h *holds) free(key uniqueKey) {
 	h.keys[key].freed = true
-	delete(h.keys, key)
+	h.keys = without(h.keys, key, &h.most)
 }
 
 func (h *holds) advance(now time.Time) {
@@ -100,6 +101,6 @@ func (h *holds) advance(now time.Time) {
 			h.ends.add(own.until, own)
 			continue
 		}
-		delete(h.keys, own.key)
+		h.keys = without(h.keys, own.key, &h.most)
 	}
 }
