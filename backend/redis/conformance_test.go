@@ -1,0 +1,78 @@
+package redis_test
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/redis/rueidis"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/backend/backendtest"
+	"github.com/omniq-go/omniq/backend/redis"
+)
+
+// All rules are asked of backends that keep events, which do all that the others do.
+func TestConformance(t *testing.T) {
+	backendtest.Run(t, func(t *testing.T) omniq.Backend { return open(t, redis.WithEvents(time.Hour)) },
+		backendtest.Events(func(t *testing.T, retention time.Duration) omniq.Backend {
+			return open(t, redis.WithEvents(retention))
+		}),
+		backendtest.Skewed(func(t *testing.T, by time.Duration) omniq.Backend { return open(t, redis.WithSkew(by)) }),
+		backendtest.Shared(func(t *testing.T, retention time.Duration) (one, other omniq.Backend) {
+			name := namespace(t)
+			return openIn(t, name, redis.WithEvents(retention)), openIn(t, name, redis.WithEvents(retention))
+		}))
+}
+
+// What is true with events is true without.
+func TestConformanceWithoutEvents(t *testing.T) {
+	backendtest.Run(t, func(t *testing.T) omniq.Backend { return open(t) }, backendtest.Quick())
+}
+
+// namespace returns one of the test's own, which is emptied when the test has ended.
+func namespace(t testing.TB) string {
+	t.Helper()
+	at := url(t)
+	name := "test-" + strings.ReplaceAll(uuid.NewString(), "-", "")
+	t.Cleanup(func() {
+		option, err := rueidis.ParseURL(at)
+		require.NoError(t, err)
+		option.DisableCache = true
+		c, err := rueidis.NewClient(option)
+		require.NoError(t, err)
+		defer c.Close()
+		for cursor := uint64(0); ; {
+			found, err := c.Do(context.Background(), c.B().Scan().Cursor(cursor).Match("{"+name+"}:*").Count(1000).Build()).AsScanEntry()
+			if !assert.NoError(t, err) {
+				return
+			}
+			if len(found.Elements) > 0 {
+				assert.NoError(t, c.Do(context.Background(), c.B().Unlink().Key(found.Elements...).Build()).Error())
+			}
+			if cursor = found.Cursor; cursor == 0 {
+				return
+			}
+		}
+	})
+	return name
+}
+
+func open(t testing.TB, opts ...redis.Option) *redis.Backend {
+	t.Helper()
+	return openIn(t, namespace(t), opts...)
+}
+
+func openIn(t testing.TB, name string, opts ...redis.Option) *redis.Backend {
+	t.Helper()
+	opts = append([]redis.Option{redis.WithNamespace(name), redis.WithLogger(slog.New(slog.DiscardHandler))}, opts...)
+	b, err := redis.Open(context.Background(), url(t), opts...)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, b.Close()) })
+	return b
+}

@@ -1,0 +1,23 @@
+package redis
+
+import (
+	"context"
+
+	"github.com/omniq-go/omniq"
+)
+
+// Engine opens URLs that begin with "redis:" or "rediss:", as [Open] takes them, and with "valkey:" or "valkeys:". The
+// parameter namespace is for [WithNamespace].
+var Engine = omniq.Engine{Schemes: []string{"redis", "rediss", "valkey", "valkeys"}, Open: openURL}
+
+func openURL(ctx context.Context, url string, c omniq.Config) (omniq.Backend, error) {
+	var opts []Option
+	if c.Events > 0 {
+		opts = append(opts, WithEvents(c.Events))
+	}
+	b, err := Open(ctx, url, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
+}

@@ -1,0 +1,8 @@
+#!lua flags=allow-oom
+-- Tells how many members of a flow are in each state.
+advance()
+flush()
+if redis.call('EXISTS', P .. 'w:' .. A.flow) == 0 then
+  return false
+end
+return redis.call('HGETALL', P .. 'wn:' .. A.flow)

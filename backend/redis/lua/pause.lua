@@ -1,0 +1,4 @@
+#!lua
+-- Keeps the tasks of a queue from being leased.
+redis.call('SADD', P .. 'p', A.queue)
+return 0

@@ -1,0 +1,8 @@
+#!lua flags=no-writes
+-- Returns the workers that are there.
+local ids = redis.call('ZRANGEBYSCORE', P .. 'ks', string.format('(%.0f', now), '+inf')
+local list = {}
+for i, id in ipairs(ids) do
+  list[i] = redis.call('HGET', P .. 'k', id)
+end
+return list
