@@ -1,7 +1,10 @@
 package redis_test
 
 import (
+	"flag"
 	"os"
+	"runtime"
+	"strconv"
 	"testing"
 
 	"github.com/omniq-go/omniq/backend/crashtest"
@@ -9,6 +12,11 @@ import (
 
 func TestMain(m *testing.M) {
 	crashtest.Child(openCrash)
+	flag.Parse()
+	// Most of what tests do is to wait, for a server or for a time.
+	if parallel := flag.Lookup("test.parallel"); parallel.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
+		_ = parallel.Value.Set("8")
+	}
 	code := m.Run()
 	if common.server != nil {
 		_ = common.close()

@@ -193,7 +193,7 @@ func (b *Backend) call(ctx context.Context, s *script, doc string) (rueidis.Redi
 		answer, err = send(b.client.B().Eval().Script(s.source).Numkeys(1).Key(prefix).Arg(doc).Build())
 	}
 	if rueidis.IsRedisNil(err) {
-		return rueidis.RedisMessage{}, nil
+		return answer, nil
 	}
 	return answer, err
 }
