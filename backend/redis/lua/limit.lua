@@ -12,6 +12,7 @@ if A.cursor == '0' then
     q.used = 0
   end
   touch_queue(q)
+  seen_queues[A.queue] = true
 end
 local cursor = '0'
 if q.lanes > 0 then

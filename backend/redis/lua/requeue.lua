@@ -130,9 +130,11 @@ for _, t in ipairs(order_of) do
   t.ends = t.ttl and now + t.ttl or nil
   t.run_at, t.delay, t.requeued = nil, nil, now
   change(t)
+  revived[t.id] = true
 end
 for _, t in ipairs(order_of) do
   begins(t)
+  revived[t.id] = nil
 end
 flush()
 return answers

@@ -20,8 +20,13 @@ end
 
 local function current(t) return edges(t, t.resumed and 'a' or 'o') end
 
+local revived = {} -- tasks that are requeued in this script, and have not begun again
+
 -- ending tells how a task has ended, also one that is forgotten: nil if it goes on.
 local function ending(id)
+  if revived[id] then
+    return nil
+  end
   local t = heads[id]
   if t == nil then
     t = head(id)
