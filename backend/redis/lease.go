@@ -102,10 +102,7 @@ func (b *Backend) wait(ctx context.Context, s *subscription, pause time.Duration
 
 // lease hands out what is ready. More says that there may be some at once, opens when a limit permits more: negative for no time.
 func (b *Backend) lease(ctx context.Context, args fields, duration time.Duration) (leases []omniq.Lease, more bool, opens time.Duration, err error) {
-	token := make([]byte, 16)
-	if _, err := rand.Read(token); err != nil {
-		return nil, false, 0, err
-	}
+	token := rand.Text() // never counted: what a fail-over loses would be counted again
 	args["token"] = token
 	longer, cancel := b.outlasting(ctx)
 	defer cancel()
@@ -129,7 +126,7 @@ func (b *Backend) lease(ctx context.Context, args fields, duration time.Duration
 	}
 	var refused []omniq.Settlement
 	for i := range handed {
-		l, err := decodeLease(handed[i], string(token), now, duration)
+		l, err := decodeLease(handed[i], token, now, duration)
 		if err != nil {
 			refused = append(refused, unreadableTask(l, err, now))
 			continue
