@@ -6,8 +6,7 @@ import (
 	"github.com/omniq-go/omniq"
 )
 
-// Engine opens URLs that begin with "redis:" or "rediss:", as [Open] takes them, and with "valkey:" or "valkeys:". The
-// parameter namespace is for [WithNamespace].
+// Engine opens URLs that begin with "redis:" or "rediss:", or with "valkey:" or "valkeys:", as [Open] takes them.
 var Engine = omniq.Engine{Schemes: []string{"redis", "rediss", "valkey", "valkeys"}, Open: openURL}
 
 func openURL(ctx context.Context, url string, c omniq.Config) (omniq.Backend, error) {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,14 +28,20 @@ const format = 1
 //	redis://host:6379?addr=host2:6379&addr=host3:6379          a cluster, by some of its addresses
 //	redis://host:26379?addr=host2:26379&master_set=mymaster    a server that Sentinels know
 //
+// The parameter namespace is for [WithNamespace], db for a number of a database. See rueidis.ParseURL for the others: dial_timeout,
+// write_timeout, client_name, skip_verify, protocol.
+//
 // Opening blocks until the server has answered or ctx has ended. It fails with [omniq.ErrInvalid] if the URL or an option is not valid,
 // and with [ErrServer] where tasks would get lost: unless maxmemory-policy is noeviction the server drops tasks when its memory is full.
-func Open(ctx context.Context, url string, opts ...Option) (*Backend, error) {
-	c, err := newConfig(opts)
+func Open(ctx context.Context, at string, opts ...Option) (*Backend, error) {
+	option, namespace, err := parse(at)
 	if err != nil {
 		return nil, err
 	}
-	option, err := parse(url)
+	if namespace != "" {
+		opts = append([]Option{WithNamespace(namespace)}, opts...)
+	}
+	c, err := newConfig(opts)
 	if err != nil {
 		return nil, err
 	}
@@ -66,17 +74,32 @@ func Open(ctx context.Context, url string, opts ...Option) (*Backend, error) {
 	}
 }
 
+// parameters are those that a URL may have.
+var parameters = []string{
+	"addr", "client_name", "db", "dial_timeout", "master_set", "max_retries", "namespace", "protocol", "skip_verify", "write_timeout",
+}
+
 // parse reads a URL. Its password is in no error.
-func parse(url string) (rueidis.ClientOption, error) {
-	o, err := rueidis.ParseURL(url)
+func parse(text string) (o rueidis.ClientOption, namespace string, err error) {
+	const want = "want redis://user:password@host:port/db, or rediss:// with TLS"
+	u, err := url.Parse(text)
 	if err != nil {
-		return o, invalid("the URL, want redis://user:password@host:port/db, or rediss:// with TLS")
+		return o, "", invalid("the URL cannot be read, " + want)
+	}
+	query := u.Query()
+	for name := range query {
+		if !slices.Contains(parameters, name) {
+			return o, "", invalid("the URL has the parameter %.40q, want some of %q", name, parameters)
+		}
+	}
+	if o, err = rueidis.ParseURL(text); err != nil {
+		return o, "", invalid("the URL has a wrong scheme, database number or parameter, " + want)
 	}
 	o.DisableCache = true // scripts read and write: nothing can be kept here
 	if o.ClientName == "" {
 		o.ClientName = "omniq"
 	}
-	return o, nil
+	return o, query.Get("namespace"), nil
 }
 
 func open(ctx context.Context, client rueidis.Client, c config) (*Backend, error) {
@@ -103,7 +126,7 @@ func (b *Backend) examine(ctx context.Context) error {
 		text, err := b.client.Do(ctx, b.client.B().Arbitrary("EVAL").Args("return redis.call('INFO', ARGV[1])", "1").
 			Keys(b.config.prefix()).Args(section).Build()).ToString()
 		if err != nil {
-			return fmt.Errorf("redis: INFO %s: %w", section, err)
+			return fmt.Errorf("redis: INFO %s, by which it is seen whether the server keeps tasks: %w", section, err)
 		}
 		for line := range strings.Lines(text) {
 			if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
