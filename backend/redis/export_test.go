@@ -1,6 +1,19 @@
 package redis
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // WithSkew makes the server's clock seem to be ahead.
 func WithSkew(by time.Duration) Option { return func(c *config) { c.skew = by } }
+
+// Watched is for how many topics somebody waits whose names begin so.
+func Watched(b *Backend, prefix string) (n int) {
+	for _, name := range b.hub.watched() {
+		if strings.HasPrefix(name, prefix) {
+			n++
+		}
+	}
+	return n
+}

@@ -197,7 +197,7 @@ func TestUser(t *testing.T) {
 	t.Parallel()
 	s := ownServer(t)
 	c := connect(t, s.url())
-	do(t, c, strings.Fields("ACL SETUSER worker on >secret ~{shop}:* &{shop}:c:* " + rights)...)
+	do(t, c, strings.Fields("ACL SETUSER worker on >secret ~{shop}:* &{shop}:c:* "+rights)...)
 	b, err := redis.Open(t.Context(), "redis://worker:secret@"+s.addr()+"?namespace=shop", redis.WithEvents(time.Hour),
 		redis.WithLogger(slog.New(slog.DiscardHandler)))
 	require.NoError(t, err)
