@@ -194,14 +194,18 @@ func decodeInputs(m rueidis.RedisMessage) ([]*omniq.RawResult, error) {
 			continue
 		}
 		v := texts(list[i])
-		if len(v) != 4 {
-			return nil, errPacked
+		switch len(v) {
+		case 2:
+			inputs[i], err = decodeResult(idOf(v[0]), v[1])
+		case 4: // no worker has made it
+			var head fields
+			if head, err = decodeFields(v[2]); err == nil {
+				inputs[i], err = resultOf(idOf(v[0]), head, v[1], v[3])
+			}
+		default:
+			err = errPacked
 		}
-		head, err := decodeFields(v[1])
 		if err != nil {
-			return nil, err
-		}
-		if inputs[i], err = resultOf(idOf(v[0]), head, v[2], v[3]); err != nil {
 			return nil, err
 		}
 	}

@@ -12,6 +12,132 @@ if A.names then
   end
 end
 
+-- reopen arranges the lanes whose time has come, or a part of them.
+local function reopen(q)
+  if q.lanes == 0 then
+    return
+  end
+  zflush(P .. 'R:' .. q.name)
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', P .. 'R:' .. q.name, '-inf', now, 'LIMIT', 0, AT_ONCE)) do
+    if q.lanes > 0 then
+      local l = lane(q, name)
+      l.rest = now -- it is there, whatever was known
+      arrange(q, l)
+    end
+  end
+end
+
+-- next_lane returns the lane whose turn it is: nil for none.
+local function next_lane(q)
+  reopen(q)
+  while q.lanes > 0 do
+    zflush(P .. 'T:' .. q.name)
+    local name = redis.call('ZRANGE', P .. 'T:' .. q.name, 0, 0)[1]
+    if not name then
+      return nil
+    end
+    local l = lane(q, name)
+    if l.n > 0 and may(q, l) and opening(q, l) <= now then
+      return l
+    end
+    l.turn = l.turn or 0 -- a limit was set since it was put there
+    arrange(q, l)
+  end
+end
+
+-- room is how many tasks the limit of a queue permits to hand out.
+local function room(q)
+  local n = math.huge
+  if q.limit and q.limit.running > 0 then
+    n = math.max(q.limit.running - running(q), 0)
+  end
+  if q.limit and q.limit.every > 0 then
+    n = math.min(n, math.floor(math.max(now + q.limit.every * q.limit.burst - math.max(q.used, now), 0) / q.limit.every))
+  end
+  return n
+end
+
+-- charge is told that a task is handed out.
+local function charge(q, l)
+  if l then
+    serve(q, l)
+  end
+  if q.limit and q.limit.every > 0 then
+    q.used = math.max(q.used, now) + q.limit.every
+    touch_queue(q)
+  end
+  if l and l.name ~= '' and q.limit and q.limit.lane_every > 0 then
+    l.used = math.max(l.used, now) + q.limit.lane_every
+  end
+end
+
+-- queue_opens is when a task of a queue may be handed out, as far as that is a matter of time: nil if it is not.
+local function queue_opens(q)
+  if ready_count(q) == 0 or q.limit and q.limit.running > 0 and running(q) >= q.limit.running then
+    return nil
+  end
+  local at
+  if q.lanes == 0 then
+    at = math.max(q.held, now)
+  elseif next_lane(q) then
+    at = now
+  else
+    zflush(P .. 'R:' .. q.name)
+    at = tonumber(redis.call('ZRANGE', P .. 'R:' .. q.name, 0, 0, 'WITHSCORES')[2])
+    if not at then
+      return nil
+    end
+  end
+  if q.limit and q.limit.every > 0 then
+    at = math.max(at, opens(q.limit.every, q.limit.burst, q.used))
+  end
+  return at
+end
+
+local MAX_INPUTS = 64 * 1024 * 1024
+
+-- discard ends a task that is ready and cannot be handed out any more.
+local function discard(t)
+  if expired(t) then
+    pend(t)
+  else
+    finish(t, { status = FAILURE, keep = t.keep_fail, why = { how = 'inputs', size = t.load } })
+  end
+end
+
+-- inputs are the results that a task gets: false for what is not one, and nil if it has waited for none. Of those that no worker has
+-- made there is more: their heads and their envelopes.
+local function inputs(t)
+  if not t.own and not t.after then
+    return nil
+  end
+  local list = current(t)
+  if #list == 0 then
+    return nil
+  end
+  local keys, places = {}, {}
+  for i, d in ipairs(list) do
+    if d.input then
+      keys[#keys + 1] = P .. 'r:' .. d.id
+      places[#keys] = i
+    end
+  end
+  local found, results = mget(keys), {}
+  for i in ipairs(list) do
+    results[i] = false
+  end
+  for k, i in ipairs(places) do
+    local result, id = strings[keys[k]] or found[k], list[i].id
+    if result then
+      results[i] = { id, result }
+    else
+      local dep = head(id)
+      results[i] = { id, '', dep and pack(dep) or '', get(P .. 'e:' .. id) or '' }
+    end
+  end
+  return results
+end
+
 local function start(t)
   t.attempt, t.started = t.attempt + 1, true
   tally(t, WAITED, math.min(math.max(now - t.due, 0), 31536000000000))
@@ -38,7 +164,7 @@ local function hand(q, l, t)
   handed[#handed + 1] = { t = t, waited = waited, attempt = attempt }
 end
 
-local function can_go(t) return not expired(t) and ((not t.own and not t.after) or load_of(t) <= MAX_INPUTS) end
+local function can_go(t) return not expired(t) and t.load <= MAX_INPUTS end
 
 -- most_of is how many tasks there may be when the i-th queue has been looked at.
 local function most_of(q, i)

@@ -14,6 +14,23 @@ for _, id in ipairs(A.ids) do
   end
 end
 
+-- user is a task that has not ended and goes on with this one's result: nil for none.
+local function user(t)
+  if t.wanted == 0 then
+    return nil
+  end
+  local key = P .. 'b:' .. t.id
+  zflush(key)
+  for _, member in ipairs(redis.call('ZRANGE', key, 0, -1)) do
+    local f = member:sub(19, 19) == '\1' and head(member:sub(1, 16))
+    local kind = member:sub(17, 17)
+    if f and (kind == 'a') == (f.resumed == true) and f[kind == 'o' and 'holds_own' or 'holds_after'] and not final(f)
+      and redis.call('SISMEMBER', P .. 'o:' .. f.id, t.id) == 0 then
+      return f
+    end
+  end
+end
+
 local function count(t)
   if not unmet[t.id] then
     local n = 0

@@ -15,12 +15,12 @@
 --   size                   bytes of its result's data
 --   recorded               another engine's task, of which only the result is here
 --   own, after             it has edges of its own, or those for which it has handed over
---   open, resumed, blocked, holds_own, holds_after, followed, wanted, kept_over    see links
+--   open, load, resumed, blocked, holds_own, holds_after, followed, wanted, kept_over    see links
 --
 -- Its other keys are e: the envelope, r: the result, f: the error of the last attempt, n: notes, s: streams, d: and D: edges, o: open
 -- edges, b: followers, y: what is left of it for these.
 
-local defaults = { attempt = 0, lost = 0, lane = '', worker = '', wanted = 0, open = 0, keep = 3600000000, keep_fail = 604800000000,
+local defaults = { attempt = 0, lost = 0, lane = '', worker = '', wanted = 0, open = 0, load = 0, keep = 3600000000, keep_fail = 604800000000,
   prio = '\127\255\255\255\255\255\255\255', delay = 0, size = 0, id_for = 0, unique_for = 0 }
 local with_defaults = { __index = defaults }
 

@@ -3,6 +3,7 @@
 -- them. What a task is waited for by is the set b:, by the numbers of its edges; a member is the follower, the kind of the edge
 -- (o or a), its need and whether it is an input. It stays while the follower is kept, for requeues. When a task is
 -- forgotten that has followers, y: says how it ended.
+-- The task's load is how many bytes those of its inputs have that have ended.
 --
 -- The head counts in wanted the edges for which the result is kept; holds_own and holds_after say that a follower's are among those.
 
@@ -89,7 +90,7 @@ end
 -- await makes a task wait for what its edges lead to, as far as that has not ended. It returns the first one that has ended otherwise than
 -- is needed, and how. The set of open edges is written at once.
 local function await(t)
-  local open, unmet, how = {}, nil, nil
+  local open, size, unmet, how = {}, 0, nil, nil
   local list = current(t)
   local ids = {}
   for i, d in ipairs(list) do
@@ -100,13 +101,16 @@ local function await(t)
     local e = ending(d.id)
     if not e then
       open[#open + 1] = d.id
-    elseif not met(d.need, e.status) and not unmet then
-      unmet, how = d.id, e
+    else
+      size = size + (d.input and e.size or 0)
+      if not met(d.need, e.status) and not unmet then
+        unmet, how = d.id, e
+      end
     end
   end
   redis.call('DEL', P .. 'o:' .. t.id)
   bulk('SADD', P .. 'o:' .. t.id, open)
-  t.open, t.blocked = #open, nil
+  t.open, t.load, t.blocked = #open, size > 0 and size or nil, nil
   change(t)
   return unmet, how
 end
@@ -125,6 +129,33 @@ local function unwant(id)
   end
 end
 
+-- Work that is too much for one script is a list of jobs: a job is for a task that has ended, and whose followers are to be told (tell), or
+-- for edges that are not needed any more: for which no result is to be kept (drop), or which those that they lead to are to forget (shed).
+local jobs = {}
+
+local EDGE = 18 -- bytes
+
+-- some_edges reads the first edges of a text, and loads what they lead to.
+local function some_edges(packed, most)
+  local list, ids = {}, {}
+  for i = 1, math.min(#packed, most * EDGE), EDGE do
+    local id = packed:sub(i, i + 15)
+    list[#list + 1] = { id = id, need = packed:sub(i + 16, i + 16), input = packed:sub(i + 17, i + 17) }
+    ids[#ids + 1] = id
+  end
+  load(ids)
+  return list
+end
+
+local function drop_some(packed, most)
+  for _, d in ipairs(some_edges(packed, most)) do
+    if d.input == '\1' then
+      unwant(d.id)
+    end
+  end
+  return packed:sub(most * EDGE + 1)
+end
+
 local function let_go(t, kind)
   local field = kind == 'o' and 'holds_own' or 'holds_after'
   if not t[field] then
@@ -132,15 +163,9 @@ local function let_go(t, kind)
   end
   t[field] = nil
   change(t)
-  local list, ids = edges(t, kind), {}
-  for i, d in ipairs(list) do
-    ids[i] = d.id
-  end
-  load(ids)
-  for _, d in ipairs(list) do
-    if d.input then
-      unwant(d.id)
-    end
+  local rest = drop_some(get(P .. (kind == 'o' and 'd:' or 'D:') .. t.id) or '', AT_ONCE)
+  if #rest > 0 then
+    jobs[#jobs + 1] = { drop = rest }
   end
 end
 
@@ -150,16 +175,11 @@ free = function(t)
   let_go(t, 'a')
 end
 
--- shed removes the edges of a task from what those have that it follows.
-local function shed(t, kind)
-  local list, ids = edges(t, kind), {}
-  for i, d in ipairs(list) do
-    ids[i] = d.id
-  end
-  load(ids)
-  for _, d in ipairs(list) do
+-- shed_some removes edges of a task from what those have that it follows.
+local function shed_some(id, kind, packed, most)
+  for _, d in ipairs(some_edges(packed, most)) do
     local key = P .. 'b:' .. d.id
-    zset(key, t.id .. kind .. d.need .. (d.input and '\1' or '\0'), false)
+    zset(key, id .. kind .. d.need .. d.input, false)
     if zcard(key) == 0 then
       local dep = heads[d.id]
       if dep then
@@ -170,14 +190,23 @@ local function shed(t, kind)
       end
     end
   end
-  set(P .. (kind == 'o' and 'd:' or 'D:') .. t.id, false)
+  return packed:sub(most * EDGE + 1)
+end
+
+local function shed(t, kind, most)
+  local key = P .. (kind == 'o' and 'd:' or 'D:') .. t.id
+  local rest = shed_some(t.id, kind, get(key) or '', most)
+  if #rest > 0 then
+    jobs[#jobs + 1] = { shed = rest, id = t.id, kind = kind }
+  end
+  set(key, false)
 end
 
 -- leave ends that a task follows those to which it has handed over.
 local function leave(t)
   if t.after then
     let_go(t, 'a')
-    shed(t, 'a')
+    shed(t, 'a', math.huge) -- at once: it may follow them again
     t.after = nil
     change(t)
   end
@@ -187,9 +216,12 @@ end
 untie = function(t)
   if t.own or t.after then
     free(t)
-    leave(t)
+    if t.after then
+      let_go(t, 'a')
+      shed(t, 'a', AT_ONCE)
+    end
     if t.own then
-      shed(t, 'o')
+      shed(t, 'o', AT_ONCE)
     end
     redis.call('DEL', P .. 'o:' .. t.id)
   end
@@ -235,13 +267,9 @@ local function waits(t, unmet, how)
   end
 end
 
--- Tasks that have ended, and whose followers are to be told: those of this script, and a list of those of scripts before, which were
--- too many at once.
-local fallout = {}
-
 fall_out = function(t)
   if t.followed then
-    fallout[#fallout + 1] = { id = t.id, upto = number(), from = 0 }
+    jobs[#jobs + 1] = { tell = t.id, upto = number(), from = 0 }
   end
 end
 
@@ -256,6 +284,9 @@ local function lead(id, how, member)
     return
   end
   t.open = t.open - 1
+  if member:sub(19, 19) == '\1' then
+    t.load = t.load + (how.size or 0)
+  end
   change(t)
   if t.status ~= WAITING then
     return
@@ -269,11 +300,11 @@ end
 
 -- tell_some tells followers of one task, at most so many. It returns how many, and whether those were all.
 local function tell_some(job, most)
-  local how = ending(job.id)
+  local how = ending(job.tell)
   if not how then
     return 0, true -- it was requeued
   end
-  local key = P .. 'b:' .. job.id
+  local key = P .. 'b:' .. job.tell
   zflush(key)
   local list = redis.call('ZRANGEBYSCORE', key, string.format('(%.0f', job.from), string.format('%.0f', job.upto), 'WITHSCORES', 'LIMIT', 0, most)
   local ids = {}
@@ -283,34 +314,47 @@ local function tell_some(job, most)
   load(ids)
   for i = 1, #list, 2 do
     job.from = tonumber(list[i + 1])
-    lead(job.id, how, list[i])
+    lead(job.tell, how, list[i])
   end
   return #list / 2, #list / 2 < most
 end
 
--- tell tells followers of tasks that have ended, some of them. The list of the others is written at once.
-local function tell(most)
-  local left = most
-  local i = 1
-  while fallout[i] and left > 0 do
-    local n, all = tell_some(fallout[i], left)
+-- work_some does a part of a job.
+local function work_some(job, most)
+  if job.tell then
+    return tell_some(job, most)
+  elseif job.drop then
+    job.drop = drop_some(job.drop, most)
+    return most, #job.drop == 0
+  elseif head(job.id) then
+    return 0, true -- another task has the ID, and its edges may be the same
+  end
+  job.shed = shed_some(job.id, job.kind, job.shed, most)
+  return most, #job.shed == 0
+end
+
+-- work does jobs, or a part of them: those of this script, then those of scripts before. The list of what is left is written at once.
+local function work(most)
+  local left, i = most, 1
+  while jobs[i] and left > 0 do
+    local n, all = work_some(jobs[i], left)
     left = left - n
     if all then
       i = i + 1
     end
   end
   local rest = {}
-  for k = i, #fallout do
-    rest[#rest + 1] = cmsgpack.pack(fallout[k])
+  for k = i, #jobs do
+    rest[#rest + 1] = jobs[k]
   end
-  fallout = {}
+  jobs = {}
   while left > 0 do
     local packed = redis.call('LINDEX', P .. 'j', 0)
     if not packed then
       break
     end
     local job = cmsgpack.unpack(packed)
-    local n, all = tell_some(job, left)
+    local n, all = work_some(job, left)
     left = left - n
     if all then
       redis.call('LPOP', P .. 'j')
@@ -318,84 +362,17 @@ local function tell(most)
       redis.call('LSET', P .. 'j', 0, cmsgpack.pack(job))
     end
   end
-  for _, job in ipairs(fallout) do -- of those that ended by this
-    rest[#rest + 1] = cmsgpack.pack(job)
+  for _, job in ipairs(jobs) do -- what has come of those
+    rest[#rest + 1] = job
   end
-  fallout = {}
+  jobs = {}
+  for k, job in ipairs(rest) do
+    rest[k] = cmsgpack.pack(job)
+  end
   if #rest > 0 then
     bulk('RPUSH', P .. 'j', rest)
     publish('w')
   end
-end
-
--- user is a task that has not ended and goes on with this one's result: nil for none.
-local function user(t)
-  if t.wanted == 0 then
-    return nil
-  end
-  local key = P .. 'b:' .. t.id
-  zflush(key)
-  for _, member in ipairs(redis.call('ZRANGE', key, 0, -1)) do
-    local f = member:sub(19, 19) == '\1' and head(member:sub(1, 16))
-    local kind = member:sub(17, 17)
-    if f and (kind == 'a') == (f.resumed == true) and f[kind == 'o' and 'holds_own' or 'holds_after'] and not final(f)
-      and redis.call('SISMEMBER', P .. 'o:' .. f.id, t.id) == 0 then
-      return f
-    end
-  end
-end
-
--- load_of is how many bytes the inputs of a task have.
-local function load_of(t)
-  local size = 0
-  if t.own or t.after then
-    for _, d in ipairs(current(t)) do
-      local dep = d.input and head(d.id)
-      if dep then
-        size = size + dep.size
-      end
-    end
-  end
-  return size
-end
-
-local MAX_INPUTS = 64 * 1024 * 1024
-
--- discard ends a task that is ready and cannot be handed out any more.
-local function discard(t)
-  if expired(t) then
-    pend(t)
-  else
-    finish(t, { status = FAILURE, keep = t.keep_fail, why = { how = 'inputs', size = load_of(t) } })
-  end
-end
-
--- inputs are the results that a task gets: false for what is not one, and nil if it has waited for none.
-local function inputs(t)
-  if not t.own and not t.after then
-    return nil
-  end
-  local list = current(t)
-  if #list == 0 then
-    return nil
-  end
-  local keys = {}
-  for _, d in ipairs(list) do
-    if d.input then
-      keys[#keys + 1] = P .. 'r:' .. d.id
-      keys[#keys + 1] = P .. 'e:' .. d.id
-    end
-  end
-  local found, k, results = mget(keys), 1, {}
-  for i, d in ipairs(list) do
-    results[i] = false
-    if d.input then
-      local dep = head(d.id)
-      results[i] = { d.id, dep and pack(dep) or false, strings[keys[k]] or found[k], found[k + 1] }
-      k = k + 2
-    end
-  end
-  return results
 end
 
 -- Flows: the members are a set by their numbers, and how many are in each state is a hash.

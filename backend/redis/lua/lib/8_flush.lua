@@ -53,7 +53,7 @@ end
 
 -- flush writes what has changed.
 local function flush()
-  tell(AT_ONCE)
+  work(AT_ONCE)
   local sets, deletes = {}, {}
   for id, t in pairs(changed) do
     sets[#sets + 1] = P .. 't:' .. id
