@@ -27,6 +27,21 @@ var looks = []string{"events", "flow_stats", "history", "inspect", "list", "resu
 // scripts are all scripts, by name.
 var scripts = assemble()
 
+// core are the parts of the library that a script needs to do something with tasks, in their order.
+var core = []string{"base", "task", "queue", "event", "key", "link", "flush"}
+
+// parts are the files of the library that the second line of a script names: their functions are made anew for each run.
+func parts(names string) (files []string) {
+	for _, name := range strings.Fields(names) {
+		if name == "core" {
+			files = append(files, core...)
+		} else {
+			files = append(files, name)
+		}
+	}
+	return files
+}
+
 // assemble puts the library before each script, behind its first line, which tells the server what the script may do.
 func assemble() map[string]*script {
 	read := func(name string) string {
@@ -36,20 +51,22 @@ func assemble() map[string]*script {
 		}
 		return string(data)
 	}
-	names := func(pattern string) []string {
-		found, err := fs.Glob(files, pattern)
-		if err != nil {
-			panic(err)
-		}
-		return found
-	}
-	var library strings.Builder
-	for _, name := range names("lua/lib/*.lua") { // sorted
-		library.WriteString(read(name))
+	names, err := fs.Glob(files, "lua/*.lua")
+	if err != nil {
+		panic(err)
 	}
 	all := make(map[string]*script)
-	for _, file := range names("lua/*.lua") {
+	for _, file := range names {
 		first, rest, _ := strings.Cut(read(file), "\n")
+		second, _, _ := strings.Cut(rest, "\n")
+		needs, ok := strings.CutPrefix(second, "-- library: ")
+		if !ok {
+			panic("redis: " + file + " does not say what it needs of the library")
+		}
+		var library strings.Builder
+		for _, part := range parts(needs) {
+			library.WriteString(read("lua/lib/" + part + ".lua"))
+		}
 		s := &script{
 			name: strings.TrimSuffix(strings.TrimPrefix(file, "lua/"), ".lua"),
 			// A function of its own: a function of Lua has at most 200 local variables, and the library has nearly as many.

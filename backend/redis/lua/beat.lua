@@ -1,4 +1,5 @@
 #!lua flags=allow-oom
+-- library: base
 -- Notes that a worker is there, and forgets those that were silent for too long.
 local silent = redis.call('ZRANGEBYSCORE', P .. 'ks', '-inf', now)
 bulk('ZREM', P .. 'ks', silent)

@@ -1,4 +1,5 @@
 #!lua flags=allow-oom
+-- library: core
 -- Ends tasks that are not final.
 local answers = each_task(A.ids, function(t)
   if not final(t) then

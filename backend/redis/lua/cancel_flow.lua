@@ -1,4 +1,5 @@
 #!lua flags=allow-oom
+-- library: core
 -- Ends members of a flow that are not final, some of those after a number. Members that come meanwhile have higher ones.
 local key = P .. 'w:' .. A.flow
 zflush(key)

@@ -1,4 +1,5 @@
 #!lua flags=allow-oom
+-- library: base event
 -- Returns events after a cursor: oldest, latest or a number. They are as they are kept.
 trim(10 * AT_ONCE)
 local last, gone = last_event(), gone_events()

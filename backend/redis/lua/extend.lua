@@ -1,4 +1,5 @@
 #!lua flags=allow-oom
+-- library: core
 -- Makes leases end later.
 local answers = each(A.leases, function(l)
   local t = leased(l.id, l.token)

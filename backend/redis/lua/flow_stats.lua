@@ -1,4 +1,5 @@
 #!lua flags=allow-oom
+-- library: core
 -- Tells how many members of a flow are in each state.
 advance()
 flush()

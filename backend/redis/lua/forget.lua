@@ -1,4 +1,5 @@
 #!lua flags=allow-oom
+-- library: core
 -- Removes results before their time is over.
 local answers = each_task(A.ids, function(t)
   if not final(t) then

@@ -1,4 +1,5 @@
 #!lua flags=allow-oom
+-- library: core
 -- Takes unique keys from those that hold them.
 local answers = each(A.keys, function(k)
   local key = unique_key(k.name, k.key)

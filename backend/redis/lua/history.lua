@@ -1,4 +1,5 @@
 #!lua flags=no-writes
+-- library: base
 -- Returns what was done in some minutes, and the first minute after them.
 local list = {}
 local minute = math.floor((A.minute or now - A.last) / 60000000)

@@ -1,4 +1,5 @@
 #!lua flags=allow-oom
+-- library: core
 -- Tells what is known of a task.
 local t = task(A.id)
 local found = t and view(t)

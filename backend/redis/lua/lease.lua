@@ -1,4 +1,5 @@
 #!lua flags=allow-oom
+-- library: core
 -- Hands out tasks that are due. It needs no memory to begin with: what is handed out is what will free some.
 local behind = advance()
 local handed, looks, more = {}, AT_ONCE, false

@@ -1,4 +1,5 @@
 #!lua flags=allow-oom
+-- library: core
 -- Gives a queue another limit, and arranges its lanes by it, some of them: the program calls again for the others. Until then none of
 -- them is handed out over the limit, because who leases looks at it.
 local q = queue(A.queue)

@@ -1,4 +1,5 @@
 #!lua flags=allow-oom
+-- library: core
 -- Returns tasks of one state or one flow, some of those after a number. It looks at so many, and the program calls again.
 if A.first then
   advance()

@@ -1,4 +1,5 @@
 #!lua
+-- library: core note
 -- Keeps what handlers say of their tasks.
 local answers = each(A.notes, function(n)
   local t = leased(n.id, n.token)

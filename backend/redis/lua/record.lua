@@ -1,4 +1,5 @@
 #!lua
+-- library: core
 -- Keeps results of tasks that another engine queues.
 local answers = each(A.results, function(r)
   local t = task(r.id)

@@ -1,4 +1,5 @@
 #!lua
+-- library: core plan
 -- Begins another life of tasks that have ended without success, and with A.follow of those that ended because of them.
 local asked = {} -- tasks of the call that are final without success
 local unmet = {} -- how many of what a task needs have ended otherwise, and are not requeued; counted once

@@ -1,4 +1,5 @@
 #!lua flags=allow-oom
+-- library: core
 -- Ends manual tasks with results.
 local answers = each(A.results, function(r)
   local t = task(r.id)

@@ -1,4 +1,5 @@
 #!lua flags=allow-oom
+-- library: core
 -- Tells a task's result as it is now: its head, its result, and its envelope where the result is made of that. Who has waited for one
 -- that is not kept finds it elsewhere for a moment.
 local t = task(A.id)

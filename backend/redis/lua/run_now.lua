@@ -1,4 +1,5 @@
 #!lua flags=allow-oom
+-- library: core
 -- Makes pending tasks due now.
 local answers = each_task(A.ids, function(t)
   if t.status ~= PENDING then

@@ -1,4 +1,5 @@
 #!lua flags=allow-oom
+-- library: core plan note
 -- Ends leases. It goes on while the server has no memory left: what ends is what frees some.
 
 -- give_back ends a lease without ending its task.

@@ -1,4 +1,5 @@
 #!lua flags=allow-oom
+-- library: core
 -- Starts attempts at tasks that were leased ahead.
 local answers = each(A.leases, function(l)
   local t = leased(l.id, l.token)

@@ -1,4 +1,5 @@
 #!lua flags=allow-oom
+-- library: core
 -- Tells figures of each queue. It looks at one ready task of each priority, and at so many lanes of a queue at the most.
 local MAX_LANES = 1000
 advance()

@@ -1,4 +1,5 @@
 #!lua flags=allow-oom
+-- library: core
 -- Returns items of a stream of a task after a number.
 local t = task(A.id)
 flush()

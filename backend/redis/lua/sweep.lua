@@ -1,4 +1,5 @@
 #!lua flags=allow-oom
+-- library: core
 -- Does what happens by itself, or a part of it, and tells whether a part is left and how soon the next comes.
 local more, also = advance()
 flush()

@@ -1,4 +1,5 @@
 #!lua
+-- library: core
 -- Gives tasks other envelopes, which the program has made of those that it has read: of a task whose envelope is another one by now it
 -- says so, and is asked again.
 local answers = each(A.updates, function(u)

@@ -1,4 +1,5 @@
 #!lua flags=no-writes
+-- library: base
 -- Returns the workers that are there.
 local ids = redis.call('ZRANGEBYSCORE', P .. 'ks', string.format('(%.0f', now), '+inf')
 local list = {}

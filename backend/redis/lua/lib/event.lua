@@ -24,8 +24,8 @@ local function write_tallies()
   end
   local minute = string.format('%.0f', math.floor(now / 60000000))
   local key = P .. 'h:' .. minute
-  local begun = redis.call('EXISTS', key) == 1
   local known = redis.call('HLEN', key)
+  local begun = known > 0
   for _, counts in pairs(tallies) do
     local field, packed
     for i, place in ipairs({ counts.queue .. '\0' .. counts.name, '\0' .. counts.name, '\0' }) do

@@ -1,6 +1,6 @@
--- This is put before each script, with the other files of lib in the order of their names. A script is one step: what it
--- reads it changes in tables of its own, and flush writes the differences at the end. So a script that fails has written
--- nothing, but for the little that is written at once because it is to be read again; where that is, it says so.
+-- The files of lib are put before a script that names them: this one first. A script is one step: what it reads it changes in
+-- tables of its own, and flush writes the differences at the end. So a script that fails has written nothing, but for the little
+-- that is written at once because it is to be read again; where that is, it says so.
 
 local P = KEYS[1] -- what the names of all keys of the namespace begin with: the hash tag, so that they are in one slot
 local A = cmsgpack.unpack(ARGV[1])
