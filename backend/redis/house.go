@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/logkey"
 )
 
 // resting is the longest time for which the housekeeper does not look.
@@ -42,7 +43,7 @@ func (b *Backend) keepHouse() {
 		case errors.Is(err, omniq.ErrClosed) || b.ctx.Err() != nil:
 			return
 		case err != nil && !troubled:
-			b.config.logger.Warn("redis: what happens by itself is late", "error", err)
+			b.config.logger.Warn("redis: what happens by itself is late", logkey.Error, err)
 		}
 		troubled = err != nil
 		due = time.Now().Add(wait)

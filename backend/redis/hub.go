@@ -82,7 +82,7 @@ func (h *hub) subscribe(ctx context.Context, names ...string) *subscription {
 		s.doubt()
 		return s
 	}
-	patience := time.NewTimer(h.b.config.poll)
+	patience := time.NewTimer(time.Second)
 	defer patience.Stop()
 	for _, c := range confirmed {
 		select {

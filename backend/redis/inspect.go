@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -107,25 +108,41 @@ func contains(info *omniq.TaskInfo, text string) bool {
 	return err == nil && strings.Contains(string(envelope), text)
 }
 
-// Stats returns figures of each queue: see [omniq.TaskQueue]. Of a queue with more than a thousand lanes Latency is that of a thousand.
+// Stats returns figures of each queue: see [omniq.TaskQueue]. It asks the server for some queues at a time. Of a queue with more than some
+// hundred lanes Latency is that of those which have waited longest for their turn.
 func (b *Backend) Stats(ctx context.Context) ([]omniq.QueueStats, error) {
-	answer, err := b.run(ctx, "stats", fields{})
-	if err != nil {
-		return nil, err
-	}
-	list, err := answer.ToArray()
-	if err != nil {
-		return nil, errPacked
-	}
-	var stats []omniq.QueueStats
-	for i := range list {
-		s, err := decodeStats(list[i])
+	all := make(map[string]omniq.QueueStats)
+	for cursor := "0"; ; {
+		answer, err := b.run(ctx, "stats", fields{"cursor": cursor})
 		if err != nil {
 			return nil, err
 		}
-		stats = append(stats, s)
+		parts, err := answer.ToArray()
+		if err != nil || len(parts) != 2 {
+			return nil, errPacked
+		}
+		list, err := parts[1].ToArray()
+		if err != nil {
+			return nil, errPacked
+		}
+		for i := range list {
+			s, err := decodeStats(list[i])
+			if err != nil {
+				return nil, err
+			}
+			all[s.Queue] = s
+		}
+		if cursor, err = parts[0].ToString(); err != nil {
+			return nil, errPacked
+		}
+		if cursor == "0" {
+			break
+		}
 	}
-	slices.SortFunc(stats, func(a, b omniq.QueueStats) int { return strings.Compare(a.Queue, b.Queue) })
+	var stats []omniq.QueueStats
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		stats = append(stats, all[name])
+	}
 	return stats, nil
 }
 

@@ -61,8 +61,8 @@ func WithEvents(retention time.Duration) Option {
 	return func(c *config) { c.retention, c.events = retention, true }
 }
 
-// WithPollInterval sets how often it is looked for what others have changed, while somebody waits for it, beside push: 1 s unless set. It
-// is positive.
+// WithPollInterval sets how often it is looked for what others have changed, while somebody waits for it, beside push: 5 s unless set, and
+// ten times a second at least while the connection is down on which the server tells of it. It is positive.
 func WithPollInterval(d time.Duration) Option {
 	return func(c *config) {
 		c.poll = d
@@ -91,7 +91,7 @@ func WithUnsafe() Option { return func(c *config) { c.unsafe = true } }
 func WithLogger(l *slog.Logger) Option { return func(c *config) { c.logger = l } }
 
 func newConfig(opts []Option) (config, error) {
-	c := config{namespace: DefaultNamespace, poll: time.Second}
+	c := config{namespace: DefaultNamespace, poll: 5 * time.Second}
 	for _, o := range opts {
 		o(&c)
 	}

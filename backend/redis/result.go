@@ -11,11 +11,12 @@ import (
 	"github.com/omniq-go/omniq/internal/engine"
 )
 
-// result returns a task's result as it is now. Who has waited for it gets one that is not kept, too.
-func (b *Backend) result(ctx context.Context, id uuid.UUID, waited bool) (*omniq.RawResult, error) {
+// result returns a task's result as it is now, and which of the task's lives it is of: the number of a later one is higher. Who has waited
+// for it gets one that is not kept, too.
+func (b *Backend) result(ctx context.Context, id uuid.UUID, waited bool) (r *omniq.RawResult, life int64, err error) {
 	answer, err := b.run(ctx, "result", fields{"id": key(id), "waited": waited})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	v := texts(answer)
 	switch len(v) {
@@ -24,25 +25,28 @@ func (b *Backend) result(ctx context.Context, id uuid.UUID, waited bool) (*omniq
 	case 3:
 		head, err := decodeFields(v[0])
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
-		return resultOf(id, head, v[1], v[2])
+		r, err = resultOf(id, head, v[1], v[2])
+		return r, head.int("seq"), err
 	}
-	return nil, omniq.ErrNotFound
+	return nil, 0, omniq.ErrNotFound
 }
 
 // told is a result that a script tells those who wait.
-func told(content string) (*omniq.RawResult, error) {
+func told(content string) (r *omniq.RawResult, life int64, err error) {
 	head, err := decodeFields(content)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	return resultOf(idOf(head.text("id")), head, head.text("result"), head.text("envelope"))
+	r, err = resultOf(idOf(head.text("id")), head, head.text("result"), head.text("envelope"))
+	return r, head.int("seq"), err
 }
 
 // Result returns a task's result as it is now: see [omniq.ResultStore].
 func (b *Backend) Result(ctx context.Context, id uuid.UUID) (*omniq.RawResult, error) {
-	return b.result(ctx, id, false)
+	r, _, err := b.result(ctx, id, false)
+	return r, err
 }
 
 // Await waits for a task's result: see [omniq.ResultStore].
@@ -53,15 +57,18 @@ func (b *Backend) Await(ctx context.Context, id uuid.UUID) (*omniq.RawResult, er
 	watch := b.hub.subscribe(ctx, resultTopic(id))
 	defer watch.cancel()
 	for waited := false; ; waited = true {
-		if content := watch.message(); content != "" {
-			return told(content)
-		}
-		r, err := b.result(ctx, id, waited)
+		r, life, err := b.result(ctx, id, waited)
 		if err != nil || r.Status.Final() {
 			return r, err
 		}
 		if err := b.wait(ctx, watch, b.hub.patience()); err != nil {
 			return nil, err
+		}
+		if content := watch.message(); content != "" {
+			r, of, err := told(content)
+			if err != nil || of >= life { // else it is late: the task has been requeued since
+				return r, err
+			}
 		}
 	}
 }

@@ -22,7 +22,7 @@ if A.after > tonumber(redis.call('GET', P .. 'seq') or 0) then
 end
 
 -- Of each set so many, and of these those that are in their place whatever the sets have more of.
-local each_most = math.max(math.ceil(LOOKS / math.max(#lists, 1)), 20)
+local each_most = math.max(math.ceil(LOOKS / math.max(#lists, 1)), 10)
 local rows, bound = {}, nil
 local function before(a, b)
   if A.newest then

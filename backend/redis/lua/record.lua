@@ -10,7 +10,7 @@ local answers = each(A.results, function(r)
   heads[t.id], removed[t.id] = t, nil
   become(t, r.status)
   set(P .. 'r:' .. t.id, r.result)
-  publish('r:' .. t.id, { id = t.id, status = r.status, since = now, attempt = r.attempt, result = r.result })
+  publish('r:' .. t.id, { id = t.id, seq = t.seq, status = r.status, since = now, attempt = r.attempt, result = r.result })
   if r.keep then
     if r.keep > 0 then
       goes(t, now + r.keep)

@@ -1,16 +1,13 @@
 #!lua flags=allow-oom
 -- library: core
--- Tells figures of each queue. It looks at one ready task of each priority, and at so many lanes of a queue at the most.
-local MAX_LANES = 1000
-advance()
-flush()
-local names = {}
-for _, name in ipairs(redis.call('SMEMBERS', P .. 'qs')) do
-  names[name] = false
+-- Tells figures of queues, some of them: the program calls again with the cursor, and may find one twice. It looks at one ready task of each
+-- priority, and at so many lanes of a queue at the most.
+local MAX_LANES = 200
+if A.cursor == '0' then
+  advance()
+  flush()
 end
-for _, name in ipairs(redis.call('SMEMBERS', P .. 'p')) do
-  names[name] = true
-end
+local found = redis.call('SSCAN', P .. 'qs', A.cursor, 'COUNT', AT_ONCE)
 
 -- oldest is when the ready task became due that has waited longest.
 local function oldest(key, first)
@@ -27,8 +24,8 @@ local function oldest(key, first)
 end
 
 local stats = {}
-for name, paused in pairs(names) do
-  local q = queue(name)
+for _, name in ipairs(found[2]) do
+  local q, paused = queue(name), redis.call('SISMEMBER', P .. 'p', name) == 1
   local counts, all = {}, 0
   for status = PENDING, WAITING do
     counts[status] = redis.call('ZCARD', list_key(status, name))
@@ -51,4 +48,4 @@ for name, paused in pairs(names) do
     redis.call('SREM', P .. 'qs', name)
   end
 end
-return stats
+return { found[1], stats }

@@ -280,7 +280,7 @@ finish = function(t, r)
   end
   become(t, r.status)
   t.why = r.why
-  local told = { id = t.id, status = r.status, since = now, attempt = t.attempt, why = r.why, result = r.result }
+  local told = { id = t.id, seq = t.seq, status = r.status, since = now, attempt = t.attempt, why = r.why, result = r.result }
   if r.result then
     set(P .. 'r:' .. t.id, r.result)
   else
