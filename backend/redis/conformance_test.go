@@ -2,6 +2,7 @@ package redis_test
 
 import (
 	"context"
+	"flag"
 	"log/slog"
 	"strings"
 	"testing"
@@ -35,12 +36,17 @@ func TestConformanceWithoutEvents(t *testing.T) {
 	backendtest.Run(t, func(t *testing.T) omniq.Backend { return open(t) }, backendtest.Quick())
 }
 
+var consistent = flag.Bool("consistent", false, "whether it is looked at what each test has left")
+
 // namespace returns one of the test's own, which is emptied when the test has ended.
 func namespace(t testing.TB) string {
 	t.Helper()
 	at := url(t)
 	name := "test-" + strings.ReplaceAll(uuid.NewString(), "-", "")
 	t.Cleanup(func() {
+		if t, ok := t.(*testing.T); ok && *consistent && !t.Failed() {
+			checkConsistent(t, at, name)
+		}
 		option, err := rueidis.ParseURL(at)
 		require.NoError(t, err)
 		option.DisableCache = true

@@ -32,15 +32,19 @@ func openCrash(place string) (omniq.Backend, error) {
 // Processes that enqueue and work are killed in the middle of whatever they do. Longer: go test -run TestCrash -crash 5m
 func TestCrash(t *testing.T) {
 	t.Parallel()
-	r := crashtest.Run(t, openCrash, crashtest.Plan{Place: namespace(t) + " " + url(t), Signal: syscall.SIGKILL, Duration: *crashTime})
+	name := namespace(t)
+	r := crashtest.Run(t, openCrash, crashtest.Plan{Place: name + " " + url(t), Signal: syscall.SIGKILL, Duration: *crashTime})
 	assert.Positive(t, r.Stored)
+	checkConsistent(t, url(t), name)
 }
 
 // So are those that work flows. Longer: go test -run TestCrashOfFlows -crash 5m
 func TestCrashOfFlows(t *testing.T) {
 	t.Parallel()
-	r := crashtest.Flows(t, openCrash, crashtest.Plan{Place: namespace(t) + " " + url(t), Duration: *crashTime / 2})
+	name := namespace(t)
+	r := crashtest.Flows(t, openCrash, crashtest.Plan{Place: name + " " + url(t), Duration: *crashTime / 2})
 	assert.Positive(t, r.Stored)
+	checkConsistent(t, url(t), name)
 }
 
 // Five processes declare a schedule, serve it and are killed: each tick has one run.

@@ -17,3 +17,9 @@ func Watched(b *Backend, prefix string) (n int) {
 	}
 	return n
 }
+
+// Head reads the head of a task, or what else is kept packed.
+func Head(packed string) (map[string]any, error) {
+	f, err := decodeFields(packed)
+	return f, err
+}

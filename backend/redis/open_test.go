@@ -273,7 +273,7 @@ func TestSentinel(t *testing.T) {
 	port := freePort(t)
 	file := filepath.Join(dir, "sentinel.conf")
 	require.NoError(t, os.WriteFile(file, fmt.Appendf(nil, "port %s\nbind 127.0.0.1\ndir %s\nsentinel monitor tasks 127.0.0.1 %d 1\n", port, dir, master.port), 0o600))
-	path, err := binary()
+	path, err := serverPath()
 	require.NoError(t, err)
 	sentinel := exec.Command(path, file, "--sentinel")
 	require.NoError(t, sentinel.Start())

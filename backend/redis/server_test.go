@@ -34,7 +34,7 @@ type server struct {
 var errMissing = errors.New("there is no Redis server: install the package redis-server (7.0 or later) or valkey, so that redis-server or " +
 	"valkey-server is on PATH, or set " + urlVariable)
 
-func binary() (string, error) {
+func serverPath() (string, error) {
 	for _, name := range []string{"redis-server", "valkey-server"} {
 		if path, err := exec.LookPath(name); err == nil {
 			return path, nil
@@ -58,7 +58,7 @@ func startServer(settings ...string) (*server, error) {
 
 // start starts it, on the port that it had.
 func (s *server) start() error {
-	path, err := binary()
+	path, err := serverPath()
 	if err != nil {
 		return err
 	}
