@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"fmt"
+	"maps"
 
 	"github.com/google/uuid"
 	"github.com/redis/rueidis"
@@ -14,9 +15,7 @@ import (
 // each runs a script that does something with each of the tasks.
 func (b *Backend) each(ctx context.Context, script string, ids []uuid.UUID, more fields) ([]error, error) {
 	args := fields{"ids": keysOf(ids)}
-	for name, value := range more {
-		args[name] = value
-	}
+	maps.Copy(args, more)
 	answer, err := b.run(ctx, script, args)
 	if err != nil {
 		return nil, err

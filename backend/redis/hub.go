@@ -193,8 +193,10 @@ func (h *hub) connect() {
 			if names := h.unused(); len(names) > 0 {
 				err = c.Do(h.b.ctx, c.B().Sunsubscribe().Channel(names...).Build()).Error()
 			}
-		case <-ended:
-			return
+		case err = <-ended:
+			if err == nil { // it has been closed here
+				return
+			}
 		case <-h.b.closing:
 			return
 		}

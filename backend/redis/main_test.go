@@ -5,6 +5,7 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/omniq-go/omniq/backend/crashtest"
@@ -13,6 +14,10 @@ import (
 func TestMain(m *testing.M) {
 	crashtest.Child(openCrash)
 	flag.Parse()
+	if _, err := serverPath(); err != nil && os.Getenv(urlVariable) == "" { // tests skip themselves, which examples cannot
+		skip := flag.Lookup("test.skip")
+		_ = skip.Value.Set(strings.TrimPrefix(skip.Value.String()+"|^Example", "|"))
+	}
 	// Most of what tests do is to wait, for a server or for a time.
 	if parallel := flag.Lookup("test.parallel"); parallel.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
 		_ = parallel.Value.Set("8")

@@ -1,4 +1,3 @@
-// Package redis is a backend in Redis 7.0 or later, or Valkey 7.2 or later, for any number of machines.
 package redis
 
 import (

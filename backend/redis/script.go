@@ -32,7 +32,7 @@ var core = []string{"base", "task", "queue", "event", "key", "link", "flush"}
 
 // parts are the files of the library that the second line of a script names: their functions are made anew for each run.
 func parts(names string) (files []string) {
-	for _, name := range strings.Fields(names) {
+	for name := range strings.FieldsSeq(names) {
 		if name == "core" {
 			files = append(files, core...)
 		} else {
