@@ -21,6 +21,7 @@ end
 
 local function current(t) return edges(t, t.resumed and 'a' or 'o') end
 
+local depended = {} -- tasks that those of a plan depend on: they may be forgotten before these are stored
 local revived = {} -- tasks that are requeued in this script, and have not begun again
 
 -- ending tells how a task has ended, also one that is forgotten: nil if it goes on.
@@ -225,14 +226,12 @@ untie = function(t)
     end
     redis.call('DEL', P .. 'o:' .. t.id)
   end
-  if t.followed then
-    if zcard(P .. 'b:' .. t.id) > 0 then
-      local message
-      if not t.why and t.status ~= SUCCESS then
-        message = why_of(t.id, t).message
-      end
-      set(P .. 'y:' .. t.id, cmsgpack.pack({ status = t.status, name = t.name, why = t.why, message = message }))
+  if depended[t.id] or t.followed and zcard(P .. 'b:' .. t.id) > 0 then
+    local message
+    if not t.why and t.status ~= SUCCESS then
+      message = why_of(t.id, t).message
     end
+    set(P .. 'y:' .. t.id, cmsgpack.pack({ status = t.status, name = t.name, why = t.why, message = message }))
   end
 end
 

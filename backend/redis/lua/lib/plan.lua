@@ -91,6 +91,7 @@ local function check(p, id, after)
         return { 'unknown', id, d.id }
       end
       dep.there = true
+      depended[at] = true
     end
     dep.input = dep.input or d.input
   end
@@ -153,6 +154,10 @@ local function unpin(p)
   for id, own in pairs(p.tasks) do
     if own.pinned then
       unwant(id)
+    end
+    depended[id] = nil
+    if own.there and not head(id) and zcard(P .. 'b:' .. id) == 0 then
+      set(P .. 'y:' .. id, false) -- nobody has come to follow it
     end
   end
 end
