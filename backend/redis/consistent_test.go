@@ -288,12 +288,15 @@ func (s *store) checkEdges() {
 				assert.False(s.t, s.keys[kind+id], "edges of a task that has none")
 				continue
 			}
-			edges := ""
+			edges, led := "", make(map[string]bool)
 			if s.keys[kind+id] {
 				edges = s.get(kind + id)
 			}
 			for ; len(edges) >= edge; edges = edges[edge:] {
-				followers[edges[:16]]++
+				if to := edges[:16]; !led[to] { // several edges may lead to one
+					led[to] = true
+					followers[to]++
+				}
 				if edges[17] == 1 && s.is(id, "holds_"+field) {
 					wanted[edges[:16]]++
 				}
@@ -302,7 +305,7 @@ func (s *store) checkEdges() {
 		if s.status(id) == omniq.StatusWaiting {
 			open := int64(0)
 			if s.keys["o:"+id] {
-				n, err := s.c.Do(context.Background(), s.c.B().Scard().Key(s.prefix+"o:"+id).Build()).AsInt64()
+				n, err := s.c.Do(context.Background(), s.c.B().Hlen().Key(s.prefix+"o:"+id).Build()).AsInt64()
 				require.NoError(s.t, err)
 				open = n
 			}

@@ -15,6 +15,18 @@ for _, id in ipairs(A.ids) do
   end
 end
 
+-- leads tells whether an edge of a task to another one is an input, and how many need success, by the kind of the edges.
+local function leads(t, kind, id)
+  local found = { success = 0 }
+  for _, d in ipairs(edges(t, kind)) do
+    if d.id == id then
+      found.input = found.input or d.input
+      found.success = found.success + (d.need == SUCCESS_NEEDED and 1 or 0)
+    end
+  end
+  return found
+end
+
 -- user is a task that has not ended and goes on with this one's result: nil for none.
 local function user(t)
   if t.wanted == 0 then
@@ -23,10 +35,9 @@ local function user(t)
   local key = P .. 'b:' .. t.id
   zflush(key)
   for _, member in ipairs(redis.call('ZRANGE', key, 0, -1)) do
-    local f = member:sub(19, 19) == '\1' and head(member:sub(1, 16))
-    local kind = member:sub(17, 17)
+    local f, kind = head(member:sub(1, 16)), member:sub(17, 17)
     if f and (kind == 'a') == (f.resumed == true) and f[kind == 'o' and 'holds_own' or 'holds_after'] and not final(f)
-      and redis.call('SISMEMBER', P .. 'o:' .. f.id, t.id) == 0 then
+      and redis.call('HEXISTS', P .. 'o:' .. f.id, t.id) == 0 and leads(f, kind, t.id).input then
       return f
     end
   end
@@ -65,9 +76,10 @@ local function obstacle(t)
 end
 
 -- wants reports whether a follower of a task that is requeued is to be requeued, too.
-local function wants(member)
+local function wants(t, member)
   local f = task(member:sub(1, 16))
-  if not f or not final(f) or member:sub(18, 18) ~= SUCCESS_NEEDED then
+  local needs = f and final(f) and leads(f, member:sub(17, 17), t.id).success or 0
+  if needs == 0 then
     return false -- it goes on, or has ended for another reason
   end
   if not asked[f.id] and not (A.follow and f.blocked) then
@@ -76,7 +88,7 @@ local function wants(member)
   local counted = unmet[f.id] ~= nil
   local n = count(f)
   if counted and member:sub(17, 17) == 'o' then
-    n = n - 1
+    n = n - needs
     unmet[f.id] = n
   end
   return n == 0
@@ -96,7 +108,7 @@ local function requeue(first)
         if t.followed then
           zflush(P .. 'b:' .. t.id)
           for _, member in ipairs(redis.call('ZRANGE', P .. 'b:' .. t.id, 0, -1)) do
-            if wants(member) then
+            if wants(t, member) then
               stack[#stack + 1] = heads[member:sub(1, 16)]
             end
           end

@@ -86,7 +86,7 @@ local function circle(p, t, after)
     zflush(P .. 'b:' .. t.id)
     for _, member in ipairs(redis.call('ZRANGE', P .. 'b:' .. t.id, 0, -1)) do
       local f = head(member:sub(1, 16))
-      if f and not final(f) and (member:sub(17, 17) == 'a') == (f.resumed == true) and redis.call('SISMEMBER', P .. 'o:' .. f.id, t.id) == 1 then
+      if f and not final(f) and (member:sub(17, 17) == 'a') == (f.resumed == true) and redis.call('HEXISTS', P .. 'o:' .. f.id, t.id) == 1 then
         waiting[f.id] = true
       end
     end

@@ -1,8 +1,9 @@
 -- What ties tasks. An edge leads from a task to one that it waits for. Those of a task are written once, in their order, in d:, and
--- those for which it has handed over in D:. Which of them have not ended is the set o:, so to end one twice is harmless; open counts
--- them. What a task is waited for by is the set b:, by the numbers of its edges; a member is the follower, the kind of the edge
--- (o or a), its need and whether it is an input. It stays while the follower is kept, for requeues. When a task is
--- forgotten that has followers, y: says how it ended.
+-- those for which it has handed over in D:. Several may lead to one task, because a holder takes the place of a duplicate. Which tasks
+-- are waited for that have not ended is the hash o:, so to end one twice is harmless; open counts them. Its values are what is
+-- needed of them, and how many of the edges are inputs. What a task is waited for by is the set b:, by the numbers of its edges; a member is
+-- the follower and the kind of the edge (o or a). It stays while the follower is kept, for requeues. When a task is forgotten
+-- that has followers, y: says how it ended.
 -- The task's load is how many bytes those of its inputs have that have ended.
 --
 -- The head counts in wanted the edges for which the result is kept; holds_own and holds_after say that a follower's are among those.
@@ -68,7 +69,7 @@ local function add_edges(t, after, kind, at)
     local id = at(d.id)
     local need, input = d.need == 1 and '\1' or SUCCESS_NEEDED, d.input and '\1' or '\0'
     packed[#packed + 1] = id .. need .. input
-    zset(P .. 'b:' .. id, t.id .. kind .. need .. input, number())
+    zset(P .. 'b:' .. id, t.id .. kind, number())
     local dep = heads[id]
     if dep then
       dep.followed = true
@@ -89,9 +90,9 @@ local function add_edges(t, after, kind, at)
 end
 
 -- await makes a task wait for what its edges lead to, as far as that has not ended. It returns the first one that has ended otherwise than
--- is needed, and how. The set of open edges is written at once.
+-- is needed, and how. What is open is written at once.
 local function await(t)
-  local open, size, unmet, how = {}, 0, nil, nil
+  local open, n, size, unmet, how = {}, 0, 0, nil, nil
   local list = current(t)
   local ids = {}
   for i, d in ipairs(list) do
@@ -101,7 +102,18 @@ local function await(t)
   for _, d in ipairs(list) do
     local e = ending(d.id)
     if not e then
-      open[#open + 1] = d.id
+      local own = open[d.id]
+      if not own then
+        own = { need = d.need, inputs = 0 }
+        open[d.id] = own
+        n = n + 1
+      end
+      if d.need == SUCCESS_NEEDED then
+        own.need = d.need
+      end
+      if d.input then
+        own.inputs = own.inputs + 1
+      end
     else
       size = size + (d.input and e.size or 0)
       if not met(d.need, e.status) and not unmet then
@@ -110,8 +122,13 @@ local function await(t)
     end
   end
   redis.call('DEL', P .. 'o:' .. t.id)
-  bulk('SADD', P .. 'o:' .. t.id, open)
-  t.open, t.load, t.blocked = #open, size > 0 and size or nil, nil
+  local pairs_of = {}
+  for id, own in pairs(open) do
+    pairs_of[#pairs_of + 1] = id
+    pairs_of[#pairs_of + 1] = own.need .. own.inputs
+  end
+  bulk('HSET', P .. 'o:' .. t.id, pairs_of)
+  t.open, t.load, t.blocked = n, size > 0 and size or nil, nil
   change(t)
   return unmet, how
 end
@@ -119,8 +136,8 @@ end
 -- unwant is that one edge less needs a task's result.
 local function unwant(id)
   local t = head(id)
-  if not t then
-    return
+  if not t or t.wanted == 0 then
+    return -- another one has the ID by now
   end
   t.wanted = t.wanted - 1
   change(t)
@@ -180,7 +197,7 @@ end
 local function shed_some(id, kind, packed, most)
   for _, d in ipairs(some_edges(packed, most)) do
     local key = P .. 'b:' .. d.id
-    zset(key, id .. kind .. d.need .. d.input, false)
+    zset(key, id .. kind, false)
     if zcard(key) == 0 then
       local dep = heads[d.id]
       if dep then
@@ -274,17 +291,20 @@ end
 
 -- lead tells a follower that what it may wait for has ended.
 local function lead(id, how, member)
-  local follower, kind, need = member:sub(1, 16), member:sub(17, 17), member:sub(18, 18)
+  local follower, kind = member:sub(1, 16), member:sub(17, 17)
   local t = head(follower)
   if not t or (kind == 'a') ~= (t.resumed == true) then
     return
   end
-  if redis.call('SREM', P .. 'o:' .. follower, id) == 0 then -- written at once: it is to be told once
+  local open = redis.call('HGET', P .. 'o:' .. follower, id)
+  if not open then
     return
   end
+  redis.call('HDEL', P .. 'o:' .. follower, id) -- written at once: it is to be told once
+  local need, inputs = open:sub(1, 1), tonumber(open:sub(2))
   t.open = t.open - 1
-  if member:sub(19, 19) == '\1' then
-    t.load = t.load + (how.size or 0)
+  if inputs > 0 then
+    t.load = t.load + inputs * (how.size or 0)
   end
   change(t)
   if t.status ~= WAITING then
