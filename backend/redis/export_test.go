@@ -23,3 +23,6 @@ func Head(packed string) (map[string]any, error) {
 	f, err := decodeFields(packed)
 	return f, err
 }
+
+// Pack is what scripts get.
+func Pack(m map[string]any) string { return encode(fields(m)) }

@@ -139,10 +139,12 @@ func TestOpenRefusesNewerFormat(t *testing.T) {
 	name := namespace(t)
 	b := openIn(t, name)
 	require.NoError(t, b.Close())
-	do(t, connect(t, url(t)), "SET", "{"+name+"}:format", "2")
+	c := connect(t, url(t))
+	do(t, c, "SET", "{"+name+"}:format", "2")
 	_, err := redis.Open(t.Context(), url(t), redis.WithNamespace(name))
 	require.ErrorIs(t, err, redis.ErrServer)
 	require.ErrorContains(t, err, "newer version")
+	do(t, c, "SET", "{"+name+"}:format", "1")
 }
 
 // What is survived is what the server's settings say, and it is told what may be lost.
