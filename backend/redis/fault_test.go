@@ -94,7 +94,7 @@ func TestKilledServer(t *testing.T) {
 func TestKilledConnections(t *testing.T) {
 	t.Parallel()
 	s := ownServer(t)
-	b := openAt(t, s)
+	b := openAt(t, s, redis.WithPollInterval(time.Hour)) // polls would find them
 	c := connect(t, s.url())
 	ctx, stop := context.WithCancel(t.Context())
 	var cutter sync.WaitGroup
