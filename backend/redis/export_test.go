@@ -10,8 +10,10 @@ func WithSkew(by time.Duration) Option { return func(c *config) { c.skew = by } 
 
 // Watched is for how many topics somebody waits whose names begin so.
 func Watched(b *Backend, prefix string) (n int) {
-	for _, name := range b.hub.watched() {
-		if strings.HasPrefix(name, prefix) {
+	b.hub.mu.Lock()
+	defer b.hub.mu.Unlock()
+	for name, t := range b.hub.topics {
+		if strings.HasPrefix(name, prefix) && len(t.subscriptions) > 0 {
 			n++
 		}
 	}

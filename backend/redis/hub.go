@@ -2,8 +2,6 @@ package redis
 
 import (
 	"context"
-	"maps"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -88,6 +86,7 @@ func (h *hub) subscribe(ctx context.Context, names ...string) *subscription {
 		select {
 		case <-c:
 			continue
+		case <-s.woken: // the connection has broken
 		case <-patience.C:
 		case <-ctx.Done():
 		case <-h.b.closing:
@@ -296,13 +295,6 @@ func (h *hub) heard(m rueidis.PubSubMessage) {
 			s.wake()
 		}
 	}
-}
-
-// watched are the topics for which somebody waits, for tests.
-func (h *hub) watched() []string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return slices.Sorted(maps.Keys(h.topics))
 }
 
 // patience is how long a call that waits does so before it looks by itself.

@@ -54,10 +54,14 @@ func (b *Backend) Await(ctx context.Context, id uuid.UUID) (*omniq.RawResult, er
 	if err := b.alive(ctx); err != nil {
 		return nil, err
 	}
+	// It is looked for before anything is waited for: from then on the caller gets a result that is not kept, too.
+	if r, _, err := b.result(ctx, id, false); err != nil || r.Status.Final() {
+		return r, err
+	}
 	watch := b.hub.subscribe(ctx, resultTopic(id))
 	defer watch.cancel()
-	for waited := false; ; waited = true {
-		r, life, err := b.result(ctx, id, waited)
+	for {
+		r, life, err := b.result(ctx, id, true)
 		if err != nil || r.Status.Final() {
 			return r, err
 		}
