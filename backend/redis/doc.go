@@ -34,7 +34,7 @@
 // The server does one thing at a time. A call of n tasks keeps it for some 20 to 30 µs each (Enqueue, and Lease and Settle together twice that), which
 // is for the caller to bound; a flow is stored in one step, whatever its size. What happens to very many tasks by
 // itself goes in steps of a hundred, of a few milliseconds each: tasks that become due or expire, leases and results whose time is over,
-// the followers of a task, the members of a flow that is cancelled. Each process does such steps, and goes on with what another has begun. No call scans
+// the followers of a task, the members of a flow that is cancelled. Requeue of a task with what follows is one step, whatever follows. Each process does such steps, and goes on with what another has begun. No call scans
 // the keys.
 //
 // # Push

@@ -212,7 +212,7 @@ func (b *Backend) sendAndWait(ctx context.Context, command rueidis.Completed) (a
 		}
 		got, waited := c.Do(ctx, c.B().Wait().Numreplicas(int64(b.config.replicas)).Timeout(b.config.timeout.Milliseconds()).Build()).AsInt64()
 		if waited != nil {
-			return waited
+			return fmt.Errorf("wait for replicas: %w", waited) // whatever the server says to that, the script has run
 		}
 		if int(got) < b.config.replicas {
 			return errReplicas{int(got), b.config.replicas}
