@@ -53,7 +53,7 @@ func (b *Backend) List(ctx context.Context, r omniq.ListRequest) ([]*omniq.TaskI
 			args[name] = text
 		}
 	}
-	page := []*omniq.TaskInfo{}
+	page, began := []*omniq.TaskInfo{}, time.Now()
 	for looks := 0; ; looks += listLooks {
 		args["after"], args["max"] = after, r.Max-len(page)
 		answer, err := b.run(ctx, "list", args)
@@ -86,15 +86,18 @@ func (b *Backend) List(ctx context.Context, r omniq.ListRequest) ([]*omniq.TaskI
 			return page, "", nil
 		}
 		after = last
-		if len(page) >= r.Max || looks+2*listLooks > omniq.MaxListed {
+		if len(page) >= r.Max || looks+2*listLooks > omniq.MaxListed || time.Since(began) > listPatience {
 			return page, strconv.FormatInt(after, 10), nil
 		}
 		args["first"] = false
 	}
 }
 
-// listLooks is how many tasks a script for a list looks at.
-const listLooks = 500
+// listLooks is how many tasks a script for a list looks at, and listPatience for how long a list goes on with the next ones.
+const (
+	listLooks    = 500
+	listPatience = 10 * time.Millisecond
+)
 
 // contains looks also at the errors that are made when they are read.
 func contains(info *omniq.TaskInfo, text string) bool {

@@ -5,7 +5,10 @@ if A.first then
   advance()
 end
 flush()
-local LOOKS = 500
+local looks = 500
+if not (A.name or A.worker or A.contains or A.lane or A.flow) then
+  looks = math.min(looks, A.max + 1) -- it wants nearly all that it sees
+end
 
 local lists = {} -- sets of tasks by number
 if A.flow then
@@ -22,7 +25,7 @@ if A.after > tonumber(redis.call('GET', P .. 'seq') or 0) then
 end
 
 -- Of each set so many, and of these those that are in their place whatever the sets have more of.
-local each_most = math.max(math.ceil(LOOKS / math.max(#lists, 1)), 10)
+local each_most = math.max(math.ceil(looks / math.max(#lists, 1)), 10)
 local rows, bound = {}, nil
 local function before(a, b)
   if A.newest then
