@@ -4,6 +4,9 @@
 // releases and the event are written together, or nothing is. The files in lua are the scripts, and say what is kept and how. They are
 // sent once, and run by their hashes. All times that are compared are the server's.
 //
+// It does all that the contract has but for transactions of callers, because no other data of theirs is written in the same step: tasks that are
+// to be enqueued if and only if a handler succeeds are its Effects.
+//
 // # What may be lost
 //
 // A server keeps what it has acknowledged as its settings say, and [Open] reads them:

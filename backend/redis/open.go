@@ -145,6 +145,9 @@ func (b *Backend) examine(ctx context.Context) error {
 		return fmt.Errorf("%w: its maxmemory-policy is %s, by which it drops tasks when its memory is full: set it to noeviction, "+
 			"in its file and by CONFIG SET maxmemory-policy noeviction", ErrServer, policy)
 	}
+	if err := b.checkRights(ctx); err != nil {
+		return err
+	}
 	if err := b.checkFormat(ctx); err != nil {
 		return err
 	}
@@ -156,6 +159,19 @@ func atLeast(version string, major int) bool {
 	first, _, _ := strings.Cut(version, ".")
 	n, err := strconv.Atoi(first)
 	return err == nil && n >= major
+}
+
+// checkRights sees to it that no script fails in its middle because of what the user may not do: to tell of what was done comes last.
+func (b *Backend) checkRights(ctx context.Context) error {
+	const try = `redis.call('TIME')
+		redis.call('PUBSUB', 'SHARDNUMSUB', ARGV[1])
+		return redis.call('SPUBLISH', ARGV[1], '')`
+	channel := b.config.prefix() + "c:open"
+	err := b.client.Do(ctx, b.client.B().Eval().Script(try).Numkeys(1).Key(b.config.prefix()).Arg(channel).Build()).Error()
+	if err != nil {
+		return fmt.Errorf("redis: the user needs more rights, see the documentation of the package: %w", err)
+	}
+	return nil
 }
 
 // checkFormat refuses what a newer version of this package keeps there.

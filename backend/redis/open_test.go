@@ -205,6 +205,10 @@ func TestUser(t *testing.T) {
 	require.NoError(t, err)
 	live(t, b)
 	require.NoError(t, b.Close())
+
+	do(t, c, strings.Fields("ACL SETUSER deaf on >secret ~{shop}:* "+rights)...)
+	_, err = redis.Open(t.Context(), "redis://deaf:secret@"+s.addr()+"?namespace=shop")
+	require.ErrorContains(t, err, "needs more rights", "it would fail in the middle of a script")
 }
 
 // The engine opens what a configuration names.

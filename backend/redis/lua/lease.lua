@@ -185,7 +185,8 @@ local function pick_plain(q, most, wanted, strange)
   zflush(key)
   local from = 0
   while #handed < most and strange < MAX_STRANGE do
-    local members = redis.call('ZRANGE', key, from, from + math.min(most - #handed, 500) - 1)
+    local count = math.min(math.max(most - #handed, wanted and 50 or 1), 500)
+    local members = redis.call('ZRANGE', key, from, from + count - 1)
     if #members == 0 then
       break
     end
