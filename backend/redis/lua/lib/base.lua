@@ -1,6 +1,10 @@
 -- The files of lib are put before a script that names them: this one first. A script is one step: what it reads it changes in
 -- tables of its own, and flush writes the differences at the end. So a script that fails has written nothing, but for the little
 -- that is written at once because it is to be read again; where that is, it says so.
+--
+-- All functions are made anew for each run, and to make one Lua looks for each variable that it takes from outside among all those that
+-- are taken by now, the newest first. So files with many functions stand in a block, which ends that for their own variables, and take
+-- those that they use most from new ones: that is a third of the time of a small script.
 
 local P = KEYS[1] -- what the names of all keys of the namespace begin with: the hash tag, so that they are in one slot
 local A = cmsgpack.unpack(ARGV[1])

@@ -9,9 +9,16 @@
 -- The head counts in wanted the edges for which the result is kept; holds_own and holds_after say that a follower's are among those.
 
 local SUCCESS_NEEDED = '\0'
+local depended = {} -- tasks that those of a plan depend on: they may be forgotten before these are stored
+local revived = {} -- tasks that are requeued in this script, and have not begun again
+
+local edges, current, ending, met, add_edges, await, unwant, leave, waits, work, flow_known, write_flows
+
+do -- not indented: it is the rest of the file. See base
+local P, now, heads, head, load, change, zset, zcard, zflush, set, get = P, now, heads, head, load, change, zset, zcard, zflush, set, get
 
 -- edges reads the edges of a task.
-local function edges(t, kind)
+function edges(t, kind)
   local list = {}
   local packed = get(P .. (kind == 'o' and 'd:' or 'D:') .. t.id) or ''
   for i = 1, #packed, 18 do
@@ -20,13 +27,10 @@ local function edges(t, kind)
   return list
 end
 
-local function current(t) return edges(t, t.resumed and 'a' or 'o') end
-
-local depended = {} -- tasks that those of a plan depend on: they may be forgotten before these are stored
-local revived = {} -- tasks that are requeued in this script, and have not begun again
+function current(t) return edges(t, t.resumed and 'a' or 'o') end
 
 -- ending tells how a task has ended, also one that is forgotten: nil if it goes on.
-local function ending(id)
+function ending(id)
   if revived[id] then
     return nil
   end
@@ -44,7 +48,7 @@ local function ending(id)
   return t
 end
 
-local function met(need, status) return status == SUCCESS or need ~= SUCCESS_NEEDED end
+function met(need, status) return status == SUCCESS or need ~= SUCCESS_NEEDED end
 
 -- why_of is what is to be told of a dependency that has ended otherwise than it was needed.
 local function why_of(id, e)
@@ -63,7 +67,7 @@ local function why_of(id, e)
 end
 
 -- add_edges writes the edges of a task. At names the task that stands for another one.
-local function add_edges(t, after, kind, at)
+function add_edges(t, after, kind, at)
   local packed, holds_some = {}, false
   for _, d in ipairs(after) do
     local id = at(d.id)
@@ -91,7 +95,7 @@ end
 
 -- await makes a task wait for what its edges lead to, as far as that has not ended. It returns the first one that has ended otherwise than
 -- is needed, and how. What is open is written at once.
-local function await(t)
+function await(t)
   local open, n, size, unmet, how = {}, 0, 0, nil, nil
   local list = current(t)
   local ids = {}
@@ -134,7 +138,7 @@ local function await(t)
 end
 
 -- unwant is that one edge less needs a task's result.
-local function unwant(id)
+function unwant(id)
   local t = head(id)
   if not t or t.wanted == 0 then
     return -- another one has the ID by now
@@ -221,7 +225,7 @@ local function shed(t, kind, most)
 end
 
 -- leave ends that a task follows those to which it has handed over.
-local function leave(t)
+function leave(t)
   if t.after then
     let_go(t, 'a')
     shed(t, 'a', math.huge) -- at once: it may follow them again
@@ -272,7 +276,7 @@ local function released(t)
 end
 
 -- waits makes a task wait, or pending if there is nothing to wait for, or ends it because of what it can never have.
-local function waits(t, unmet, how)
+function waits(t, unmet, how)
   if unmet then
     become(t, WAITING)
     block(t, unmet, how)
@@ -353,7 +357,7 @@ local function work_some(job, most)
 end
 
 -- work does jobs, or a part of them: those of this script, then those of scripts before. The list of what is left is written at once.
-local function work(most)
+function work(most)
   local left, i = most, 1
   while jobs[i] and left > 0 do
     local n, all = work_some(jobs[i], left)
@@ -419,10 +423,10 @@ part = function(t)
   end
 end
 
-local function flow_known(id) return zcard(P .. 'w:' .. id) > 0 end
+function flow_known(id) return zcard(P .. 'w:' .. id) > 0 end
 
 -- write_flows is a part of flush.
-local function write_flows()
+function write_flows()
   for id, counts in pairs(flow_counts) do
     for status, n in pairs(counts) do
       if n ~= 0 and redis.call('HINCRBY', P .. 'wn:' .. id, status, n) == 0 then
@@ -430,4 +434,6 @@ local function write_flows()
       end
     end
   end
+end
+
 end

@@ -1,6 +1,11 @@
 -- What a call is about to store. It is planned whole before anything of it is done: with an error nothing is.
 
-local function new_plan() return { ending = {}, lost = {}, tasks = {}, holders = {}, keys = {}, flows = {} } end
+local new_plan, known, held, admitted, before, stands_for, check, plan_all, pin, unpin, begins, add, prefetch, enqueue
+
+do -- not indented: it is the rest of the file. See base
+local P, now, heads, change, zset, set, head, task, holder, unique_key = P, now, heads, change, zset, set, head, task, holder, unique_key
+
+function new_plan() return { ending = {}, lost = {}, tasks = {}, holders = {}, keys = {}, flows = {} } end
 
 local function planned(p, id)
   local own = p.tasks[id]
@@ -21,7 +26,7 @@ local function under_way(p, t)
 end
 
 -- known reports whether something has the ID of a task.
-local function known(n)
+function known(n)
   if task(n.id) then
     return true
   end
@@ -29,7 +34,7 @@ local function known(n)
 end
 
 -- held is what a task is told whose unique key is held: nil if it can have the key.
-local function held(n, p)
+function held(n, p)
   local id, till = holder(unique_key(n.name, n.unique))
   if not id then
     return nil
@@ -61,10 +66,10 @@ local function conflict(n, p)
 end
 
 -- admitted reports whether a task is to be added of which conflict has said this: it may take the place of another.
-local function admitted(answer) return not answer or answer[1] == 'duplicate' and answer[3] == 1 end
+function admitted(answer) return not answer or answer[1] == 'duplicate' and answer[3] == 1 end
 
 -- before returns the task that has the unique key of one that takes its place or the key: nil for none.
-local function before(n)
+function before(n)
   if n.on_held == REFUSE then
     return nil
   end
@@ -73,7 +78,7 @@ local function before(n)
 end
 
 -- at is the task that stands for one with this ID.
-local function stands_for(p, id)
+function stands_for(p, id)
   local other = p.holders[id]
   if other and not (p.tasks[id] and p.tasks[id].added) then
     return other
@@ -82,7 +87,7 @@ local function stands_for(p, id)
 end
 
 -- check reports the first dependency of a task that is unknown, and notes the others.
-local function check(p, id, after)
+function check(p, id, after)
   for _, d in ipairs(after) do
     local at = stands_for(p, d.id)
     local dep = planned(p, at)
@@ -127,7 +132,7 @@ local function plan_one(p, n, flows)
 end
 
 -- plan_all adds the tasks of a call. It returns what becomes of each, and what makes the whole impossible.
-local function plan_all(p, list)
+function plan_all(p, list)
   local answers, flows = {}, {}
   for i, n in ipairs(list) do
     local answer = plan_one(p, n, flows)
@@ -140,7 +145,7 @@ local function plan_all(p, list)
 end
 
 -- pin keeps the inputs that are there until the tasks are stored: what is done before may end their time.
-local function pin(p)
+function pin(p)
   for id, own in pairs(p.tasks) do
     if own.input and heads[id] then
       heads[id].wanted = heads[id].wanted + 1
@@ -150,7 +155,7 @@ local function pin(p)
   end
 end
 
-local function unpin(p)
+function unpin(p)
   for id, own in pairs(p.tasks) do
     if own.pinned then
       unwant(id)
@@ -231,7 +236,7 @@ local function replace(t, n)
 end
 
 -- begins begins a life of a task, with its end set.
-local function begins(t)
+function begins(t)
   if t.unique then
     take_key(unique_key(t.name, t.unique), t.id, t.unique_for)
   end
@@ -252,7 +257,7 @@ end
 local forgotten = {} -- IDs of tasks of which is left how they ended
 
 -- add stores a task, or makes the one another that holds its unique key.
-local function add(n, p)
+function add(n, p)
   local other = before(n)
   if other and not under_way(nil, other) then
     return replace(other, n)
@@ -284,7 +289,7 @@ local function add(n, p)
 end
 
 -- prefetch reads at once what tasks of a call may need.
-local function prefetch(list)
+function prefetch(list)
   local ids, keys, gone = {}, {}, {}
   for _, n in ipairs(list) do
     ids[#ids + 1] = n.id
@@ -313,7 +318,7 @@ local function prefetch(list)
 end
 
 -- enqueue stores tasks, all or none. It returns what becomes of each, or what makes the whole impossible.
-local function enqueue(list)
+function enqueue(list)
   prefetch(list)
   local plain = true
   for _, n in ipairs(list) do
@@ -344,4 +349,6 @@ local function enqueue(list)
   end
   unpin(p)
   return answers
+end
+
 end
