@@ -27,18 +27,18 @@
 //
 // # Memory
 //
-// All tasks are in the server's memory: about 1 kB for one that is pending, of which 0.3 kB are its envelope, 0.7 kB for one that has
-// succeeded and whose result is kept, and 0.2 kB for each of these and each event where events are kept. With maxmemory set, a server whose memory is full refuses what
-// brings more ([Backend.Enqueue], Requeue, Record, Note, Append), whole and with an error that says OOM, and goes on with
-// what frees some: Lease, Extend, Settle, Cancel, Forget.
+// All tasks are in the server's memory: about 1 kB for one that is pending, of which 0.3 kB are its envelope; 0.7 kB for one that has
+// succeeded and whose result is kept; 0.2 kB for each event. With maxmemory set, a server whose memory is full refuses what brings
+// more (Enqueue, Requeue, Record, Note, Append), whole and with an error that says OOM, and goes on with what frees some: Lease, Extend,
+// Settle, Cancel, Forget.
 //
 // # Time
 //
-// The server does one thing at a time. A call of n tasks keeps it for some 20 to 30 µs each (Enqueue, and Lease and Settle together twice that), which
-// is for the caller to bound; a flow is stored in one step, whatever its size. What happens to very many tasks by
-// itself goes in steps of a hundred, of a few milliseconds each: tasks that become due or expire, leases and results whose time is over,
-// the followers of a task, the members of a flow that is cancelled. Requeue of a task with what follows is one step, whatever follows. Each process does such steps, and goes on with what another has begun. No call scans
-// the keys.
+// The server does one thing at a time. A call of n tasks keeps it for some 20 to 50 µs each, which is for the caller to bound; a flow is
+// stored in one step, and a task is requeued with what follows it in one step, whatever their size. What happens to very many
+// tasks by itself goes in steps of a hundred, of a few milliseconds each: tasks that become due or expire, leases and results whose time
+// is over, the followers of a task, the members of a flow that is cancelled. Each process does such steps, and goes on with what another
+// has begun. No call scans the keys.
 //
 // # Push
 //

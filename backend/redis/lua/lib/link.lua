@@ -125,7 +125,9 @@ function await(t)
       end
     end
   end
-  redis.call('DEL', P .. 'o:' .. t.id)
+  if t.status then
+    redis.call('DEL', P .. 'o:' .. t.id) -- of what it has waited for before
+  end
   local pairs_of = {}
   for id, own in pairs(open) do
     pairs_of[#pairs_of + 1] = id
