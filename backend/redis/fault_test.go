@@ -361,3 +361,41 @@ func reach(t *testing.T, b omniq.Backend, done func(omniq.QueueStats) bool) {
 		return err == nil && len(stats) == 1 && done(stats[0])
 	}, time.Minute, 10*time.Millisecond)
 }
+
+// A user who loses the right to listen goes on by looking, and it is told.
+func TestDeaf(t *testing.T) {
+	t.Parallel()
+	s := ownServer(t)
+	c := connect(t, s.url())
+	do(t, c, strings.Fields("ACL SETUSER worker on >secret ~{omniq}:* &{omniq}:c:* "+rights)...)
+	var log safeLog
+	b, err := redis.Open(t.Context(), "redis://worker:secret@"+s.addr(), redis.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, b.Close()) }()
+	do(t, c, "ACL", "SETUSER", "worker", "-ssubscribe")
+	do(t, c, "CLIENT", "KILL", "TYPE", "pubsub")
+	waiting := make(chan []omniq.Lease, 1)
+	go func() { waiting <- lease(t, b, 1, time.Minute) }()
+	_, err = b.Enqueue(t.Context(), batch(1))
+	require.NoError(t, err)
+	require.Len(t, <-waiting, 1)
+	require.Eventually(t, func() bool { return strings.Contains(log.String(), "does not tell what others do") }, time.Minute, 10*time.Millisecond)
+}
+
+// safeLog is what was logged, for several goroutines.
+type safeLog struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *safeLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *safeLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}

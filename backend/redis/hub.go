@@ -8,6 +8,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/redis/rueidis"
+
+	"github.com/omniq-go/omniq/internal/logkey"
 )
 
 // The topics, of which scripts tell in channels of their own: tasks of a queue that are ready, a task that is final (with its result), a
@@ -143,11 +145,16 @@ func (h *hub) stir() {
 
 // listen keeps the connection until the backend is closed.
 func (h *hub) listen() {
+	troubled := false
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		began := time.Now()
-		h.connect()
-		if time.Since(began) > time.Second {
-			pause = 10 * time.Millisecond
+		err := h.connect()
+		switch {
+		case time.Since(began) > time.Second:
+			pause, troubled = 10*time.Millisecond, false
+		case err != nil && h.b.ctx.Err() == nil && !troubled && pause == time.Second:
+			troubled = true
+			h.b.config.logger.Warn("redis: the server does not tell what others do, it is only looked for", logkey.Error, err)
 		}
 		select {
 		case <-h.b.closing:
@@ -158,7 +165,7 @@ func (h *hub) listen() {
 }
 
 // connect listens on one connection until that ends.
-func (h *hub) connect() {
+func (h *hub) connect() error {
 	c, release := h.b.client.Dedicate()
 	defer release()
 	ended := c.SetPubSubHooks(rueidis.PubSubHooks{OnMessage: h.heard, OnSubscription: h.subscribed})
@@ -194,13 +201,13 @@ func (h *hub) connect() {
 			}
 		case err = <-ended:
 			if err == nil { // it has been closed here
-				return
+				return nil
 			}
 		case <-h.b.closing:
-			return
+			return nil
 		}
 		if err != nil {
-			return
+			return err
 		}
 	}
 }
