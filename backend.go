@@ -272,8 +272,8 @@ type ResultStore interface {
 // EventStore is the part of a [Backend] that keeps events. An engine writes the events of its own tasks, in the same
 // transaction as the change of state where it can: [EventEnqueued] for an enqueue, under whatever ID, and a requeue, [EventStarted] for a
 // lease, [EventRetried] for a retry, and for a final result the event of its status. A release and an expired lease
-// have none. Whether it keeps events, and for how long, is said when it is opened; where it keeps none, both methods
-// return [ErrNoEvents].
+// have none. Whether it writes events, and for how long they are kept, is said when it is opened. One that writes none reads
+// those that others keep in its store: Append returns [ErrNoEvents], and Events does as long as nobody has ever kept one.
 type EventStore interface {
 	// Append keeps events of tasks that this engine does not queue; see [Mix]. All or none are kept.
 	Append(ctx context.Context, events []*TaskEvent) error
@@ -323,6 +323,9 @@ type LeaseRequest struct {
 	// Ahead is how many of Max the worker takes ahead of their turn: the last ones. The others start with their lease,
 	// all of them where it is zero. It is 0 to Max.
 	Ahead int
+
+	// Soon says that what is taken ahead will run so soon that it starts with its lease, too. What was lost before does not.
+	Soon bool
 
 	// Limits are how many tasks of each of Queues at the most, in the order of Queues and at least 1 each. Nil is for no
 	// limits but Max. With limits no queue stands twice.
@@ -387,6 +390,10 @@ type Settlement struct {
 
 	// Took is for how long the handler ran, for [Monitor].History: of an attempt that is finished or retried. It is not negative.
 	Took time.Duration
+
+	// KeepTask keeps the whole task as long as the result by which it has succeeded, to be shown and listed as that of one that has
+	// ended otherwise. It changes nothing else: such a task cannot be requeued or updated. A worker sets it for a task with KeepTask.
+	KeepTask bool
 
 	// Effects are what else is done if, and only if, the settlement takes effect, in one step with it. Nil is for nothing.
 	Effects *Effects

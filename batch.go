@@ -221,7 +221,9 @@ func (g *gatherer[A, R]) begin(b *gathering[A, R]) {
 		if len(b.items) == 0 {
 			return
 		}
+		w.waits(1)
 		w.slots <- struct{}{}
+		w.waits(-1)
 		w.handles(1)
 		defer func() {
 			w.handles(-1)
@@ -289,6 +291,13 @@ func (w *Worker) begins(attempts []*attempt, most int) {
 	w.free += len(attempts) - most
 	w.mu.Unlock()
 	w.wakeReserve()
+}
+
+// waits is told that n batches more wait for a slot.
+func (w *Worker) waits(n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.blocked += n
 }
 
 // handles is told that n batches more run.

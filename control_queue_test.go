@@ -162,3 +162,42 @@ func TestFailuresAreKept(t *testing.T) {
 		})
 	}
 }
+
+// A worker keeps a task that succeeds if it was enqueued with KeepTask, however its result is recorded.
+func TestKeepTask(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, client := newMemory(t)
+		plain := omniq.DefineArgs("plain", func(_ context.Context, a omniq.Args1[int]) (int, error) { return a.V1, nil })
+		tx := omniq.DefineArgs("tx", func(ctx context.Context, a omniq.Args1[int]) (int, error) {
+			tx := b.Begin()
+			if err := omniq.CompleteTx(ctx, tx, a.V1); err != nil {
+				return 0, err
+			}
+			return a.V1, tx.Commit()
+		}, omniq.KeepTask())
+		batch := omniq.DefineBatch("batch", func(_ context.Context, items []*omniq.Item[omniq.Args1[int], int]) error {
+			for _, i := range items {
+				i.Succeed(i.Args.V1)
+			}
+			return nil
+		}, omniq.UpTo(2, 0), omniq.KeepTask())
+		run(t, b, omniq.Handlers(plain, tx, batch))
+		kept := func(h *omniq.Handle[int], err error) *omniq.RawTask {
+			t.Helper()
+			require.NoError(t, err)
+			_, err = h.Wait(t.Context())
+			require.NoError(t, err)
+			info, err := client.Inspect(t.Context(), h.ID())
+			require.NoError(t, err)
+			return info.Task
+		}
+		assert.Nil(t, kept(plain.Enqueue(t.Context(), client, omniq.MakeArgs1(7))))
+		for _, task := range []*omniq.RawTask{
+			kept(plain.Enqueue(t.Context(), client, omniq.MakeArgs1(7), omniq.KeepTask())), kept(tx.Enqueue(t.Context(), client, omniq.MakeArgs1(7))),
+			kept(batch.Enqueue(t.Context(), client, omniq.MakeArgs1(7))),
+		} {
+			require.NotNil(t, task)
+			assert.Equal(t, "[7]", string(task.Args))
+		}
+	})
+}

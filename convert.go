@@ -26,7 +26,7 @@ func (t *Task[A, K]) Encode(c codec.Codec) (RawTask, error) {
 		UniqueKey: t.UniqueKey, UniqueFor: t.UniqueFor,
 		Delay: t.Delay, FailureTTL: t.FailureTTL, IDFor: t.IDFor,
 		Flow: t.Flow, After: t.After, Manual: t.Manual, Input: t.Input, Lane: t.Lane,
-		OnHeld: t.OnHeld, ReplaceWithin: t.ReplaceWithin,
+		OnHeld: t.OnHeld, ReplaceWithin: t.ReplaceWithin, KeepTask: t.KeepTask,
 	}
 	if err := encodePayload(&raw, c, &t.Args, &t.Kwargs); err != nil {
 		return RawTask{}, err

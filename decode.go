@@ -34,6 +34,7 @@ const (
 	taskLane
 	taskOnHeld
 	taskReplaceWithin
+	taskKeepTask
 )
 
 var taskKeys = []string{
@@ -44,6 +45,7 @@ var taskKeys = []string{
 	taskDelay: `"delay":`, taskFailureTTL: `"failure_ttl":`, taskIDFor: `"id_for":`,
 	taskFlow: `"flow":`, taskAfter: `"after":`, taskManual: `"manual":`, taskInput: `"input":`,
 	taskLane: `"lane":`, taskOnHeld: `"on_held":`, taskReplaceWithin: `"replace_within":`,
+	taskKeepTask: `"keep_task":`,
 }
 
 const taskRequired = 1<<taskID | 1<<taskFuncName | 1<<taskArgs | 1<<taskKwargs | 1<<taskCreatedAt
@@ -157,6 +159,8 @@ func readTask(data []byte, t *RawTask) (args, kwargs envelope.Field, err error) 
 			t.OnHeld = on
 		case taskReplaceWithin:
 			r.Duration(&t.ReplaceWithin)
+		case taskKeepTask:
+			r.Bool(&t.KeepTask)
 		}
 	}
 	if err := r.End(taskRequired); err != nil {

@@ -90,6 +90,9 @@ func (t *Task[A, K]) AppendJSON(dst []byte) ([]byte, error) {
 	if t.ReplaceWithin != 0 {
 		w.Duration(`,"replace_within":`, t.ReplaceWithin)
 	}
+	if t.KeepTask {
+		w.Bool(`,"keep_task":`, true)
+	}
 	return w.End(dst)
 }
 

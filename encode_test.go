@@ -73,7 +73,7 @@ func TestEnvelopesWithAllTheirKeys(t *testing.T) {
 	for _, in := range []string{
 		taskHead + `,"ttl":"PT1S","queue":"q","priority":-1,"run_at":"2026-01-02T03:04:05.500000Z","max_attempts":3,"timeout":"PT1S",` +
 			`"result_ttl":"P0D","metadata":{"a":"b","c":"\n"},"unique_key":"k","unique_for":"PT60S","codec":"json+gzip",` +
-			`"delay":"PT5S","failure_ttl":"P7D","id_for":"P3D","lane":"a lane","on_held":"REPLACE","replace_within":"PT5S"}`,
+			`"delay":"PT5S","failure_ttl":"P7D","id_for":"P3D","lane":"a lane","on_held":"REPLACE","replace_within":"PT5S","keep_task":true}`,
 	} {
 		var task omniq.RawTask
 		require.NoError(t, task.UnmarshalJSON([]byte(in)))

@@ -35,7 +35,8 @@ var (
 	// that is repeated may find its lease lost.
 	ErrUncertain = errors.New("omniq: outcome unknown")
 
-	// ErrNoEvents says that the backend keeps no events: it was not told to when it was opened.
+	// ErrNoEvents says that the backend keeps no events, because it was not told to when it was opened; from Events, that
+	// nobody else has kept one in its store either.
 	ErrNoEvents = errors.New("omniq: the backend keeps no events")
 
 	// ErrEventsGone says that events after a cursor were removed because their time was over: the reader was too slow.

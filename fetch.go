@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"time"
 
@@ -11,19 +12,24 @@ import (
 )
 
 // fetch leases tasks for the places that are free, until ctx ends or the backend is closed.
-func (w *Worker) fetch(ctx context.Context, attempts chan<- *attempt) error {
+func (w *Worker) fetch(ctx context.Context, l *line) error {
 	const minPause, maxPause = 50 * time.Millisecond, 5 * time.Second
 	const maxStrange = time.Second
 	pause, strange := minPause, minPause
+	dry := false // there was nothing to take ahead
 	defer w.asksNoMore()
 	for ctx.Err() == nil {
-		call, r, ok := w.reserve(ctx)
+		call, r, ok := w.reserve(ctx, dry)
 		if !ok {
 			return nil
 		}
-		w.asks()
+		began := w.asks()
 		leases, err := w.backend.Lease(call, r)
 		w.answered(err, call.Err() != nil && len(leases) == 0)
+		dry = r.Wait == 0 && len(leases) < r.Max
+		if len(leases) == r.Max {
+			w.outpaced(time.Since(began))
+		}
 		if w.limits != nil {
 			renewed := call.Err() != nil && ctx.Err() == nil
 			w.asked(leases)
@@ -32,7 +38,7 @@ func (w *Worker) fetch(ctx context.Context, attempts chan<- *attempt) error {
 			}
 		}
 		w.unreserve(r.Max - len(leases))
-		w.hold(ctx, leases, attempts)
+		w.hold(ctx, leases, l)
 		switch {
 		case err == nil && w.allStrange(leases):
 			sleep(ctx, spread(strange, 0.5)) // a worker that knows them is to find them first
@@ -74,7 +80,7 @@ func sleep(ctx context.Context, d time.Duration) {
 }
 
 // hold takes charge of leases, for which places are reserved, and passes them on. It does not block.
-func (w *Worker) hold(ctx context.Context, leases []Lease, attempts chan<- *attempt) {
+func (w *Worker) hold(ctx context.Context, leases []Lease, l *line) {
 	if len(leases) == 0 {
 		return
 	}
@@ -94,29 +100,50 @@ func (w *Worker) hold(ctx context.Context, leases []Lease, attempts chan<- *atte
 		}
 	}
 	w.mu.Unlock()
-	for _, a := range all {
-		attempts <- a
-	}
+	l.put(all)
 }
 
-// reserve takes all the places that are free, waits until there is one that a queue may fill, and returns what to ask for. Of
-// the places, those that are ahead have no handler that is free. Attempts that cannot be settled count like those that run: a
-// backend in trouble is not asked for ever more tasks. The call may end before ctx does, when more queues may be asked.
-func (w *Worker) reserve(ctx context.Context) (call context.Context, r LeaseRequest, ok bool) {
-	r = LeaseRequest{Duration: w.lease, Wait: leaseWait, WorkerID: w.id, Names: w.names}
+// outpaced is told of a lease call that got all that it asked for: there may be more.
+func (w *Worker) outpaced(took time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.pace.leased(took, w.concurrency, w.prefetch)
+}
+
+// reserve takes all the places that may be filled now, waits until there is one that a queue may fill, and returns what to ask for.
+// Of the places, those that are ahead have no handler that is free: they are filled again when half of them are free, so that calls
+// are few. Nobody waits for tasks that are only to be taken ahead, because a handler may be free by then; where there were none, the next
+// ones are for a handler. Attempts that cannot be settled count like those that run: a backend in trouble is not asked for ever more
+// tasks. The call may end before ctx does, when more queues may be asked.
+func (w *Worker) reserve(ctx context.Context, dry bool) (call context.Context, r LeaseRequest, ok bool) {
+	r = LeaseRequest{Duration: w.lease, WorkerID: w.id, Names: w.names, Soon: true}
 	for {
 		runtime.Gosched() // handlers that are about to return do so first, and one lease serves them all
 		w.mu.Lock()
 		all := w.concurrency + w.prefetch + w.extra
 		idle := max(w.concurrency-(all-w.free-w.gathering), 0) // handlers
-		r.Max = max(min(w.free, all-w.troubled), 0)
+		ahead := 0
+		if w.blocked == 0 && w.troubled == 0 && !dry {
+			ahead = min(w.pace.ahead(w.concurrency), w.prefetch)
+		}
+		unused := w.prefetch - ahead
+		r.Max = max(min(w.free, all-w.troubled)-unused, 0)
 		r.Ahead = max(r.Max-idle, 0)
+		w.wanted, r.Wait = 0, leaseWait
+		if w.free <= w.prefetch {
+			r.Wait = 0
+		}
+		if idle == 0 && r.Max <= ahead/2 {
+			w.wanted = unused + ahead/2 + 1
+			r.Max = 0
+		}
 		call, r.Queues, r.Limits = ctx, w.order(), nil
 		if w.limits != nil && r.Max > 0 {
 			call = w.boundQueues(ctx, &r)
 		}
 		if r.Max > 0 && len(r.Queues) > 0 {
 			w.free -= r.Max
+			w.wanted = math.MaxInt // it is looked at again after the call
 			w.mu.Unlock()
 			return call, r, true
 		}
@@ -148,8 +175,14 @@ func (w *Worker) vacate(a *attempt) {
 	if !a.vacated {
 		w.free++
 	}
+	if !a.joined && !a.began.IsZero() {
+		w.pace.ends(time.Since(a.began))
+	}
+	enough := w.free >= w.wanted
 	w.mu.Unlock()
-	w.wakeReserve()
+	if enough {
+		w.wakeReserve()
+	}
 }
 
 func (w *Worker) addTroubled(n int) {

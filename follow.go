@@ -13,7 +13,7 @@ import (
 // cursor past each event before it yields it. So whoever breaks off can go on there, in another process too.
 //
 // Nothing is left out, however slow the reader is. [ErrEventsGone] says that it was slower than the backend keeps
-// events. After an error Events yields no more.
+// events, and [ErrNoEvents] that nobody keeps any. After an error Events yields no more.
 func (c *Client) Events(ctx context.Context, cursor *Cursor) iter.Seq2[TaskEvent, error] {
 	return c.events(ctx, cursor, EventsRequest{})
 }

@@ -48,7 +48,7 @@ func fuzzEnvelope[E envelope](t *testing.T, data []byte, reference func([]byte) 
 
 func FuzzTask(f *testing.F) {
 	addVectors(f, "Task")
-	f.Add([]byte(`{"id":"f47ac10b-58cc-4372-a567-0e02b2c3d479","func_name":"f","args":[],"kwargs":{},"created_at":"2026-01-02T03:04:05Z","ttl":null,"queue":"q","priority":-1,"run_at":"2026-01-02T03:04:05Z","max_attempts":3,"timeout":"PT1S","result_ttl":"P0D","metadata":{"a":"b"},"unique_key":"k","unique_for":"PT1S","codec":"json+gzip","delay":"PT1S","failure_ttl":"P1D","id_for":"P1D","lane":"l","on_held":"BEHIND","replace_within":"PT1S"}`))
+	f.Add([]byte(`{"id":"f47ac10b-58cc-4372-a567-0e02b2c3d479","func_name":"f","args":[],"kwargs":{},"created_at":"2026-01-02T03:04:05Z","ttl":null,"queue":"q","priority":-1,"run_at":"2026-01-02T03:04:05Z","max_attempts":3,"timeout":"PT1S","result_ttl":"P0D","metadata":{"a":"b"},"unique_key":"k","unique_for":"PT1S","codec":"json+gzip","delay":"PT1S","failure_ttl":"P1D","id_for":"P1D","lane":"l","on_held":"BEHIND","replace_within":"PT1S","keep_task":true}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		fuzzEnvelope(t, data, refTask, func() *omniq.RawTask { return new(omniq.RawTask) })
 	})

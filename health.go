@@ -68,13 +68,15 @@ func (p *pulse) trouble(lease time.Duration) error {
 	return nil
 }
 
-// asks is told that a lease call begins.
-func (w *Worker) asks() {
+// asks is told that a lease call begins, and returns when.
+func (w *Worker) asks() time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	now := time.Now()
 	if w.pulse.asking = true; w.pulse.asked.IsZero() {
-		w.pulse.asked = time.Now()
+		w.pulse.asked = now
 	}
+	return now
 }
 
 // answered is told that a lease call has come back. One that the worker has ended itself says nothing of the engine.

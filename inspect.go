@@ -27,7 +27,7 @@ type TaskInfo struct {
 	Progress Raw `json:",omitempty"` // what its handler has last said of its progress, a JSON object; nil for nothing
 	State    Raw `json:",omitempty"` // what its handler has last left for its next attempt, a JSON object; nil for nothing, and after a success
 
-	// Task is the whole task, as long as it has not succeeded.
+	// Task is the whole task, as long as it has not succeeded; with KeepTask as long as its result.
 	Task *RawTask
 }
 

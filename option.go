@@ -38,6 +38,7 @@ type taskConfig struct {
 	uniqueFor   time.Duration
 	onHeld      OnHeld
 	within      time.Duration // ReplaceWithin
+	keepTask    bool
 	lane        string
 	metadata    map[string]string // never changed in place: configurations share it
 }
@@ -184,6 +185,16 @@ func FailureTTL(d time.Duration) SignalOption {
 			return invalid("FailureTTL is %v, want at least 0", d)
 		}
 		c.failureTTL = new(d.Truncate(time.Microsecond))
+		return nil
+	})
+}
+
+// KeepTask keeps the task as long as its result when it has succeeded, too: its arguments, metadata and options, to be looked at,
+// searched and enqueued again as a copy. Without it only tasks that ended without success are kept: most succeed, and what is kept
+// of each takes room. A task is not kept by an attempt of a worker of a release that does not know this, or past its [ResultTTL].
+func KeepTask() TaskOption {
+	return taskOption(func(c *taskConfig) error {
+		c.keepTask = true
 		return nil
 	})
 }

@@ -33,7 +33,7 @@ func (w *Worker) outcome(ctx context.Context, a *attempt, timeout time.Duration,
 	if err == nil {
 		r := finalResult(a.lease.Task, StatusSuccess, time.Now(), a.lease.Attempt)
 		r.ResultData, r.Codec = result.ResultData, result.Codec
-		return Settlement{Action: ActionFinish, Result: r, Effects: outbox.effects()}
+		return Settlement{Action: ActionFinish, Result: r, KeepTask: a.lease.Task.KeepTask, Effects: outbox.effects()}
 	}
 	if wait, ok := errors.AsType[*waitError](err); ok {
 		if s, err = w.pass(a, outbox, wait); err == nil {

@@ -235,12 +235,12 @@ func TestQueueLimitWithPrefetch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		crowd := newCrowd()
-		d := crowd.define(map[string]time.Duration{"slow": time.Minute, "quick": time.Second})
+		d := crowd.define(map[string]time.Duration{"slow": 10 * time.Millisecond, "quick": time.Millisecond})
 		fill(t, client, d.NoArgsReference, 10, "slow")
 		fill(t, client, d.NoArgsReference, 100, "quick")
 		run(t, b, omniq.Handlers(d), omniq.Concurrency(4), omniq.Prefetch(6), omniq.Queues("slow", "quick"), omniq.QueueLimit("slow", 2))
 		for crowd.ended("slow") < 10 || crowd.ended("quick") < 100 {
-			time.Sleep(500 * time.Millisecond)
+			time.Sleep(500 * time.Microsecond)
 			synctest.Wait()
 			stats, err := client.Stats(t.Context())
 			require.NoError(t, err)

@@ -263,6 +263,7 @@ func refTask(data []byte) bool {
 		"unique_key": refIsString, "unique_for": refDuration, "codec": refIsString,
 		"delay": refDuration, "failure_ttl": orNull(refDuration), "id_for": refDuration, "lane": refIsString,
 		"on_held": oneOf("REFUSE", "REPLACE", "BEHIND"), "replace_within": refDuration,
+		"keep_task": func(v []byte) bool { return v[0] == 't' || v[0] == 'f' },
 	}, "id", "func_name", "args", "kwargs", "created_at")
 }
 

@@ -245,13 +245,18 @@ func TestOutcomesWithoutTheHandlers(t *testing.T) {
 	}
 }
 
-// A task that was taken ahead may expire before its handler begins, and one that the worker does not know goes back.
+// A task may expire before its handler begins, and one that the worker does not know goes back.
 func TestOutcomesBeforeTheHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		var l ledger
 		d := omniq.DefineNoArgsVoid("slow", func(context.Context) error { time.Sleep(time.Minute); return nil })
-		run(t, b, omniq.Handlers(d), l.option(), omniq.Concurrency(1), omniq.Prefetch(1))
+		m := unstarted(b)
+		m.start = func(ctx context.Context, leases []omniq.LeaseID) ([]error, error) {
+			time.Sleep(2 * time.Second)
+			return b.Start(ctx, leases)
+		}
+		run(t, m, omniq.Handlers(d), l.option(), omniq.Concurrency(2))
 		for _, ttl := range []time.Duration{time.Hour, time.Second} {
 			_, err := d.Enqueue(t.Context(), client, omniq.TTL(ttl))
 			require.NoError(t, err)

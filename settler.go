@@ -36,7 +36,7 @@ const (
 
 func newSettler(w *Worker) *settler {
 	s := &settler{
-		w: w, ended: make(chan *attempt, 2*(w.concurrency+w.prefetch)), turn: make(chan struct{}, 1),
+		w: w, ended: make(chan *attempt, 2*w.concurrency+min(w.prefetch, maxSettlements/2)), turn: make(chan struct{}, 1),
 		patience: min(w.lease/10, 250*time.Millisecond), timeout: w.lease / 3,
 	}
 	s.ctx, s.stop = context.WithCancel(context.Background()) // no caller's: by one that has ended nothing would be settled

@@ -21,6 +21,7 @@ func (w *Worker) start(ctx context.Context, a *attempt) bool {
 		return false
 	}
 	a.phase, a.began = handling, time.Now()
+	w.pace.begins(a.began, len(a.crew.attempts))
 	w.handling++
 	return true
 }

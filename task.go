@@ -70,6 +70,7 @@ type Task[A, K any] struct {
 	Lane   string       // of its Queue, in which lanes take turns; empty for none
 
 	ReplaceWithin time.Duration // how long after one that it replaces became pending it is due at the latest; 0 for no bound
+	KeepTask      bool          // it stays as long as its result when it has succeeded, too
 
 	// Input says how a worker makes its arguments of the results of After. It is nil for a task that has its arguments. It
 	// is the client's and the worker's business: engines keep it. It is JSON.
@@ -106,7 +107,7 @@ func newRawTask(name string, c *taskConfig) (*RawTask, error) {
 		ID: c.id, FuncName: name, CreatedAt: now(), TTL: c.ttl, Queue: c.queue, Priority: c.priority, RunAt: c.runAt,
 		MaxAttempts: c.maxAttempts, Timeout: c.timeout, ResultTTL: c.resultTTL, Metadata: c.metadata,
 		UniqueKey: c.uniqueKey, UniqueFor: c.uniqueFor, Delay: c.delay, FailureTTL: c.failureTTL, IDFor: c.idFor,
-		Lane: c.lane, OnHeld: c.onHeld, ReplaceWithin: c.within,
+		Lane: c.lane, OnHeld: c.onHeld, ReplaceWithin: c.within, KeepTask: c.keepTask,
 	}
 	if t.ID == uuid.Nil {
 		id, err := newID()
@@ -147,7 +148,7 @@ func (t *Task[A, K]) setHead(from *RawTask) {
 	t.UniqueKey, t.UniqueFor, t.IDFor = from.UniqueKey, from.UniqueFor, from.IDFor
 	t.Delay, t.FailureTTL = from.Delay, from.FailureTTL
 	t.Flow, t.After, t.Manual, t.Input, t.Lane = from.Flow, from.After, from.Manual, from.Input, from.Lane
-	t.OnHeld, t.ReplaceWithin = from.OnHeld, from.ReplaceWithin
+	t.OnHeld, t.ReplaceWithin, t.KeepTask = from.OnHeld, from.ReplaceWithin, from.KeepTask
 }
 
 // checkStart refuses a task whose TTL ends before it is due.

@@ -99,7 +99,8 @@ func (h *execution) completeTx(ctx context.Context, tx any, typ reflect.Type, re
 		return err
 	}
 	err = only(t.Settle(ctx, []Settlement{{
-		LeaseID: a.lease.LeaseID, Action: ActionFinish, Result: r, Took: time.Since(a.began), Effects: a.withNotes(w.shut(a).effects()),
+		LeaseID: a.lease.LeaseID, Action: ActionFinish, Result: r, Took: time.Since(a.began), KeepTask: a.lease.Task.KeepTask,
+		Effects: a.withNotes(w.shut(a).effects()),
 	}}))
 	if err != nil {
 		w.reopen(a)

@@ -37,14 +37,15 @@ import (
 // 100 ms at first, and more and more seldom, up to a minute. If it has a TTL it waits until that has passed, otherwise for
 // [MaxUnknown]; then it fails with [ErrUnknownTask].
 //
-// An attempt counts from the moment at which its handler starts. One that ends with its process, or loses its lease, was
+// An attempt counts from the moment at which its handler starts, or a few milliseconds earlier: see [Prefetch]. One that ends with its process, or loses its lease, was
 // lost. It is not one of the attempts that may fail, because the task may not be to blame: another task of the same
 // process may have ended it. Still a task that ends its process must not do so for ever. A task that was lost twice runs
 // with no other such task at once in the same worker; those are given back for some seconds. A task that was lost as
 // often as it may fail, and three times or more, fails with [ErrLeaseLost].
 //
 // So a handler may begin more than once. For at most once, give the task Retries(0), and let its handler return a
-// [Permanent] error when [Info].Attempt is more than 1: what the attempt before did is not known then.
+// [Permanent] error when [Info].Attempt is more than 1: what the attempt before did is not known then. With Prefetch(0) its handler
+// had begun, or was about to.
 //
 // # Contexts
 //
@@ -59,7 +60,7 @@ type Worker struct {
 	enqueues        enqueueMiddleware
 	codecs          codecs
 	concurrency     int
-	prefetch        int
+	prefetch        int // the most that is taken ahead
 	queues          []string
 	weights         []int          // of queues, nil for the strict order
 	limits          map[string]int // of queues: tasks at once
@@ -83,10 +84,12 @@ type Worker struct {
 
 	mu       sync.Mutex
 	running  bool
-	leaving  bool               // nothing is leased any more
-	stopping bool               // nothing is started any more
-	ending   bool               // handlers have no more time
-	free     int                // places for leases
+	leaving  bool // nothing is leased any more
+	stopping bool // nothing is started any more
+	ending   bool // handlers have no more time
+	free     int  // places for leases
+	wanted   int  // so many must be free before fetch is woken, 0 if it does not wait
+	pace     pace
 	inQueue  map[string]int     // places that are taken, of queues with limits
 	renew    context.CancelFunc // ends the call that asks for leases, if it leaves out a queue that is full; nil for none
 	troubled int                // attempts that the backend has failed to settle, and that are tried again
@@ -100,6 +103,7 @@ type Worker struct {
 	extra     int                // places for tasks that they gather, beside those of handlers
 	gathering int                // tasks that have joined a batch which has not begun
 	slots     chan struct{}      // has one for each handler and each batch that runs; nil if there are no batches
+	blocked   int                // batches that have begun and wait for a slot
 	handling  int                // handlers and batches that run
 	pulse     pulse
 	freed     chan struct{} // holds a token after there may be more to reserve
@@ -113,7 +117,7 @@ func NewWorker(b Backend, opts ...WorkerOption) (*Worker, error) {
 	}
 	w := &Worker{
 		backend: b, specs: make(map[string]handlerSpec), concurrency: DefaultConcurrency, queues: []string{DefaultQueue},
-		lease: DefaultLease, shutdownTimeout: DefaultShutdownTimeout,
+		lease: DefaultLease, prefetch: DefaultPrefetch, shutdownTimeout: DefaultShutdownTimeout,
 		backoff: Exponential(DefaultRetryDelay, MaxRetryDelay), jitter: DefaultJitter, maxAttempts: DefaultRetries + 1,
 		log: slog.Default(), id: newWorkerID(),
 		freed: make(chan struct{}, 1),
@@ -190,7 +194,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		return invalid("the worker is running already")
 	}
 	w.running, w.leaving, w.stopping, w.ending = true, false, false, false
-	w.gatherers, w.flushed, w.pulse = make(map[string]flusher), false, pulse{}
+	w.gatherers, w.flushed, w.pulse, w.pace = make(map[string]flusher), false, pulse{}, pace{}
 	w.mu.Unlock()
 	defer func() {
 		w.mu.Lock()
@@ -217,19 +221,24 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 
 	// Leases flow from fetch to the handlers' goroutines and on to those that settle.
-	attempts := make(chan *attempt, w.concurrency+w.prefetch)
+	waiting := newLine(w.concurrency + w.prefetch)
 	s := newSettler(w)
-	handlers := &crew{worker: w, ctx: handlerCtx, attempts: attempts, settler: s}
+	handlers := &crew{worker: w, ctx: handlerCtx, attempts: waiting.attempts, settler: s}
 	for range w.concurrency {
 		handlers.hire()
 	}
 	s.run()
 
 	w.log.Debug("worker started", logkey.Queues, w.queues, logkey.Concurrency, w.concurrency, logkey.Handlers, len(w.handlers))
-	err := w.fetch(ctx, attempts)
-	close(attempts)
+	turns, stopTurns := context.WithCancel(handlerCtx)
+	var keeping sync.WaitGroup
+	keeping.Go(func() { w.keepTurns(turns, waiting, s) })
+	err := w.fetch(ctx, waiting)
+	waiting.close()
 	life.leave()
-	w.giveBack(attempts, s)
+	w.giveBack(waiting.attempts, s)
+	stopTurns()
+	keeping.Wait()
 	w.flush()
 	w.log.Debug("worker stopping", logkey.Timeout, w.shutdownTimeout)
 	done := make(chan struct{})

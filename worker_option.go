@@ -76,12 +76,21 @@ func Concurrency(n int) WorkerOption {
 	})
 }
 
-// Prefetch sets how many tasks the worker leases beyond those that its handlers run: 0 by default, at most
-// [MaxConcurrency]. For everybody else they are running. They begin when a handler is free: only then does the attempt
-// count. When the worker begins to stop they are given back.
+// DefaultPrefetch is how many tasks a worker takes ahead at the most.
+const DefaultPrefetch = 1000
+
+// Prefetch bounds how many tasks the worker takes ahead: leases beyond those that its handlers run. It is [DefaultPrefetch] by
+// default and at most [MaxConcurrency]; 0 switches it off.
 //
-// It pays where handlers take a millisecond or less: the engine then works in larger batches. Where they take longer it
-// keeps tasks from other workers that are idle.
+// How many the worker takes it finds out by itself: as many as its handlers have begun of late within 20 ms, or within twice the
+// time that a lease call takes, if that is longer, up to 100 ms. So where handlers take a millisecond or less the engine works in
+// large batches; where they take a second nothing is taken ahead, and no task is kept from a worker that is idle. A task that has
+// waited 250 ms for a handler is given back, without an attempt, and so are all of them when the worker begins to stop.
+//
+// For everybody else tasks that were taken ahead are running. A task that comes later with a higher priority runs after them, and
+// so do those of a queue that stands earlier in [Queues]. Their attempts count from when they are taken: if the process dies, those
+// that no handler had begun are lost like those that ran. A task that was lost before is the exception: its attempt counts from when
+// its handler begins, so that no task comes nearer to failing for good by what runs beside it.
 func Prefetch(n int) WorkerOption {
 	return workerOption(func(w *Worker) error {
 		if n < 0 || n > MaxConcurrency {

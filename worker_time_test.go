@@ -165,8 +165,8 @@ func TestTTLBetweenAttempts(t *testing.T) {
 	})
 }
 
-// A task that was taken ahead does not start when its TTL has passed by then.
-func TestTTLOfATaskTakenAhead(t *testing.T) {
+// A task does not start when its TTL has passed since it was leased.
+func TestTTLPassesBeforeTheStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		var ran atomic.Int32
@@ -176,10 +176,15 @@ func TestTTLOfATaskTakenAhead(t *testing.T) {
 			return nil
 		})
 		var log logbook
-		run(t, b, omniq.Handlers(d), omniq.Concurrency(1), omniq.Prefetch(1), log.option())
+		m := unstarted(b)
+		m.start = func(ctx context.Context, leases []omniq.LeaseID) ([]error, error) {
+			time.Sleep(2 * time.Second)
+			return b.Start(ctx, leases)
+		}
+		run(t, m, omniq.Handlers(d), omniq.Concurrency(1), log.option())
 		first, err := d.Enqueue(t.Context(), client)
 		require.NoError(t, err)
-		synctest.Wait()
+		time.Sleep(4500 * time.Millisecond)
 		h, err := d.Enqueue(t.Context(), client, omniq.TTL(time.Second))
 		require.NoError(t, err)
 		_, err = h.Wait(t.Context())
@@ -278,14 +283,14 @@ func TestInfoTellsTheWait(t *testing.T) {
 		}
 		time.Sleep(time.Minute + time.Second)
 		var l ledger
-		run(t, b, omniq.Handlers(d), omniq.Concurrency(1), omniq.Prefetch(1), l.option())
+		run(t, b, omniq.Handlers(d), omniq.Concurrency(1), l.option())
 		for _, h := range handles {
 			_, err := h.Wait(t.Context())
 			require.NoError(t, err)
 		}
 		assert.Equal(t, map[int][]time.Duration{
 			0: {time.Second, 0},
-			1: {11 * time.Second, 0}, // it was leased beside the first, and waited for a handler
+			1: {11 * time.Second, 0}, // it waited for the first one's place
 		}, waited)
 		synctest.Wait()
 		assert.Equal(t, 11*time.Second, l.settled()[1].Info.Waited)

@@ -16,6 +16,9 @@ import (
 // duplicate is the error.type of a task that was not stored because there was another.
 const duplicate = "omniq.Duplicate"
 
+// callerGone is the error.type of an enqueue whose caller has cancelled it.
+const callerGone = "context.Canceled"
+
 // Enqueue traces and measures enqueues, and has the context travel in the metadata of tasks. It is for [omniq.UseEnqueue].
 //
 // In a worker it is around the handler's call of [omniq.Enqueue] or [omniq.Become], which is done before the tasks are stored: it
@@ -43,7 +46,7 @@ func (t *Telemetry) Enqueue(next omniq.EnqueueFunc) omniq.EnqueueFunc {
 		if span != nil && len(tasks) == 1 && tasks[0].ID != first { // it has taken the place of another
 			span.SetAttributes(semconv.MessagingMessageID(tasks[0].ID.String()))
 		}
-		failed := sendError(err)
+		failed := sendError(ctx, err)
 		if span != nil && failed != "" {
 			fail(span, failed, err)
 		}
@@ -77,19 +80,20 @@ func (t *Telemetry) startSend(ctx context.Context, tracer trace.Tracer, queue st
 	return tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindProducer), trace.WithAttributes(set...), trace.WithLinks(links...))
 }
 
-// sendError is the error.type of an enqueue, empty for none. That some of the tasks were there is no error of the call.
-func sendError(err error) string {
+// sendError is the error.type of an enqueue, empty for none. That some of the tasks were there is no error of the call. Where the caller
+// has given up, that is the error, whatever the engine had done by then: only so an alert can tell it from an engine that fails.
+func sendError(ctx context.Context, err error) string {
 	switch {
 	case err == nil, errors.Is(err, omniq.ErrDuplicate):
 		return ""
+	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
+		return callerGone
 	case errors.Is(err, omniq.ErrUncertain):
 		return "omniq.Uncertain"
 	case errors.Is(err, omniq.ErrInvalid):
 		return "omniq.Invalid"
 	case errors.Is(err, omniq.ErrClosed):
 		return "omniq.Closed"
-	case errors.Is(err, context.Canceled):
-		return "context.Canceled"
 	case errors.Is(err, context.DeadlineExceeded):
 		return "context.DeadlineExceeded"
 	}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -408,6 +410,47 @@ func BenchmarkWithAProvider(b *testing.B) {
 					p.spans.Reset()
 				}
 			}
+		})
+	}
+}
+
+// An enqueue that its caller has cancelled is told from one that fails, however the engine says it, and is no alert.
+func TestEnqueueErrors(t *testing.T) {
+	rules, err := os.ReadFile("alerts.yaml")
+	require.NoError(t, err)
+	_, rule, ok := strings.Cut(string(rules), "alert: OmniQEnqueueFails\n")
+	require.True(t, ok)
+	for name, c := range map[string]struct {
+		err     error
+		gone    bool // the caller has given up
+		want    string
+		noAlert bool
+	}{
+		"cancelled":                   {context.Canceled, true, "context.Canceled", true},
+		"cancelled meanwhile":         {fmt.Errorf("%w: %w", omniq.ErrUncertain, context.Canceled), true, "context.Canceled", true},
+		"cancelled by somebody else":  {fmt.Errorf("the engine: %w", context.Canceled), false, "error", false},
+		"an answer that was lost":     {omniq.ErrUncertain, false, "omniq.Uncertain", false},
+		"lost while the caller left":  {omniq.ErrUncertain, true, "omniq.Uncertain", false},
+		"a caller whose time is over": {context.DeadlineExceeded, false, "context.DeadlineExceeded", false},
+		"the engine":                  {errOops, false, "error", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newProcess(t)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			task, err := omniq.NewTask("f", omniq.Raw("[]"), omniq.Raw("{}"))
+			require.NoError(t, err)
+			err = p.Enqueue(func(context.Context, []*omniq.RawTask) error {
+				if c.gone {
+					cancel()
+				}
+				return c.err
+			})(ctx, []*omniq.RawTask{&task})
+			require.ErrorIs(t, err, c.err)
+			sent := collect(t, p.reader)["messaging.client.sent.messages"]
+			require.Len(t, sent, 1)
+			assert.Contains(t, strings.Fields(sent[0].attributes), "error.type="+c.want)
+			assert.Equal(t, c.noAlert, strings.Contains(rule, `error_type!="`+c.want+`"`))
 		})
 	}
 }

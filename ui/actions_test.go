@@ -236,6 +236,41 @@ func TestEnqueueACopy(t *testing.T) {
 	assert.Equal(t, before, s.count(t), "what cannot be read is not enqueued")
 }
 
+// Of a task that has succeeded there is a copy where it was enqueued with KeepTask, and the copy is kept, too.
+func TestCopyOfASuccess(t *testing.T) {
+	backend := memory.New()
+	t.Cleanup(func() { require.NoError(t, backend.Close()) })
+	client, err := omniq.NewClient(backend)
+	require.NoError(t, err)
+	h, err := omniq.ReferArgs[omniq.Args1[int], int]("report").Enqueue(t.Context(), client, omniq.MakeArgs1(2026), omniq.KeepTask())
+	require.NoError(t, err)
+	leases, err := backend.Lease(t.Context(), omniq.LeaseRequest{Queues: []string{omniq.DefaultQueue}, Max: 1, Duration: time.Minute, WorkerID: "w"})
+	require.NoError(t, err)
+	require.Len(t, leases, 1)
+	errs, err := backend.Settle(t.Context(), []omniq.Settlement{{
+		LeaseID: leases[0].LeaseID, Action: omniq.ActionFinish, KeepTask: true,
+		Result: &omniq.RawResult{TaskID: h.ID(), Status: omniq.StatusSuccess, ResultData: omniq.Raw("1"), Timestamp: time.Now(), Attempts: 1},
+	}})
+	require.NoError(t, err)
+	require.Empty(t, errs)
+	site := serve(t, client, ui.Everything)
+	_, body := get(t, site, "task?of="+h.ID().String())
+	assert.Contains(t, body, "[\n  2026\n]")
+	assert.Contains(t, body, "copy?of="+h.ID().String())
+	_, body = get(t, site, "tasks?q=2026")
+	assert.Contains(t, body, h.ID().String())
+	status, where, body := post(t, site, "copy", "of", h.ID().String(), "args", "[2027]", "kwargs", "{}", "queue", "", "priority", "0")
+	require.Equal(t, http.StatusSeeOther, status, body)
+	at, err := url.Parse(where)
+	require.NoError(t, err)
+	id, err := uuid.Parse(at.Query().Get("of"))
+	require.NoError(t, err)
+	info, err := client.Inspect(t.Context(), id)
+	require.NoError(t, err)
+	assert.Equal(t, "[2027]", string(info.Task.Args))
+	assert.True(t, info.Task.KeepTask)
+}
+
 func (s *site) count(t *testing.T) (n int) {
 	t.Helper()
 	for _, err := range s.Client.Search(t.Context(), omniq.Query{}) {

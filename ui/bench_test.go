@@ -32,7 +32,7 @@ func BenchmarkPages(b *testing.B) {
 	}
 	for name, path := range map[string]string{
 		"queues": "queues", "tasks": "tasks", "by name": "tasks?q=name:mail.send", "text that is not there": "tasks?q=nothing", "errors": "errors",
-		"workers": "workers", "metrics": "metrics", "count": "confirm?do=cancel",
+		"workers": "workers", "flows": "flows", "metrics": "metrics", "count": "confirm?do=cancel",
 	} {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {

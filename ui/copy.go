@@ -18,7 +18,7 @@ import (
 func uncopyable(info *omniq.TaskInfo) string {
 	switch t := info.Task; {
 	case t == nil:
-		return "of a task that has succeeded the arguments are not kept"
+		return "its arguments are not kept: it has succeeded, and was enqueued without KeepTask"
 	case info.Queue == omniq.ScheduleQueue:
 		return "it is a schedule"
 	case t.Codec != "":
@@ -154,5 +154,6 @@ func copyOptions(c *call, t *omniq.RawTask) ([]omniq.TaskOption, error) {
 	if t.FailureTTL != nil {
 		add(true, omniq.FailureTTL(*t.FailureTTL))
 	}
+	add(t.KeepTask, omniq.KeepTask())
 	return opts, nil
 }

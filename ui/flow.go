@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -19,6 +20,57 @@ type seenFlow struct {
 	Stats   omniq.FlowStats
 	Members []*omniq.TaskInfo
 	Graph   *graph
+}
+
+// flowRow is a flow as it is listed.
+type flowRow struct {
+	Newest *omniq.TaskInfo  // its newest member of those that were looked at
+	Stats  *omniq.FlowStats // nil if there was no time to ask for them
+}
+
+// foundFlows are flows of one page.
+type foundFlows struct {
+	Rows []flowRow
+	Next string // where the next page begins, empty after the last
+}
+
+// listFlows looks for the flows of one page of tasks: each once in it.
+func (h *Handler) listFlows(ctx context.Context, from string) (foundFlows, error) {
+	seen := map[uuid.UUID]bool{uuid.Nil: true}
+	members, err := h.list(ctx, omniq.Query{Where: func(info *omniq.TaskInfo) bool {
+		known := seen[info.Flow]
+		seen[info.Flow] = true
+		return !known
+	}}, from)
+	if err != nil {
+		return foundFlows{}, err
+	}
+	f := foundFlows{Next: members.Next}
+	began := time.Now()
+	for _, info := range members.Tasks {
+		row := flowRow{Newest: info}
+		if time.Since(began) < pageTime {
+			stats, err := h.client.Flow(info.Flow).Stats(ctx)
+			if errors.Is(err, omniq.ErrNotFound) { // meanwhile
+				continue
+			}
+			if err != nil {
+				return foundFlows{}, err
+			}
+			row.Stats = &stats
+		}
+		f.Rows = append(f.Rows, row)
+	}
+	return f, nil
+}
+
+func (h *Handler) flows(c *call) (page, error) {
+	from := c.form.Get("from")
+	f, err := see(c, "flows "+from, func(ctx context.Context) (foundFlows, error) { return h.listFlows(ctx, from) })
+	if err != nil {
+		return page{}, err
+	}
+	return page{name: "flows", Title: "Flows", Data: map[string]any{"Found": f, "From": from}}, nil
 }
 
 func (h *Handler) inspectFlow(ctx context.Context, id uuid.UUID) (*seenFlow, error) {

@@ -251,7 +251,7 @@ func TestEngineThatHasGone(t *testing.T) {
 	h := serve(t, s.Client, ui.Everything)
 	for _, path := range []string{
 		"queues", "queue?of=mail", "tasks", "tasks?q=x", "task?of=" + s.Failed.String(), "copy?of=" + s.Failed.String(), "flow?of=" + s.Flow.String(),
-		"schedules", "schedule?of=digest.daily", "errors", "workers", "confirm?do=cancel",
+		"schedules", "schedule?of=digest.daily", "errors", "workers", "flows", "confirm?do=cancel",
 	} {
 		status, body := get(t, h, path)
 		assert.Equal(t, http.StatusServiceUnavailable, status, path)
@@ -290,7 +290,7 @@ func TestEmptyEngine(t *testing.T) {
 	require.NoError(t, err)
 	h := serve(t, client, ui.Everything)
 	for path, text := range map[string]string{
-		"queues": "There are no queues yet", "tasks": "No task is like this", "schedules": "There are no schedules", "errors": "Nothing has failed",
+		"queues": "There are no queues yet", "tasks": "No task is like this", "schedules": "There are no schedules", "errors": "Nothing has failed", "flows": "There are no flows",
 		"workers": "There are no workers", "confirm?do=cancel": "Cancel 0 tasks?", "queue?of=x": "Nothing was done",
 	} {
 		status, body := get(t, h, path)
@@ -386,24 +386,65 @@ func TestPagesOfTasks(t *testing.T) {
 		require.NoError(t, err)
 	}
 	for _, q := range []string{"", "queue:many", "error:cancelled", "meta.none:x"} {
-		h := serve(t, client, ui.Everything)
-		seen, path, pages := make(map[string]bool), query("tasks", "q", q), 0
-		for path != "" {
-			_, body := get(t, h, path)
-			for part := range strings.SplitSeq(body, `<tr data-key="`) {
-				if id, _, ok := strings.Cut(part, `"`); ok && len(id) == 36 {
-					assert.False(t, seen[id], "%s stands twice", id)
-					seen[id] = true
-				}
+		seen := make(map[string]bool)
+		for _, rows := range allPages(t, serve(t, client, ui.Everything), query("tasks", "q", q)) {
+			for _, id := range rows {
+				assert.False(t, seen[id], "%s stands twice", id)
+				seen[id] = true
 			}
-			path = ""
-			if before, _, ok := strings.Cut(body, `">More</a>`); ok {
-				path = strings.ReplaceAll(before[strings.LastIndex(before, `href="`)+len(`href="`):], "&amp;", "&")
-			}
-			pages++
-			require.Less(t, pages, 20)
 		}
 		want := map[string]int{"": 240, "queue:many": 240, "error:cancelled": 120, "meta.none:x": 0}[q]
 		assert.Len(t, seen, want, q)
 	}
+}
+
+// allPages are the rows of a list and of those that go on with it.
+func allPages(t *testing.T, h http.Handler, path string) (pages [][]string) {
+	t.Helper()
+	for path != "" {
+		_, body := get(t, h, path)
+		var rows []string
+		for part := range strings.SplitSeq(body, `<tr data-key="`) {
+			if id, _, ok := strings.Cut(part, `"`); ok && len(id) == 36 {
+				rows = append(rows, id)
+			}
+		}
+		pages = append(pages, rows)
+		require.Less(t, len(pages), 20)
+		path = ""
+		if before, _, ok := strings.Cut(body, `">More</a>`); ok {
+			path = strings.ReplaceAll(before[strings.LastIndex(before, `href="`)+len(`href="`):], "&amp;", "&")
+		}
+	}
+	return pages
+}
+
+// All flows are found, however many tasks there are that have none, and those of a page stand there once.
+func TestPagesOfFlows(t *testing.T) {
+	backend := memory.New()
+	t.Cleanup(func() { _ = backend.Close() })
+	client, err := omniq.NewClient(backend)
+	require.NoError(t, err)
+	ref := omniq.ReferArgs[omniq.Args1[int], omniq.Args1[int]]("part")
+	want := make(map[string]bool)
+	for range 120 {
+		_, err := ref.Enqueue(t.Context(), client, omniq.MakeArgs1(0))
+		require.NoError(t, err)
+		h, err := ref.On(ref.With(omniq.MakeArgs1(1))).Enqueue(t.Context(), client)
+		require.NoError(t, err)
+		f, err := h.Flow(t.Context())
+		require.NoError(t, err)
+		want[f.ID().String()] = true
+	}
+	seen := make(map[string]bool)
+	pages := allPages(t, serve(t, client, ui.View), "flows")
+	for _, rows := range pages {
+		once := make(map[string]bool)
+		for _, id := range rows {
+			assert.False(t, once[id], "%s stands twice", id)
+			once[id], seen[id] = true, true
+		}
+	}
+	assert.Equal(t, want, seen)
+	assert.Greater(t, len(pages), 1)
 }

@@ -2,11 +2,13 @@ package ui_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -109,7 +111,7 @@ func TestPages(t *testing.T) {
 		{"nothing is found", "tasks?q=name:nothing", 200, []string{"No task is like this"}, nil},
 		{"not understood", "tasks?q=status:lost", 200, []string{"This is not understood"}, nil},
 		{"a task that runs", "task?of=" + s.Running.String(), 200, []string{"attempt 1 runs on worker", "Give back", "[\n  2026\n]", "&#34;total&#34;: 10"}, []string{"Requeue"}},
-		{"a task that succeeded", "task?of=" + s.Succeeded.String(), 200, []string{"9007199254740993", "are not kept"}, []string{"task-cancel", "task-requeue"}},
+		{"a task that succeeded", "task?of=" + s.Succeeded.String(), 200, []string{"9007199254740993", "are kept only if"}, []string{"task-cancel", "task-requeue"}},
 		{"a task that failed", "task?of=" + s.Failed.String(), 200, []string{"failed for good after 1 attempt", "has no card", "Requeue", "Copy", "priority", "17"}, nil},
 		{"a task that panicked", "task?of=" + s.Panicked.String(), 200, []string{"omniq.Panic", "the import has a hole", "scene.go"}, nil},
 		{"a task to be tried again", "task?of=" + s.Retried.String(), 200, []string{"upstream answered 503", "is due", "Run now"}, nil},
@@ -117,8 +119,10 @@ func TestPages(t *testing.T) {
 		{"a key", "task?of=" + s.Keyed.String(), 200, []string{"one at a time", "Free key"}, nil},
 		{"encrypted", "task?of=" + s.Encrypted.String(), 200, []string{`encrypted by key &#34;2026&#34; with codec json&#43;aesgcm`}, []string{scene.Secret, "AQQyMDI2"}},
 		{"copy", "copy?of=" + s.Failed.String(), 200, []string{"[9007199254740997]"}, nil},
-		{"copy of what has no arguments", "copy?of=" + s.Succeeded.String(), 409, []string{"the arguments are not kept"}, nil},
+		{"copy of what has no arguments", "copy?of=" + s.Succeeded.String(), 409, []string{"its arguments are not kept"}, nil},
 		{"copy of what is encrypted", "copy?of=" + s.Encrypted.String(), 409, []string{"written by codec"}, []string{scene.Secret}},
+		{"flows", "flows", 200, []string{"flow?of=" + s.Flow.String(), "flow?of=" + s.Broken.String(), `class="state failure"`}, []string{"To the beginning"}},
+		{"no such page of flows", "flows?from=LOST.", 400, []string{"This list has no such page"}, nil},
 		{"a flow", "flow?of=" + s.Flow.String(), 200, []string{"SUCCESS", "<svg", "page.parse", `class="edge" d="M`}, []string{"Requeue"}},
 		{"a flow that stopped", "flow?of=" + s.Broken.String(), 200, []string{"FAILURE", "Requeue what failed"}, nil},
 		{"schedules", "schedules", 200, []string{"digest.daily", "paused", "Europe/Berlin"}, nil},
@@ -167,4 +171,35 @@ func TestLanesAreCounted(t *testing.T) {
 	_, body := get(t, s.handler, "queues")
 	assert.Contains(t, body, ">1 lane<")
 	assert.Contains(t, body, ">2 lanes<")
+}
+
+// The page of queues says which tables there are, and shows all else where that cannot be told.
+func TestTables(t *testing.T) {
+	var found omniq.Schema
+	var fault error
+	for _, c := range []struct {
+		name  string
+		found omniq.Schema
+		fault error
+		says  string
+		class string
+	}{
+		{"right", omniq.Schema{Version: 5, Newest: 5}, nil, "have version 5, as this program wants", "hint"},
+		{"older", omniq.Schema{Version: 4, Newest: 5}, nil, "have version 4, and this program wants 5", "problem"},
+		{"newer", omniq.Schema{}, errors.New("it has version 6, and this program knows 1 to 5"), "it has version 6, and this program knows 1 to 5", "problem"},
+		{"an engine without tables", omniq.Schema{}, nil, "", ""},
+	} {
+		found, fault = c.found, c.fault
+		s := open(t, ui.View, ui.Schema(func(context.Context) (omniq.Schema, error) { return found, fault }))
+		status, body := get(t, s.handler, "queues")
+		assert.Equal(t, http.StatusOK, status, c.name)
+		assert.Contains(t, body, `href="queue?of=mail"`, c.name)
+		if c.says == "" {
+			assert.NotContains(t, body, "tables", c.name)
+			continue
+		}
+		assert.Regexp(t, `<p class="`+c.class+`" data-key="tables">[^<]*`+regexp.QuoteMeta(c.says), body, c.name)
+	}
+	_, err := ui.New(open(t, ui.View).Client, ui.Always(ui.View), ui.Schema(nil))
+	require.ErrorIs(t, err, omniq.ErrInvalid)
 }

@@ -3,6 +3,7 @@ package ui
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"html/template"
 	"maps"
 	"slices"
@@ -158,7 +159,32 @@ func (h *Handler) queues(c *call) (page, error) {
 		sum.Failed, sum.Waiting, sum.Succeeded = sum.Failed+r.Failed, sum.Waiting+r.Waiting, sum.Succeeded+r.Succeeded
 		sum.Latency = max(sum.Latency, r.Latency)
 	}
-	return page{name: "queues", Title: "Queues", Data: map[string]any{"Rows": rows, "Sum": sum, "Workers": len(l.workers)}}, nil
+	return page{name: "queues", Title: "Queues", Data: map[string]any{"Rows": rows, "Sum": sum, "Workers": len(l.workers), "Tables": h.tables(c)}}, nil
+}
+
+// tables are what is said of the engine's tables.
+type tables struct {
+	Text  string // empty for nothing
+	Wrong bool
+}
+
+// tables tells which tables the engine has. Who asks gets an answer in any case: the page has more to say than this.
+func (h *Handler) tables(c *call) tables {
+	if h.schema == nil {
+		return tables{}
+	}
+	v, err := h.looks.get(c.ctx, "schema", time.Minute, c.live, func(ctx context.Context) (any, error) { return h.schema(ctx) })
+	if err != nil {
+		return tables{"Which tables the engine has cannot be told: " + h.said(c, err), true}
+	}
+	switch s := v.(omniq.Schema); s.Version {
+	case 0:
+		return tables{}
+	case s.Newest:
+		return tables{fmt.Sprintf("The engine’s tables have version %d, as this program wants.", s.Version), false}
+	default:
+		return tables{fmt.Sprintf("The engine’s tables have version %d, and this program wants %d.", s.Version, s.Newest), true}
+	}
 }
 
 func (h *Handler) queue(c *call) (page, error) {

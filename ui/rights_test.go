@@ -17,7 +17,7 @@ import (
 
 // needed is what each route needs besides View. It is said once more here: a route that is new, or that asks for less, is seen.
 var needed = map[string]Rights{
-	"GET ": View, "GET queues": View, "GET queue": View, "GET tasks": View, "GET task": View, "GET flow": View, "GET schedules": View,
+	"GET ": View, "GET queues": View, "GET queue": View, "GET tasks": View, "GET task": View, "GET flows": View, "GET flow": View, "GET schedules": View,
 	"GET schedule": View, "GET errors": View, "GET workers": View, "GET events": View, "GET metrics": View,
 	"GET confirm": Act, "GET copy": Edit | Payloads,
 	"POST queue-pause": Act, "POST queue-resume": Act, "POST queue-limit": Edit,

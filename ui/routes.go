@@ -38,6 +38,7 @@ func (h *Handler) routes() []route {
 		get("confirm", Act, h.confirm),
 		get("task", View, h.task),
 		get("copy", Edit|Payloads, h.copy),
+		get("flows", View, h.flows),
 		get("flow", View, h.flow),
 		get("schedules", View, h.schedules),
 		get("schedule", View, h.schedule),

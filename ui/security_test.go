@@ -69,7 +69,7 @@ func TestHostileText(t *testing.T) {
 	id := s.Hostile.String()
 	hostile := scene.Hostile
 	for _, path := range []string{
-		"queues", "queue?of=default", "tasks", "task?of=" + id, "copy?of=" + id, "errors", "workers", "schedules", "flow?of=" + s.Flow.String(),
+		"queues", "queue?of=default", "tasks", "task?of=" + id, "copy?of=" + id, "errors", "workers", "schedules", "flows", "flow?of=" + s.Flow.String(),
 		query("tasks", "q", hostile), query("tasks", "q", "name:"+hostile), query("tasks", "q", "queue:"+hostile), query("queue", "of", hostile),
 		query("schedule", "of", hostile), query("task", "of", hostile), query("confirm", "do", "requeue", "q", hostile),
 		query("tasks", "q", "", "type", hostile, "message", hostile), query("tasks", "q", "", "from", hostile), query("errors", "queue", hostile),
@@ -161,7 +161,7 @@ func TestPagesWriteNothing(t *testing.T) {
 	h := serve(t, client, ui.Everything)
 	for _, path := range []string{
 		"", "queues", "queue?of=mail", "tasks", "task?of=" + s.Pending.String(), "copy?of=" + s.Failed.String(), "flow?of=" + s.Flow.String(), "schedules",
-		"schedule?of=digest.daily", "errors", "workers", "confirm?do=forget", "confirm?do=cancel&q=queue:orphans", "metrics", "readyz", "healthz",
+		"schedule?of=digest.daily", "errors", "workers", "flows", "confirm?do=forget", "confirm?do=cancel&q=queue:orphans", "metrics", "readyz", "healthz",
 		"task-cancel?of=" + s.Pending.String(), "bulk?do=cancel", "queue-pause?of=mail", "schedule-delete?of=digest.daily",
 	} {
 		status, _ := get(t, h, path)

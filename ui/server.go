@@ -27,6 +27,7 @@ type Handler struct {
 	prefix string // without a slash at the end
 	hosts  []string
 	log    *slog.Logger
+	schema func(context.Context) (omniq.Schema, error) // nil for none
 
 	serve   http.Handler
 	table   []route

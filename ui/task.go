@@ -244,6 +244,7 @@ func options(t *omniq.RawTask) []field {
 	add(t.TTL != nil, "TTL", length(t.TTL))
 	add(t.ResultTTL != nil, "result kept for", length(t.ResultTTL))
 	add(t.FailureTTL != nil, "failure kept for", length(t.FailureTTL))
+	add(t.KeepTask, "kept", "as long as its result, also when it has succeeded")
 	add(t.UniqueKey != "", "unique key", t.UniqueKey)
 	add(t.UniqueFor != 0, "unique for", duration(t.UniqueFor))
 	add(t.OnHeld != omniq.HeldRefuse, "if its key is held", t.OnHeld)

@@ -11,6 +11,7 @@
 package ui
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -58,6 +59,18 @@ func Hosts(names ...string) Option {
 func ReadOnly() Option {
 	return option(func(h *Handler) error {
 		h.most &^= Act | Edit
+		return nil
+	})
+}
+
+// Schema tells which tables the engine has, which the page of queues says; and what is wrong where they are not those that the program
+// works with, so that an empty page is no riddle. It is asked once a minute at the most. A program has it from [omniq.Config].Schema.
+func Schema(tell func(context.Context) (omniq.Schema, error)) Option {
+	return option(func(h *Handler) error {
+		if tell == nil {
+			return fmt.Errorf("%w: the function that tells the schema is nil", omniq.ErrInvalid)
+		}
+		h.schema = tell
 		return nil
 	})
 }

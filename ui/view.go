@@ -122,7 +122,7 @@ type button struct {
 
 // sections are the pages that each page leads to.
 var sections = [][2]string{
-	{"queues", "Queues"}, {"tasks", "Tasks"}, {"schedules", "Schedules"}, {"errors", "Errors"}, {"workers", "Workers"},
+	{"queues", "Queues"}, {"tasks", "Tasks"}, {"flows", "Flows"}, {"schedules", "Schedules"}, {"errors", "Errors"}, {"workers", "Workers"},
 }
 
 // terms are a search, of keys and values.

@@ -35,7 +35,7 @@ type Option func(*config)
 
 type config struct {
 	events func(*testing.T, time.Duration) omniq.Backend
-	shared func(*testing.T, time.Duration) (one, other omniq.Backend)
+	shared func(t *testing.T, retention, ofOther time.Duration) (one, other omniq.Backend)
 	skewed func(*testing.T, time.Duration) omniq.Backend
 	quick  bool
 	much   int
@@ -50,9 +50,9 @@ func Events(open func(t *testing.T, retention time.Duration) omniq.Backend) Opti
 }
 
 // Shared gives Run a way to open two backends on one new and empty store, as two processes do, which keep events for the
-// given time if the engine can. An engine whose Capabilities say Shared needs it: the rules about sharing are asked of
-// these.
-func Shared(open func(t *testing.T, retention time.Duration) (one, other omniq.Backend)) Option {
+// given times if the engine can, the other one none where its time is zero. An engine whose Capabilities say Shared needs it:
+// the rules about sharing are asked of these.
+func Shared(open func(t *testing.T, retention, ofOther time.Duration) (one, other omniq.Backend)) Option {
 	return func(c *config) { c.shared = open }
 }
 

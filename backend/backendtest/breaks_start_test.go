@@ -21,6 +21,18 @@ var brokenStarts = []breakage{
 		"the first event of an attempt that was taken ahead is that of its Start",
 		others,
 	}},
+	{"does not hear what runs soon", requests(func(r *omniq.LeaseRequest) { r.Soon = false }), []string{
+		"what is taken ahead and runs soon starts with its lease, unless it was lost before",
+		"what is taken ahead of lanes and runs soon starts with its lease, unless it was lost before",
+	}},
+	{"starts also what was lost, if it runs soon", requests(func(r *omniq.LeaseRequest) {
+		if r.Soon {
+			r.Ahead = 0
+		}
+	}), []string{
+		"what is taken ahead and runs soon starts with its lease, unless it was lost before",
+		"what is taken ahead of lanes and runs soon starts with its lease, unless it was lost before",
+	}},
 	{"does not start", starts(func(_ omniq.LeaseID, err error) error { return nil }, true), []string{
 		"Start counts an attempt once",
 		"each lease of a Start counts for itself",
@@ -74,6 +86,8 @@ var brokenStarts = []breakage{
 	}, []string{
 		"a lease that was taken ahead and runs out uses no attempt, one that has started is lost",
 		"History counts what happens by itself",
+		"what is taken ahead and runs soon starts with its lease, unless it was lost before",
+		"what is taken ahead of lanes and runs soon starts with its lease, unless it was lost before",
 	}},
 	{"brings tasks that are lost together back together", infos(func(i *omniq.TaskInfo) {
 		if i.Status == omniq.StatusPending && i.Lost == 1 {

@@ -34,6 +34,7 @@ var brokenViews = []breakage{
 	{"shows no workers", infos(func(i *omniq.TaskInfo) { i.WorkerID = "" }), []string{
 		"Inspect shows who works on a task, and the last error",
 		"the whole task stays unless it has succeeded, and why it ended",
+		"a task that has succeeded stays as long as its result, if its settlement says so",
 		"List shows the tasks of a function and of a worker, in each state",
 	}},
 	{"drops dead letters", infos(func(i *omniq.TaskInfo) {
@@ -41,6 +42,25 @@ var brokenViews = []breakage{
 			i.Task = nil
 		}
 	}), []string{"the whole task stays unless it has succeeded, and why it ended", others}},
+	{"keeps no task that has succeeded", settlements(func(s *omniq.Settlement) { s.KeepTask = false }), []string{
+		"a task that has succeeded stays as long as its result, if its settlement says so",
+	}},
+	{"keeps each task that has succeeded", settlements(func(s *omniq.Settlement) { s.KeepTask = true }), []string{
+		"the whole task stays unless it has succeeded, and why it ended",
+		"a task that has succeeded stays as long as its result, if its settlement says so",
+		others,
+	}},
+	{"requeues a success that is kept", func(b *broken) {
+		b.requeue = func(ctx context.Context, ids []uuid.UUID, follow bool) ([]error, error) {
+			errs, err := b.m.Requeue(ctx, ids, follow)
+			for i, id := range ids {
+				if info, e := b.m.Inspect(ctx, id); e == nil && info.Status == omniq.StatusSuccess && info.Task != nil {
+					errs[i] = nil
+				}
+			}
+			return errs, err
+		}
+	}, []string{"a task that has succeeded stays as long as its result, if its settlement says so"}},
 	{"shows attempts that do not count", infos(func(i *omniq.TaskInfo) { i.Attempts = max(i.Attempts, 1) }), []string{
 		"Inspect goes by the attempts that count", others,
 	}},

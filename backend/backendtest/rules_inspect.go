@@ -78,6 +78,47 @@ var inspectRules = []rule{
 			}
 		}
 	}},
+	{name: "a task that has succeeded stays as long as its result, if its settlement says so", check: func(c *checker) {
+		t := task(queue("q"), func(t *omniq.RawTask) {
+			t.Args, t.Metadata = omniq.Raw(`["all of it"]`), map[string]string{"trace": "x"}
+			if c.b.Capabilities().Limits {
+				t.Lane = "l"
+			}
+		})
+		succeed := func(keep bool, ttl time.Duration) {
+			c.Helper()
+			s := success(c.leaseOne(from("q")), "1", ttl)
+			s.KeepTask = keep
+			require.NoError(c, c.settle(s))
+		}
+		c.enqueue(t)
+		s := retry(c.leaseOne(from("q")))
+		s.KeepTask = true // which is for another end
+		require.NoError(c, c.settle(s))
+		succeed(true, long)
+		want := omniq.TaskInfo{ID: t.ID, FuncName: "f", Queue: "q", Status: omniq.StatusSuccess, Attempts: 2, WorkerID: "w", Lane: t.Lane, Task: t}
+		c.shows(want, c.inspect(t.ID))
+		for _, r := range []omniq.ListRequest{{}, {Contains: "all of it"}, {Queue: "q", Lane: t.Lane}} {
+			r.Status, r.Max = omniq.StatusSuccess, 9
+			page := c.list(r)
+			require.Len(c, page, 1, "%+v", r)
+			c.shows(want, page[0])
+		}
+		assert.ErrorIs(c, c.requeue(t.ID), omniq.ErrState)
+		assert.ErrorIs(c, c.only(c.b.Requeue(c.Context(), []uuid.UUID{t.ID}, true)), omniq.ErrState)
+		assert.Equal(c, omniq.StatusSuccess, c.result(t.ID).Status)
+		require.NoError(c, c.forget(t.ID))
+		c.unknown(t.ID)
+		c.enqueue(t)
+		succeed(false, long)
+		assert.Nil(c, c.inspect(t.ID).Task, "its last life")
+		short := task(queue("q"))
+		c.enqueue(short)
+		succeed(true, 200*time.Millisecond)
+		c.notFound(short.ID)
+		c.unknown(short.ID)
+		assert.Empty(c, c.list(omniq.ListRequest{Status: omniq.StatusSuccess, Contains: short.ID.String(), Max: 9}))
+	}},
 	{name: "Inspect and List show when a lease ends, as long as it lasts", check: func(c *checker) {
 		t := task()
 		c.enqueue(t)

@@ -236,6 +236,26 @@ var sharedRules = []sharedRule{
 		require.Len(one, w.events, 1)
 		assert.Equal(one, next.ID, w.events[0].TaskID)
 	}},
+	{name: "one that keeps no events reads those that the other keeps", needs: keeps, silent: true, check: func(one, other *checker) {
+		assert.False(other, other.b.Capabilities().Events)
+		for _, after := range []omniq.Cursor{omniq.CursorOldest, omniq.CursorLatest} {
+			_, _, err := other.b.Events(other.Context(), omniq.EventsRequest{After: after, Max: 1, Wait: long})
+			assert.ErrorIs(other, err, omniq.ErrNoEvents, "there was never one")
+		}
+		t := task()
+		one.enqueue(t)
+		assert.Equal(other, []string{"ENQUEUED"}, types(other.events(t.ID)))
+		page, latest := other.read(omniq.EventsRequest{After: omniq.CursorOldest, Task: t.ID, Max: 9})
+		require.Len(other, page, 1)
+		w := other.reading(omniq.EventsRequest{After: latest, Max: 1, Wait: long})
+		other.blocks(w.done, "Events")
+		require.NoError(one, one.cancel(t.ID))
+		require.NoError(other, other.ended(w.done, w.what))
+		require.Len(other, w.events, 1)
+		assert.Equal(other, omniq.EventCancelled, w.events[0].EventType)
+		e := &omniq.TaskEvent{TaskID: uuid.New(), EventType: omniq.EventStarted, Timestamp: time.Now().UTC()}
+		assert.ErrorIs(other, other.b.Append(other.Context(), []*omniq.TaskEvent{e}), omniq.ErrNoEvents)
+	}},
 	{name: "to close one does not hurt the other", check: func(one, other *checker) {
 		held, t := task(queue("held")), task(queue("q"))
 		one.enqueue(held)

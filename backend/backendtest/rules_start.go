@@ -28,6 +28,14 @@ var startRules = []rule{
 		}
 		assert.True(c, c.leaseOne().Started, "none is taken ahead")
 	}},
+	{name: "what is taken ahead and runs soon starts with its lease, unless it was lost before", check: func(c *checker) {
+		c.soon(omniq.DefaultQueue, "")
+	}},
+	{name: "what is taken ahead of lanes and runs soon starts with its lease, unless it was lost before", needs: bounds, check: func(c *checker) {
+		c.soon("lanes", "a")
+		c.bound("limited", omniq.Limit{Rate: omniq.PerSecond(omniq.MaxLimit)})
+		c.soon("limited", "")
+	}},
 	{name: "Start counts an attempt once", check: func(c *checker) {
 		c.enqueue(task(), task())
 		ahead, begun := c.leaseOne(aheadOfTurn), c.leaseOne()
@@ -220,6 +228,29 @@ var startRules = []rule{
 		require.NoError(c, c.settle(success(l, "1", long)))
 		assert.Equal(c, []string{"ENQUEUED", "STARTED", "COMPLETED"}, types(c.events(t.ID)))
 	}},
+}
+
+// soon checks what of a queue starts with its lease.
+func (c *checker) soon(q, l string) {
+	c.Helper()
+	soon := func(r *omniq.LeaseRequest) { r.Ahead, r.Soon = r.Max, true }
+	of := func(t *omniq.RawTask) *omniq.RawTask { t.Queue, t.Lane = q, l; return t }
+	lost, fresh := of(task()), of(task())
+	c.enqueue(lost)
+	c.leaseOne(from(q), lasting(short))
+	c.lost(lost.ID)
+	c.enqueue(fresh)
+	for _, lease := range c.take(2, from(q), soon) {
+		started := lease.TaskID == fresh.ID
+		assert.Equal(c, started, lease.Started)
+		assert.Equal(c, map[bool][]int{true: {1, 0}, false: {2, 1}}[started], []int{lease.Attempt, lease.Lost})
+		assert.Equal(c, 1, c.inspect(lease.TaskID).Attempts)
+		require.NoError(c, c.settle(omniq.Settlement{LeaseID: lease.LeaseID, Action: omniq.ActionRelease}))
+		assert.Equal(c, map[bool]int{false: 1}[started], c.inspect(lease.TaskID).Attempts, "it is given back")
+	}
+	for _, lease := range c.take(2, from(q), func(r *omniq.LeaseRequest) { r.Soon = true }) {
+		assert.True(c, lease.Started, "it is not taken ahead")
+	}
 }
 
 // aheadOfTurn takes all tasks of a Lease ahead.

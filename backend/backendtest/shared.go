@@ -14,6 +14,8 @@ type sharedRule struct {
 	name  string
 	check func(one, other *checker)
 	needs func(omniq.Capabilities) bool // whether it is asked of an engine; nil: of each
+
+	silent bool // the other keeps no events
 }
 
 // runShared asks the rules about sharing of an engine that claims to be shared.
@@ -29,7 +31,11 @@ func (cfg *config) runShared(t *testing.T, caps omniq.Capabilities) {
 	for _, r := range slices.Concat(sharedRules, sharedFlowRules, sharedBoundRules, sharedMonitorRules, sharedHistoryRules, sharedReplaceRules) {
 		t.Run(subtest("shared: "+r.name), func(t *testing.T) {
 			t.Parallel()
-			one, other := cfg.shared(t, long)
+			ofOther := long
+			if r.silent {
+				ofOther = 0
+			}
+			one, other := cfg.shared(t, long, ofOther)
 			t.Cleanup(func() { assert.NoError(t, one.Close()) })
 			t.Cleanup(func() { assert.NoError(t, other.Close()) })
 			if r.needs != nil && !r.needs(one.Capabilities()) {

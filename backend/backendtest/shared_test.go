@@ -23,6 +23,8 @@ type half struct {
 	own  chan struct{}   // closed and replaced when something is done through it
 	mu   sync.Mutex
 	twin *half
+
+	silent bool
 }
 
 // halves returns two backends on one memory. Each is closed for itself.
@@ -101,6 +103,26 @@ func (h *half) until(ctx context.Context, wait time.Duration, look func() bool) 
 			return omniq.ErrClosed
 		}
 	}
+}
+
+// silence makes the half one that keeps no events.
+func (h *half) silence() {
+	h.silent = true
+	h.append = func(context.Context, []*omniq.TaskEvent) error { return omniq.ErrNoEvents }
+	events := h.events
+	h.events = func(ctx context.Context, r omniq.EventsRequest) ([]omniq.StoredEvent, omniq.Cursor, error) {
+		_, latest, err := h.m.Events(ctx, omniq.EventsRequest{After: omniq.CursorLatest, Max: 1})
+		if err == nil && latest == "0" {
+			return nil, r.After, omniq.ErrNoEvents
+		}
+		return events(ctx, r)
+	}
+}
+
+func (h *half) Capabilities() omniq.Capabilities {
+	c := h.broken.Capabilities()
+	c.Events = c.Events && !h.silent
+	return c
 }
 
 // rift is a way in which two backends on one store are not of one mind, and the rules that it breaks.
@@ -254,7 +276,19 @@ var brokenShares = []rift{
 		pages(func(p []omniq.StoredEvent) []omniq.StoredEvent {
 			return slices.DeleteFunc(p, func(e omniq.StoredEvent) bool { _, ok := own.Load(e.TaskID); return !ok })
 		})(h.broken)
-	}), []string{"one reads the events of both, in one order, and is woken by the other's"}},
+	}), []string{
+		"one reads the events of both, in one order, and is woken by the other's",
+		"one that keeps no events reads those that the other keeps",
+	}},
+	{"reads no events where it keeps none", func(_, other *half) {
+		events := other.events
+		other.events = func(ctx context.Context, r omniq.EventsRequest) ([]omniq.StoredEvent, omniq.Cursor, error) {
+			if !other.Capabilities().Events {
+				return nil, r.After, omniq.ErrNoEvents
+			}
+			return events(ctx, r)
+		}
+	}, []string{"one that keeps no events reads those that the other keeps"}},
 	{"closes the store", func(one, other *half) {
 		next := one.close
 		one.close = func() error { _ = one.m.Close(); return next() }
@@ -273,6 +307,9 @@ func both(breaks func(*half)) func(one, other *half) {
 func shares(t *testing.T, r sharedRule, breaks func(one, other *half)) (log []string) {
 	synctest.Test(t, func(t *testing.T) {
 		one, other, m := halves()
+		if r.silent {
+			other.silence()
+		}
 		breaks(one, other)
 		log = recorded(t, func(rec T) {
 			r.check(&checker{T: rec, rule: r.name, b: one}, &checker{T: rec, rule: r.name, b: other})

@@ -185,7 +185,11 @@ func (b *Backend) conclude(e *entry, s *omniq.Settlement, now time.Time) {
 		t.Run = engine.AddTime(t.Run, s.Took)
 	}
 	if s.Action == omniq.ActionFinish {
+		task := e.task
 		b.finish(e, s.Result, now)
+		if s.KeepTask {
+			e.task = task
+		}
 		return
 	}
 	b.giveBack(e, s, now)

@@ -308,7 +308,7 @@ func (b *Backend) pick(r *omniq.LeaseRequest, names []string, now time.Time) (le
 					leases = make([]omniq.Lease, 0, min(r.Max, q.ready+1))
 				}
 				q.charge(l, now)
-				leases = append(leases, b.hand(e, r, len(leases) < r.Max-r.Ahead, now))
+				leases = append(leases, b.hand(e, r, engine.Starts(r, len(leases), e.past().lost), now))
 			}
 		}
 	}

@@ -23,7 +23,7 @@ func (b *Backend) Requeue(ctx context.Context, ids []uuid.UUID, follow bool) ([]
 		again: make(map[*entry]bool), keys: make(map[uniqueKey]uuid.UUID),
 	}
 	for _, id := range ids {
-		if e := b.task(id, now); e != nil && e.result != nil && e.task != nil {
+		if e := b.task(id, now); e != nil && e.result != nil && e.task != nil && e.status != omniq.StatusSuccess {
 			r.asked[e] = true
 		}
 	}

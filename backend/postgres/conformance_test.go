@@ -2,7 +2,6 @@ package postgres_test
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -61,21 +60,29 @@ func newStores(t *testing.T) *stores {
 
 func (s *stores) one(t *testing.T, opts ...postgres.Option) *lent {
 	t.Helper()
-	return s.take(t, 1, opts)[0]
+	return s.take(t, opts)[0]
 }
 
 // shared opens two backends as two processes do.
 func (s *stores) shared() backendtest.Option {
-	return backendtest.Shared(func(t *testing.T, retention time.Duration) (one, other omniq.Backend) {
-		both := s.take(t, 2, []postgres.Option{postgres.WithEvents(retention)})
+	return backendtest.Shared(func(t *testing.T, retention, ofOther time.Duration) (one, other omniq.Backend) {
+		opts := [2][]postgres.Option{{postgres.WithEvents(retention)}}
+		if ofOther > 0 {
+			opts[1] = append(opts[1], postgres.WithEvents(ofOther))
+		}
+		both := s.take(t, opts[:]...)
 		return both[0], both[1]
 	})
 }
 
-// take returns n backends on an empty store.
-func (s *stores) take(t *testing.T, n int, opts []postgres.Option) []*lent {
+// take returns backends on an empty store, one for each list of options.
+func (s *stores) take(t *testing.T, each ...[]postgres.Option) []*lent {
 	t.Helper()
-	kind := fmt.Sprint(n, postgres.Describe(opts...))
+	var kinds []string
+	for _, opts := range each {
+		kinds = append(kinds, postgres.Describe(opts...))
+	}
+	kind := strings.Join(kinds, "\n")
 	s.mu.Lock()
 	var from *store
 	if list := s.free[kind]; len(list) > 0 {
@@ -84,16 +91,16 @@ func (s *stores) take(t *testing.T, n int, opts []postgres.Option) []*lent {
 	s.mu.Unlock()
 	if from == nil {
 		from = new(store)
-		opts = append(opts, place(s.t))
-		for range n {
-			b, err := postgres.Open(t.Context(), s.url, opts...)
+		at := place(s.t)
+		for _, opts := range each {
+			b, err := postgres.Open(t.Context(), s.url, append(opts, at)...)
 			require.NoError(t, err)
 			s.t.Cleanup(func() { assert.NoError(s.t, b.Close()) })
 			from.backends = append(from.backends, b)
 		}
 	}
-	from.used = n
-	all := make([]*lent, n)
+	from.used = len(each)
+	all := make([]*lent, len(each))
 	for i, b := range from.backends {
 		all[i] = &lent{Backend: b, t: t, end: sync.OnceValue(func() error { return s.giveBack(t, from, kind) })}
 	}

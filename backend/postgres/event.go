@@ -107,9 +107,6 @@ func (b *Backend) Events(ctx context.Context, r omniq.EventsRequest) ([]omniq.St
 	if err := b.alive(ctx); err != nil {
 		return nil, r.After, err
 	}
-	if b.config.retention <= 0 {
-		return nil, r.After, omniq.ErrNoEvents
-	}
 	var timeout <-chan time.Time
 	if r.Wait > 0 {
 		timer := time.NewTimer(r.Wait)
@@ -181,6 +178,9 @@ func (b *Backend) readEvents(ctx context.Context, r omniq.EventsRequest) (events
 		}})...)
 		if err != nil {
 			return err
+		}
+		if last == 0 && b.config.retention <= 0 {
+			return &known{omniq.ErrNoEvents}
 		}
 		after, err := engine.After(r.After, last, gone)
 		if err != nil {

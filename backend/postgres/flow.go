@@ -104,7 +104,7 @@ func (b *Backend) Resolve(ctx context.Context, results []*omniq.RawResult) ([]er
 			case l != nil && l.awake:
 				overdue = append(overdue, r.TaskID)
 			case l != nil && l.manual && final[r.TaskID] == 0:
-				endings = append(endings, ending{l.hold, r, texts[i], 0})
+				endings = append(endings, ending{hold: l.hold, result: r, envelope: texts[i]})
 				final[r.TaskID] = r.Status
 			case l != nil && final[r.TaskID] != 0: // by this call
 				errs = engine.Report(errs, len(results), i, stateError(final[r.TaskID], want))

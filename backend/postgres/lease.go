@@ -57,7 +57,7 @@ const leaseTasks = `WITH
 			ORDER BY t.rank, t.due, t.seq LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED) t
 		LIMIT $2),
 	leased AS (
-		UPDATE {s}.tasks t SET state = 2, attempt = least(t.attempt, 2147483646) + c.starts::integer, started = c.starts,
+		UPDATE {s}.tasks t SET state = 2, attempt = least(t.attempt, 2147483646) + (c.starts OR $10 AND t.lost = 0)::integer, started = c.starts OR $10 AND t.lost = 0,
 			token = $3::bigint + (t.followed IS NOT NULL)::integer, since = {now}, worker = $4, wake = {now} + $5 * interval '1 microsecond'
 		FROM chosen c WHERE t.ctid = c.at
 		RETURNING t.id, t.name, t.queue, t.rank, t.due, t.seq, t.attempt, t.started, t.lost, t.shunned, t.wake, t.task,
@@ -86,7 +86,7 @@ const (
 )
 
 // leaseLimited is leaseTasks with a limit for each queue.
-var leaseLimited = strings.NewReplacer("$8::bigint[])", "$8::bigint[], $10::integer[])", "due, seq, n)", "due, seq, most, n)",
+var leaseLimited = strings.NewReplacer("$8::bigint[])", "$8::bigint[], $11::integer[])", "due, seq, n)", "due, seq, most, n)",
 	"LIMIT $2 FOR", "LIMIT least($2, q.most) FOR").Replace(leaseTasks)
 
 // leaseLimit is leaseTasks for a queue with a limit that has no lanes.
@@ -218,7 +218,7 @@ func (b *Backend) leaseFree(ctx context.Context, r *omniq.LeaseRequest) (got []l
 	var took int64 // microseconds of the statement
 	template := leaseTasks
 	args := []any{
-		list[string](r.Queues), r.Max, token, r.WorkerID, microseconds(r.Duration), ranks, dues, seqs, r.Max - r.Ahead,
+		list[string](r.Queues), r.Max, token, r.WorkerID, microseconds(r.Duration), ranks, dues, seqs, r.Max - r.Ahead, r.Soon,
 	}
 	if len(r.Limits) > 0 {
 		template, args = leaseLimited, append(args, r.Limits)

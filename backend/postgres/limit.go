@@ -209,7 +209,7 @@ var leaseLanes = strings.NewReplacer("{queue}", "$1", "{starts}", "$6").Replace(
 		SELECT at, lane, row_number() OVER (ORDER BY round, served, lane) AS place FROM found WHERE round <= most
 		ORDER BY round, served, lane LIMIT coalesce((SELECT room FROM lim), 0)),
 	leased AS (
-		UPDATE {s}.tasks t SET state = 2, attempt = least(t.attempt, 2147483646) + (c.place <= $6)::integer, started = c.place <= $6,
+		UPDATE {s}.tasks t SET state = 2, attempt = least(t.attempt, 2147483646) + (c.place <= $6 OR $10 AND t.lost = 0)::integer, started = c.place <= $6 OR $10 AND t.lost = 0,
 			token = $3::bigint + (t.followed IS NOT NULL)::integer, since = {now}, worker = $4, wake = {now} + $5 * interval '1 microsecond',
 			bound = coalesce(t.bound, false)
 		FROM chosen c WHERE t.ctid = c.at
@@ -385,13 +385,13 @@ func (b *Backend) leaseOnce(ctx context.Context, r *omniq.LeaseRequest, of bound
 	moved := advancing{b: b}
 	var took int64
 	lease := stmt{sql: b.sql.of(leaseLanes), args: []any{
-		queue, most, token, r.WorkerID, microseconds(r.Duration), starts, list[string](r.Names), most + moreLanes, moreTasks,
+		queue, most, token, r.WorkerID, microseconds(r.Duration), starts, list[string](r.Names), most + moreLanes, moreTasks, r.Soon,
 	}}
 	if !of.laned {
 		var floor [3]any
 		floor[0], floor[1], floor[2], raised = b.floors.begin(r.Queues[:1])
 		lease = stmt{sql: b.sql.of(leaseLimit), args: []any{
-			list[string](r.Queues[:1]), most, token, r.WorkerID, microseconds(r.Duration), floor[0], floor[1], floor[2], starts,
+			list[string](r.Queues[:1]), most, token, r.WorkerID, microseconds(r.Duration), floor[0], floor[1], floor[2], starts, r.Soon,
 		}}
 	}
 	lease.row = func(row scanner) error {

@@ -3,7 +3,8 @@ package postgres
 import (
 	"context"
 	"encoding/json"
-	"fmt"
+
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/internal/engine"
@@ -13,7 +14,7 @@ const (
 	beatWorker = `INSERT INTO {s}.workers (id, seen, until, info) VALUES ($1, {now}, {now} + $2 * interval '1 microsecond', $3)
 		ON CONFLICT (id) DO UPDATE SET seen = excluded.seen, until = excluded.until, info = excluded.info`
 	stopWorker  = "DELETE FROM {s}.workers WHERE id = $1"
-	findWorkers = "SELECT seen, info FROM {s}.workers WHERE until > {now} ORDER BY id"
+	findWorkers = "SELECT id, seen, info FROM {s}.workers WHERE until > {now} ORDER BY id"
 
 	sweepWorkers = `WITH gone AS (
 			DELETE FROM {s}.workers WHERE ctid = ANY (ARRAY (
@@ -40,18 +41,11 @@ func (b *Backend) Beat(ctx context.Context, w omniq.WorkerInfo) error {
 // Workers returns the workers that are there: see [omniq.Monitor].
 func (b *Backend) Workers(ctx context.Context) (workers []omniq.WorkerInfo, err error) {
 	err = b.search(ctx, stmt{sql: b.sql.of(findWorkers), row: func(row scanner) error {
-		var w omniq.WorkerInfo
-		var info string
-		if err := row.Scan(&w.Seen, &info); err != nil {
-			return err
-		}
-		seen := w.Seen.UTC()
-		if err := json.Unmarshal([]byte(info), &w); err != nil {
-			return fmt.Errorf("postgres: a worker: %w", err)
-		}
-		w.Seen, w.Started = seen, seen.Add(-w.Up)
-		workers = append(workers, w)
-		return nil
+		var id, info string
+		var seen pgtype.Timestamptz // in a row that was written by hand it may be infinite
+		err := row.Scan(&id, &seen, &info)
+		workers = append(workers, engine.Worker(id, seen.Time.UTC(), info))
+		return err
 	}})
 	return workers, err
 }

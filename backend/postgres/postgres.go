@@ -142,8 +142,8 @@ type Option func(*config)
 // underscores that do not begin with a digit. Several in one database are backends of their own.
 func WithSchema(name string) Option { return func(c *config) { c.schema = name } }
 
-// WithEvents keeps events of what this process does, each for the given time, which is positive. Without it there are
-// none. Processes that share a schema should agree.
+// WithEvents keeps events of what this process does, each for the given time, which is positive. Without it this process
+// writes none, and reads those of others. Processes that share a schema should agree.
 func WithEvents(retention time.Duration) Option {
 	return func(c *config) { c.retention, c.events = retention, true }
 }

@@ -51,7 +51,7 @@ const (
 // dead is a task that is final, and whose result is locked.
 type dead struct {
 	status   omniq.Status
-	envelope *string // nil for one that succeeded
+	envelope *string // nil for one that is not kept
 	tie      int64   // 0 for none
 	followed int16
 	saved    *string
@@ -196,7 +196,7 @@ func (r *requeuing) choose(all []uuid.UUID, living map[uuid.UUID]*living, found 
 		case d == nil:
 			r.report(id, omniq.ErrNotFound)
 			continue
-		case text(d.envelope) == "":
+		case d.status == omniq.StatusSuccess || text(d.envelope) == "":
 			r.report(id, stateError(d.status, want))
 			continue
 		case held:

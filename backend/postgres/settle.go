@@ -23,6 +23,7 @@ type ending struct {
 	result   *omniq.RawResult
 	envelope string // of the result
 	took     time.Duration
+	keeps    bool // the task, although it has succeeded
 }
 
 // tells reports whether those that wait for the task are told in the transaction that ends it.
@@ -34,18 +35,18 @@ func (e *ending) tells() bool { return e.followed() && e.result.Status == omniq.
 const finishTasks = `WITH
 	gone AS (
 		DELETE FROM {s}.tasks t
-		USING unnest($1::uuid[], $2::bigint[], $3::smallint[], $4::bigint[], $5::text[], $6::integer[], $7::text[], $10::bigint[])
-			AS i (id, token, status, keep, result, attempts, error, took)
+		USING unnest($1::uuid[], $2::bigint[], $3::smallint[], $4::bigint[], $5::text[], $6::integer[], $7::text[], $10::bigint[], $11::boolean[])
+			AS i (id, token, status, keep, result, attempts, error, took, keeps)
 		WHERE t.id = ANY (ARRAY[i.id]) AND ($8 OR t.token = i.token AND coalesce(t.wake > {now}, false))
 		RETURNING t.id, t.name, t.queue, t.state, t.due, t.worker, t.unique_key, t.lost,
-			CASE WHEN i.status > 3 THEN t.task END AS task, i.token, i.status, i.result, i.attempts, i.error, i.took,
+			CASE WHEN i.status > 3 OR i.keeps THEN t.task END AS task, i.token, i.status, i.result, i.attempts, i.error, i.took,
 			{now} + i.keep * interval '1 microsecond' AS until,
 			t.lane, t.bound, t.flow, t.tie, t.resumed, t.followed, t.followed IS NOT NULL AND NOT ($9 AND i.token & 1 = 1 AND i.status = 3) AS untold, t.progress, CASE WHEN i.status > 3 THEN t.saved END AS saved),
 	kept AS (
 		INSERT INTO {s}.results (id, since, expires, lapses, due, status, name, queue, worker, lost, result, task,
 			flow, tie, resumed, followed, progress, saved, lane)
 		SELECT id, {now}, CASE WHEN followed > 1 THEN NULL ELSE until END, CASE WHEN followed > 1 THEN until END,
-			due, status, name, queue, worker, lost, result, task, flow, tie, resumed, followed, progress, saved, CASE WHEN status > 3 THEN lane END FROM gone),
+			due, status, name, queue, worker, lost, result, task, flow, tie, resumed, followed, progress, saved, CASE WHEN task IS NOT NULL THEN lane END FROM gone),
 	told AS (
 		INSERT INTO {s}.work (kind, ended, how, tie)
 		SELECT 0, array_agg(id), array_agg(status), 0 FROM gone WHERE untold HAVING count(*) > 0),
@@ -84,7 +85,7 @@ func (b *Backend) finish(endings []ending, locked, tells bool, freed func(queue 
 	n := len(endings)
 	ids, tokens, statuses := make(list[pgtype.UUID], n), make(list[int64], n), make(list[int16], n)
 	keeps, results := make(list[pgtype.Int8], n), make(list[string], n)
-	attempts, failures, tooks := make(list[int32], n), make(list[pgtype.Text], n), make(list[int64], n)
+	attempts, failures, tooks, kept := make(list[int32], n), make(list[pgtype.Text], n), make(list[int64], n), make(list[bool], n)
 	for i := range endings {
 		e := &endings[i]
 		failure, err := encodeError(e.result.Error)
@@ -93,11 +94,11 @@ func (b *Backend) finish(endings []ending, locked, tells bool, freed func(queue 
 		}
 		ids[i], tokens[i], statuses[i] = uuidOf(e.id), e.token, int16(e.result.Status)
 		keeps[i], results[i] = keepOf(e.result.TTL), e.envelope
-		attempts[i], failures[i], tooks[i] = int32(e.result.Attempts), failure, microseconds(e.took)
+		attempts[i], failures[i], tooks[i], kept[i] = int32(e.result.Attempts), failure, microseconds(e.took), e.keeps
 	}
 	return stmt{
 		sql:  b.sql.of(finishTasks),
-		args: []any{ids, tokens, statuses, keeps, results, attempts, failures, locked, tells, tooks},
+		args: []any{ids, tokens, statuses, keeps, results, attempts, failures, locked, tells, tooks, kept},
 		row: func(row scanner) error {
 			var h hold
 			var follows bool
@@ -314,10 +315,10 @@ func (s *settling) add(from *omniq.Settlement) {
 	case from.Action == omniq.ActionWait:
 		return
 	case from.Action == omniq.ActionFinish && from.Effects != nil:
-		e.end = &ending{h, from.Result, text, from.Took}
+		e.end = &ending{h, from.Result, text, from.Took, from.KeepTask}
 		return
 	case from.Action == omniq.ActionFinish:
-		s.endings = append(s.endings, ending{h, from.Result, text, from.Took})
+		s.endings = append(s.endings, ending{h, from.Result, text, from.Took, from.KeepTask})
 		return
 	}
 	t := back{hold: h, retry: from.Action == omniq.ActionRetry, shun: from.Action == omniq.ActionDefer, failure: textOf(text), took: from.Took}
@@ -527,7 +528,7 @@ func endingOf(h hold, envelope string, status omniq.Status, now time.Time, attem
 		result = omniq.ExpiredResult(raw, now, attempts)
 	}
 	text, err := encodeResult(result)
-	return ending{h, result, text, 0}, err
+	return ending{hold: h, result: result, envelope: text}, err
 }
 
 // taskOf is the task of an envelope. One that cannot be read must not be in the way of all others.

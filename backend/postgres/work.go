@@ -484,7 +484,7 @@ func (w *working) block(ctx context.Context, unmet map[uuid.UUID]uuid.UUID) erro
 		known := w.known[dep]
 		result := omniq.DependencyResult(taskOf(h.id, envelope), now, attempts, known.name, resultOf(dep, known))
 		text, err := encodeResult(result)
-		w.endings = append(w.endings, ending{h, result, text, 0})
+		w.endings = append(w.endings, ending{hold: h, result: result, envelope: text})
 		return err
 	}, sortedIDs(ids)))
 	if err != nil {

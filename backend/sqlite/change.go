@@ -108,6 +108,7 @@ type task struct {
 	uniqueKey  driver.Value
 	ties       int64
 	lane       driver.Value
+	keep       bool   // it is kept with its result, although it has succeeded
 	envelope   string // empty if it was not asked for
 }
 
@@ -241,7 +242,7 @@ func (t *tx) conclude(r *task, of func(*omniq.RawTask) *omniq.RawResult) error {
 // finish keeps the result of a task whose row is gone.
 func (t *tx) finish(r *task, result *omniq.RawResult, envelope string) error {
 	var kept driver.Value
-	if result.Status != omniq.StatusSuccess {
+	if result.Status != omniq.StatusSuccess || r.keep {
 		kept = r.envelope
 	}
 	if err := t.keep(r, result, envelope, kept); err != nil {
@@ -277,22 +278,20 @@ func (t *tx) finish(r *task, result *omniq.RawResult, envelope string) error {
 
 // keep stores a result.
 func (t *tx) keep(r *task, result *omniq.RawResult, envelope string, kept driver.Value) error {
-	const q = `INSERT INTO omniq_results (id, status, name, queue, since, due, worker, expires, result, task, lost, ties)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`
+	const q = `INSERT INTO omniq_results (id, status, name, queue, since, due, worker, expires, result, task, lost, ties, until, look)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?13, ?13) ON CONFLICT (id) DO NOTHING`
 	var due driver.Value
 	if r.due != 0 {
 		due = r.due
 	}
 	expires := t.expiry(result.TTL)
-	if until, ends := expires.(int64); ends && r.ties&tieInput != 0 {
-		if err := t.keepInput(r.id, until); err != nil {
-			return err
-		}
-		expires = nil
+	var look driver.Value
+	if r.ties&tieInput != 0 { // it is kept as long as it is needed
+		expires, look = nil, expires
 	}
 	for {
 		n, err := t.q.exec(q, r.id[:], int64(result.Status), r.name, r.queue, t.us, due, r.worker,
-			expires, envelope, kept, r.lost, r.ties)
+			expires, envelope, kept, r.lost, r.ties, look)
 		if err != nil {
 			return err
 		}
@@ -311,10 +310,10 @@ func (t *tx) keep(r *task, result *omniq.RawResult, envelope string, kept driver
 // drop removes a result, and what is kept beside it.
 func (t *tx) drop(id uuid.UUID) error {
 	ties, err := t.dropRow(id)
-	if err == nil && ties != 0 {
-		err = t.untieAll(id)
+	if err != nil {
+		return err
 	}
-	return err
+	return t.untieAll(id, ties)
 }
 
 // dropRow removes a result, and returns its ties.
@@ -327,9 +326,6 @@ func (t *tx) dropRow(id uuid.UUID) (ties int64, err error) {
 	if err == nil && ties&tieFollowed != 0 { // who waits for it waits for its next life now
 		_, err = t.q.exec("DELETE FROM omniq_fallout WHERE id = ?", id[:])
 		t.fallout = slices.DeleteFunc(t.fallout, func(f fallout) bool { return f.id == id })
-	}
-	if err == nil && ties&tieInput != 0 {
-		_, err = t.q.exec("DELETE FROM omniq_held WHERE id = ?", id[:])
 	}
 	return ties, err
 }

@@ -50,9 +50,9 @@ func TestConformance(t *testing.T) {
 		backendtest.Events(func(t *testing.T, retention time.Duration) omniq.Backend {
 			return open(t, fresh(t), sqlite.WithEvents(retention))
 		}),
-		backendtest.Shared(func(t *testing.T, retention time.Duration) (one, other omniq.Backend) {
+		backendtest.Shared(func(t *testing.T, retention, ofOther time.Duration) (one, other omniq.Backend) {
 			at := fresh(t)
-			return open(t, at, sqlite.WithEvents(retention)), elsewhere(t, at, retention)
+			return open(t, at, sqlite.WithEvents(retention)), elsewhere(t, at, ofOther)
 		}),
 		backendtest.Transactions(func(t *testing.T) (omniq.Backend, func() backendtest.Tx) {
 			b := open(t, fresh(t), sqlite.WithEvents(time.Hour))

@@ -136,7 +136,7 @@ func (t *tx) passOn(r *task, after []omniq.Dependency, j *joint) error {
 		return t.block(r, unmet)
 	}
 	state := stateReady
-	if opens(edges) || r.ties&tieManual != 0 {
+	if unended(edges) > 0 || r.ties&tieManual != 0 {
 		state = stateWaiting
 	}
 	_, err = t.q.exec(`UPDATE omniq_tasks SET state = ?, due = ?, deadline = NULL, wake = NULL, token = NULL, started = 0, attempt = ?,

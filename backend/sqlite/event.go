@@ -116,10 +116,14 @@ func (b *Backend) Events(ctx context.Context, r omniq.EventsRequest) ([]omniq.St
 // readEvents returns the events that there are.
 func (b *Backend) readEvents(ctx context.Context, r omniq.EventsRequest) (events []omniq.StoredEvent, next omniq.Cursor, err error) {
 	err = b.read(ctx, func(c *conn) error {
-		if b.config.retention <= 0 {
-			return omniq.ErrNoEvents
-		}
 		return c.snapshot(func() error {
+			last, err := b.place(c, omniq.CursorLatest)
+			if err != nil {
+				return err
+			}
+			if last == 0 && b.config.retention <= 0 {
+				return omniq.ErrNoEvents
+			}
 			after, err := b.place(c, r.After)
 			if err != nil {
 				return err
@@ -129,10 +133,6 @@ func (b *Backend) readEvents(ctx context.Context, r omniq.EventsRequest) (events
 			if r.Task != uuid.Nil {
 				q = "SELECT seq, event FROM omniq_events INDEXED BY omniq_events_task WHERE task = ?3 AND seq > ?1 ORDER BY seq LIMIT ?2"
 				args = append(args, r.Task[:])
-				last, err := b.place(c, omniq.CursorLatest)
-				if err != nil {
-					return err
-				}
 				next = engine.Cursor(last)
 			}
 			return c.query(q, func(v []driver.Value) error {

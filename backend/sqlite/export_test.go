@@ -1,12 +1,16 @@
 package sqlite
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
+
+	"github.com/omniq-go/omniq"
 )
 
 // LockWait sets how long a backend waits for locks.
@@ -70,3 +74,30 @@ func WithRecount(d time.Duration) Option { return func(c *config) { c.recount = 
 
 // WithHeld lets f hear for how long each of the writer's transactions had the file.
 func WithHeld(f func(time.Duration)) Option { return func(c *config) { c.held = f } }
+
+// Untold settles leases and requeues tasks in one transaction, in which nobody is told before the end of what has ended.
+func (b *Backend) Untold(tb testing.TB, settlements []omniq.Settlement, ids []uuid.UUID) error {
+	tb.Helper()
+	list, err := newSettlements(settlements)
+	require.NoError(tb, err)
+	var refused []error
+	require.NoError(tb, b.write(tb.Context(), func(t *tx) error {
+		for i := range list {
+			r, err := t.endLease(&list[i])
+			if err != nil {
+				return err
+			}
+			refused = append(refused, r)
+		}
+		r := requeuing{tx: t, ids: ids}
+		for _, id := range ids {
+			again, err := r.id(id)
+			if err != nil {
+				return err
+			}
+			refused = append(refused, again)
+		}
+		return nil
+	}))
+	return errors.Join(refused...)
+}

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"database/sql/driver"
+	"errors"
 	"time"
 
 	"github.com/google/uuid"
@@ -21,6 +22,10 @@ type fallout struct {
 	id     uuid.UUID
 	name   string
 	result *omniq.RawResult // of one that has succeeded, the status alone
+
+	task  uuid.UUID // the last follower that was told, zero before the first
+	n     int64     // of its edge
+	alone bool      // its followers are too many to be told together with those of others
 }
 
 // ends does what else there is to do about the end of a task that has ties.
@@ -83,64 +88,118 @@ func (t *tx) tell(stored bool) error {
 // tellNew tells some followers of the first tasks that the transaction has ended.
 func (t *tx) tellNew() (n int, err error) {
 	if n := t.succeeded(); n > 1 {
+		if told, all, err := t.tellInputs(n); all || err != nil {
+			return told, err
+		}
 		return t.tellTogether(n)
 	}
 	f := t.fallout[0]
-	if n, err = t.tellSome(&f); n < stride {
+	if n, err = t.tellSome(&f); err != nil {
+		return 0, err
+	}
+	t.fallout[0] = f
+	if n < stride {
 		t.fallout = t.fallout[1:]
 	}
-	return n, err
+	return n, nil
 }
 
-// succeeded is how many of the first tasks that the transaction has ended have succeeded: a stride at the most.
+// succeeded is how many of the first tasks that the transaction has ended have succeeded, and can be told together: a stride at the
+// most.
 func (t *tx) succeeded() (n int) {
-	for n < min(len(t.fallout), stride) && t.fallout[n].result.Status == omniq.StatusSuccess {
+	for n < min(len(t.fallout), stride) && t.fallout[n].result.Status == omniq.StatusSuccess && !t.fallout[n].alone {
 		n++
 	}
 	return n
 }
 
-// What is found and told of tasks that have succeeded, of some at once. Whatever their followers need is met.
-var (
-	findTold = newMany("WITH done (id) AS (VALUES ", 1, `)
-		SELECT e.task, e.n, e.ended FROM done CROSS JOIN omniq_edges e INDEXED BY omniq_edges_dep ON e.dep = done.id AND e.ended < 3 UNION ALL
-		SELECT e.task, e.n, e.ended FROM done CROSS JOIN omniq_edges e INDEXED BY omniq_edges_dep ON e.dep = done.id AND e.ended > 3
-		LIMIT 64`)
-	tellDone = newMany("UPDATE omniq_edges SET ended = 3 WHERE (task, n) IN (VALUES ", 2, ")")
-)
+// findInputs finds who waits for some tasks, and NULL for an edge in which something is to be noted.
+var findInputs = newMany("WITH done (id) AS (VALUES ", 1, `) SELECT CASE WHEN e.ended = 0 AND e.input = 1 THEN e.task END
+	FROM done CROSS JOIN omniq_edges e ON e.dep = done.id LIMIT 64`)
 
-// tellTogether tells some followers of the first tasks that the transaction has ended, of which the first n have succeeded.
-func (t *tx) tellTogether(n int) (told int, err error) {
-	text, n := findTold.first(n)
+// tellInputs is tellTogether for tasks that are nothing but inputs of a few others: to read more columns costs as much as to find them.
+// all reports that they are.
+func (t *tx) tellInputs(n int) (told int, all bool, err error) {
+	text, n := findInputs.first(n)
+	before := len(t.loose)
+	err = t.q.query(text, func(v []driver.Value) error {
+		id, ok := v[0].([]byte)
+		if !ok || len(t.loose)-before == 2*stride-1 {
+			return errEnough
+		}
+		t.loose = append(t.loose, idOf(id))
+		return nil
+	}, t.firstEnded(n)...)
+	if err != nil {
+		t.loose = t.loose[:before]
+		if errors.Is(err, errEnough) {
+			err = nil
+		}
+		return 0, false, err
+	}
+	t.fallout = t.fallout[n:]
+	return len(t.loose) - before, true, nil
+}
+
+// firstEnded are the IDs of the first tasks that the transaction has ended.
+func (t *tx) firstEnded(n int) []driver.Value {
 	ids := make([]driver.Value, n)
 	for i := range ids {
 		ids[i] = t.fallout[i].id[:]
 	}
-	edges := make([]driver.Value, 0, 4*stride)
+	return ids
+}
+
+// findTold finds edges that lead to some tasks.
+var findTold = newMany("WITH done (id) AS (VALUES ", 1, `)
+	SELECT e.dep, e.task, e.n, e.need, e.ended, e.input FROM done CROSS JOIN omniq_edges e ON e.dep = done.id LIMIT 64`)
+
+// tellTogether tells the followers of the first tasks that the transaction has ended, of which the first n have succeeded, as far as
+// these are not too many.
+func (t *tx) tellTogether(n int) (told int, err error) {
+	text, n := findTold.first(n)
+	const most = 2 * stride
+	list := make([]follower, 0, most)
+	first := 0                              // of the followers of the task that was found last
+	before := make(map[uuid.UUID]bool, n+1) // the tasks that were found before
 	err = t.q.query(text, func(v []driver.Value) error {
-		id := idOf(v[0])
-		edges = append(edges, id[:], v[1])
-		if v[2] == int64(0) {
-			t.loose = append(t.loose, id)
+		f := followerOf(v)
+		if len(list) > 0 && f.dep != list[first].dep {
+			before[list[first].dep] = true
+			first = len(list)
 		}
+		list = append(list, f)
 		return nil
-	}, ids...)
+	}, t.firstEnded(n)...)
 	if err != nil {
 		return 0, err
 	}
-	if told = len(edges) / 2; told < 2*stride {
-		t.fallout = t.fallout[n:]
+	done := t.fallout[:n:n]
+	t.fallout = t.fallout[n:]
+	if len(list) == most { // there may be more of the last task, and of those that were not found
+		last := list[first].dep
+		list = list[:first]
+		left := make([]fallout, 0, n+len(t.fallout))
+		for _, f := range done {
+			if !before[f.id] {
+				f.alone = f.id == last && first == 0
+				left = append(left, f)
+			}
+		}
+		t.fallout = append(left, t.fallout...)
 	}
-	return told, tellDone.exec(t.q, edges)
+	return len(list), t.tellEach(list, &done[0])
 }
 
 // tellStored tells some followers of the first task in the store. more reports whether there may be more.
 func (t *tx) tellStored() (n int, more bool, err error) {
 	var f *fallout
 	var seq int64
-	err = t.q.query("SELECT seq, id, status, name, result FROM omniq_fallout ORDER BY seq LIMIT 1", func(v []driver.Value) error {
+	const q = "SELECT seq, id, status, name, result, task, n FROM omniq_fallout ORDER BY seq LIMIT 1"
+	err = t.q.query(q, func(v []driver.Value) error {
 		seq = v[0].(int64)
-		f = &fallout{id: idOf(v[1]), name: text(v[3]), result: &omniq.RawResult{Status: omniq.Status(v[2].(int64))}}
+		f = &fallout{id: idOf(v[1]), name: text(v[3]), result: &omniq.RawResult{Status: omniq.Status(v[2].(int64))}, task: idOf(v[5])}
+		f.n, _ = v[6].(int64)
 		if envelope := text(v[4]); envelope != "" {
 			return decodeResult(f.id, envelope, f.result)
 		}
@@ -149,77 +208,125 @@ func (t *tx) tellStored() (n int, more bool, err error) {
 	if err != nil || f == nil {
 		return 0, false, err
 	}
-	if n, err = t.tellSome(f); err == nil && n < stride {
+	if n, err = t.tellSome(f); err != nil {
+		return 0, false, err
+	}
+	if n < stride {
 		_, err = t.q.exec("DELETE FROM omniq_fallout WHERE seq = ?", seq)
+	} else {
+		_, err = t.q.exec("UPDATE omniq_fallout SET task = ?, n = ? WHERE seq = ?", f.task[:], f.n, seq)
 	}
 	return n, true, err
 }
 
-// follower is a task, and its edge to one that has ended.
+// follower is a task, by its edge to one that has ended.
 type follower struct {
-	id   uuid.UUID
-	n    int64
-	need omniq.Need
-	open bool // it waits
+	dep, task uuid.UUID
+	n         int64
+	need      omniq.Need
+	ended     omniq.Status // what it was told before
+	input     bool
 }
 
-// tellSome tells some of those that follow a task, and returns how many: less than a stride if there are no more. Those that
-// do not wait any more are told, too, for their next life.
+// followerOf is one of a row of dep, task, n, need, ended and input.
+func followerOf(v []driver.Value) follower {
+	return follower{
+		dep: idOf(v[0]), task: idOf(v[1]), n: v[2].(int64), need: omniq.Need(v[3].(int64)),
+		ended: omniq.Status(v[4].(int64)), input: v[5] != int64(0),
+	}
+}
+
+// tellSome tells the next ones of those that follow a task, and returns how many these are: less than a stride if there are no more.
+// Those that do not wait any more are told, too, for their next life.
 func (t *tx) tellSome(f *fallout) (int, error) {
-	var list []follower
-	for _, q := range []string{
-		"SELECT task, n, need, ended FROM omniq_edges INDEXED BY omniq_edges_dep WHERE dep = ? AND ended < ? LIMIT ?",
-		"SELECT task, n, need, ended FROM omniq_edges INDEXED BY omniq_edges_dep WHERE dep = ? AND ended > ? LIMIT ?",
-	} {
-		err := t.q.query(q, func(v []driver.Value) error {
-			list = append(list, follower{idOf(v[0]), v[1].(int64), omniq.Need(v[2].(int64)), v[3] == int64(0)})
-			return nil
-		}, f.id[:], int64(f.result.Status), int64(stride-len(list)))
-		if err != nil {
-			return 0, err
-		}
+	list := make([]follower, 0, stride)
+	const q = "SELECT dep, task, n, need, ended, input FROM omniq_edges WHERE dep = ? AND (task, n) > (?, ?) ORDER BY task, n LIMIT ?"
+	err := t.q.query(q, func(v []driver.Value) error {
+		list = append(list, followerOf(v))
+		return nil
+	}, f.id[:], f.task[:], f.n, int64(stride))
+	if err != nil || len(list) == 0 {
+		return 0, err
 	}
-	for i := range list {
-		if err := t.tellOne(&list[i], f); err != nil {
-			return 0, err
-		}
+	if err := t.tellEach(list, f); err != nil {
+		return 0, err
 	}
+	last := &list[len(list)-1]
+	f.task, f.n = last.task, last.n
 	return len(list), nil
 }
 
+// tellDone notes in edges that are there that tasks were told of a success. An update of several can be planned otherwise, and an
+// insertion cannot.
+var tellDone = newMany("INSERT INTO omniq_edges (task, n, dep, need, input, ended) VALUES ", 6, " ON CONFLICT DO UPDATE SET ended = excluded.ended")
+
+// tellEach tells followers of a task, or of several that have succeeded. Of an input that has succeeded nothing is noted: its result
+// stays as long as somebody may ask how it has ended.
+func (t *tx) tellEach(list []follower, f *fallout) error {
+	var noted []driver.Value
+	for i := range list {
+		to := &list[i]
+		switch {
+		case to.ended == f.result.Status:
+		case f.result.Status != omniq.StatusSuccess:
+			if err := t.tellOne(to, f); err != nil {
+				return err
+			}
+		default: // whatever it needs is met
+			if to.ended == 0 {
+				t.loose = append(t.loose, to.task)
+			}
+			if to.ended != 0 || !to.input {
+				noted = append(noted, to.task[:], to.n, to.dep[:], int64(to.need), integer(to.input), int64(omniq.StatusSuccess))
+			}
+		}
+	}
+	return tellDone.exec(t.q, noted)
+}
+
+// tellOne tells a follower of a task that has ended without success.
 func (t *tx) tellOne(to *follower, f *fallout) error {
-	_, err := t.q.exec("UPDATE omniq_edges SET ended = ? WHERE task = ? AND n = ?", int64(f.result.Status), to.id[:], to.n)
-	if err != nil || !to.open {
+	_, err := t.q.exec("UPDATE omniq_edges SET ended = ? WHERE dep = ? AND task = ? AND n = ?",
+		int64(f.result.Status), to.dep[:], to.task[:], to.n)
+	if err != nil || to.ended != 0 {
 		return err
 	}
 	if to.need.Met(f.result.Status) {
-		t.loose = append(t.loose, to.id)
+		t.loose = append(t.loose, to.task)
 		return nil
 	}
-	r, err := t.row(to.id)
+	r, err := t.row(to.task)
 	if err != nil || r == nil || r.state != stateWaiting || r.wake != 0 && r.wake <= t.us { // it expires
 		return err
 	}
 	return t.block(r, f)
 }
 
-// findLoose finds those of some tasks that wait for no other any more.
-var findLoose = newMany("WITH told (task) AS (VALUES ", 1, `) SELECT task FROM told
-	WHERE NOT EXISTS (SELECT 1 FROM omniq_edges e INDEXED BY omniq_edges_open WHERE e.task = told.task AND e.ended = 0)`)
+// countDown counts for how many tasks some wait, after some of those have ended.
+var countDown = newMany("INSERT INTO omniq_waits (task, open) VALUES ", 2,
+	" ON CONFLICT DO UPDATE SET open = open + excluded.open RETURNING task, open")
 
-// releaseLoose makes those pending that wait for no other any more, of the tasks that were told of one.
+// releaseLoose counts of what the tasks were told that have waited, and makes those pending that wait for no other any more.
 func (t *tx) releaseLoose() error {
-	values := make([]driver.Value, 0, len(t.loose))
-	seen := make(map[uuid.UUID]bool, len(t.loose))
+	told := make(map[uuid.UUID]int64, len(t.loose))
 	for _, id := range t.loose {
-		if !seen[id] {
-			seen[id] = true
-			values = append(values, id[:])
+		told[id]++
+	}
+	values := make([]driver.Value, 0, 2*len(told))
+	for _, id := range t.loose {
+		if n := told[id]; n > 0 {
+			values = append(values, id[:], -n)
+			told[id] = 0
 		}
 	}
 	var free []uuid.UUID
 	t.loose = t.loose[:0]
-	err := findLoose.query(t.q, func(v []driver.Value) error { free = append(free, idOf(v[0])); return nil }, values)
+	err := countDown.query(t.q, func(v []driver.Value) error {
+		if v[1].(int64) <= 0 {
+			free = append(free, idOf(v[0]))
+		}
+		return nil
+	}, values)
 	if err != nil {
 		return err
 	}
@@ -286,8 +393,8 @@ func (t *tx) defers() error {
 			}
 			envelope = text
 		}
-		_, err := t.q.exec("INSERT OR REPLACE INTO omniq_fallout (id, status, name, result) VALUES (?, ?, ?, ?)",
-			f.id[:], int64(f.result.Status), f.name, envelope)
+		_, err := t.q.exec("INSERT OR REPLACE INTO omniq_fallout (id, status, name, result, task, n) VALUES (?, ?, ?, ?, ?, ?)",
+			f.id[:], int64(f.result.Status), f.name, envelope, f.task[:], f.n)
 		if err != nil {
 			return err
 		}

@@ -23,7 +23,9 @@ var rowsOf = map[string]struct{ table, columns, values string }{
 	},
 	"waiting": {"omniq_tasks", taskRow + ", ties", "7, ?2, ?3, ?2, NULL, NULL, 0, 66"},
 	"members": {"omniq_members", "flow, member, id", "unhex(printf('%032x', i / 100)), i % 100, blob(i)"},
-	"held":    {"omniq_held", "id, until, look", "blob(i), ?2, ?2"},
+	"held": {
+		"omniq_results", "id, name, queue, since, status, result, ties, until, look", "blob(i), 'f', 'bulk', ?3, 3, result(i), 128, ?2, ?2",
+	},
 	"failures": {
 		"omniq_results", "id, name, queue, since, worker, status, expires, result, task",
 		"blob(i), 'f', 'bulk', ?3, 'w', 4, ?2, result(i), NULL",

@@ -40,10 +40,14 @@ func statusOf(t testing.TB, b omniq.Backend, id uuid.UUID) omniq.Status {
 func whole(t *testing.T, b *sqlite.Backend) {
 	t.Helper()
 	require.Eventually(t, func() bool { return number(t, b, "SELECT count(*) FROM omniq_fallout") == 0 }, 20*time.Second, 5*time.Millisecond)
-	assert.Zero(t, number(t, b, `SELECT count(*) FROM omniq_tasks t WHERE state = 7 AND ties & 4 = 0
-		AND NOT EXISTS (SELECT 1 FROM omniq_edges WHERE task = t.id AND ended = 0)`), "tasks that wait for nothing")
+	const open = `(SELECT count(*) FROM omniq_edges e WHERE e.task = t.id AND e.ended = 0
+		AND EXISTS (SELECT 1 FROM omniq_tasks WHERE id = e.dep))`
+	assert.Zero(t, number(t, b, "SELECT count(*) FROM omniq_tasks t WHERE state = 7 AND ties & 4 = 0 AND "+open+" = 0"), "tasks that wait for nothing")
+	assert.Zero(t, number(t, b, `SELECT count(*) FROM omniq_tasks t WHERE state = 7
+		AND coalesce((SELECT w.open FROM omniq_waits w WHERE w.task = t.id), 0) <> `+open), "tasks that do not know for how many they wait")
 	assert.Zero(t, number(t, b, `SELECT count(*) FROM omniq_edges e WHERE ended = 0
-		AND EXISTS (SELECT 1 FROM omniq_tasks WHERE id = e.task AND state = 7) AND NOT EXISTS (SELECT 1 FROM omniq_tasks WHERE id = e.dep)`),
+		AND EXISTS (SELECT 1 FROM omniq_tasks WHERE id = e.task AND state = 7) AND NOT EXISTS (SELECT 1 FROM omniq_tasks WHERE id = e.dep)
+		AND NOT (input = 1 AND EXISTS (SELECT 1 FROM omniq_results WHERE id = e.dep AND status = 3))`),
 		"tasks that wait for what has ended")
 	b.Recount(t)
 }
@@ -101,18 +105,23 @@ func TestManyFollowers(t *testing.T) {
 // All the followers of tasks that succeed in one call are told: those that wait for them, and those that do not any more, because
 // an earlier life had ended.
 func TestToldTogether(t *testing.T) {
-	for _, again := range []bool{false, true} {
-		t.Run(fmt.Sprintf("in a second life: %v", again), func(t *testing.T) {
-			const n = 50
+	for _, c := range []struct {
+		n     int // followers
+		again bool
+	}{{50, false}, {50, true}, {10, false}, {10, true}} {
+		t.Run(fmt.Sprintf("%d, in a second life: %v", c.n, c.again), func(t *testing.T) {
+			n := c.n
 			b := open(t, place(t), sqlite.WithSynchronousNormal())
 			first := newTasks(4)
 			followers := tasksIn("followers", n, func(t *omniq.RawTask) {
-				for _, f := range first {
-					t.After = append(t.After, omniq.Dependency{ID: f.ID, Need: omniq.NeedFinal})
+				for i, f := range first {
+					t.After = append(t.After, omniq.Dependency{ID: f.ID, Need: omniq.NeedFinal, Input: !c.again && i%2 == 0})
 				}
 			})
 			enqueue(t, b, append(slices.Clone(first), followers...)...)
-			if again {
+			noted := 2 * n // not in the edges of inputs
+			if c.again {
+				noted = 4 * n
 				_, err := b.Cancel(t.Context(), ids(first...))
 				require.NoError(t, err)
 				whole(t, b)
@@ -129,34 +138,96 @@ func TestToldTogether(t *testing.T) {
 			require.NoError(t, err)
 			require.Nil(t, errs)
 			whole(t, b)
-			assert.Equal(t, 4*n, number(t, b, "SELECT count(*) FROM omniq_edges WHERE ended = 3"))
+			assert.Equal(t, noted, number(t, b, "SELECT count(*) FROM omniq_edges WHERE ended = 3"))
 			assert.Len(t, leaseOf(t, b, "followers", n+1), n)
 		})
 	}
 }
 
+// Inputs that have succeeded are counted once each, however many tasks take them: nothing is noted in their edges.
+func TestInputsToldTogether(t *testing.T) {
+	for _, n := range []int{3, 50, 200} { // followers of each
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			const parts = 40
+			b, _ := slow(t)
+			first, last := newTasks(parts), tasksIn("last", 1, func(*omniq.RawTask) {})[0]
+			followers := following(n, append(slices.Clone(first), last)...)
+			enqueue(t, b, append(append(slices.Clone(first), last), followers...)...)
+			var ends []omniq.Settlement
+			for _, l := range leaseOf(t, b, omniq.DefaultQueue, parts) {
+				ends = append(ends, finish(l, "1", 0))
+			}
+			errs, err := b.Settle(t.Context(), ends)
+			require.NoError(t, err)
+			require.Nil(t, errs)
+			whole(t, b)
+			assert.Equal(t, n, number(t, b, "SELECT count(*) FROM omniq_waits WHERE open = 1"))
+			assert.Empty(t, leaseOf(t, b, "followers", 1))
+			require.NoError(t, settle(t, b, finish(leaseOf(t, b, "last", 1)[0], "1", 0)))
+			whole(t, b)
+			leases := leaseOf(t, b, "followers", n+1)
+			require.Len(t, leases, n)
+			for _, l := range leases {
+				require.Len(t, l.Inputs, parts+1)
+				require.NotContains(t, l.Inputs, (*omniq.RawResult)(nil))
+			}
+		})
+	}
+}
+
+// A task that is requeued before it was told that an input has succeeded does not count it, and is told of it all the same.
+func TestRequeuedBeforeItIsTold(t *testing.T) {
+	b, _ := slow(t)
+	parts := newTasks(3)
+	body := following(1, parts...)[0]
+	enqueue(t, b, append(slices.Clone(parts), body)...)
+	errs, err := b.Cancel(t.Context(), ids(body))
+	require.NoError(t, err)
+	require.Nil(t, errs)
+	leases := leaseOf(t, b, omniq.DefaultQueue, len(parts))
+	settlements := []omniq.Settlement{finish(leases[0], "1", time.Hour), finish(leases[1], "1", time.Hour)}
+	refused := b.Untold(t, settlements, ids(body))
+	require.Nil(t, refused)
+	whole(t, b)
+	assert.Equal(t, omniq.StatusWaiting, statusOf(t, b, body.ID))
+	require.NoError(t, settle(t, b, finish(leases[2], "1", time.Hour)))
+	whole(t, b)
+	require.Len(t, leaseOf(t, b, "followers", 1), 1)
+}
+
 // What was to follow from the end of a task follows when the file is opened again, also by a process that has nothing to do.
 func TestFalloutAfterACrash(t *testing.T) {
 	const n = 2000
-	path := place(t)
-	b := open(t, path, sqlite.WithAllowance(1), sqlite.WithSynchronousNormal())
-	first := newTasks(1)[0]
-	enqueue(t, b, append([]*omniq.RawTask{first}, following(n, first)...)...)
-	errs, err := b.Cancel(t.Context(), ids(first))
-	require.NoError(t, err)
-	require.Nil(t, errs)
-	for rounds := 0; ; rounds++ {
-		require.NoError(t, b.Close())
-		b = open(t, path, sqlite.WithAllowance(1), sqlite.WithSynchronousNormal())
-		if left := number(t, b, "SELECT count(*) FROM omniq_tasks WHERE state = 7"); left == 0 {
-			require.Positive(t, rounds, "all was told before the first end")
-			break
-		}
+	for _, succeeds := range []bool{false, true} {
+		t.Run(fmt.Sprintf("success: %v", succeeds), func(t *testing.T) {
+			path := place(t)
+			b := open(t, path, sqlite.WithAllowance(1), sqlite.WithSynchronousNormal())
+			first := newTasks(2)
+			enqueue(t, b, append(slices.Clone(first), following(n, first...)...)...)
+			want, left := omniq.QueueStats{Queue: "followers", Cancelled: n}, "SELECT count(*) FROM omniq_tasks WHERE state = 7"
+			if succeeds { // both are to be told of, and counted once
+				require.NoError(t, settle(t, b, finish(leaseOf(t, b, omniq.DefaultQueue, 1)[0], "1", time.Hour)))
+				want, left = omniq.QueueStats{Queue: "followers", Waiting: n}, "SELECT count(*) FROM omniq_waits WHERE open = 2"
+			} else {
+				errs, err := b.Cancel(t.Context(), ids(first...))
+				require.NoError(t, err)
+				require.Nil(t, errs)
+			}
+			for rounds := 0; ; rounds++ {
+				require.NoError(t, b.Close())
+				b = open(t, path, sqlite.WithAllowance(1), sqlite.WithSynchronousNormal())
+				if number(t, b, left) == 0 {
+					require.Positive(t, rounds, "all was told before the first end")
+					break
+				}
+			}
+			whole(t, b)
+			stats, err := b.Stats(t.Context())
+			require.NoError(t, err)
+			require.Len(t, stats, 2)
+			assert.Equal(t, want, stats[1])
+		})
 	}
-	whole(t, b)
-	stats, err := b.Stats(t.Context())
-	require.NoError(t, err)
-	assert.Equal(t, []omniq.QueueStats{{Queue: "default", Cancelled: 1}, {Queue: "followers", Cancelled: n}}, stats)
 }
 
 // A task that waits for many gets all their results, in order.
@@ -193,7 +264,7 @@ func TestChord(t *testing.T) {
 	require.NoError(t, settle(t, b, finish(leases[0], "1", time.Hour)))
 	whole(t, b)
 	require.Eventually(t, func() bool {
-		return number(t, b, "SELECT count(*) FROM omniq_held") == 0
+		return number(t, b, "SELECT count(*) FROM omniq_results WHERE look IS NOT NULL") == 0
 	}, 20*time.Second, 10*time.Millisecond, "inputs that nobody needs stay")
 }
 
@@ -223,7 +294,7 @@ func TestTiesGo(t *testing.T) {
 	require.Eventually(t, func() bool {
 		enqueue(t, b, newTasks(1)...)
 		return number(t, b, `SELECT (SELECT count(*) FROM omniq_results) + (SELECT count(*) FROM omniq_edges) + (SELECT count(*) FROM omniq_items) +
-			(SELECT count(*) FROM omniq_notes) + (SELECT count(*) FROM omniq_members) + (SELECT count(*) FROM omniq_held)`) == 0
+			(SELECT count(*) FROM omniq_notes) + (SELECT count(*) FROM omniq_members) + (SELECT count(*) FROM omniq_waits)`) == 0
 	}, 60*time.Second, 10*time.Millisecond)
 }
 

@@ -34,6 +34,21 @@ func (l *logged) String() string {
 	return l.buf.String()
 }
 
+// A worker's row that nobody can read is in no other's way: what is known of it is shown.
+func TestUnreadableWorker(t *testing.T) {
+	b := open(t, place(t))
+	for _, id := range []string{"broken", "whole"} {
+		require.NoError(t, b.Beat(t.Context(), omniq.WorkerInfo{ID: id, Queues: []string{"q"}, Up: time.Minute, Lease: time.Hour}))
+	}
+	_, err := b.DB().ExecContext(t.Context(), `UPDATE omniq_workers SET info = '{"ID":"whole","Host":"h","PID":"seven"' WHERE id = 'broken'`)
+	require.NoError(t, err)
+	workers, err := b.Workers(t.Context())
+	require.NoError(t, err)
+	require.Len(t, workers, 2)
+	assert.Equal(t, omniq.WorkerInfo{ID: "broken", Seen: workers[0].Seen, Started: workers[0].Seen}, workers[0])
+	assert.Equal(t, []string{"q"}, workers[1].Queues)
+}
+
 // A row that nobody can read does not come back for ever, and is in nobody's way.
 func TestUnreadable(t *testing.T) {
 	for name, change := range map[string]string{

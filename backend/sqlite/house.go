@@ -232,8 +232,8 @@ func (t *tx) collect(g *garbage) (more bool, err error) {
 	}
 	most := 8 * stride // of what is kept beside results
 	for _, v := range found {
-		if g.kept && v[3] != int64(0) {
-			all, err := t.untie(idOf(v[4]), &most)
+		if g.kept {
+			all, err := t.untie(idOf(v[4]), v[3].(int64), &most)
 			if err != nil {
 				return false, err
 			}

@@ -78,7 +78,7 @@ func (g *leased) addInput(v []driver.Value) error {
 
 // needed returns a task that is kept, has not succeeded, and of which the result of another one is an input: zero for none.
 func needed(q querier, id uuid.UUID, now int64) (by uuid.UUID, err error) {
-	const find = `SELECT e.task FROM omniq_edges e INDEXED BY omniq_edges_dep WHERE e.dep = ?1 AND e.input = 1 AND (
+	const find = `SELECT e.task FROM omniq_edges e WHERE e.dep = ?1 AND e.input = 1 AND (
 			EXISTS (SELECT 1 FROM omniq_tasks t WHERE t.id = e.task) OR
 			EXISTS (SELECT 1 FROM omniq_results r WHERE r.id = e.task AND r.status > 3 AND (r.expires IS NULL OR r.expires > ?2)))
 		LIMIT 1`
@@ -86,28 +86,17 @@ func needed(q querier, id uuid.UUID, now int64) (by uuid.UUID, err error) {
 	return by, err
 }
 
-// keepInput keeps a result whose TTL is over at some time, as long as it is needed.
-func (t *tx) keepInput(id uuid.UUID, until int64) error {
-	_, err := t.q.exec("INSERT OR REPLACE INTO omniq_held (id, until, look) VALUES (?, ?, ?)", id[:], until, until)
-	return err
-}
-
-// needInput notes that there is another task that needs a result which is there.
-func (t *tx) needInput(id uuid.UUID, ties int64, expires driver.Value) error {
-	if _, err := t.q.exec("UPDATE omniq_results SET ties = ties | ?, expires = NULL WHERE id = ?", ties, id[:]); err != nil {
-		return err
-	}
-	if until, ends := expires.(int64); ends {
-		return t.keepInput(id, until)
-	}
-	// Who has just found that it is not needed looks again.
-	_, err := t.q.exec("UPDATE omniq_held SET look = look + 1 WHERE id = ?", id[:])
+// needInput notes that there is another task that needs a result which is there. Who has just found that it is not needed looks
+// again.
+func (t *tx) needInput(id uuid.UUID, ties int64) error {
+	_, err := t.q.exec(`UPDATE omniq_results SET ties = ties | ?, until = coalesce(until, expires), look = coalesce(look + 1, expires),
+		expires = NULL WHERE id = ?`, ties, id[:])
 	return err
 }
 
 // reviewIsDue reports whether there are results that are kept for others, and may not be needed any more.
 func (t *tx) reviewIsDue() (bool, error) {
-	n, err := one(t.q, "SELECT 1 FROM omniq_held WHERE look <= ? LIMIT 1", t.us)
+	n, err := one(t.q, "SELECT 1 FROM omniq_results INDEXED BY omniq_results_look WHERE look <= ? LIMIT 1", t.us)
 	return n != 0, err
 }
 
@@ -142,7 +131,8 @@ func (b *Backend) reviewSome(ctx context.Context) (more bool, err error) {
 		return c.snapshot(func() error {
 			now := b.config.clock().UnixMicro()
 			list = list[:0]
-			err := c.query("SELECT id, until, look FROM omniq_held WHERE look <= ? ORDER BY look LIMIT ?", func(v []driver.Value) error {
+			const q = "SELECT id, until, look FROM omniq_results INDEXED BY omniq_results_look WHERE look <= ? ORDER BY look LIMIT ?"
+			err := c.query(q, func(v []driver.Value) error {
 				list = append(list, look{idOf(v[0]), v[1].(int64), v[2].(int64), false})
 				return nil
 			}, now, int64(stride))
@@ -171,16 +161,12 @@ func (b *Backend) reviewSome(ctx context.Context) (more bool, err error) {
 }
 
 // reviewed lets a result go that is not needed any more.
-func (t *tx) reviewed(l *look) error {
+func (t *tx) reviewed(l *look) (err error) {
 	if l.needed { // the longer it has been so, the later it is looked at again
-		_, err := t.q.exec("UPDATE omniq_held SET look = ? WHERE id = ? AND look = ?",
+		_, err = t.q.exec("UPDATE omniq_results SET look = ? WHERE id = ? AND look = ?",
 			t.us+max(sweepEvery.Microseconds(), (t.us-l.until)/2), l.id[:], l.number)
 		return err
 	}
-	n, err := t.q.exec("DELETE FROM omniq_held WHERE id = ? AND look = ?", l.id[:], l.number)
-	if err != nil || n == 0 {
-		return err
-	}
-	_, err = t.q.exec("UPDATE omniq_results SET expires = ? WHERE id = ?", t.us, l.id[:])
+	_, err = t.q.exec("UPDATE omniq_results SET expires = ?, look = NULL WHERE id = ? AND look = ?", t.us, l.id[:], l.number)
 	return err
 }

@@ -4,6 +4,8 @@ import (
 	"database/sql/driver"
 	"errors"
 	"time"
+
+	"github.com/omniq-go/omniq/internal/engine"
 )
 
 // laned reports whether a queue has lanes.
@@ -232,7 +234,7 @@ func (t *tx) chooseIn(queue, lane string, l *leasing, names driver.Value) error 
 
 // handLane hands out a task of a lane, which is served by that.
 func (t *tx) handLane(queue string, g *leased, l *leasing, now *laneTurn, served int64, limit *limited) error {
-	g.started = len(l.got) <= l.Max-l.Ahead
+	g.started = engine.Starts(l.LeaseRequest, len(l.got)-1, int(g.lost))
 	if err := t.hand(g, l); err != nil {
 		return err
 	}

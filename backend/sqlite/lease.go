@@ -232,7 +232,7 @@ func (t *tx) leaseOf(queue string, l *leasing, names driver.Value) error {
 	}
 	for i := first; i < len(l.got); i++ {
 		g := &l.got[i]
-		g.started = i < l.Max-l.Ahead
+		g.started = engine.Starts(l.LeaseRequest, i, int(g.lost))
 		if err := t.hand(g, l); err != nil {
 			return err
 		}

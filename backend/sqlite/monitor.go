@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql/driver"
 	"encoding/json"
-	"fmt"
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/internal/engine"
@@ -33,15 +32,9 @@ func (b *Backend) Beat(ctx context.Context, w omniq.WorkerInfo) error {
 // Workers returns the workers that are there: see [omniq.Monitor].
 func (b *Backend) Workers(ctx context.Context) (workers []omniq.WorkerInfo, err error) {
 	err = b.read(ctx, func(c *conn) error {
-		const q = "SELECT seen, info FROM omniq_workers WHERE until > ? ORDER BY id"
+		const q = "SELECT id, seen, info FROM omniq_workers WHERE until > ? ORDER BY id"
 		return c.query(q, func(v []driver.Value) error {
-			var w omniq.WorkerInfo
-			if err := json.Unmarshal([]byte(text(v[1])), &w); err != nil {
-				return fmt.Errorf("sqlite: a worker: %w", err)
-			}
-			w.Seen = moment(v[0])
-			w.Started = w.Seen.Add(-w.Up)
-			workers = append(workers, w)
+			workers = append(workers, engine.Worker(text(v[0]), moment(v[1]), text(v[2])))
 			return nil
 		}, b.config.clock().UnixMicro())
 	})

@@ -66,7 +66,8 @@ func (t *tx) follow(r *task, id uuid.UUID, j *joint) error {
 	if _, err := t.dependency(e, j); err != nil { // it notes that it is followed, also for a settlement of r itself
 		return err
 	}
-	return addEdges.exec(t.q, []driver.Value{id[:], int64(0), r.id[:], int64(e.Need), integer(e.Input), int64(0)})
+	j.lead(id, []edge{{Dependency: e}}, 0)
+	return t.ties(j)
 }
 
 // replace makes a task that is not under way another one, under its ID.
@@ -156,7 +157,7 @@ func (t *tx) circle(r *task, after []omniq.Dependency, j *joint) error {
 		return nil
 	}
 	waits := make(map[uuid.UUID]bool)
-	err := t.q.query(`SELECT e.task FROM omniq_edges e INDEXED BY omniq_edges_dep CROSS JOIN omniq_tasks t ON t.id = e.task AND t.state = 7
+	err := t.q.query(`SELECT e.task FROM omniq_edges e CROSS JOIN omniq_tasks t ON t.id = e.task AND t.state = 7
 		WHERE e.dep = ? AND e.ended = 0`, func(v []driver.Value) error { waits[idOf(v[0])] = true; return nil }, r.id[:])
 	if err != nil {
 		return err

@@ -275,13 +275,19 @@ func exerciseFlows(t *testing.T, b *sqlite.Backend) {
 	_, err = b.Cancel(ctx, ids(first))
 	require.NoError(t, err)
 	whole(t, b)
-	parts := tasksIn("chord", 2, func(*omniq.RawTask) {})
-	enqueue(t, b, append(parts, following(1, parts...)...)...)
+	parts := tasksIn("chord", 3, func(*omniq.RawTask) {})
+	body := following(1, parts...)[0]
+	body.After[0].Input = false
+	enqueue(t, b, append(parts, body)...)
 	var ends []omniq.Settlement
 	for _, l := range leaseOf(t, b, "chord", 2) {
 		ends = append(ends, finish(l, "1", time.Hour))
 	}
 	_, err = b.Settle(ctx, ends)
+	require.NoError(t, err)
+	_, err = b.Cancel(ctx, ids(body))
+	require.NoError(t, err)
+	_, err = b.Requeue(ctx, ids(body), false)
 	require.NoError(t, err)
 
 	noted := tasksIn("noted", 3, func(*omniq.RawTask) {})
@@ -345,8 +351,8 @@ func exerciseFlows(t *testing.T, b *sqlite.Backend) {
 		}
 	}
 	require.Eventually(t, func() bool {
-		return number(t, b, "SELECT count(*) FROM omniq_held WHERE id = ?", unneeded[:]) == 0 &&
-			number(t, b, "SELECT count(*) FROM omniq_held WHERE look <= until AND until < unixepoch() * 1000000") == 0
+		return number(t, b, "SELECT count(*) FROM omniq_results WHERE id = ? AND look IS NOT NULL", unneeded[:]) == 0 &&
+			number(t, b, "SELECT count(*) FROM omniq_results WHERE look <= until AND until < unixepoch() * 1000000") == 0
 	}, 20*time.Second, 10*time.Millisecond)
 }
 
@@ -468,6 +474,6 @@ func checkPlan(t *testing.T, q string, plan []string) {
 		}
 	}
 	if regexp.MustCompile(`\bid = \?`).MatchString(q) {
-		assert.Regexp(t, `_id \(id=\?( AND kind=\?)?\)|omniq_unique|omniq_revoked|omniq_workers USING PRIMARY KEY|omniq_held USING PRIMARY KEY|omniq_items_stream \(id=\?`, all, q)
+		assert.Regexp(t, `_id \(id=\?( AND kind=\?)?\)|omniq_unique|omniq_revoked|omniq_workers USING PRIMARY KEY|omniq_items_stream \(id=\?`, all, q)
 	}
 }

@@ -158,7 +158,7 @@ type blockedTask struct {
 
 // blocked returns those that need a task, and have ended because of a dependency.
 func (t *tx) blocked(id uuid.UUID) (list []blockedTask, err error) {
-	const q = `SELECT e.task, e.n FROM omniq_edges e INDEXED BY omniq_edges_dep CROSS JOIN omniq_results r ON r.id = e.task
+	const q = `SELECT e.task, e.n FROM omniq_edges e CROSS JOIN omniq_results r ON r.id = e.task
 		WHERE e.dep = ? AND e.need = 0 AND r.ties & 32 <> 0 AND (r.expires IS NULL OR r.expires > ?)`
 	err = t.q.query(q, func(v []driver.Value) error {
 		list = append(list, blockedTask{idOf(v[0]), v[1].(int64) < firstWait})
@@ -221,7 +221,7 @@ func (t *tx) failedTask(id uuid.UUID) (e *endedTask, refused, err error) {
 		return nil, nil, err
 	case status == 0:
 		return nil, omniq.ErrNotFound, nil
-	case e.envelope == "":
+	case status == omniq.StatusSuccess || e.envelope == "":
 		return nil, stateError(status, want), nil
 	}
 	return e, nil, nil
@@ -229,7 +229,7 @@ func (t *tx) failedTask(id uuid.UUID) (e *endedTask, refused, err error) {
 
 // user returns a task that has not ended and goes on with the result of another one: zero for none.
 func (t *tx) user(id uuid.UUID) (by uuid.UUID, status omniq.Status, err error) {
-	const q = `SELECT t.id, t.state FROM omniq_edges e INDEXED BY omniq_edges_dep CROSS JOIN omniq_tasks t ON t.id = e.task
+	const q = `SELECT t.id, t.state FROM omniq_edges e CROSS JOIN omniq_tasks t ON t.id = e.task
 		WHERE e.dep = ?1 AND e.ended <> 0 AND e.input = 1 AND (t.ties & 8 <> 0) = (e.n >= ?2) LIMIT 1`
 	err = t.q.query(q, func(v []driver.Value) error {
 		by, status = idOf(v[0]), statusOf[v[1].(int64)]
@@ -250,7 +250,7 @@ func (t *tx) requeue(e *endedTask) (refused, err error) {
 		return err, nil //nolint:nilerr // it concerns this task alone
 	}
 	n.ties = e.ties &^ (tieResumed | tieBlocked)
-	edges, refused, err := t.edgesAgain(&n)
+	again, refused, err := t.edgesAgain(&n)
 	if refused != nil || err != nil {
 		return refused, err
 	}
@@ -273,7 +273,7 @@ func (t *tx) requeue(e *endedTask) (refused, err error) {
 		return nil, err
 	}
 	if e.ties != 0 {
-		if err := t.renew(&n, edges); err != nil {
+		if err := t.renew(&n, again); err != nil {
 			return nil, err
 		}
 	}
@@ -284,19 +284,26 @@ func (t *tx) requeue(e *endedTask) (refused, err error) {
 	return t.insert(&n, remaining)
 }
 
-// edgesAgain finds how the dependencies have ended that a task was enqueued with, those that have changed since it was told,
-// and whether it has to wait.
-func (t *tx) edgesAgain(n *newTask) (changed map[int64]int64, refused, err error) {
+// edgesAgain is what a task has to do with the dependencies that it was enqueued with, in its next life.
+type edgesAgain struct {
+	changed map[int64]int64 // how those have ended now, by number, that had ended otherwise when the task was told
+	inputs  bool            // there are inputs that have succeeded, of which nothing is noted
+	open    int64           // how many have not ended
+}
+
+// edgesAgain finds how the dependencies have ended that a task was enqueued with, and whether it has to wait.
+func (t *tx) edgesAgain(n *newTask) (a edgesAgain, refused, err error) {
 	n.waits = n.ties&tieManual != 0
 	if n.ties&tieEdges == 0 {
-		return nil, nil, nil
+		return a, nil, nil
 	}
-	const q = `SELECT e.n, e.dep, e.need, e.ended, t.seq, r.status FROM omniq_edges e
+	const q = `SELECT e.n, e.dep, e.need, e.ended, t.seq, r.status, e.input FROM omniq_edges e
 		LEFT JOIN omniq_tasks t ON t.id = e.dep LEFT JOIN omniq_results r ON r.id = e.dep
 		WHERE e.task = ? AND e.n < ? ORDER BY e.n`
-	changed = make(map[int64]int64)
+	a.changed = make(map[int64]int64)
 	err = t.q.query(q, func(v []driver.Value) error {
-		ended, known := v[3].(int64), true
+		before := v[3].(int64)
+		ended, known := before, true
 		switch result, ok := v[5].(int64); {
 		case v[4] != nil:
 			ended = 0
@@ -312,13 +319,20 @@ func (t *tx) edgesAgain(n *newTask) (changed map[int64]int64, refused, err error
 		case ended != 0 && !omniq.Need(v[2].(int64)).Met(omniq.Status(ended)):
 			refused = unmet(idOf(v[1]), omniq.Status(ended).String())
 		}
-		n.waits = n.waits || ended == 0
-		if ended != v[3].(int64) {
-			changed[v[0].(int64)] = ended
+		switch {
+		case ended == 0:
+			a.open++
+		case before == 0 && omniq.Status(ended) == omniq.StatusSuccess && v[6] == int64(1):
+			a.inputs = true
+			return nil
+		}
+		if ended != before {
+			a.changed[v[0].(int64)] = ended
 		}
 		return nil
 	}, n.id[:], firstWait)
-	return changed, refused, err
+	n.waits = n.waits || a.open > 0
+	return a, refused, err
 }
 
 // unmet is that a task cannot begin a new life before one that it needs.
@@ -327,14 +341,27 @@ func unmet(dep uuid.UUID, status string) error {
 }
 
 // renew makes what is kept beside a task ready for its next life.
-func (t *tx) renew(n *newTask, changed map[int64]int64) error {
-	for i, ended := range changed {
+func (t *tx) renew(n *newTask, a edgesAgain) error {
+	for i, ended := range a.changed {
 		if _, err := t.q.exec("UPDATE omniq_edges SET ended = ? WHERE task = ? AND n = ?", ended, n.id[:], i); err != nil {
+			return err
+		}
+	}
+	if a.inputs { // who is still to tell of one of them does not count it again
+		const q = `UPDATE omniq_edges SET ended = 3 WHERE task = ? AND n < ? AND ended = 0 AND input = 1
+			AND EXISTS (SELECT 1 FROM omniq_results r WHERE r.id = dep AND r.status = 3)
+			AND NOT EXISTS (SELECT 1 FROM omniq_tasks t WHERE t.id = dep)`
+		if _, err := t.q.exec(q, n.id[:], firstWait); err != nil {
 			return err
 		}
 	}
 	if _, err := t.q.exec("DELETE FROM omniq_edges WHERE task = ? AND n >= ?", n.id[:], firstWait); err != nil {
 		return err
+	}
+	if n.ties&tieEdges != 0 {
+		if err := addWaits.exec(t.q, []driver.Value{n.id[:], a.open}); err != nil {
+			return err
+		}
 	}
 	if n.ties&tieNotes == 0 {
 		return nil

@@ -166,9 +166,6 @@ func (t *tx) forgetInput(id uuid.UUID) (refused, err error) {
 	if by != uuid.Nil {
 		return fmt.Errorf("%w: its result is an input of task %v, which has not succeeded", omniq.ErrState, by), nil
 	}
-	if _, err := t.q.exec("DELETE FROM omniq_held WHERE id = ?", id[:]); err != nil {
-		return nil, err
-	}
-	_, err = t.q.exec("UPDATE omniq_results SET expires = ?, task = NULL WHERE id = ?", t.us, id[:])
+	_, err = t.q.exec("UPDATE omniq_results SET expires = ?, look = NULL, task = NULL WHERE id = ?", t.us, id[:])
 	return nil, err
 }

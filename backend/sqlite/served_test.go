@@ -58,7 +58,11 @@ func serve(path string) error {
 	if err != nil {
 		return err
 	}
-	b, err := sqlite.Open(path, sqlite.WithEvents(retention))
+	var opts []sqlite.Option
+	if retention > 0 {
+		opts = append(opts, sqlite.WithEvents(retention))
+	}
+	b, err := sqlite.Open(path, opts...)
 	if err != nil {
 		return err
 	}

@@ -122,10 +122,10 @@ func (t *tx) settle(s *settlement) (refused, err error) {
 	// What is not needed is not read: the task of one that succeeded.
 	const columns = "SELECT seq, name, queue, due, worker, unique_key, lost, ties, lane"
 	query := columns + " FROM omniq_tasks WHERE id = ? AND token = ? AND wake > ?"
-	if s.Result.Status != omniq.StatusSuccess {
+	if s.Result.Status != omniq.StatusSuccess || s.KeepTask {
 		query = columns + ", task FROM omniq_tasks WHERE id = ? AND token = ? AND wake > ?"
 	}
-	row := task{id: s.TaskID, state: stateRunning, token: s.token}
+	row := task{id: s.TaskID, state: stateRunning, token: s.token, keep: s.KeepTask}
 	err = t.q.query(query, func(v []driver.Value) error {
 		row.seq, row.name, row.queue, row.due = v[0].(int64), text(v[1]), text(v[2]), v[3].(int64)
 		row.worker, row.uniqueKey, row.lost = v[4], v[5], v[6].(int64)

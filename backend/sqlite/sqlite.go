@@ -88,8 +88,8 @@ type config struct {
 // Option sets something of a backend.
 type Option func(*config)
 
-// WithEvents keeps events of what this process does, each for the given time, which is positive. Without it there are
-// none. Processes that share a file should agree.
+// WithEvents keeps events of what this process does, each for the given time, which is positive. Without it this process
+// writes none, and reads those of others. Processes that share a file should agree.
 func WithEvents(retention time.Duration) Option {
 	return func(c *config) { c.retention, c.events = retention, true }
 }

@@ -78,15 +78,13 @@ type joint struct {
 	grows   uuid.UUID                 // a flow to which members may be added, zero for none
 	settled uuid.UUID                 // the task whose settlement it is, zero for none
 
-	members, edges []driver.Value // of its tasks, to be stored
+	members, edges, waits []driver.Value // of its tasks, to be stored
 }
 
 // dependency is what is known of a task that others wait for.
 type dependency struct {
 	ended omniq.Status // 0 if it has not
 	ties  int64        // of those that its followers make
-
-	expires driver.Value // of its result
 }
 
 func newJoint() *joint {
@@ -162,6 +160,7 @@ func (t *tx) enqueueAll(list []newTask, j *joint) (errs []error, err error) {
 var (
 	addMembers = newMany("INSERT INTO omniq_members (flow, member, id) VALUES ", 3, "")
 	addEdges   = newMany("INSERT INTO omniq_edges (task, n, dep, need, input, ended) VALUES ", 6, "")
+	addWaits   = newMany("INSERT OR REPLACE INTO omniq_waits (task, open) VALUES ", 2, "")
 )
 
 // ties stores the members and the edges of the tasks of a call.
@@ -169,8 +168,11 @@ func (t *tx) ties(j *joint) error {
 	if err := addMembers.exec(t.q, j.members); err != nil {
 		return err
 	}
-	err := addEdges.exec(t.q, j.edges)
-	j.members, j.edges = nil, nil
+	if err := addEdges.exec(t.q, j.edges); err != nil {
+		return err
+	}
+	err := addWaits.exec(t.q, j.waits)
+	j.members, j.edges, j.waits = nil, nil, nil
 	return err
 }
 
@@ -201,7 +203,7 @@ func (t *tx) enqueueTied(n *newTask, j *joint, flows map[uuid.UUID]bool) (refuse
 	if err != nil {
 		return nil, err
 	}
-	n.waits = n.ties&tieManual != 0 || unmet != nil || opens(edges)
+	n.waits = n.ties&tieManual != 0 || unmet != nil || unended(edges) > 0
 	remaining := t.remaining(n)
 	if refused, err := t.insert(n, remaining); refused != nil || err != nil {
 		return refused, err
@@ -263,9 +265,9 @@ func (t *tx) dependency(d omniq.Dependency, j *joint) (*dependency, error) {
 			return nil, err
 		}
 		if dep == nil {
-			err := t.q.query("SELECT status, expires FROM omniq_results WHERE id = ? AND (expires IS NULL OR expires > ? OR id = ?)",
+			err := t.q.query("SELECT status FROM omniq_results WHERE id = ? AND (expires IS NULL OR expires > ? OR id = ?)",
 				func(v []driver.Value) error {
-					dep = &dependency{ended: omniq.Status(v[0].(int64)), expires: v[1]}
+					dep = &dependency{ended: omniq.Status(v[0].(int64))}
 					return nil
 				}, d.ID[:], t.us, j.settled[:])
 			if err != nil {
@@ -287,21 +289,21 @@ func (t *tx) dependency(d omniq.Dependency, j *joint) (*dependency, error) {
 	case dep.ended == 0:
 		_, err = t.q.exec("UPDATE omniq_tasks SET ties = ties | ? WHERE id = ?", ties, d.ID[:])
 	case d.Input:
-		err = t.needInput(d.ID, ties, dep.expires)
+		err = t.needInput(d.ID, ties)
 	default:
 		_, err = t.q.exec("UPDATE omniq_results SET ties = ties | ? WHERE id = ?", ties, d.ID[:])
 	}
 	return dep, err
 }
 
-// opens reports whether there is something to wait for.
-func opens(edges []edge) bool {
+// unended is for how many tasks one has to wait.
+func unended(edges []edge) (n int64) {
 	for i := range edges {
 		if edges[i].ended == 0 {
-			return true
+			n++
 		}
 	}
-	return false
+	return n
 }
 
 // lead adds the edges of a task, whose numbers begin with first.
@@ -310,21 +312,34 @@ func (j *joint) lead(id uuid.UUID, edges []edge, first int64) {
 		e := &edges[i]
 		j.edges = append(j.edges, id[:], first+int64(i), e.ID[:], int64(e.Need), integer(e.Input), int64(e.ended))
 	}
+	if n := unended(edges); n > 0 {
+		j.waits = append(j.waits, id[:], n)
+	}
 }
 
-// besides are what is kept beside the row of a task: how it is found, with the ID and the number of rows, and removed. What is
-// found is what removes it.
-var besides = []struct{ find, remove string }{
-	{"SELECT task, n FROM omniq_edges WHERE task = ? LIMIT ?", "DELETE FROM omniq_edges WHERE task = ? AND n = ?"},
-	{"SELECT n FROM omniq_items WHERE id = ? LIMIT ?", "DELETE FROM omniq_items WHERE n = ?"},
-	{"SELECT seq FROM omniq_notes WHERE id = ? LIMIT ?", "DELETE FROM omniq_notes WHERE seq = ?"},
-	{"SELECT flow, member FROM omniq_members WHERE id = ? LIMIT ?", "DELETE FROM omniq_members WHERE flow = ? AND member = ?"},
+// besides are what is kept beside the row of a task that has some ties: how it is found, with the ID and the number of rows, and
+// removed. What is found is what removes it.
+var besides = []struct {
+	ties         int64
+	find, remove string
+}{
+	{
+		tieEdges, "SELECT dep, task, n FROM omniq_edges WHERE task = ? LIMIT ?",
+		"DELETE FROM omniq_edges WHERE dep = ? AND task = ? AND n = ?",
+	},
+	{tieEdges, "SELECT task FROM omniq_waits WHERE task = ? LIMIT ?", "DELETE FROM omniq_waits WHERE task = ?"},
+	{tieNotes, "SELECT n FROM omniq_items WHERE id = ? LIMIT ?", "DELETE FROM omniq_items WHERE n = ?"},
+	{tieNotes, "SELECT seq FROM omniq_notes WHERE id = ? LIMIT ?", "DELETE FROM omniq_notes WHERE seq = ?"},
+	{tieFlow, "SELECT flow, member FROM omniq_members WHERE id = ? LIMIT ?", "DELETE FROM omniq_members WHERE flow = ? AND member = ?"},
 }
 
 // untie removes what is kept beside the row of a task that goes, as many rows as most, which it counts down. all reports that
 // there is no more.
-func (t *tx) untie(id uuid.UUID, most *int) (all bool, err error) {
+func (t *tx) untie(id uuid.UUID, ties int64, most *int) (all bool, err error) {
 	for _, b := range besides {
+		if ties&b.ties == 0 {
+			continue
+		}
 		if all, err := t.clear(b.find, b.remove, id, most); !all || err != nil {
 			return false, err
 		}
@@ -349,10 +364,10 @@ func (t *tx) clear(find, remove string, id uuid.UUID, most *int) (all bool, err 
 }
 
 // untieAll removes all that is kept beside the row of a task that goes.
-func (t *tx) untieAll(id uuid.UUID) error {
+func (t *tx) untieAll(id uuid.UUID, ties int64) error {
 	for {
 		most := stride * stride
-		if all, err := t.untie(id, &most); all || err != nil {
+		if all, err := t.untie(id, ties, &most); all || err != nil {
 			return err
 		}
 	}

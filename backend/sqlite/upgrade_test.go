@@ -113,7 +113,7 @@ func TestUpgradeOfVersion2(t *testing.T) {
 	require.Len(t, leases, 1)
 	require.Len(t, leases[0].Inputs, 3)
 	assert.Equal(t, "7", string(leases[0].Inputs[2].ResultData))
-	assert.Equal(t, 5, number(t, b, "SELECT version FROM omniq_schema"))
+	assert.Equal(t, 6, number(t, b, "SELECT version FROM omniq_schema"))
 }
 
 // What is in a file of version 3 goes on in the newest one, in whatever state it is, and with lanes beside it.
@@ -183,5 +183,73 @@ func TestUpgradeOfVersion3TakesTurns(t *testing.T) {
 		got = append(got, lease(t, b, time.Minute).Task.Lane)
 	}
 	assert.Equal(t, []string{"", "a", "b", "", ""}, got)
-	assert.Equal(t, 5, number(t, b, "SELECT version FROM omniq_schema"))
+	assert.Equal(t, 6, number(t, b, "SELECT version FROM omniq_schema"))
+}
+
+// What waits in a file of version 5 goes on in the newest one: bodies of which some parts have ended, followers that are still to be told,
+// and results that are kept as inputs.
+func TestUpgradeOfVersion5(t *testing.T) {
+	path, db := fileOf(t, 5)
+	exec := func(q string, args ...any) {
+		t.Helper()
+		_, err := db.ExecContext(t.Context(), q, args...)
+		require.NoError(t, err)
+	}
+	now := time.Now()
+	parts, told, unneeded := newTasks(3), newTasks(1)[0], newTasks(1)[0]
+	bodies := append(following(1, parts...), following(1, told)...)
+	waiting := func(task *omniq.RawTask, state, ties int64) {
+		envelope, err := task.AppendJSON(nil)
+		require.NoError(t, err)
+		exec(`INSERT INTO omniq_tasks (id, name, queue, priority, due, state, attempt, since, ties, task) VALUES (?, 'f', ?, 0, 0, ?, 0, 0, ?, ?)`,
+			task.ID[:], task.Queue, state, ties, string(envelope))
+		exec("INSERT INTO omniq_counts VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET n = n + 1", task.Queue, state)
+	}
+	ended := func(task *omniq.RawTask) {
+		result := omniq.RawResult{TaskID: task.ID, Status: omniq.StatusSuccess, ResultData: omniq.Raw("7"), Timestamp: now, TTL: new(time.Second)}
+		envelope, err := result.AppendJSON(nil)
+		require.NoError(t, err)
+		exec(`INSERT INTO omniq_results (id, status, name, queue, since, ties, result) VALUES (?, 3, 'f', 'default', 0, 129, ?)`, task.ID[:], string(envelope))
+		exec("INSERT INTO omniq_counts VALUES ('default', 3, 1) ON CONFLICT DO UPDATE SET n = n + 1")
+		exec("INSERT INTO omniq_held VALUES (?, ?, ?)", task.ID[:], now.UnixMicro(), now.UnixMicro())
+	}
+	ended(parts[0])
+	ended(told)
+	ended(unneeded)
+	for _, p := range parts[1:] {
+		p.Queue = omniq.DefaultQueue
+		waiting(p, 1, 129)
+	}
+	for i, body := range bodies {
+		waiting(body, 7, 2)
+		for n, d := range body.After {
+			exec("INSERT INTO omniq_edges (task, n, dep, need, input, ended) VALUES (?, ?, ?, 0, 1, ?)", body.ID[:], n, d.ID[:], []int{3, 0, 0}[n]*(1-i))
+		}
+	}
+	exec("INSERT INTO omniq_fallout (id, status, name) VALUES (?, 3, 'f')", told.ID[:])
+	require.NoError(t, db.Close())
+
+	b := open(t, path)
+	require.Eventually(t, func() bool {
+		return number(t, b, "SELECT count(*) FROM omniq_fallout") == 0 &&
+			number(t, b, "SELECT count(*) FROM omniq_results WHERE id = ? AND look IS NOT NULL", unneeded.ID[:]) == 0
+	}, 20*time.Second, 10*time.Millisecond)
+	whole(t, b)
+	assert.Equal(t, 2, number(t, b, "SELECT open FROM omniq_waits WHERE task = ?", bodies[0].ID[:]))
+	assert.Equal(t, omniq.StatusSuccess, statusOf(t, b, parts[0].ID), "it is kept for a body that waits")
+	_, err := b.Result(t.Context(), unneeded.ID)
+	require.ErrorIs(t, err, omniq.ErrNotFound)
+	leases := leaseOf(t, b, "followers", 2)
+	require.Len(t, leases, 1)
+	require.Equal(t, bodies[1].ID, leases[0].TaskID)
+	for range parts[1:] {
+		require.NoError(t, settle(t, b, finish(lease(t, b, time.Minute), "1", 0)))
+	}
+	whole(t, b)
+	leases = leaseOf(t, b, "followers", 2)
+	require.Len(t, leases, 1)
+	assert.Equal(t, bodies[0].ID, leases[0].TaskID)
+	require.Len(t, leases[0].Inputs, 3)
+	assert.Equal(t, "7", string(leases[0].Inputs[0].ResultData))
+	assert.Equal(t, "1", string(leases[0].Inputs[2].ResultData))
 }

@@ -101,6 +101,16 @@ func (p *program) progress(line func() string) (stop func()) {
 	return func() { close(end); drawing.Wait() }
 }
 
+// doneOf is how far something has come: of so many, or of nobody knows how many for zero.
+func doneOf(verb string, n, of int64) string {
+	if of == 0 {
+		return fmt.Sprintf("%s: %d tasks", verb, n)
+	}
+	const width = 30
+	full := int(width * min(n, of) / of) // more may have come since they were counted
+	return fmt.Sprintf("%s [%s%s] %d of %d tasks", verb, strings.Repeat("#", full), strings.Repeat(" ", width-full), n, of)
+}
+
 // counting is the query with a counter of the tasks that it finds.
 func counting(q omniq.Query) (omniq.Query, *atomic.Int64) {
 	found, where := new(atomic.Int64), q.Where
@@ -146,13 +156,13 @@ one. Tasks that are refused are told, and the others are done.`,
 		}
 		if len(args) > 0 {
 			if slices.Equal(args, []string{"-"}) {
-				return b.toIDs(ctx, p, client, scanIDs(p.in), &s)
+				return b.toIDs(ctx, p, client, scanIDs(p.in), 0, &s)
 			}
 			ids, err := readIDs(args)
 			if err != nil {
 				return err
 			}
-			return b.toIDs(ctx, p, client, all(ids), &s)
+			return b.toIDs(ctx, p, client, all(ids), len(ids), &s)
 		}
 		query, err := q.read(ctx, client, b.possible)
 		if err != nil {
@@ -165,7 +175,7 @@ one. Tasks that are refused are told, and the others are done.`,
 
 // toQuery does it to all that a query means.
 func (b *bulk) toQuery(ctx context.Context, p *program, client *omniq.Client, query omniq.Query, s *sure, chosen string) error {
-	of := ""
+	of := 0
 	if s.dry || !s.yes && p.terminal.in && p.terminal.err {
 		n, err := p.count(ctx, client, query)
 		switch {
@@ -174,7 +184,7 @@ func (b *bulk) toQuery(ctx context.Context, p *program, client *omniq.Client, qu
 		case s.dry:
 			return b.tell(p, &report{DryRun: true, Tasks: n}, nil)
 		}
-		of = fmt.Sprintf(" of %d", n)
+		of = n
 		if err := p.confirm(ctx, s, fmt.Sprintf("%s %s %s", b.verb, plural(n, "task"), chosen)); err != nil {
 			return err
 		}
@@ -182,18 +192,19 @@ func (b *bulk) toQuery(ctx context.Context, p *program, client *omniq.Client, qu
 		return err
 	}
 	query, found := counting(query)
-	stop := p.progress(func() string { return fmt.Sprintf("%s: %d%s tasks", b.verb, found.Load(), of) })
+	stop := p.progress(func() string { return doneOf(b.verb, found.Load(), int64(of)) })
 	n, err := b.all(client, ctx, query)
 	stop()
 	r := &report{Tasks: n}
 	return b.tell(p, r, r.take(err))
 }
 
-// toIDs does it to the tasks with the IDs, some at a time.
-func (b *bulk) toIDs(ctx context.Context, p *program, client *omniq.Client, ids iter.Seq2[uuid.UUID, error], s *sure) error {
+// toIDs does it to the tasks with the IDs, some at a time. There are so many of them, or nobody knows how many for zero.
+func (b *bulk) toIDs(ctx context.Context, p *program, client *omniq.Client, ids iter.Seq2[uuid.UUID, error], of int, s *sure) error {
 	const batch = 1000
 	r := &report{DryRun: s.dry}
-	stop := p.progress(func() string { return b.verb + " ..." })
+	var done atomic.Int64
+	stop := p.progress(func() string { return doneOf(b.verb, done.Load(), int64(of)) })
 	err := inBatches(ids, batch, func(ids []uuid.UUID) error {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -208,6 +219,7 @@ func (b *bulk) toIDs(ctx context.Context, p *program, client *omniq.Client, ids 
 		if err == nil {
 			r.Tasks += len(ids) - (len(r.Refused) - refused)
 		}
+		done.Add(int64(len(ids)))
 		return err
 	})
 	stop()

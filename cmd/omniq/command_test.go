@@ -165,6 +165,34 @@ func TestConfirm(t *testing.T) {
 	}
 }
 
+// A person sees how far it has come, and nothing of that is left at the end.
+func TestProgress(t *testing.T) {
+	s := newShell(t)
+	s.many(1500)
+	read, write := io.Pipe()
+	s.in, s.terminal = read, true
+	var out, says buffer
+	ended := make(chan int)
+	go func() {
+		ended <- s.program(&out, &says).run(t.Context(), []string{"task", "cancel", "-", "--backend", s.url})
+	}()
+	for i := range 1500 {
+		if i == 1100 {
+			require.Eventually(t, func() bool { return strings.HasSuffix(says.String(), wipe+"cancel: 1000 tasks") }, 10*time.Second, time.Millisecond)
+		}
+		_, err := io.WriteString(write, id(1000+i).String()+"\n")
+		require.NoError(t, err)
+	}
+	require.NoError(t, write.Close())
+	assert.Equal(t, exitDone, <-ended)
+	assert.Equal(t, "1500 tasks cancelled\n", out.String())
+	assert.True(t, strings.HasSuffix(says.String(), wipe))
+
+	for n, want := range map[int64]string{0: strings.Repeat(" ", 30), 10: "##########" + strings.Repeat(" ", 20), 30: strings.Repeat("#", 30), 31: strings.Repeat("#", 30)} {
+		assert.Equal(t, fmt.Sprintf("cancel [%s] %d of 30 tasks", want, n), doneOf("cancel", n, 30))
+	}
+}
+
 func TestColours(t *testing.T) {
 	s := newShell(t)
 	s.fill()
@@ -376,6 +404,36 @@ func TestSchedules(t *testing.T) {
 	require.ErrorIs(t, err, omniq.ErrNotFound)
 }
 
+// A flow is found behind however many tasks that have none, and who sees not all is told.
+func TestFlowListLooksAtAll(t *testing.T) {
+	s := newShell(t)
+	flow := s.flow().String()
+	s.many(10_001)
+	status, out, says := s.run("flow", "list", "--status", "pending")
+	assert.Equal(t, exitDone, status)
+	assert.Contains(t, out, flow)
+	assert.Empty(t, says)
+	status, out, says = s.run("flow", "list", "--max", "1", "-o", "jsonl")
+	assert.Equal(t, exitDone, status)
+	assert.Contains(t, out, flow)
+	assert.Equal(t, "omniq: there may be more: 1 flow shown; --max 0 shows all\n", says)
+}
+
+// A task that was enqueued to be kept is found by its arguments, shown and run again when it has succeeded.
+func TestKeptTask(t *testing.T) {
+	s := newShell(t)
+	s.does("task", "enqueue", "f", "--args", "[2026]", "--keep-task", "--id", id(1).String())
+	s.settle(omniq.DefaultQueue, omniq.Raw("1"), nil)
+	assert.Contains(t, s.does("task", "list", "--contains", "2026"), id(1).String())
+	assert.Regexp(t, `args +\[2026\]\n`, s.does("task", "get", id(1).String()))
+	var made copyView
+	require.NoError(t, json.Unmarshal([]byte(s.does("task", "rerun", id(1).String(), "-o", "jsonl")), &made))
+	l := s.lease(omniq.DefaultQueue)
+	assert.Equal(t, made.ID, l.TaskID)
+	assert.True(t, l.Task.KeepTask)
+	assert.Equal(t, "[2026]", string(l.Task.Args))
+}
+
 // Ctrl-C while a run has not begun takes nothing back: it is told which task will be there.
 func TestInterruptTrigger(t *testing.T) {
 	t.Setenv("OMNIQ_EVENTS", "")
@@ -477,14 +535,19 @@ func TestUI(t *testing.T) {
 		at := strings.TrimSpace(out.String())
 		assert.Regexp(t, `^http://localhost:\d+/$`, at)
 		at = strings.Replace(at, "localhost", "127.0.0.1", 1)
-		page, err := http.Get(at + "task?of=" + h.ID().String())
-		require.NoError(t, err)
-		text, err := io.ReadAll(page.Body)
-		require.NoError(t, err)
-		require.NoError(t, page.Body.Close())
-		assert.Contains(t, string(text), h.ID().String())
-		assert.Contains(t, string(text), ">enqueued", "an event that a program has kept")
-		assert.Equal(t, !readOnly, strings.Contains(string(text), `method="post"`), "what can be done")
+		get := func(path string) string {
+			page, err := http.Get(at + path)
+			require.NoError(t, err)
+			text, err := io.ReadAll(page.Body)
+			require.NoError(t, err)
+			require.NoError(t, page.Body.Close())
+			return string(text)
+		}
+		text := get("task?of=" + h.ID().String())
+		assert.Contains(t, text, h.ID().String())
+		assert.Contains(t, text, ">enqueued", "an event that a program has kept")
+		assert.Equal(t, !readOnly, strings.Contains(text, `method="post"`), "what can be done")
+		assert.Regexp(t, `tables have version \d+, as this program wants`, get("queues"))
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, at, nil)
 		require.NoError(t, err)
 		r.Host = "evil.example"
@@ -518,13 +581,9 @@ func TestDocs(t *testing.T) {
 	walk(newShell(t).program(io.Discard, io.Discard).root())
 }
 
-var (
-	shellBlock = regexp.MustCompile("(?s)```sh\n(.*?)```")
-	alertName  = regexp.MustCompile(`(?m)^\s+- alert: (\S+)$`)
-	alertTitle = regexp.MustCompile(`(?m)^### (\S+)$`)
-)
+var shellBlock = regexp.MustCompile("(?s)```sh\n(.*?)```")
 
-// What the docs tell people to type is what there is, and each alert has a paragraph that says what to do.
+// What the docs tell people to type is what there is.
 func TestCommandsOfDocs(t *testing.T) {
 	shown := 0
 	for _, page := range []string{"command", "operations"} {
@@ -548,16 +607,4 @@ func TestCommandsOfDocs(t *testing.T) {
 		}
 	}
 	assert.Greater(t, shown, 20)
-
-	rules, err := os.ReadFile("../../otel/alerts.yaml")
-	require.NoError(t, err)
-	page, err := os.ReadFile("../../docs/operations.md")
-	require.NoError(t, err)
-	names := func(found [][]string) (names []string) {
-		for _, f := range found {
-			names = append(names, f[1])
-		}
-		return names
-	}
-	assert.Equal(t, names(alertName.FindAllStringSubmatch(string(rules), -1)), names(alertTitle.FindAllStringSubmatch(string(page), -1)))
 }

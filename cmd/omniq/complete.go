@@ -119,7 +119,7 @@ func (p *program) taskIDs(statuses ...omniq.Status) completer {
 func (p *program) flowIDs() completer {
 	return p.fromEngine(func(ctx context.Context, client *omniq.Client, tell func(string)) error {
 		const newest = 20
-		for f, err := range first(flows(ctx, client, omniq.Query{Statuses: omniq.Statuses()}), newest) {
+		for f, err := range first(flows(ctx, client, omniq.Query{Statuses: omniq.Statuses()}, omniq.MaxGrouped), newest) {
 			if err != nil {
 				return err
 			}

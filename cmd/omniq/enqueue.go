@@ -39,6 +39,7 @@ func (p *program) taskEnqueueCommand() *cobra.Command {
 	at := flags.String("at", "", "`time` at which it is due: RFC 3339")
 	ttl := flags.Duration("ttl", 0, "how long it may wait until it starts")
 	resultTTL := flags.Duration("result-ttl", 0, "how long its result can be read")
+	keep := flags.Bool("keep-task", false, "keep the task with its result when it has succeeded, too")
 	limit := flags.Duration("task-timeout", 0, "how long an attempt may take")
 	priority := flags.Int("priority", 0, "higher is earlier")
 	retries := flags.Int("retries", 0, "how often it is tried again")
@@ -66,6 +67,9 @@ func (p *program) taskEnqueueCommand() *cobra.Command {
 		given("delay", omniq.Delay(*delay))
 		given("ttl", omniq.TTL(*ttl))
 		given("result-ttl", omniq.ResultTTL(*resultTTL))
+		if *keep {
+			opts = append(opts, omniq.KeepTask())
+		}
 		given("task-timeout", omniq.Timeout(*limit))
 		given("priority", omniq.Priority(*priority))
 		given("retries", omniq.Retries(*retries))

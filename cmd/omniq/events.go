@@ -51,7 +51,7 @@ There are those events that programs keep: see OMNIQ_EVENTS.`,
 		if *fresh && !*follow {
 			return wrongUsage("--new shows nothing without --follow")
 		}
-		return p.withEvents(ctx, func(client *omniq.Client) error {
+		return p.with(ctx, func(client *omniq.Client) error {
 			cursor := omniq.CursorOldest
 			if *fresh {
 				cursor = omniq.CursorLatest
@@ -71,6 +71,9 @@ There are those events that programs keep: see OMNIQ_EVENTS.`,
 			err := p.events(choose(events, chosen), *follow)
 			if *follow && errors.Is(err, context.Canceled) && ctx.Err() != nil {
 				return nil // Ctrl-C is how it ends
+			}
+			if errors.Is(err, omniq.ErrNoEvents) {
+				return errors.New("nobody keeps events here: see OMNIQ_EVENTS")
 			}
 			return err
 		})

@@ -55,8 +55,8 @@ var flowColumns = []column[flowView]{
 func (p *program) flowListCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "list", Short: "The flows to which the newest tasks belong of which the flags say so", Args: cobra.NoArgs,
-		Long: fmt.Sprintf(`The flows to which the newest tasks belong of which the flags say so. In each state the %d newest tasks
-are looked at.`, omniq.MaxGrouped),
+		Long: `The flows to which the newest tasks belong of which the flags say so: state by state, until there are so many of them, or
+all tasks were looked at.`,
 		Example: "  omniq flow list --status failure\n  omniq flow list --status running,waiting --queue mail",
 	}
 	q := p.queryFlags(c, false)
@@ -66,13 +66,26 @@ are looked at.`, omniq.MaxGrouped),
 		if err != nil {
 			return err
 		}
-		return list(p, "no flows "+q.String(), flowColumns, first(flows(ctx, client, query), *most))
+		shown := 0
+		counted := func(yield func(flowView, error) bool) {
+			for f, err := range first(flows(ctx, client, query, 0), *most) {
+				shown++
+				if !yield(f, err) {
+					return
+				}
+			}
+		}
+		err = list(p, "no flows "+q.String(), flowColumns, counted)
+		if err == nil && shown > 0 && shown == *most {
+			p.tell("there may be more: %s shown; --max 0 shows all", plural(shown, "flow"))
+		}
+		return err
 	})
 	return c
 }
 
-// flows yields the flows of the tasks that a query means, each once.
-func flows(ctx context.Context, client *omniq.Client, query omniq.Query) func(yield func(flowView, error) bool) {
+// flows yields the flows of the tasks that a query means, each once. In each state it looks at so many of the newest, or at all for zero.
+func flows(ctx context.Context, client *omniq.Client, query omniq.Query, most int) func(yield func(flowView, error) bool) {
 	return func(yield func(flowView, error) bool) {
 		seen := map[uuid.UUID]bool{uuid.Nil: true}
 		for _, status := range query.Statuses {
@@ -93,7 +106,7 @@ func flows(ctx context.Context, client *omniq.Client, query omniq.Query) func(yi
 						return
 					}
 				}
-				if looked++; looked == omniq.MaxGrouped {
+				if looked++; looked == most {
 					break
 				}
 			}

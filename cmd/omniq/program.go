@@ -189,16 +189,7 @@ func (p *program) config() (omniq.Config, error) {
 
 // with opens the engine for a time. It never makes or changes tables: a mistyped path is no new queue, and programs of an old version
 // go on.
-func (p *program) with(ctx context.Context, do func(*omniq.Client) error) error {
-	return p.opened(ctx, false, do)
-}
-
-// withEvents is [program.with], and the events that programs keep can be read.
-func (p *program) withEvents(ctx context.Context, do func(*omniq.Client) error) error {
-	return p.opened(ctx, true, do)
-}
-
-func (p *program) opened(ctx context.Context, events bool, do func(*omniq.Client) error) (err error) {
+func (p *program) with(ctx context.Context, do func(*omniq.Client) error) (err error) {
 	config, err := p.config()
 	if err != nil {
 		return err
@@ -217,37 +208,11 @@ func (p *program) opened(ctx context.Context, events bool, do func(*omniq.Client
 		return err
 	}
 	defer func() { err = firstError(err, p.close(backend)) }()
-	if events && config.Events == 0 {
-		config.Events = omniq.DefaultEventRetention
-		reader, failed := p.open(ctx, config)
-		if failed != nil {
-			return failed
-		}
-		defer func() { err = firstError(err, p.close(reader)) }()
-		backend = &eventReader{backend, reader}
-	}
 	client, err := omniq.NewClient(&bounded{backend, p.timeout}, config.ClientOptions())
 	if err != nil {
 		return err
 	}
 	return do(client)
-}
-
-// eventReader is an engine that was opened without events, so that what is done here is none, and one that reads those of others. To open
-// it with events would make the only event of a task, where nobody else keeps any, one of this command.
-type eventReader struct {
-	omniq.Backend
-	reader omniq.Backend
-}
-
-func (b *eventReader) Capabilities() omniq.Capabilities {
-	c := b.Backend.Capabilities()
-	c.Events = true
-	return c
-}
-
-func (b *eventReader) Events(ctx context.Context, request omniq.EventsRequest) ([]omniq.StoredEvent, omniq.Cursor, error) {
-	return b.reader.Events(ctx, request)
 }
 
 func (p *program) schema(ctx context.Context, config omniq.Config) (omniq.Schema, error) {

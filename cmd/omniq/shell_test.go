@@ -140,7 +140,7 @@ func (s *shell) settle(queue string, data omniq.Raw, failure error) {
 	}
 	require.NoError(s, err)
 	errs, err := s.backend.Settle(s.Context(), []omniq.Settlement{
-		{LeaseID: l.LeaseID, Action: omniq.ActionFinish, Result: &result, Took: 1500 * time.Millisecond},
+		{LeaseID: l.LeaseID, Action: omniq.ActionFinish, Result: &result, Took: 1500 * time.Millisecond, KeepTask: l.Task.KeepTask},
 	})
 	require.NoError(s, err)
 	require.Empty(s, errs)

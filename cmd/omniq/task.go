@@ -258,7 +258,8 @@ func (p *program) taskRerunCommand() *cobra.Command {
 		Long: `Enqueue copies of tasks that have ended, under new IDs, and print these.
 
 The copy has the arguments and the options of the task, is due at once, and is a member of no flow. It needs
-what the engine has kept of the task: that of one that has failed, was cancelled or has expired.`,
+what the engine has kept of the task: that of one that has failed, was cancelled or has expired, and of one that
+has succeeded if it was enqueued with KeepTask.`,
 		ValidArgsFunction: p.taskIDs(omniq.StatusFailure, omniq.StatusCancelled, omniq.StatusExpired),
 		RunE: p.asks(func(ctx context.Context, client *omniq.Client, args []string) error {
 			ids, err := readIDs(args)
@@ -310,7 +311,7 @@ func rerun(ctx context.Context, client *omniq.Client, id uuid.UUID) (uuid.UUID, 
 	from := info.Task
 	made.Codec, made.TTL, made.Queue, made.Priority, made.Lane = from.Codec, from.TTL, from.Queue, from.Priority, from.Lane
 	made.MaxAttempts, made.Timeout, made.Metadata = from.MaxAttempts, from.Timeout, from.Metadata
-	made.ResultTTL, made.FailureTTL = from.ResultTTL, from.FailureTTL
+	made.ResultTTL, made.FailureTTL, made.KeepTask = from.ResultTTL, from.FailureTTL, from.KeepTask
 	made.UniqueKey, made.UniqueFor = from.UniqueKey, from.UniqueFor
 	return made.ID, client.Enqueue(ctx, made)
 }

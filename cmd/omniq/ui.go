@@ -29,8 +29,14 @@ mount the package github.com/omniq-go/omniq/ui into a program of yours.`,
 	hosts := flags.StringSlice("host", nil, "other `names` in a browser's address bar that are answered; several are separated by commas")
 	readOnly := flags.Bool("read-only", false, "nobody may change anything")
 	c.RunE = does(func(ctx context.Context, _ []string) error {
-		return p.withEvents(ctx, func(client *omniq.Client) error {
-			opts := []ui.Option{ui.Hosts(*hosts...)}
+		return p.with(ctx, func(client *omniq.Client) error {
+			opts := []ui.Option{ui.Hosts(*hosts...), ui.Schema(func(ctx context.Context) (omniq.Schema, error) {
+				config, err := p.config()
+				if err != nil {
+					return omniq.Schema{}, err
+				}
+				return p.schema(ctx, config)
+			})}
 			if *readOnly {
 				opts = append(opts, ui.ReadOnly())
 			}

@@ -36,7 +36,7 @@
 // read back, and stand above the tables. Loggers drop what is below an error.
 //
 //   - OmniQ: postgres.New and NewWorker with their defaults. It records a result of each task, and deletes the task. What
-//     goroutines of one client enqueue at the same time it stores together. A second row has Prefetch(500).
+//     goroutines of one client enqueue at the same time it stores together.
 //   - River: its defaults. It keeps the row of a finished job, and records no result unless a worker gives one. A second
 //     row has the fetch cooldown and the poll interval of River's own bench command, 2 ms and 20 ms, and a third also its
 //     2,000 workers instead of 16.
@@ -79,8 +79,7 @@
 // the noise, in some rounds faster. River's defaults are made for few fetches, not for many tasks that do nothing: 16
 // workers and a fetch each 100 ms are 160 tasks a second, so that at -rate 200 they fall behind, and what stands there as
 // latency is their backlog. With the settings of the second row River starts a task about as soon as OmniQ does; it, too,
-// listens for notifications and polls besides. With its 2,000 workers it burns down faster than OmniQ does with 16 and
-// without Prefetch. Where tasks take long, nothing of this matters much.
+// listens for notifications and polls besides. Where tasks take long, nothing of this matters much.
 //
 // River is older and in wider use, has clients for other languages, and a row of each finished job, with its errors, that
 // SQL can look into.

@@ -10,19 +10,14 @@ import (
 )
 
 // omniqSystem is OmniQ on a backend; opening that also returns what closes it.
-func omniqSystem(set string, tuned bool, backend func(context.Context, opening) (omniq.Backend, func() error, error)) system {
+func omniqSystem(set string, backend func(context.Context, opening) (omniq.Backend, func() error, error)) system {
 	s := system{name: "omniq", title: "OmniQ", set: set, byHand: true}
-	prefetch := 0
-	if tuned {
-		s.name, s.title, prefetch = "omniq-tuned", "OmniQ, tuned", 500
-		s.byHand = false // what is tuned is the worker
-	}
 	s.open = func(ctx context.Context, o opening) (queue, error) {
 		b, closeBackend, err := backend(ctx, o)
 		if err != nil {
 			return nil, err
 		}
-		q, err := openOmniQ(b, closeBackend, o, prefetch)
+		q, err := openOmniQ(b, closeBackend, o)
 		if err != nil {
 			return nil, errors.Join(err, closeBackend())
 		}
@@ -46,12 +41,12 @@ type omniqQueue struct {
 	failed       error // read after working
 }
 
-func openOmniQ(b omniq.Backend, closeBackend func() error, o opening, prefetch int) (*omniqQueue, error) {
+func openOmniQ(b omniq.Backend, closeBackend func() error, o opening) (*omniqQueue, error) {
 	client, err := omniq.NewClient(b)
 	if err != nil {
 		return nil, err
 	}
-	worker, err := omniq.NewWorker(b, omniq.Concurrency(o.workers), omniq.Prefetch(prefetch), omniq.Logger(quiet),
+	worker, err := omniq.NewWorker(b, omniq.Concurrency(o.workers), omniq.Logger(quiet),
 		omniq.Handlers(omniq.DefineArgsVoid(omniqTask, func(_ context.Context, args omniqArgs) error {
 			o.handle(args.N)
 			return nil

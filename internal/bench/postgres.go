@@ -23,8 +23,7 @@ const connections = 70
 var postgresEngine = engine{
 	name: "postgres",
 	systems: []system{
-		omniqSystem("defaults of `postgres.New` and `NewWorker`, a result of each task", false, openPostgres),
-		omniqSystem("as above, and `Prefetch(500)`", true, openPostgres),
+		omniqSystem("defaults of `postgres.New` and `NewWorker`, a result of each task", openPostgres),
 		riverOnPostgres("river", "River", "defaults (fetch cooldown 100 ms, poll interval 1 s)", false, 0),
 		riverOnPostgres("river-tuned", "River, tuned", "fetch cooldown 2 ms, poll interval 20 ms", true, 0),
 		riverOnPostgres("river-bench", "River, as in its bench", "as above, and 2,000 workers whatever -workers is", true, 2000),

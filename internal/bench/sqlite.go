@@ -22,8 +22,7 @@ var quiet = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: 
 var sqliteEngine = engine{
 	name: "sqlite",
 	systems: []system{
-		omniqSystem("defaults of `sqlite.Open` and `NewWorker`, a result of each task", false, openSQLite),
-		omniqSystem("as above, and `Prefetch(500)`", true, openSQLite),
+		omniqSystem("defaults of `sqlite.Open` and `NewWorker`, a result of each task", openSQLite),
 		backliteSystem(false),
 		backliteSystem(true),
 		goqiteSystem(goqitePoll),

@@ -65,6 +65,11 @@ func Most(r *omniq.LeaseRequest, i, n int) int {
 	return min(r.Max, n+r.Limits[i])
 }
 
+// Starts reports whether the i-th task of the answer to a request starts with its lease. It was lost so many times before.
+func Starts(r *omniq.LeaseRequest, i, lost int) bool {
+	return i < r.Max-r.Ahead || r.Soon && lost == 0
+}
+
 // EventOf is the event of a task that becomes final with a status.
 var EventOf = map[omniq.Status]omniq.EventType{
 	omniq.StatusSuccess:   omniq.EventCompleted,

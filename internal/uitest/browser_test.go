@@ -133,7 +133,7 @@ func (s *site) pages() map[string]string {
 		"queues": "queues", "queue": "queue?of=mail", "orphans": "queue?of=orphans", "tasks": "tasks", "failed": "tasks?q=status:FAILURE",
 		"task": "task?of=" + s.Failed.String(), "running": "task?of=" + s.Running.String(), "panicked": "task?of=" + s.Panicked.String(),
 		"hostile": "task?of=" + s.Hostile.String(), "encrypted": "task?of=" + s.Encrypted.String(), "copy": "copy?of=" + s.Failed.String(),
-		"flow": "flow?of=" + s.Flow.String(), "broken": "flow?of=" + s.Broken.String(), "schedules": "schedules", "schedule": "schedule?of=digest.daily",
+		"flows": "flows", "flow": "flow?of=" + s.Flow.String(), "broken": "flow?of=" + s.Broken.String(), "schedules": "schedules", "schedule": "schedule?of=digest.daily",
 		"errors": "errors", "workers": "workers", "confirm": "confirm?do=requeue&q=queue:billing", "unknown": "what",
 	}
 }
