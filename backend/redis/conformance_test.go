@@ -25,9 +25,13 @@ func TestConformance(t *testing.T) {
 			return open(t, redis.WithEvents(retention))
 		}),
 		backendtest.Skewed(func(t *testing.T, by time.Duration) omniq.Backend { return open(t, redis.WithSkew(by)) }),
-		backendtest.Shared(func(t *testing.T, retention time.Duration) (one, other omniq.Backend) {
+		backendtest.Shared(func(t *testing.T, retention, ofOther time.Duration) (one, other omniq.Backend) {
 			name := namespace(t)
-			return openIn(t, name, redis.WithEvents(retention)), openIn(t, name, redis.WithEvents(retention))
+			var opts []redis.Option
+			if ofOther > 0 {
+				opts = append(opts, redis.WithEvents(ofOther))
+			}
+			return openIn(t, name, redis.WithEvents(retention)), openIn(t, name, opts...)
 		}))
 }
 

@@ -36,12 +36,6 @@ func (b *Backend) Events(ctx context.Context, r omniq.EventsRequest) ([]omniq.St
 	if r.Max < 1 {
 		return nil, r.After, invalid("at most %d events, want at least 1", r.Max)
 	}
-	if err := b.alive(ctx); err != nil {
-		return nil, r.After, err
-	}
-	if b.config.retention == 0 {
-		return nil, r.After, omniq.ErrNoEvents
-	}
 	var watch *subscription
 	defer func() {
 		if watch != nil {
@@ -96,6 +90,8 @@ func (b *Backend) events(ctx context.Context, r *omniq.EventsRequest) ([]omniq.S
 	case "invalid":
 		_, err := engine.After(r.After, -1, 0)
 		return nil, r.After, err
+	case "none":
+		return nil, r.After, omniq.ErrNoEvents
 	case "gone":
 		return nil, r.After, omniq.ErrEventsGone
 	}

@@ -47,6 +47,9 @@ func (b *Backend) Lease(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Leas
 	args := fields{
 		"queues": queues, "max": r.Max, "ahead": r.Ahead, "duration": microseconds(r.Duration), "worker": r.WorkerID,
 	}
+	if r.Soon {
+		args["soon"] = true
+	}
 	if r.Limits != nil {
 		args["limits"] = r.Limits
 	}

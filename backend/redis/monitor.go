@@ -23,7 +23,7 @@ func (b *Backend) Beat(ctx context.Context, w omniq.WorkerInfo) error {
 	if err != nil {
 		return invalid("worker %q: %v", w.ID, err)
 	}
-	_, err = b.run(ctx, "beat", fields{"id": w.ID, "lease": microseconds(w.Lease), "up": microseconds(w.Up), "json": text})
+	_, err = b.run(ctx, "beat", fields{"id": w.ID, "lease": microseconds(w.Lease), "json": text})
 	return err
 }
 
@@ -33,18 +33,21 @@ func (b *Backend) Workers(ctx context.Context) ([]omniq.WorkerInfo, error) {
 	if err != nil {
 		return nil, err
 	}
+	found, err := answer.ToArray()
+	if err != nil {
+		return nil, errPacked
+	}
 	var list []omniq.WorkerInfo
-	for _, text := range texts(answer) {
-		f, err := decodeFields(text)
-		if err != nil {
-			return nil, err
-		}
-		var w omniq.WorkerInfo
-		if err := json.Unmarshal(bytesOf(f.text("json")), &w); err != nil {
+	for i := range found {
+		v := texts(found[i])
+		if len(v) != 2 {
 			return nil, errPacked
 		}
-		w.Seen, w.Started = moment(f.int("seen")), moment(f.int("seen")-f.int("up"))
-		list = append(list, w)
+		f, err := decodeFields(v[1])
+		if err != nil {
+			f = fields{} // it is shown all the same
+		}
+		list = append(list, engine.Worker(v[0], moment(f.int("seen")), f.text("json")))
 	}
 	slices.SortFunc(list, func(a, b omniq.WorkerInfo) int { return strings.Compare(a.ID, b.ID) })
 	return list, nil

@@ -134,6 +134,9 @@ func (b *Backend) Settle(ctx context.Context, settlements []omniq.Settlement) ([
 			f["refused"] = true
 		}
 		f["id"], f["token"], f["action"] = key(s.TaskID), s.Token, int(s.Action)
+		if s.KeepTask {
+			f["keep_task"] = true
+		}
 		f["delay"], f["hold"], f["took"] = microseconds(s.Delay), microseconds(s.Hold), microseconds(s.Took)
 		list[i], ids[i] = f, s.TaskID
 	}

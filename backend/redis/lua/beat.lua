@@ -10,5 +10,5 @@ if A.lease == 0 then
   return 0
 end
 redis.call('ZADD', P .. 'ks', now + A.lease, A.id)
-redis.call('HSET', P .. 'k', A.id, cmsgpack.pack({ seen = now, up = A.up, json = A.json }))
+redis.call('HSET', P .. 'k', A.id, cmsgpack.pack({ seen = now, json = A.json }))
 return 0

@@ -3,6 +3,9 @@
 -- Returns events after a cursor: oldest, latest or a number. They are as they are kept.
 trim(10 * AT_ONCE)
 local last, gone = last_event(), gone_events()
+if last == 0 and not A.events then
+  return { 'none' } -- nobody has ever kept one
+end
 local after
 if A.after == 'oldest' then
   after = gone

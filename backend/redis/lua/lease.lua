@@ -154,7 +154,7 @@ local function hand(q, l, t)
   t.token, t.worker = A.token, A.worker
   local waited, lost, attempt = math.max(now - t.due, 0), t.lost, t.attempt + 1
   become(t, RUNNING)
-  if #handed < A.max - A.ahead then
+  if #handed < A.max - A.ahead or A.soon and lost == 0 then -- as Starts in internal/engine
     start(t)
   end
   comes(t, now + A.duration)

@@ -4,6 +4,6 @@
 local ids = redis.call('ZRANGEBYSCORE', P .. 'ks', string.format('(%.0f', now), '+inf')
 local list = {}
 for i, id in ipairs(ids) do
-  list[i] = redis.call('HGET', P .. 'k', id)
+  list[i] = { id, redis.call('HGET', P .. 'k', id) }
 end
 return list

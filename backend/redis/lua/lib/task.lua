@@ -17,7 +17,7 @@
 --   own, after             it has edges of its own, or those for which it has handed over
 --   open, load, resumed, blocked, holds_own, holds_after, followed, wanted, kept_over    see links
 --
--- Its other keys are e: the envelope, r: the result, f: the error of the last attempt, n: notes, s: streams, d: and D: edges, o: open
+-- Its other keys are e: the envelope (of one that has succeeded only if it is to be kept), r: the result, f: the error of the last attempt, n: notes, s: streams, d: and D: edges, o: open
 -- edges, b: followers, y: what is left of it for these.
 
 local defaults = { attempt = 0, lost = 0, lane = '', worker = '', wanted = 0, open = 0, load = 0, keep = 3600000000, keep_fail = 604800000000,
@@ -288,7 +288,9 @@ finish = function(t, r)
     told.requeued = t.requeued
   end
   if r.status == SUCCESS then
-    set(P .. 'e:' .. t.id, false)
+    if not r.keep_task then
+      set(P .. 'e:' .. t.id, false)
+    end
     if t.notes then
       redis.call('HDEL', P .. 'n:' .. t.id, 'state')
     end
