@@ -27,8 +27,8 @@ func (w *Worker) fetch(ctx context.Context, l *line) error {
 		leases, err := w.backend.Lease(call, r)
 		w.answered(err, call.Err() != nil && len(leases) == 0)
 		dry = r.Wait == 0 && len(leases) < r.Max
-		if len(leases) == r.Max {
-			w.outpaced(time.Since(began))
+		if took := time.Since(began); len(leases) == r.Max && leases[0].Waited >= took { // it has not waited for tasks
+			w.outpaced(took)
 		}
 		if w.limits != nil {
 			renewed := call.Err() != nil && ctx.Err() == nil
@@ -103,7 +103,7 @@ func (w *Worker) hold(ctx context.Context, leases []Lease, l *line) {
 	l.put(all)
 }
 
-// outpaced is told of a lease call that got all that it asked for: there may be more.
+// outpaced is told of a lease call that got all that it asked for, at once: there may be more.
 func (w *Worker) outpaced(took time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -123,7 +123,7 @@ func (w *Worker) reserve(ctx context.Context, dry bool) (call context.Context, r
 		all := w.concurrency + w.prefetch + w.extra
 		idle := max(w.concurrency-(all-w.free-w.gathering), 0) // handlers
 		ahead := 0
-		if w.blocked == 0 && w.troubled == 0 && !dry {
+		if w.weights == nil && w.blocked == 0 && w.troubled == 0 && !dry { // each lease draws by the weights: large ones would be few draws
 			ahead = min(w.pace.ahead(w.concurrency), w.prefetch)
 		}
 		unused := w.prefetch - ahead

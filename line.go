@@ -22,7 +22,7 @@ const (
 type pace struct {
 	place   float64   // for how long a task took its place, in nanoseconds
 	gap     float64   // from one task that begins to the next while others wait
-	call    float64   // how long a lease call took that got all that it asked for
+	call    float64   // how long a lease call took that got all that it asked for, and did not wait for it
 	known   bool      // a task has ended
 	waiting bool      // others waited when the last one began
 	last    time.Time // when that was
@@ -47,7 +47,7 @@ func (p *pace) ends(took time.Duration) {
 	p.place += (float64(took) - p.place) * aheadWeight
 }
 
-// leased is told of a lease call that got as many tasks as it asked for.
+// leased is told of a lease call that got as many tasks as it asked for, and did not wait for them.
 func (p *pace) leased(took time.Duration, concurrency, most int) {
 	if p.call == 0 {
 		p.call = float64(took)
@@ -143,8 +143,8 @@ func (w *Worker) keepTurns(ctx context.Context, l *line, s *settler) {
 			w.mu.Lock()
 			w.pace.stalls()
 			w.mu.Unlock()
+			s.release(overdue)
 			for _, a := range overdue {
-				s.settle(a, Settlement{Action: ActionRelease})
 				w.vacate(a)
 			}
 		}

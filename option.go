@@ -191,7 +191,7 @@ func FailureTTL(d time.Duration) SignalOption {
 
 // KeepTask keeps the task as long as its result when it has succeeded, too: its arguments, metadata and options, to be looked at,
 // searched and enqueued again as a copy. Without it only tasks that ended without success are kept: most succeed, and what is kept
-// of each takes room. A task is not kept by an attempt of a worker of a release that does not know this, or past its [ResultTTL].
+// of each takes room. A worker of a release that does not know KeepTask does not keep it.
 func KeepTask() TaskOption {
 	return taskOption(func(c *taskConfig) error {
 		c.keepTask = true

@@ -24,9 +24,9 @@ type settler struct {
 	timeout  time.Duration   // of a call
 	ctx      context.Context // ends when nothing is tried any more
 	stop     context.CancelFunc
-	senders  sync.WaitGroup // calls of settle
+	senders  sync.WaitGroup // attempts that were taken and are not passed on yet
 	lanes    sync.WaitGroup
-	alone    sync.WaitGroup // calls of persist
+	alone    sync.WaitGroup // calls of persist, and those that release makes
 }
 
 const (
@@ -44,13 +44,35 @@ func newSettler(w *Worker) *settler {
 	return s
 }
 
-// settle takes charge of an attempt that has ended, unless that has been done.
+// settle takes charge of an attempt that has ended, unless that has been done. It waits while the backend is behind.
 func (s *settler) settle(a *attempt, settlement Settlement) {
+	if s.take(a, settlement) {
+		s.ended <- a
+		s.senders.Done()
+	}
+}
+
+// release gives attempts back that no handler runs, or whose handlers do not return. It does not wait for the backend.
+func (s *settler) release(attempts []*attempt) {
+	var batch []*attempt
+	for _, a := range attempts {
+		if s.take(a, Settlement{Action: ActionRelease}) {
+			batch = append(batch, a)
+		}
+	}
+	for some := range slices.Chunk(batch, maxSettlements) {
+		s.alone.Go(func() { s.flush(some, nil) })
+	}
+	s.senders.Add(-len(batch))
+}
+
+// take decides how an attempt ends, and reports whether it is to be passed on: then it is one of senders until it is.
+func (s *settler) take(a *attempt, settlement Settlement) bool {
 	w := s.w
 	w.mu.Lock()
 	if a.settling || a.over {
 		w.mu.Unlock()
-		return
+		return false
 	}
 	if a.took == 0 && !a.began.IsZero() {
 		a.took = time.Since(a.began)
@@ -60,7 +82,7 @@ func (s *settler) settle(a *attempt, settlement Settlement) {
 		w.mu.Unlock()
 		a.settlement = settlement
 		w.settled(a, lost)
-		return
+		return false
 	}
 	a.settling = true
 	s.senders.Add(1)
@@ -69,8 +91,7 @@ func (s *settler) settle(a *attempt, settlement Settlement) {
 	a.settlement.LeaseID = a.lease.LeaseID
 	a.settlement.Took = a.took
 	a.settlement.Effects = a.withNotes(a.settlement.Effects)
-	s.ended <- a
-	s.senders.Done()
+	return true
 }
 
 // run begins to pass on what settle gets.

@@ -30,10 +30,12 @@ func (w *Worker) giveBack(attempts <-chan *attempt, s *settler) {
 	w.mu.Lock()
 	w.stopping = true
 	w.mu.Unlock()
+	var all []*attempt
 	for a := range attempts {
-		s.settle(a, Settlement{Action: ActionRelease})
+		all = append(all, a)
 		w.vacate(a)
 	}
+	s.release(all)
 }
 
 // endHandlers ends the contexts of the handlers. It does so one by one: a context that they had in common would be a
@@ -64,9 +66,7 @@ func (w *Worker) abandon(s *settler) error {
 		}
 	}
 	w.mu.Unlock()
-	for _, a := range left {
-		s.settle(a, Settlement{Action: ActionRelease})
-	}
+	s.release(left)
 	if len(stuck) == 0 {
 		return nil
 	}

@@ -37,9 +37,9 @@ import (
 // 100 ms at first, and more and more seldom, up to a minute. If it has a TTL it waits until that has passed, otherwise for
 // [MaxUnknown]; then it fails with [ErrUnknownTask].
 //
-// An attempt counts from the moment at which its handler starts, or a few milliseconds earlier: see [Prefetch]. One that ends with its process, or loses its lease, was
-// lost. It is not one of the attempts that may fail, because the task may not be to blame: another task of the same
-// process may have ended it. Still a task that ends its process must not do so for ever. A task that was lost twice runs
+// An attempt counts from the moment at which its handler starts, or a few milliseconds earlier: see [Prefetch]. One that
+// ends with its process, or loses its lease, was lost. It is not one of the attempts that may fail, because the task may
+// not be to blame: another task of the same process may have ended it. Still a task that ends its process must not do so for ever. A task that was lost twice runs
 // with no other such task at once in the same worker; those are given back for some seconds. A task that was lost as
 // often as it may fail, and three times or more, fails with [ErrLeaseLost].
 //
@@ -88,7 +88,7 @@ type Worker struct {
 	stopping bool // nothing is started any more
 	ending   bool // handlers have no more time
 	free     int  // places for leases
-	wanted   int  // so many must be free before fetch is woken, 0 if it does not wait
+	wanted   int  // of these, so many must be free before the end of an attempt wakes fetch
 	pace     pace
 	inQueue  map[string]int     // places that are taken, of queues with limits
 	renew    context.CancelFunc // ends the call that asks for leases, if it leaves out a queue that is full; nil for none

@@ -84,8 +84,9 @@ const DefaultPrefetch = 1000
 //
 // How many the worker takes it finds out by itself: as many as its handlers have begun of late within 20 ms, or within twice the
 // time that a lease call takes, if that is longer, up to 100 ms. So where handlers take a millisecond or less the engine works in
-// large batches; where they take a second nothing is taken ahead, and no task is kept from a worker that is idle. A task that has
-// waited 250 ms for a handler is given back, without an attempt, and so are all of them when the worker begins to stop.
+// large batches; where they take a second nothing is taken ahead, and no task is kept from a worker that is idle. Nor is anything
+// with [QueueWeights], which are drawn for each lease. A task that has waited 250 ms for a handler is given back, without an attempt,
+// and so are all of them when the worker begins to stop.
 //
 // For everybody else tasks that were taken ahead are running. A task that comes later with a higher priority runs after them, and
 // so do those of a queue that stands earlier in [Queues]. Their attempts count from when they are taken: if the process dies, those

@@ -2,6 +2,7 @@ package omniq_test
 
 import (
 	"context"
+	"log/slog"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -83,6 +84,27 @@ func TestTakesAhead(t *testing.T) {
 			})
 		})
 	}
+}
+
+// That lease calls waited for tasks does not make the worker take more ahead.
+func TestTakesAheadAfterAQuietTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, client := newMemory(t)
+		d := paced(nil)
+		run(t, b, omniq.Handlers(d), omniq.Concurrency(1))
+		for range 20 {
+			time.Sleep(10 * time.Second)
+			fillPaced(t, client, d, 1, time.Millisecond)
+		}
+		time.Sleep(time.Second)
+		fillPaced(t, client, d, 1000, time.Millisecond)
+		most := 0
+		for succeeded(t, client) < 1020 {
+			time.Sleep(500 * time.Microsecond)
+			most = max(most, statsOf(t, client).Running)
+		}
+		assert.Equal(t, 1+20, most)
+	})
 }
 
 // Workers of long handlers share a queue evenly.
@@ -241,5 +263,44 @@ func TestBatchesAreNotTakenAhead(t *testing.T) {
 			most = max(most, statsOf(t, client).Running)
 		}
 		assert.LessOrEqual(t, most, 5+20+5, "a batch that runs, those of what was taken ahead, and one that gathers")
+	})
+}
+
+// That a backend does not settle what was taken ahead does not keep Run from ending in time, however much it is.
+func TestShutdownWhileNothingIsGivenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, client := newMemory(t)
+		var hangs atomic.Bool
+		m := &meddler{Backend: b}
+		m.settle = func(ctx context.Context, s []omniq.Settlement) ([]error, error) {
+			if hangs.Load() {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return b.Settle(ctx, s)
+		}
+		d := omniq.DefineNoArgsVoid("quick", func(ctx context.Context) error {
+			if hangs.Load() {
+				<-ctx.Done()
+			}
+			time.Sleep(time.Microsecond)
+			return nil
+		})
+		tasks := make([]omniq.Task[omniq.NoArgs, omniq.NoKwargs], 40_000)
+		for i := range tasks {
+			var err error
+			tasks[i], err = d.Task()
+			require.NoError(t, err)
+		}
+		_, err := d.EnqueueMany(t.Context(), client, tasks)
+		require.NoError(t, err)
+		w := run(t, m, omniq.Handlers(d), omniq.Concurrency(1), omniq.Prefetch(20_000), omniq.ShutdownTimeout(0), omniq.Logger(slog.New(slog.DiscardHandler)))
+		for statsOf(t, client).Running < 10_000 {
+			time.Sleep(time.Microsecond)
+		}
+		hangs.Store(true)
+		start := time.Now()
+		require.NoError(t, w.stop())
+		assert.LessOrEqual(t, time.Since(start), 5*time.Second+omniq.DefaultLease)
 	})
 }

@@ -45,19 +45,19 @@ const unflushed = "SET LOCAL synchronous_commit = off"
 const leaseTasks = `WITH
 	` + boundedQueues + `,
 	chosen AS MATERIALIZED (
-		SELECT t.at, row_number() OVER (ORDER BY q.n, t.rank, t.due, t.seq) <= $9 AS starts FROM (
+		SELECT t.at, row_number() OVER (ORDER BY q.n, t.rank, t.due, t.seq) <= $9 OR $10 AND t.lost = 0 AS starts FROM (
 			SELECT q.* FROM unnest($1::text[], $6::bigint[], $7::timestamptz[], $8::bigint[])
 				WITH ORDINALITY AS q (queue, rank, due, seq, n)
 			WHERE NOT EXISTS (SELECT FROM {s}.paused p WHERE p.queue = q.queue)
 				AND (q.n < (SELECT b.n FROM bounded b)) IS NOT FALSE ORDER BY n OFFSET 0) q
 		CROSS JOIN LATERAL (
-			SELECT ctid AS at, rank, due, seq FROM {s}.tasks t
+			SELECT ctid AS at, rank, due, seq, lost FROM {s}.tasks t
 			WHERE t.queue = q.queue AND t.state = 1 AND t.lane IS NULL AND (t.rank, t.due, t.seq) > (q.rank, q.due, q.seq)
 				AND (t.deadline IS NULL OR t.deadline > {now})
 			ORDER BY t.rank, t.due, t.seq LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED) t
 		LIMIT $2),
 	leased AS (
-		UPDATE {s}.tasks t SET state = 2, attempt = least(t.attempt, 2147483646) + (c.starts OR $10 AND t.lost = 0)::integer, started = c.starts OR $10 AND t.lost = 0,
+		UPDATE {s}.tasks t SET state = 2, attempt = least(t.attempt, 2147483646) + c.starts::integer, started = c.starts,
 			token = $3::bigint + (t.followed IS NOT NULL)::integer, since = {now}, worker = $4, wake = {now} + $5 * interval '1 microsecond'
 		FROM chosen c WHERE t.ctid = c.at
 		RETURNING t.id, t.name, t.queue, t.rank, t.due, t.seq, t.attempt, t.started, t.lost, t.shunned, t.wake, t.task,

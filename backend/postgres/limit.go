@@ -120,7 +120,7 @@ const (
 						ORDER BY t.rank, t.due, t.seq LIMIT o.n + $9) others) x
 				ORDER BY (name = ANY ($7::text[])) IS NOT TRUE, rank, due, seq OFFSET 0) x
 			CROSS JOIN LATERAL (
-				SELECT ctid AS at, name, rank, due, seq FROM {s}.tasks t WHERE t.ctid = x.at AND t.state = 1 FOR NO KEY UPDATE SKIP LOCKED) t
+				SELECT ctid AS at, name, rank, due, seq, lost FROM {s}.tasks t WHERE t.ctid = x.at AND t.state = 1 FOR NO KEY UPDATE SKIP LOCKED) t
 			LIMIT o.n`
 
 	// When it may be worth to look again, in microseconds, and whether there are stirs left.
@@ -206,10 +206,11 @@ var leaseLanes = strings.NewReplacer("{queue}", "$1", "{starts}", "$6").Replace(
 		SELECT f.*, row_number() OVER (PARTITION BY lane ORDER BY (name = ANY ($7::text[])) IS NOT TRUE, rank, due, seq) AS round
 		FROM (SELECT * FROM first WHERE lane NOT IN (SELECT lane FROM short) UNION ALL SELECT * FROM more) f),
 	chosen AS MATERIALIZED (
-		SELECT at, lane, row_number() OVER (ORDER BY round, served, lane) AS place FROM found WHERE round <= most
-		ORDER BY round, served, lane LIMIT coalesce((SELECT room FROM lim), 0)),
+		SELECT at, lane, place, place <= $6 OR $10 AND lost = 0 AS starts FROM (
+			SELECT at, lane, lost, row_number() OVER (ORDER BY round, served, lane) AS place FROM found WHERE round <= most
+			ORDER BY round, served, lane LIMIT coalesce((SELECT room FROM lim), 0)) f),
 	leased AS (
-		UPDATE {s}.tasks t SET state = 2, attempt = least(t.attempt, 2147483646) + (c.place <= $6 OR $10 AND t.lost = 0)::integer, started = c.place <= $6 OR $10 AND t.lost = 0,
+		UPDATE {s}.tasks t SET state = 2, attempt = least(t.attempt, 2147483646) + c.starts::integer, started = c.starts,
 			token = $3::bigint + (t.followed IS NOT NULL)::integer, since = {now}, worker = $4, wake = {now} + $5 * interval '1 microsecond',
 			bound = coalesce(t.bound, false)
 		FROM chosen c WHERE t.ctid = c.at

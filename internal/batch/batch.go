@@ -93,8 +93,9 @@ func (g *Group[T]) Bounded(weight int, weigh func(T) int) *Group[T] {
 
 // Do calls the function with the items, alone or with those of others. When ctx ends first it returns the context's
 // error; whether the items were worked on is unknown then. A call that waits for one in flight waits for a quarter of that one's
-// time longer at the most, and no longer than 2 ms, so that the callers of that one can join. A failure of a shared call is not shared unless it is final:
-// it is made again in parts, until the items that failed are alone.
+// time longer at the most, and no longer than 2 ms, so that the callers of that one can join. So does the first of these to come
+// back. A failure of a shared call is not shared unless it is final: it is made again in parts, until the items that failed
+// are alone.
 func (g *Group[T]) Do(ctx context.Context, items []T) ([]error, error) {
 	g.mu.Lock()
 	if !g.busy {
@@ -109,7 +110,7 @@ func (g *Group[T]) Do(ctx context.Context, items []T) ([]error, error) {
 			g.mu.Unlock()
 			return g.first(ctx, items)
 		}
-		go g.fetch(0, expected, wait)
+		go g.serve(0, expected, wait)
 	}
 	c := &call[T]{items: items, done: make(chan struct{})}
 	if g.weigh != nil {
@@ -169,14 +170,14 @@ func (g *Group[T]) next(took time.Duration) {
 		g.busy = false
 		return
 	}
-	go g.fetch(len(g.waiting), 1, patience(took))
+	go g.serve(len(g.waiting), 1, patience(took))
 }
 
 // patience is how long callers that were answered are waited for, after a call that took so long.
 func patience(took time.Duration) time.Duration { return min(took/gatherPart, gatherMost) }
 
-// fetch makes calls of the engine until none waits. Before, so many waited, and n callers were answered just now.
-func (g *Group[T]) fetch(before, n int, wait time.Duration) {
+// serve makes calls of the engine until none waits. Before, so many waited, and n callers were answered just now.
+func (g *Group[T]) serve(before, n int, wait time.Duration) {
 	for {
 		g.gather(before, n, wait)
 		calls := g.take()
