@@ -5,6 +5,7 @@ import (
 	"flag"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -51,12 +52,8 @@ func namespace(t testing.TB) string {
 		if t, ok := t.(*testing.T); ok && *consistent && !t.Failed() {
 			checkConsistent(t, at, name)
 		}
-		option, err := rueidis.ParseURL(at)
+		c, err := sweeper()
 		require.NoError(t, err)
-		option.DisableCache = true
-		c, err := rueidis.NewClient(option)
-		require.NoError(t, err)
-		defer c.Close()
 		for cursor := uint64(0); ; {
 			found, err := c.Do(context.Background(), c.B().Scan().Cursor(cursor).Match("{"+name+"}:*").Count(1000).Build()).AsScanEntry()
 			if !assert.NoError(t, err) {
@@ -72,6 +69,20 @@ func namespace(t testing.TB) string {
 	})
 	return name
 }
+
+// sweeper is the client by which the tests' namespaces are emptied.
+var sweeper = sync.OnceValues(func() (rueidis.Client, error) {
+	at, err := commonURL()
+	if err != nil {
+		return nil, err
+	}
+	option, err := rueidis.ParseURL(at)
+	if err != nil {
+		return nil, err
+	}
+	option.DisableCache = true
+	return rueidis.NewClient(option)
+})
 
 func open(t testing.TB, opts ...redis.Option) *redis.Backend {
 	t.Helper()

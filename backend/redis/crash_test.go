@@ -16,7 +16,7 @@ import (
 	"github.com/omniq-go/omniq/backend/redis"
 )
 
-var crashTime = flag.Duration("crash", 10*time.Second, "how long TestCrash kills processes")
+var crashTime = flag.Duration("crash", 4*time.Second, "how long TestCrash kills processes")
 
 // openCrash opens a place of crashtest: a namespace and a URL.
 func openCrash(place string) (omniq.Backend, error) {
@@ -42,7 +42,7 @@ func TestCrash(t *testing.T) {
 func TestCrashOfFlows(t *testing.T) {
 	t.Parallel()
 	name := namespace(t)
-	r := crashtest.Flows(t, openCrash, crashtest.Plan{Place: name + " " + url(t), Duration: *crashTime / 2})
+	r := crashtest.Flows(t, openCrash, crashtest.Plan{Place: name + " " + url(t), Duration: *crashTime})
 	assert.Positive(t, r.Stored)
 	checkConsistent(t, url(t), name)
 }
@@ -50,14 +50,14 @@ func TestCrashOfFlows(t *testing.T) {
 // Five processes declare a schedule, serve it and are killed: each tick has one run.
 func TestCrashOfSchedules(t *testing.T) {
 	t.Parallel()
-	r := crashtest.Schedules(t, openCrash, crashtest.Plan{Place: namespace(t) + " " + url(t), Workers: 5, Duration: *crashTime / 2})
+	r := crashtest.Schedules(t, openCrash, crashtest.Plan{Place: namespace(t) + " " + url(t), Workers: 5, Duration: *crashTime})
 	assert.Positive(t, r.Stopped)
 }
 
 // Processes that are asked to stop use up no attempt, and leave nothing to be done twice.
 func TestGracefulStopUnderLoad(t *testing.T) {
 	t.Parallel()
-	r := crashtest.Run(t, openCrash, crashtest.Plan{Place: namespace(t) + " " + url(t), Signal: syscall.SIGTERM, Duration: *crashTime / 2})
+	r := crashtest.Run(t, openCrash, crashtest.Plan{Place: namespace(t) + " " + url(t), Signal: syscall.SIGTERM, Duration: *crashTime})
 	assert.Positive(t, r.Stored)
 	assert.Zero(t, r.Repeated)
 }

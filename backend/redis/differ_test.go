@@ -20,7 +20,7 @@ import (
 )
 
 var (
-	differSeeds = flag.Int("differ", 5, "how many random runs TestAsMemory makes")
+	differSeeds = flag.Int("differ", 3, "how many random runs TestAsMemory makes")
 	differFirst = flag.Uint64("differ.first", 1, "the seed of the first of them")
 )
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
 	"time"
 
 	"github.com/omniq-go/omniq"
@@ -13,14 +12,11 @@ import (
 
 // exampleURL is that of the server of the tests.
 func exampleURL() string {
-	if given := os.Getenv(urlVariable); given != "" {
-		return given
+	at, err := commonURL()
+	if err != nil {
+		panic(err)
 	}
-	common.Do(func() { common.server, common.err = startServer() })
-	if common.err != nil {
-		panic(common.err)
-	}
-	return common.url()
+	return at
 }
 
 func Example() {

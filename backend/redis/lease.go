@@ -283,23 +283,26 @@ func (b *Backend) Revoked(ctx context.Context, workerID string) ([]omniq.LeaseID
 	watch := b.hub.subscribe(ctx, workerTopic(workerID))
 	defer watch.cancel()
 	for {
-		longer, cancel := b.outlasting(ctx) // what it has told is told once
-		answer, err := b.run(longer, "revoked", fields{"worker": workerID})
-		cancel()
+		answer, err := b.run(ctx, "revoked", fields{"worker": workerID})
 		if err != nil {
-			if ctx.Err() != nil {
-				err = contextError(ctx)
-			}
 			return nil, err
 		}
-		var leases []omniq.LeaseID
-		for _, m := range texts(answer) {
-			if len(m) > 16 {
-				leases = append(leases, omniq.LeaseID{TaskID: idOf(m), Token: m[16:]})
+		if told := texts(answer); len(told) > 0 {
+			// They are taken away once they are known here: an answer that is lost is no loss. They may be told twice.
+			answer, err := b.run(ctx, "revoked", fields{"worker": workerID, "take": told})
+			if err == nil {
+				told = texts(answer)
 			}
-		}
-		if len(leases) > 0 {
-			return leases, nil
+			var leases []omniq.LeaseID
+			for _, m := range told {
+				if len(m) > 16 {
+					leases = append(leases, omniq.LeaseID{TaskID: idOf(m), Token: m[16:]})
+				}
+			}
+			if len(leases) > 0 {
+				return leases, nil
+			}
+			continue // somebody else was told
 		}
 		if err := b.wait(ctx, watch, b.hub.patience()); err != nil {
 			return nil, err

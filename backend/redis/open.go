@@ -121,17 +121,14 @@ func open(ctx context.Context, client rueidis.Client, c config) (*Backend, error
 // examine refuses a server that would lose tasks, and finds out what it survives.
 func (b *Backend) examine(ctx context.Context) error {
 	info := make(map[string]string)
-	for _, section := range []string{"server", "memory", "persistence", "replication"} {
-		// It is asked of the server that has the keys: a script is the only call that goes there on a cluster.
-		text, err := b.client.Do(ctx, b.client.B().Arbitrary("EVAL").Args("return redis.call('INFO', ARGV[1])", "1").
-			Keys(b.config.prefix()).Args(section).Build()).ToString()
-		if err != nil {
-			return fmt.Errorf("redis: INFO %s, by which it is seen whether the server keeps tasks: %w", section, err)
-		}
-		for line := range strings.Lines(text) {
-			if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
-				info[name] = value
-			}
+	// It is asked of the server that has the keys: a script is the only call that goes there on a cluster.
+	text, err := b.client.Do(ctx, b.client.B().Eval().Script("return redis.call('INFO')").Numkeys(1).Key(b.config.prefix()).Build()).ToString()
+	if err != nil {
+		return fmt.Errorf("redis: INFO, by which it is seen whether the server keeps tasks: %w", err)
+	}
+	for line := range strings.Lines(text) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
+			info[name] = value
 		}
 	}
 	if version := info["redis_version"]; info["valkey_version"] == "" && !atLeast(version, 7) {
@@ -177,11 +174,13 @@ func (b *Backend) checkRights(ctx context.Context) error {
 // checkFormat refuses what a newer version of this package keeps there.
 func (b *Backend) checkFormat(ctx context.Context) error {
 	key := b.config.prefix() + "format"
-	_, err := b.client.Do(ctx, b.client.B().Set().Key(key).Value(strconv.Itoa(format)).Nx().Build()).ToString()
-	if err != nil && !rueidis.IsRedisNil(err) {
-		return fmt.Errorf("redis: %w", err)
-	}
 	found, err := b.client.Do(ctx, b.client.B().Get().Key(key).Build()).AsInt64()
+	if rueidis.IsRedisNil(err) { // else nothing is written: a server whose memory is full would refuse it, and who opens may free some
+		if err := b.client.Do(ctx, b.client.B().Set().Key(key).Value(strconv.Itoa(format)).Nx().Build()).Error(); err != nil && !rueidis.IsRedisNil(err) {
+			return fmt.Errorf("redis: %w", err)
+		}
+		found, err = b.client.Do(ctx, b.client.B().Get().Key(key).Build()).AsInt64()
+	}
 	if err != nil {
 		return fmt.Errorf("redis: what is kept in namespace %q: %w", b.config.namespace, err)
 	}

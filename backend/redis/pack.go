@@ -5,6 +5,8 @@ import (
 	"errors"
 	"math"
 	"sort"
+
+	"github.com/redis/rueidis"
 )
 
 // Scripts get their arguments as one MessagePack document, which Lua in the server unpacks by itself, and tasks are kept as such. This
@@ -15,7 +17,7 @@ type fields map[string]any
 
 // encode returns the document of a value: nil, a bool, an int, an int64, a string, bytes, a list of such, or fields. Fields that are nil are
 // left out.
-func encode(v any) string { return string(appendValue(nil, v)) }
+func encode(v any) string { return rueidis.BinaryString(appendValue(nil, v)) }
 
 func appendValue(b []byte, v any) []byte {
 	switch v := v.(type) {

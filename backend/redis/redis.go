@@ -73,7 +73,8 @@ func WithPollInterval(d time.Duration) Option {
 
 // WaitReplicas lets each call that writes wait until n replicas have what it wrote, for at most the timeout. With fewer the call fails,
 // and errors.Is finds [omniq.ErrUncertain] in the error: the work is done here, and a fail-over may undo it. It narrows what a fail-over
-// loses, and does not close it: a replica that has the write need not be the one that is promoted.
+// loses, and does not close it: a replica that has the write need not be the one that is promoted. Lease, Start, Extend and Beat do not
+// wait: a task whose lease is lost is handed out once more.
 func WaitReplicas(n int, timeout time.Duration) Option {
 	return func(c *config) {
 		c.replicas, c.timeout = n, timeout
@@ -156,40 +157,72 @@ func (b *Backend) alive(ctx context.Context) error {
 	return nil
 }
 
+// A call waits while the slot of its namespace moves to another server of a cluster, for moving at the most, and looks after each pause.
+const (
+	moving      = time.Minute
+	movingPause = 20 * time.Millisecond
+)
+
 // run runs a script, and returns its answer.
 func (b *Backend) run(ctx context.Context, name string, args fields) (rueidis.RedisMessage, error) {
 	if err := b.alive(ctx); err != nil {
 		return rueidis.RedisMessage{}, err
 	}
-	s := scripts[name]
+	s := scripts()[name]
 	args["seed"], args["skew"] = rand.Int64N(1<<31), b.config.skew.Microseconds()
 	if b.config.retention > 0 {
 		args["events"] = microseconds(b.config.retention)
 	}
-	answer, err := b.call(ctx, s, encode(args))
-	if err != nil {
-		return answer, b.fault(ctx, s, err)
+	for doc, end := encode(args), time.Now().Add(moving); ; {
+		answer, err := b.call(ctx, s, doc)
+		if err == nil {
+			return answer, nil
+		}
+		if !misplaced(err) || time.Now().After(end) {
+			return answer, b.fault(ctx, s, err)
+		}
+		select {
+		case <-time.After(movingPause):
+		case <-ctx.Done():
+		case <-b.closing:
+		}
+		if err := b.alive(ctx); err != nil { // nothing was done
+			return answer, err
+		}
 	}
-	return answer, nil
+}
+
+// misplaced reports whether a script has not run because its slot is on its way to another server, or there.
+func misplaced(err error) bool {
+	e, ok := rueidis.IsRedisErr(err)
+	if !ok {
+		return false
+	}
+	_, moved := e.IsMoved()
+	_, asked := e.IsAsk()
+	return moved || asked || e.IsTryAgain()
 }
 
 const largest = 500 << 20 // bytes of the arguments of one script: the server takes 512 MiB
 
 // call runs a script by its hash and, where the server does not have it, by its text.
-func (b *Backend) call(ctx context.Context, s *script, doc string) (rueidis.RedisMessage, error) {
+//
+// It names two keys that never exist. While their slot moves to another server of a cluster, that is what lets both servers refuse a
+// script before it begins (TRYAGAIN): with one key it would run where a part of the namespace has not come yet, and write it anew.
+func (b *Backend) call(ctx context.Context, s *script, doc string) (answer rueidis.RedisMessage, err error) {
 	if len(doc) > largest {
-		return rueidis.RedisMessage{}, invalid("a call of %d bytes, want at most %d: make smaller ones", len(doc), largest)
+		return answer, invalid("a call of %d bytes, want at most %d: make smaller ones", len(doc), largest)
 	}
 	prefix := b.config.prefix()
 	send := func(command rueidis.Completed) (rueidis.RedisMessage, error) {
-		if b.config.replicas == 0 || !s.writes {
+		if b.config.replicas == 0 || !s.waits {
 			return b.client.Do(ctx, command).ToMessage()
 		}
 		return b.sendAndWait(ctx, command)
 	}
-	answer, err := send(b.client.B().Evalsha().Sha1(s.sha).Numkeys(1).Key(prefix).Arg(doc).Build())
+	answer, err = send(b.client.B().Evalsha().Sha1(s.sha).Numkeys(2).Key(prefix, prefix+"-").Arg(doc).Build())
 	if e, ok := rueidis.IsRedisErr(err); ok && e.IsNoScript() {
-		answer, err = send(b.client.B().Eval().Script(s.source).Numkeys(1).Key(prefix).Arg(doc).Build())
+		answer, err = send(b.client.B().Eval().Script(s.source).Numkeys(2).Key(prefix, prefix+"-").Arg(doc).Build())
 	}
 	if rueidis.IsRedisNil(err) {
 		return answer, nil

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"sync"
 )
 
 //go:embed lua
@@ -18,14 +19,19 @@ type script struct {
 	source string
 	sha    string
 	writes bool // its outcome is not known when the answer is lost
+	waits  bool // for replicas, if that was asked for
 }
 
 // looks are the scripts that only tell something. Most of them write down, too, what has happened by itself: whether they have does not
 // matter to who asks.
-var looks = []string{"events", "flow_stats", "history", "inspect", "list", "result", "stats", "stream", "sweep", "workers"}
+var looks = []string{"events", "flow_stats", "history", "inspect", "list", "result", "revoked", "stats", "stream", "sweep", "workers"}
 
-// scripts are all scripts, by name.
-var scripts = assemble()
+// handing are the scripts that are about leases alone. To lose what they write is to hand a task out once more. That they do not fail
+// where replicas are missing matters: a lease whose call has failed is nobody's, and runs out as if its worker had died.
+var handing = []string{"beat", "extend", "lease", "start"}
+
+// scripts are all scripts, by name. They are made when the first backend is opened: a program may bring the engine and open another one.
+var scripts = sync.OnceValue(assemble)
 
 // core are the parts of the library that a script needs to do something with tasks, in their order.
 var core = []string{"base", "task", "queue", "event", "key", "link", "flush"}
@@ -73,6 +79,7 @@ func assemble() map[string]*script {
 			source: first + "\n" + library.String() + "return (function()\n" + rest + "\nend)()\n",
 		}
 		s.writes = !slices.Contains(looks, s.name)
+		s.waits = s.writes && !slices.Contains(handing, s.name)
 		sum := sha1.Sum([]byte(s.source)) //nolint:gosec // as above
 		s.sha = hex.EncodeToString(sum[:])
 		all[s.name] = s

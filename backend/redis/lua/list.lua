@@ -52,8 +52,8 @@ for _, key in ipairs(lists) do
 end
 table.sort(rows, function(a, b) return before(a.row, b.row) end)
 local ids = {}
-for i, row in ipairs(rows) do
-  ids[i] = row.id
+for i = 1, math.min(#rows, 2 * looks) do -- of very many sets there are more
+  ids[i] = rows[i].id
 end
 load(ids)
 
@@ -86,8 +86,8 @@ local function wants(t)
 end
 
 local page, last, ended = {}, A.after, true
-for _, row in ipairs(rows) do
-  if bound and before(bound, row.row) or #page == A.max then
+for i, row in ipairs(rows) do
+  if bound and before(bound, row.row) or #page == A.max or i > #ids then
     ended = false
     break
   end

@@ -6,7 +6,7 @@ local answers = each(A.results, function(r)
   if t then
     return { final(t) and 'recorded' or 'queued' }
   end
-  t = setmetatable({ id = r.id, queue = 'default', attempt = r.attempt, recorded = true, size = r.size, seq = number(), due = nil }, with_defaults)
+  t = setmetatable({ id = r.id, queue = 'default', attempt = r.attempt, recorded = true, size = r.size, seq = number() }, with_defaults)
   heads[t.id], removed[t.id] = t, nil
   become(t, r.status)
   set(P .. 'r:' .. t.id, r.result)

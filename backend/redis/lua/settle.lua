@@ -78,27 +78,10 @@ end
 
 -- circle returns one of the tasks that another is to wait for, and that waits for it: nil if there is no such.
 local function circle(p, t, after)
-  if #after == 0 then
-    return nil
-  end
-  local waiting = {}
-  if t.followed then
-    zflush(P .. 'b:' .. t.id)
-    for _, member in ipairs(redis.call('ZRANGE', P .. 'b:' .. t.id, 0, -1)) do
-      local f = head(member:sub(1, 16))
-      if f and not final(f) and (member:sub(17, 17) == 'a') == (f.resumed == true) and redis.call('HEXISTS', P .. 'o:' .. f.id, t.id) == 1 then
-        waiting[f.id] = true
-      end
-    end
-  end
-  for id, own in pairs(p.tasks) do
-    if own.behind == t.id then
-      waiting[id] = true
-    end
-  end
   for _, d in ipairs(after) do
     local id = stands_for(p, d.id)
-    if waiting[id] then
+    local own, other = p.tasks[id], head(id)
+    if own and own.behind == t.id or other and not final(other) and redis.call('HEXISTS', P .. 'o:' .. id, t.id) == 1 then
       return id
     end
   end

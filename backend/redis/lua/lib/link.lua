@@ -126,7 +126,7 @@ function await(t)
     end
   end
   if t.status then
-    redis.call('DEL', P .. 'o:' .. t.id) -- of what it has waited for before
+    redis.call('UNLINK', P .. 'o:' .. t.id) -- of what it has waited for before
   end
   local pairs_of = {}
   for id, own in pairs(open) do
@@ -247,7 +247,7 @@ untie = function(t)
     if t.own then
       shed(t, 'o', AT_ONCE)
     end
-    redis.call('DEL', P .. 'o:' .. t.id)
+    redis.call('UNLINK', P .. 'o:' .. t.id)
   end
   if depended[t.id] or t.followed and zcard(P .. 'b:' .. t.id) > 0 then
     local message

@@ -221,7 +221,7 @@ local function lapse_notes(t, stays)
   local fields = redis.call('HKEYS', key)
   for _, field in ipairs(fields) do
     if field:sub(1, 2) == 's:' then
-      redis.call('DEL', P .. 's:' .. t.id .. field:sub(3))
+      redis.call('UNLINK', P .. 's:' .. t.id .. field:sub(3))
     end
     if not stays[field] then
       redis.call('HDEL', key, field)
