@@ -53,6 +53,7 @@ func startCluster(t *testing.T) (at string, nodes []rueidis.Client) {
 
 // What is true of a server is true of a cluster.
 func TestConformanceOfCluster(t *testing.T) {
+	t.Parallel()
 	at, nodes := startCluster(t)
 	open := func(t *testing.T, name string) omniq.Backend {
 		t.Helper()

@@ -21,6 +21,7 @@ import (
 
 // All rules are asked of backends that keep events, which do all that the others do.
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	backendtest.Run(t, func(t *testing.T) omniq.Backend { return open(t, redis.WithEvents(time.Hour)) },
 		backendtest.Events(func(t *testing.T, retention time.Duration) omniq.Backend {
 			return open(t, redis.WithEvents(retention))
@@ -38,6 +39,7 @@ func TestConformance(t *testing.T) {
 
 // What is true with events is true without.
 func TestConformanceWithoutEvents(t *testing.T) {
+	t.Parallel()
 	backendtest.Run(t, func(t *testing.T) omniq.Backend { return open(t) }, backendtest.Quick())
 }
 
