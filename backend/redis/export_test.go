@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"context"
 	"strings"
 	"time"
 )
@@ -28,3 +29,9 @@ func Head(packed string) (map[string]any, error) {
 
 // Pack is what scripts get.
 func Pack(m map[string]any) string { return encode(fields(m)) }
+
+// Ask runs a script, and drops its answer, as a connection does that breaks.
+func Ask(ctx context.Context, b *Backend, script string, args map[string]any) error {
+	_, err := b.run(ctx, script, args)
+	return err
+}

@@ -6,18 +6,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/rueidis"
 	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/redis"
+	"github.com/omniq-go/omniq/internal/redisserver"
 )
 
-// A replica takes over that does not know of what was handed out last: who has that can settle nothing any more, once it is handed out
-// again, though it is the same attempt of the same task.
-func TestFailOver(t *testing.T) {
-	t.Parallel()
-	master := ownServer(t, "--repl-diskless-sync-delay", "0")
-	replica := ownServer(t, "--replicaof", "127.0.0.1 "+strconv.Itoa(master.Port()))
+// waitReplica waits until a replica has what its master has, and returns a client of it.
+func waitReplica(t *testing.T, replica *redisserver.Server) rueidis.Client {
+	t.Helper()
 	r := connect(t, replica.URL())
 	require.Eventually(t, func() bool {
 		role, err := r.Do(t.Context(), r.B().Role().Build()).ToArray()
@@ -27,6 +26,16 @@ func TestFailOver(t *testing.T) {
 		state, err := role[3].ToString()
 		return err == nil && state == "connected"
 	}, time.Minute, 5*time.Millisecond)
+	return r
+}
+
+// A replica takes over that does not know of what was handed out last: who has that can settle nothing any more, once it is handed out
+// again, though it is the same attempt of the same task.
+func TestFailOver(t *testing.T) {
+	t.Parallel()
+	master := ownServer(t, "--repl-diskless-sync-delay", "0")
+	replica := ownServer(t, "--replicaof", "127.0.0.1 "+strconv.Itoa(master.Port()))
+	r := waitReplica(t, replica)
 
 	before := openAt(t, master, redis.WaitReplicas(1, 10*time.Second))
 	tasks := batch(2)

@@ -190,6 +190,27 @@ func TestSilentServer(t *testing.T) {
 	require.Len(t, lease(t, b, 10, time.Minute), 1)
 }
 
+// What was cancelled is told to its worker, also if the answer that told it first was lost, and then no more.
+func TestRevokedAnswerIsLost(t *testing.T) {
+	t.Parallel()
+	b := open(t)
+	_, err := b.Enqueue(t.Context(), batch(1))
+	require.NoError(t, err)
+	leases := lease(t, b, 1, 0)
+	require.Len(t, leases, 1)
+	_, err = b.Cancel(t.Context(), []uuid.UUID{leases[0].TaskID})
+	require.NoError(t, err)
+	require.NoError(t, redis.Ask(t.Context(), b, "revoked", map[string]any{"worker": "w"}))
+	told, err := b.Revoked(t.Context(), "w")
+	require.NoError(t, err)
+	require.Equal(t, []omniq.LeaseID{leases[0].LeaseID}, told)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err = b.Revoked(ctx, "w")
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.NotErrorIs(t, err, omniq.ErrUncertain)
+}
+
 // A server without its scripts gets them again.
 func TestScriptsAreGone(t *testing.T) {
 	t.Parallel()

@@ -111,11 +111,7 @@ func TestReplicas(t *testing.T) {
 	require.ErrorIs(t, err, redis.ErrServer)
 	require.ErrorContains(t, err, "it is a replica of "+master.Addr())
 
-	m := connect(t, master.URL())
-	require.Eventually(t, func() bool {
-		info, err := m.Do(t.Context(), m.B().Info().Section("replication").Build()).ToString()
-		return err == nil && strings.Contains(info, "state=online")
-	}, time.Minute, 10*time.Millisecond)
+	waitReplica(t, replica)
 	b, err := redis.Open(t.Context(), master.URL(), redis.WaitReplicas(1, 5*time.Second), redis.WithLogger(slog.New(slog.DiscardHandler)))
 	require.NoError(t, err)
 	errs, err := b.Enqueue(t.Context(), batch(3))
@@ -273,24 +269,89 @@ func freePort(t testing.TB) string {
 	return strconv.Itoa(port)
 }
 
-// Sentinels say which server it is.
-func TestSentinel(t *testing.T) {
-	t.Parallel()
-	master := ownServer(t)
+// startSentinel starts a Sentinel that watches a master, and returns the URL of what it knows.
+func startSentinel(t *testing.T, master *redisserver.Server) string {
+	t.Helper()
 	dir := t.TempDir()
 	port := freePort(t)
 	file := filepath.Join(dir, "sentinel.conf")
-	require.NoError(t, os.WriteFile(file, fmt.Appendf(nil, "port %s\nbind 127.0.0.1\ndir %s\nsentinel monitor tasks 127.0.0.1 %d 1\n", port, dir, master.Port()), 0o600))
+	require.NoError(t, os.WriteFile(file, fmt.Appendf(nil, "port %s\nbind 127.0.0.1\ndir %s\nsentinel monitor tasks 127.0.0.1 %d 1\n"+
+		"sentinel down-after-milliseconds tasks 300\nsentinel failover-timeout tasks 5000\n", port, dir, master.Port()), 0o600))
 	path, err := redisserver.Path()
 	require.NoError(t, err)
 	sentinel := exec.Command(path, file, "--sentinel")
 	require.NoError(t, sentinel.Start())
 	t.Cleanup(func() { _ = sentinel.Process.Kill(); _ = sentinel.Wait() })
-	var b *redis.Backend
+	return "redis://127.0.0.1:" + port + "?master_set=tasks"
+}
+
+// openSentinel opens what a Sentinel knows, once that is so far.
+func openSentinel(t *testing.T, at string) (b *redis.Backend) {
+	t.Helper()
+	var err error
 	require.Eventually(t, func() bool {
-		b, err = redis.Open(t.Context(), "redis://127.0.0.1:"+port+"?master_set=tasks", redis.WithLogger(slog.New(slog.DiscardHandler)))
+		b, err = redis.Open(t.Context(), at, redis.WithLogger(slog.New(slog.DiscardHandler)))
 		return err == nil
-	}, time.Minute, 50*time.Millisecond, "%v", err)
+	}, time.Minute, 20*time.Millisecond, "%v", err)
+	t.Cleanup(func() { require.NoError(t, b.Close()) })
+	return b
+}
+
+// Sentinels say which server it is, and which one when that is gone: who works goes on there.
+func TestSentinel(t *testing.T) {
+	t.Parallel()
+	master := ownServer(t, "--repl-diskless-sync-delay", "0")
+	replica := ownServer(t, "--replicaof", "127.0.0.1 "+strconv.Itoa(master.Port()))
+	waitReplica(t, replica)
+	at := startSentinel(t, master)
+	b := openSentinel(t, at)
 	live(t, b)
-	require.NoError(t, b.Close())
+	tasks := batch(1)
+	_, err := b.Enqueue(t.Context(), tasks)
+	require.NoError(t, err)
+	heard := make(chan bool, 1)
+	go func() {
+		heard <- assert.Eventually(t, func() bool {
+			_, err := b.Await(t.Context(), tasks[0].ID) // an error while there is no server
+			return err == nil
+		}, time.Minute, 10*time.Millisecond)
+	}()
+
+	m := connect(t, master.URL())
+	sentinelKnows(t, at, replica)
+	require.Eventually(t, func() bool {
+		n, err := m.Do(t.Context(), m.B().Wait().Numreplicas(1).Timeout(1000).Build()).AsInt64()
+		return err == nil && n == 1
+	}, time.Minute, time.Millisecond)
+	require.NoError(t, master.Crash())
+	require.Eventually(t, func() bool {
+		leases, err := b.Lease(t.Context(), omniq.LeaseRequest{Queues: []string{"default"}, Max: 1, Duration: time.Minute, WorkerID: "w"})
+		if err != nil || len(leases) == 0 {
+			return false
+		}
+		settle(t, b, leases)
+		return true
+	}, time.Minute, 20*time.Millisecond, "the replica has the task, and takes over")
+	require.True(t, <-heard, "who waits hears of it there")
+	live(t, b)
+}
+
+// sentinelKnows waits until a Sentinel knows of a replica, which it can promote then.
+func sentinelKnows(t *testing.T, at string, replica *redisserver.Server) {
+	t.Helper()
+	u, _, _ := strings.Cut(at, "?")
+	option, err := rueidis.ParseURL(u)
+	require.NoError(t, err)
+	option.DisableCache, option.ForceSingleClient = true, true
+	c, err := rueidis.NewClient(option)
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	require.Eventually(t, func() bool {
+		known, err := c.Do(t.Context(), c.B().Arbitrary("SENTINEL", "REPLICAS", "tasks").Build()).ToArray()
+		if err != nil || len(known) == 0 {
+			return false
+		}
+		of, err := known[0].AsStrMap()
+		return err == nil && of["port"] == strconv.Itoa(replica.Port()) && of["master-link-status"] == "ok"
+	}, time.Minute, 20*time.Millisecond)
 }
