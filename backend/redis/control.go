@@ -3,7 +3,6 @@ package redis
 import (
 	"context"
 	"fmt"
-	"maps"
 
 	"github.com/google/uuid"
 	"github.com/redis/rueidis"
@@ -13,10 +12,8 @@ import (
 )
 
 // each runs a script that does something with each of the tasks.
-func (b *Backend) each(ctx context.Context, script string, ids []uuid.UUID, more fields) ([]error, error) {
-	args := fields{"ids": keysOf(ids)}
-	maps.Copy(args, more)
-	answer, err := b.run(ctx, script, args)
+func (b *Backend) each(ctx context.Context, script string, ids []uuid.UUID) ([]error, error) {
+	answer, err := b.run(ctx, script, fields{"ids": keysOf(ids)})
 	if err != nil {
 		return nil, err
 	}
@@ -25,22 +22,40 @@ func (b *Backend) each(ctx context.Context, script string, ids []uuid.UUID, more
 
 // Cancel ends tasks that are not final: see [omniq.TaskQueue].
 func (b *Backend) Cancel(ctx context.Context, ids []uuid.UUID) ([]error, error) {
-	return b.each(ctx, "cancel", ids, nil)
+	return b.each(ctx, "cancel", ids)
 }
 
 // RunNow makes tasks due now that wait for their time: see [omniq.TaskQueue].
 func (b *Backend) RunNow(ctx context.Context, ids []uuid.UUID) ([]error, error) {
-	return b.each(ctx, "run_now", ids, nil)
+	return b.each(ctx, "run_now", ids)
 }
 
 // Forget removes results before their time is over: see [omniq.ResultStore].
 func (b *Backend) Forget(ctx context.Context, ids []uuid.UUID) ([]error, error) {
-	return b.each(ctx, "forget", ids, nil)
+	return b.each(ctx, "forget", ids)
 }
 
-// Requeue enqueues tasks again that have ended without success: see [omniq.TaskQueue].
+// Requeue enqueues tasks again that have ended without success: see [omniq.TaskQueue]. The tasks of the call are requeued in one step, and
+// of very many that follow them a part at a time: it returns when all are, or when ctx has ended; anybody goes on with the others then.
 func (b *Backend) Requeue(ctx context.Context, ids []uuid.UUID, follow bool) ([]error, error) {
-	return b.each(ctx, "requeue", ids, fields{"follow": follow})
+	answer, err := b.run(ctx, "requeue", fields{"ids": keysOf(ids), "follow": follow})
+	if err != nil {
+		return nil, err
+	}
+	parts, err := answer.ToArray()
+	if err != nil || len(parts) != 2 {
+		return nil, errPacked
+	}
+	for left, _ := parts[1].AsInt64(); left == 1; {
+		answer, err := b.run(ctx, "sweep", fields{})
+		if err != nil {
+			break
+		}
+		if numbers, err := answer.AsIntSlice(); err != nil || len(numbers) != 3 || numbers[2] == 0 {
+			break
+		}
+	}
+	return answers(parts[0], ids, nil)
 }
 
 // Free takes unique keys from the tasks that hold them: see [omniq.TaskQueue].

@@ -35,9 +35,9 @@
 // # Time
 //
 // The server does one thing at a time. A call of n tasks keeps it for some 20 to 50 µs each, which is for the caller to bound; a flow is
-// stored in one step, and a task is requeued with what follows it in one step, whatever their size. What happens to very many
+// stored in one step, whatever its size, and so are the tasks of a call requeued. What happens to very many
 // tasks by itself goes in steps of a hundred, of a few milliseconds each: tasks that become due or expire, leases and results whose time
-// is over, the followers of a task, the members of a flow that is cancelled. Each process does such steps, and goes on with what another
+// is over, the followers of a task that ends or is requeued, the members of a flow that is cancelled. Each process does such steps, and goes on with what another
 // has begun. No call scans the keys.
 //
 // # Push

@@ -59,7 +59,7 @@ func (b *Backend) sweep(ctx context.Context) (wait time.Duration, err error) {
 	}
 	numbers, err := answer.AsIntSlice()
 	switch {
-	case err != nil || len(numbers) != 2:
+	case err != nil || len(numbers) != 3:
 		return time.Second, err
 	case numbers[0] == 1:
 		return 0, nil

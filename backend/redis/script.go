@@ -34,7 +34,7 @@ var handing = []string{"beat", "extend", "lease", "start"}
 var scripts = sync.OnceValue(assemble)
 
 // core are the parts of the library that a script needs to do something with tasks, in their order.
-var core = []string{"base", "task", "queue", "event", "key", "link", "flush"}
+var core = []string{"base", "task", "queue", "event", "key", "link", "revive", "flush"}
 
 // parts are the files of the library that the second line of a script names: their functions are made anew for each run.
 func parts(names string) (files []string) {

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- library: core
--- Does what happens by itself, or a part of it, and tells whether a part is left and how soon the next comes.
+-- Does what happens by itself, or a part of it, and tells whether a part is left, how soon the next comes, and whether jobs are left.
 local more, also = advance()
 flush()
 local next_at
@@ -13,5 +13,6 @@ end
 if A.events then
   trim(AT_ONCE)
 end
-local left = more or also or redis.call('EXISTS', P .. 'j') == 1
-return { left and 1 or 0, next_at and math.max(next_at - now, 0) or -1 }
+local jobs = redis.call('EXISTS', P .. 'j')
+local left = more or also or jobs == 1
+return { left and 1 or 0, next_at and math.max(next_at - now, 0) or -1, jobs }

@@ -23,7 +23,8 @@ local REFUSE, REPLACE, BEHIND = 0, 1, 2
 local AT_ONCE = 100
 
 -- Functions that call each other across files.
-local finish, pend, stay, push, unready, ran, free, untie, over, arrange, note_event, fall_out, join, part, member_count
+local finish, pend, stay, push, unready, ran, free, untie, over, arrange, note_event, fall_out, join, part, member_count, some_followers,
+  revive_some
 
 -- bulk calls a command with a list of arguments, in parts that Lua's stack can hold. Pairs are not torn apart.
 local function bulk(command, key, list)

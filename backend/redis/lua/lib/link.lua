@@ -12,7 +12,7 @@ local SUCCESS_NEEDED = '\0'
 local depended = {} -- tasks that those of a plan depend on: they may be forgotten before these are stored
 local revived = {} -- tasks that are requeued in this script, and have not begun again
 
-local edges, current, ending, met, add_edges, await, unwant, leave, waits, work, flow_known, write_flows
+local edges, current, ending, met, add_edges, await, unwant, leave, waits, revive_later, work, flow_known, write_flows
 
 do -- not indented: it is the rest of the file. See base
 local P, now, heads, head, load, change, zset, zcard, zflush, set, get = P, now, heads, head, load, change, zset, zcard, zflush, set, get
@@ -154,8 +154,16 @@ function unwant(id)
 end
 
 -- Work that is too much for one script is a list of jobs: a job is for a task that has ended, and whose followers are to be told (tell), or
--- for edges that are not needed any more: for which no result is to be kept (drop), or which those that they lead to are to forget (shed).
+-- for edges that are not needed any more: for which no result is to be kept (drop), or which those that they lead to are to forget (shed),
+-- or for a task that was revived, and those that ended because of it are to be (revive).
 local jobs = {}
+
+-- revive_later is for followers of a task that was revived, after a number.
+function revive_later(t, from)
+  if t.followed then
+    jobs[#jobs + 1] = { revive = t.id, upto = number(), from = from }
+  end
+end
 
 local EDGE = 18 -- bytes
 
@@ -329,14 +337,7 @@ local function tell_some(job, most)
   if not how then
     return 0, true -- it was requeued
   end
-  local key = P .. 'b:' .. job.tell
-  zflush(key)
-  local list = redis.call('ZRANGEBYSCORE', key, string.format('(%.0f', job.from), string.format('%.0f', job.upto), 'WITHSCORES', 'LIMIT', 0, most)
-  local ids = {}
-  for i = 1, #list, 2 do
-    ids[#ids + 1] = list[i]:sub(1, 16)
-  end
-  load(ids)
+  local list = some_followers(job.tell, job.from, job.upto, most)
   for i = 1, #list, 2 do
     job.from = tonumber(list[i + 1])
     lead(job.tell, how, list[i])
@@ -348,6 +349,8 @@ end
 local function work_some(job, most)
   if job.tell then
     return tell_some(job, most)
+  elseif job.revive then
+    return revive_some(job, most)
   elseif job.drop then
     job.drop = drop_some(job.drop, most)
     return most, #job.drop == 0

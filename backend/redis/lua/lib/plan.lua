@@ -1,6 +1,6 @@
 -- What a call is about to store. It is planned whole before anything of it is done: with an error nothing is.
 
-local new_plan, known, held, admitted, before, stands_for, check, plan_all, pin, unpin, begins, add, prefetch, enqueue
+local new_plan, known, held, admitted, before, stands_for, check, plan_all, pin, unpin, add, prefetch, enqueue
 
 do -- not indented: it is the rest of the file. See base
 local P, now, heads, change, zset, set, head, task, holder, unique_key = P, now, heads, change, zset, set, head, task, holder, unique_key
@@ -229,25 +229,6 @@ local function replace(t, n)
   end
   note_event(t, ENQUEUED, 0)
   if t.status == WAITING then
-    stay(t)
-  else
-    pend(t)
-  end
-end
-
--- begins begins a life of a task, with its end set.
-function begins(t)
-  if t.unique then
-    take_key(unique_key(t.name, t.unique), t.id, t.unique_for)
-  end
-  if t.id_for > 0 then
-    take_key(id_key(t.id), t.id, t.id_for)
-  end
-  t.seq, t.due = number(), t.run_at or now + t.delay
-  note_event(t, ENQUEUED, 0)
-  if t.own then
-    waits(t, await(t))
-  elseif t.manual then
     stay(t)
   else
     pend(t)
