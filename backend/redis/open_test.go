@@ -214,18 +214,20 @@ func TestUser(t *testing.T) {
 func TestEngine(t *testing.T) {
 	t.Parallel()
 	name := namespace(t)
-	c := omniq.DefaultConfig()
-	c.BackendURL, c.Events = url(t)+"?namespace="+name, time.Hour
-	b, err := c.Open(t.Context(), redis.Engine)
-	require.NoError(t, err)
-	assert.True(t, b.Capabilities().Events)
-	_, err = b.Enqueue(t.Context(), batch(1))
-	require.NoError(t, err)
-	require.NoError(t, b.Close())
+	for _, scheme := range []string{"redis:", "valkey:"} {
+		c := omniq.DefaultConfig()
+		c.BackendURL, c.Events = strings.Replace(url(t), "redis:", scheme, 1)+"?namespace="+name, time.Hour
+		b, err := c.Open(t.Context(), redis.Engine)
+		require.NoError(t, err)
+		assert.True(t, b.Capabilities().Events)
+		_, err = b.Enqueue(t.Context(), batch(1))
+		require.NoError(t, err)
+		require.NoError(t, b.Close())
+	}
 	stats, err := openIn(t, name).Stats(t.Context())
 	require.NoError(t, err)
 	require.Len(t, stats, 1)
-	assert.Equal(t, 1, stats[0].Ready)
+	assert.Equal(t, 2, stats[0].Ready)
 }
 
 // certificate makes a key and a certificate for this machine.
