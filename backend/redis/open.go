@@ -92,7 +92,10 @@ func parse(text string) (o rueidis.ClientOption, namespace string, err error) {
 			return o, "", invalid("the URL has the parameter %.40q, want some of %q", name, parameters)
 		}
 	}
-	if o, err = rueidis.ParseURL(text); err != nil {
+	if u.Path == "/" {
+		u.Path = "" // it takes that for a number
+	}
+	if o, err = rueidis.ParseURL(u.String()); err != nil {
 		return o, "", invalid("the URL has a wrong scheme, database number or parameter, " + want)
 	}
 	o.DisableCache = true // scripts read and write: nothing can be kept here

@@ -199,7 +199,7 @@ func TestUser(t *testing.T) {
 	s := ownServer(t)
 	c := connect(t, s.URL())
 	do(t, c, strings.Fields("ACL SETUSER worker on >secret ~{shop}:* &{shop}:c:* "+rights)...)
-	b, err := redis.Open(t.Context(), "redis://worker:secret@"+s.Addr()+"?namespace=shop", redis.WithEvents(time.Hour),
+	b, err := redis.Open(t.Context(), "redis://worker:secret@"+s.Addr()+"/?namespace=shop", redis.WithEvents(time.Hour),
 		redis.WithLogger(slog.New(slog.DiscardHandler)))
 	require.NoError(t, err)
 	live(t, b)
@@ -214,9 +214,9 @@ func TestUser(t *testing.T) {
 func TestEngine(t *testing.T) {
 	t.Parallel()
 	name := namespace(t)
-	for _, scheme := range []string{"redis:", "valkey:"} {
+	for _, at := range []string{url(t), strings.Replace(url(t), "redis:", "valkey:", 1)} {
 		c := omniq.DefaultConfig()
-		c.BackendURL, c.Events = strings.Replace(url(t), "redis:", scheme, 1)+"?namespace="+name, time.Hour
+		c.BackendURL, c.Events = at+"?namespace="+name, time.Hour
 		b, err := c.Open(t.Context(), redis.Engine)
 		require.NoError(t, err)
 		assert.True(t, b.Capabilities().Events)
