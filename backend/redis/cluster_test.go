@@ -31,6 +31,7 @@ func startCluster(t *testing.T) (at string, nodes []rueidis.Client) {
 		c, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{s.Addr()}, ForceSingleClient: true, DisableCache: true})
 		require.NoError(t, err)
 		t.Cleanup(c.Close)
+		do(t, c, "CLUSTER", "SET-CONFIG-EPOCH", strconv.Itoa(i+1)) // the newest owner of a slot is known by it
 		do(t, c, "CLUSTER", "ADDSLOTSRANGE", strconv.Itoa(i*slots/n), strconv.Itoa((i+1)*slots/n-1))
 		if i > 0 {
 			host, port, _ := strings.Cut(addrs[0], ":")

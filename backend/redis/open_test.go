@@ -278,7 +278,7 @@ func startSentinel(t *testing.T, master *redisserver.Server) string {
 	port := freePort(t)
 	file := filepath.Join(dir, "sentinel.conf")
 	require.NoError(t, os.WriteFile(file, fmt.Appendf(nil, "port %s\nbind 127.0.0.1\ndir %s\nsentinel monitor tasks 127.0.0.1 %d 1\n"+
-		"sentinel down-after-milliseconds tasks 300\nsentinel failover-timeout tasks 5000\n", port, dir, master.Port()), 0o600))
+		"sentinel down-after-milliseconds tasks 1000\nsentinel failover-timeout tasks 5000\n", port, dir, master.Port()), 0o600))
 	path, err := redisserver.Path()
 	require.NoError(t, err)
 	sentinel := exec.Command(path, file, "--sentinel")
