@@ -18,6 +18,7 @@ import (
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/memory"
 	"github.com/omniq-go/omniq/backend/postgres"
+	"github.com/omniq-go/omniq/backend/redis"
 	"github.com/omniq-go/omniq/backend/sqlite"
 	"github.com/omniq-go/omniq/examples/internal/server"
 )
@@ -51,9 +52,9 @@ func TestReadmeShowsCapabilities(t *testing.T) {
 	config := omniq.DefaultConfig()
 	config.Events = time.Hour
 	var engines []omniq.Capabilities
-	for _, url := range []string{"memory:", "sqlite:" + filepath.Join(t.TempDir(), "queue.db"), server.URL(t)} {
+	for _, url := range []string{"memory:", "sqlite:" + filepath.Join(t.TempDir(), "queue.db"), server.URL(t), server.Redis(t)} {
 		config.BackendURL = url
-		b, err := config.Open(t.Context(), memory.Engine, sqlite.Engine, postgres.Engine)
+		b, err := config.Open(t.Context(), memory.Engine, sqlite.Engine, postgres.Engine, redis.Engine)
 		require.NoError(t, err)
 		engines = append(engines, b.Capabilities())
 		require.NoError(t, b.Close())

@@ -14,6 +14,7 @@ import (
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/postgres"
+	"github.com/omniq-go/omniq/backend/redis"
 	"github.com/omniq-go/omniq/backend/sqlite"
 )
 
@@ -81,7 +82,7 @@ func (p *program) root() *cobra.Command {
 		Short: "Look after tasks: what is stuck, why, and how to put it right",
 		Long: `Omniq looks after the tasks of an engine: what is stuck, why, and how to put it right.
 
-The engine is that of --backend or OMNIQ_BACKEND_URL: sqlite:path or postgres://user@host/database.
+The engine is that of --backend or OMNIQ_BACKEND_URL: sqlite:path, postgres://user@host/database or redis://host.
 The exit status is 0 if it was done, 1 if it failed, 2 for a wrong usage, 3 if there is no such task
 or the check does not hold, and 4 if the task's state does not allow it.`,
 		SilenceErrors: true,
@@ -91,7 +92,7 @@ or the check does not hold, and 4 if the task's state does not allow it.`,
 	root.SetOut(p.out)
 	root.SetErr(p.err)
 	flags := root.PersistentFlags()
-	flags.StringVar(&p.backend, "backend", "", "`URL` of the engine, sqlite:path or postgres://...; a password is better in OMNIQ_BACKEND_URL")
+	flags.StringVar(&p.backend, "backend", "", "`URL` of the engine, sqlite:path, postgres://... or redis://...; a password is better in OMNIQ_BACKEND_URL")
 	flags.DurationVar(&p.timeout, "timeout", 10*time.Second, "how long an answer of the engine may take")
 	flags.VarP(&p.output, "output", "o", "`format` of the data: table, json or jsonl")
 	root.AddCommand(
@@ -166,7 +167,7 @@ func (p *program) asks(do func(ctx context.Context, client *omniq.Client, args [
 }
 
 // engines are those that the command brings. What is in memory is inside of another process.
-var engines = []omniq.Engine{sqlite.Engine, postgres.Engine}
+var engines = []omniq.Engine{sqlite.Engine, postgres.Engine, redis.Engine}
 
 // config is what the environment and the flags say.
 func (p *program) config() (omniq.Config, error) {
@@ -179,7 +180,7 @@ func (p *program) config() (omniq.Config, error) {
 	case p.backend != "":
 		c.BackendURL = p.backend
 	case os.Getenv("OMNIQ_BACKEND_URL") == "":
-		return c, wrongUsage("which engine? Give --backend or OMNIQ_BACKEND_URL: sqlite:path or postgres://user@host/database")
+		return c, wrongUsage("which engine? Give --backend or OMNIQ_BACKEND_URL: sqlite:path, postgres://user@host/database or redis://host")
 	}
 	if p.timeout <= 0 {
 		return c, wrongUsage("the --timeout is %v, want a positive time", p.timeout)

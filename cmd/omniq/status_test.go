@@ -169,7 +169,8 @@ func TestEngineDown(t *testing.T) {
 		"no file":           {"sqlite:" + missing, exitFailed, "there is no queue there"},
 		"no directory":      {"sqlite:" + filepath.Join(missing, "q.db"), exitFailed, "no such file"},
 		"in memory":         {"memory:", exitUsage, `the scheme "memory"`},
-		"no engine":         {"redis://u:secret@host/", exitUsage, `can open the schemes`},
+		"no engine":         {"mysql://u:secret@host/", exitUsage, `can open the schemes`},
+		"no server":         {"redis://u:secret@127.0.0.1:1/", exitFailed, "refused"},
 		"a word":            {"secret", exitUsage, "without a scheme"},
 		"a URL with a hole": {"postgres://u:sec@ret@host/x", exitUsage, "%40"},
 	} {

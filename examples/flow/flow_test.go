@@ -76,6 +76,7 @@ func agrees(t *testing.T, files []string, report string) {
 func onEach(t *testing.T, test func(t *testing.T, url string)) {
 	t.Run("sqlite", func(t *testing.T) { test(t, "sqlite:"+filepath.Join(t.TempDir(), "queue.db")) })
 	t.Run("postgres", func(t *testing.T) { test(t, server.URL(t)) })
+	t.Run("redis", func(t *testing.T) { test(t, server.Redis(t)) })
 }
 
 func TestCountsAgreeWithWc(t *testing.T) {

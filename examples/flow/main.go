@@ -74,7 +74,7 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	var id string
 	flags := flag.NewFlagSet("flow", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // what is wrong is said here, in one line
-	flags.StringVar(&s.backend, "backend", "", "the `URL` of the queue: postgres://user@host/database or sqlite:file\n"+
+	flags.StringVar(&s.backend, "backend", "", "the `URL` of the queue: postgres://user@host/database, redis://host or sqlite:file\n"+
 		"(default: what OMNIQ_BACKEND_URL says, or a file in the user's cache directory)")
 	flags.StringVar(&id, "flow", "", "go on with the flow of this `ID`, and run once more what failed or was cancelled")
 	flags.Int64Var(&s.dir.Chunk, "chunk", 1<<20, "how many bytes are counted by one task")

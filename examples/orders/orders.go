@@ -8,6 +8,7 @@ import (
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/postgres"
+	"github.com/omniq-go/omniq/backend/redis"
 	"github.com/omniq-go/omniq/backend/sqlite"
 )
 
@@ -25,5 +26,5 @@ func Config() (omniq.Config, error) {
 
 // Open opens the queue. These programs can use no engine in memory: they are two processes.
 func Open(ctx context.Context, config omniq.Config) (omniq.Backend, error) {
-	return config.Open(ctx, sqlite.Engine, postgres.Engine)
+	return config.Open(ctx, sqlite.Engine, postgres.Engine, redis.Engine)
 }

@@ -22,6 +22,7 @@ func TestProducerAndWorker(t *testing.T) {
 	for name, url := range map[string]func(*testing.T) string{
 		"sqlite":   func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "orders.db") },
 		"postgres": server.URL,
+		"redis":    server.Redis,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("OMNIQ_BACKEND_URL", url(t))
@@ -44,7 +45,7 @@ func TestProducerAndWorker(t *testing.T) {
 	t.Setenv("OMNIQ_BACKEND_URL", "memory:")
 	out, err = exec.Command(filepath.Join(dir, "worker")).CombinedOutput()
 	assert.Error(t, err)
-	assert.Contains(t, string(out), `"memory", and this program can open the schemes ["sqlite" "postgres" "postgresql"] only`)
+	assert.Contains(t, string(out), `"memory", and this program can open the schemes ["sqlite" "postgres" "postgresql" "redis" "rediss" "valkey" "valkeys"] only`)
 	t.Setenv("OMNIQ_CONCURRENCY", "0")
 	t.Setenv("OMNIQ_EVENTS", "often")
 	out, err = exec.Command(filepath.Join(dir, "worker")).CombinedOutput()

@@ -45,7 +45,7 @@ func parse(args []string, stderr io.Writer) (j *assignment, status int) {
 		flags.PrintDefaults()
 	}
 	flags.StringVar(&j.algorithm, "algorithm", "sha256", "one of "+strings.Join(digest.Algorithms(), ", "))
-	flags.StringVar(&j.backend, "backend", "", "the `URL` of the queue: postgres://user@host/database, sqlite:file or memory:\n"+
+	flags.StringVar(&j.backend, "backend", "", "the `URL` of the queue: postgres://user@host/database, redis://host, sqlite:file or memory:\n"+
 		"(default: what OMNIQ_BACKEND_URL says, or a file in the user's cache directory)")
 	flags.StringVar(&db, "db", "", "the `file` that the queue is kept in, short for -backend sqlite:file")
 	flags.IntVar(&j.workers, "workers", omniq.DefaultConcurrency, fmt.Sprintf("how many files a process reads at once, 1 to %d", maxWorkers))

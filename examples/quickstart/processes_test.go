@@ -122,6 +122,7 @@ func assertDigests(t *testing.T, dir, stdout string) {
 func TestProcesses(t *testing.T) {
 	t.Run("sqlite", func(t *testing.T) { testProcesses(t, "sqlite:"+filepath.Join(t.TempDir(), "queue.db")) })
 	t.Run("postgres", func(t *testing.T) { testProcesses(t, server.URL(t)) })
+	t.Run("redis", func(t *testing.T) { testProcesses(t, server.Redis(t)) })
 }
 
 func testProcesses(t *testing.T, backend string) {

@@ -118,7 +118,7 @@ func TestBadInput(t *testing.T) {
 		{"fewer processes than none", []string{"-processes", "-1", good}, 1, "-processes is -1, want 0 to 100", false},
 		{"two queues", []string{"-backend", "memory:", good}, 2, "-backend and -db both say where the queue is", false},
 		{"a queue that other processes cannot see", []string{"-db", "", "-backend", "memory:", "-processes", "2", good}, 1, "memory: is inside of one process", false},
-		{"a queue of no engine", []string{"-db", "", "-backend", "mysql://host", good}, 1, `can open the schemes ["memory" "sqlite" "postgres" "postgresql"] only`, false},
+		{"a queue of no engine", []string{"-db", "", "-backend", "mysql://host", good}, 1, `can open the schemes ["memory" "sqlite" "postgres" "postgresql" "redis" "rediss" "valkey" "valkeys"] only`, false},
 		{"a worker process with files", []string{"-worker", "q", good}, 2, "its files are those of the queue", false},
 		{"a flag that nobody knows", []string{"-x", good}, 2, "flag provided but not defined: -x", false},
 	}

@@ -97,6 +97,7 @@ func onEach(t *testing.T, test func(*program)) {
 	for name, url := range map[string]func(*testing.T) string{
 		"sqlite":   func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "queue.db") },
 		"postgres": server.URL,
+		"redis":    server.Redis,
 	} {
 		t.Run(name, func(t *testing.T) { test(&program{t, url(t), filepath.Join(t.TempDir(), "out")}) })
 	}

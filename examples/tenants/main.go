@@ -60,7 +60,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	var s settings
 	flags := flag.NewFlagSet("tenants", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.StringVar(&s.backend, "backend", "memory:", "the `URL` of an engine with lanes: memory:, sqlite:file or postgres:")
+	flags.StringVar(&s.backend, "backend", "memory:", "the `URL` of an engine with lanes: memory:, sqlite:file, postgres: or redis:")
 	flags.IntVar(&s.greedy, "greedy", 2000, "`images` of the greedy tenant")
 	flags.IntVar(&s.small, "small", 50, "how many small `tenants` there are")
 	flags.IntVar(&s.images, "images", 5, "images of each small tenant")
