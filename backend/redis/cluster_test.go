@@ -25,7 +25,7 @@ func startCluster(t *testing.T) string {
 	var addrs []string
 	for i := range n {
 		s := ownServer(t, "--cluster-enabled", "yes", "--cluster-port", freePort(t))
-		c, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{s.addr()}, ForceSingleClient: true, DisableCache: true})
+		c, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{s.Addr()}, ForceSingleClient: true, DisableCache: true})
 		require.NoError(t, err)
 		t.Cleanup(c.Close)
 		do(t, c, "CLUSTER", "ADDSLOTSRANGE", strconv.Itoa(i*slots/n), strconv.Itoa((i+1)*slots/n-1))
@@ -37,7 +37,7 @@ func startCluster(t *testing.T) string {
 			bus, _, _ = strings.Cut(bus, ",")
 			do(t, c, "CLUSTER", "MEET", host, port, bus)
 		}
-		clients, addrs = append(clients, c), append(addrs, s.addr())
+		clients, addrs = append(clients, c), append(addrs, s.Addr())
 	}
 	for _, c := range clients {
 		require.Eventually(t, func() bool {

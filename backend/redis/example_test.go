@@ -9,18 +9,19 @@ import (
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/redis"
+	"github.com/omniq-go/omniq/internal/redisserver"
 )
 
 // exampleURL is that of the server of the tests.
 func exampleURL() string {
-	if given := os.Getenv(urlVariable); given != "" {
+	if given := os.Getenv(redisserver.URLVariable); given != "" {
 		return given
 	}
-	common.Do(func() { common.server, common.err = startServer() })
+	common.Do(func() { common.Server, common.err = redisserver.Start(context.Background(), "") })
 	if common.err != nil {
 		panic(common.err)
 	}
-	return common.url()
+	return common.URL()
 }
 
 func Example() {

@@ -17,8 +17,8 @@ import (
 func TestFailOver(t *testing.T) {
 	t.Parallel()
 	master := ownServer(t, "--repl-diskless-sync-delay", "0")
-	replica := ownServer(t, "--replicaof", "127.0.0.1 "+strconv.Itoa(master.port))
-	r := connect(t, replica.url())
+	replica := ownServer(t, "--replicaof", "127.0.0.1 "+strconv.Itoa(master.Port()))
+	r := connect(t, replica.URL())
 	require.Eventually(t, func() bool {
 		role, err := r.Do(t.Context(), r.B().Role().Build()).ToArray()
 		if err != nil || len(role) < 4 {
@@ -34,7 +34,7 @@ func TestFailOver(t *testing.T) {
 	require.NoError(t, err)
 	require.Nil(t, errs)
 	do(t, r, "REPLICAOF", "NO", "ONE") // what the master is told from now on is lost
-	lost, err := redis.Open(t.Context(), master.url(), redis.WithLogger(slog.New(slog.DiscardHandler)))
+	lost, err := redis.Open(t.Context(), master.URL(), redis.WithLogger(slog.New(slog.DiscardHandler)))
 	require.NoError(t, err)
 	old := lease(t, lost, 2, time.Minute)
 	require.Len(t, old, 2)

@@ -17,11 +17,12 @@ import (
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/redis"
+	"github.com/omniq-go/omniq/internal/redisserver"
 )
 
-func openAt(t testing.TB, s *server, opts ...redis.Option) *redis.Backend {
+func openAt(t testing.TB, s *redisserver.Server, opts ...redis.Option) *redis.Backend {
 	t.Helper()
-	b, err := redis.Open(context.Background(), s.url(), append([]redis.Option{redis.WithLogger(slog.New(slog.DiscardHandler))}, opts...)...)
+	b, err := redis.Open(context.Background(), s.URL(), append([]redis.Option{redis.WithLogger(slog.New(slog.DiscardHandler))}, opts...)...)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, b.Close()) })
 	return b
@@ -70,8 +71,8 @@ func TestKilledServer(t *testing.T) {
 		before := len(stored)
 		mu.Unlock()
 		require.Eventually(t, func() bool { mu.Lock(); defer mu.Unlock(); return len(stored) > before+100 }, time.Minute, time.Millisecond)
-		require.NoError(t, s.kill())
-		require.NoError(t, s.start())
+		require.NoError(t, s.Crash())
+		require.NoError(t, s.Start(t.Context()))
 	}
 	end()
 	producers.Wait()
@@ -95,7 +96,7 @@ func TestKilledConnections(t *testing.T) {
 	t.Parallel()
 	s := ownServer(t)
 	b := openAt(t, s, redis.WithPollInterval(time.Hour)) // polls would find them
-	c := connect(t, s.url())
+	c := connect(t, s.URL())
 	ctx, stop := context.WithCancel(t.Context())
 	var cutter sync.WaitGroup
 	cutter.Go(func() {
@@ -147,7 +148,7 @@ func TestBusyServer(t *testing.T) {
 	t.Parallel()
 	s := ownServer(t, "--busy-reply-threshold", "50")
 	b := openAt(t, s)
-	c, other := connect(t, s.url()), connect(t, s.url())
+	c, other := connect(t, s.URL()), connect(t, s.URL())
 	endless := make(chan error, 1)
 	go func() {
 		endless <- c.Do(context.Background(), c.B().Eval().Script("while true do end").Numkeys(0).Build()).Error()
@@ -173,7 +174,7 @@ func TestSilentServer(t *testing.T) {
 	s := ownServer(t)
 	b := openAt(t, s)
 	tasks := batch(1)
-	require.NoError(t, s.process.Process.Signal(syscall.SIGSTOP))
+	require.NoError(t, s.Signal(syscall.SIGSTOP))
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	_, err := b.Enqueue(ctx, tasks)
@@ -183,7 +184,7 @@ func TestSilentServer(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	_, err = b.Lease(ctx, omniq.LeaseRequest{Queues: []string{"default"}, Max: 1, Duration: time.Minute, WorkerID: "w"})
 	require.ErrorIs(t, err, context.DeadlineExceeded)
-	require.NoError(t, s.process.Process.Signal(syscall.SIGCONT))
+	require.NoError(t, s.Signal(syscall.SIGCONT))
 	_, err = b.Enqueue(t.Context(), tasks) // stored by now, or then
 	require.NoError(t, err)
 	require.Len(t, lease(t, b, 10, time.Minute), 1)
@@ -197,7 +198,7 @@ func TestScriptsAreGone(t *testing.T) {
 	for range 3 {
 		_, err := b.Enqueue(t.Context(), batch(1))
 		require.NoError(t, err)
-		do(t, connect(t, s.url()), "SCRIPT", "FLUSH")
+		do(t, connect(t, s.URL()), "SCRIPT", "FLUSH")
 	}
 	require.Len(t, lease(t, b, 10, 0), 3)
 }
@@ -211,7 +212,7 @@ func TestOutOfMemory(t *testing.T) {
 	require.NoError(t, err)
 	before, err := b.Stats(t.Context())
 	require.NoError(t, err)
-	c := connect(t, s.url())
+	c := connect(t, s.URL())
 	do(t, c, "CONFIG", "SET", "maxmemory", "1mb") // less than it has
 	keys := func() int64 {
 		n, err := c.Do(t.Context(), c.B().Dbsize().Build()).AsInt64()
@@ -317,7 +318,7 @@ func TestNothingBlocks(t *testing.T) {
 				require.NoError(t, err)
 				require.Nil(t, errs)
 			}
-			c := connect(t, s.url())
+			c := connect(t, s.URL())
 			do(t, c, "CONFIG", "RESETSTAT")
 			do(t, c, "CONFIG", "SET", "latency-monitor-threshold", "1")
 			do(t, c, "CONFIG", "SET", "slowlog-log-slower-than", "1000", "slowlog-max-len", "1000")
@@ -331,9 +332,9 @@ func TestNothingBlocks(t *testing.T) {
 }
 
 // slowest is how long the longest command has taken since the log was emptied.
-func slowest(t *testing.T, s *server) (longest time.Duration) {
+func slowest(t *testing.T, s *redisserver.Server) (longest time.Duration) {
 	t.Helper()
-	c := connect(t, s.url())
+	c := connect(t, s.URL())
 	list, err := c.Do(t.Context(), c.B().Arbitrary("SLOWLOG", "GET", "1000").Build()).ToArray()
 	require.NoError(t, err)
 	for i := range list {
@@ -366,10 +367,10 @@ func reach(t *testing.T, b omniq.Backend, done func(omniq.QueueStats) bool) {
 func TestDeaf(t *testing.T) {
 	t.Parallel()
 	s := ownServer(t)
-	c := connect(t, s.url())
+	c := connect(t, s.URL())
 	do(t, c, strings.Fields("ACL SETUSER worker on >secret ~{omniq}:* &{omniq}:c:* "+rights)...)
 	var log safeLog
-	b, err := redis.Open(t.Context(), "redis://worker:secret@"+s.addr(), redis.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+	b, err := redis.Open(t.Context(), "redis://worker:secret@"+s.Addr(), redis.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
 	require.NoError(t, err)
 	defer func() { require.NoError(t, b.Close()) }()
 	do(t, c, "ACL", "SETUSER", "worker", "-ssubscribe")

@@ -9,12 +9,13 @@ import (
 	"testing"
 
 	"github.com/omniq-go/omniq/backend/crashtest"
+	"github.com/omniq-go/omniq/internal/redisserver"
 )
 
 func TestMain(m *testing.M) {
 	crashtest.Child(openCrash)
 	flag.Parse()
-	if _, err := serverPath(); err != nil && os.Getenv(urlVariable) == "" { // tests skip themselves, which examples cannot
+	if _, err := redisserver.Path(); err != nil && os.Getenv(redisserver.URLVariable) == "" { // tests skip themselves, which examples cannot
 		skip := flag.Lookup("test.skip")
 		_ = skip.Value.Set(strings.TrimPrefix(skip.Value.String()+"|^Example", "|"))
 	}
@@ -23,8 +24,8 @@ func TestMain(m *testing.M) {
 		_ = parallel.Value.Set("8")
 	}
 	code := m.Run()
-	if common.server != nil {
-		_ = common.close()
+	if common.Server != nil {
+		_ = common.Close()
 	}
 	os.Exit(code)
 }

@@ -26,6 +26,7 @@ import (
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/redis"
+	"github.com/omniq-go/omniq/internal/redisserver"
 )
 
 // What cannot be opened is said, with what is wrong, and without a password.
@@ -91,11 +92,11 @@ func TestOpenRefusesEviction(t *testing.T) {
 	t.Parallel()
 	for _, policy := range []string{"allkeys-lru", "volatile-ttl"} {
 		s := ownServer(t, "--maxmemory-policy", policy, "--maxmemory", "100mb")
-		_, err := redis.Open(t.Context(), s.url())
+		_, err := redis.Open(t.Context(), s.URL())
 		require.ErrorIs(t, err, redis.ErrServer)
 		require.ErrorContains(t, err, "maxmemory-policy is "+policy)
 		require.ErrorContains(t, err, "CONFIG SET maxmemory-policy noeviction")
-		b, err := redis.Open(t.Context(), s.url(), redis.WithUnsafe(), redis.WithLogger(slog.New(slog.DiscardHandler)))
+		b, err := redis.Open(t.Context(), s.URL(), redis.WithUnsafe(), redis.WithLogger(slog.New(slog.DiscardHandler)))
 		require.NoError(t, err)
 		require.NoError(t, b.Close())
 	}
@@ -105,24 +106,24 @@ func TestOpenRefusesEviction(t *testing.T) {
 func TestReplicas(t *testing.T) {
 	t.Parallel()
 	master := ownServer(t, "--repl-diskless-sync-delay", "0")
-	replica := ownServer(t, "--replicaof", "127.0.0.1 "+strconv.Itoa(master.port))
-	_, err := redis.Open(t.Context(), replica.url())
+	replica := ownServer(t, "--replicaof", "127.0.0.1 "+strconv.Itoa(master.Port()))
+	_, err := redis.Open(t.Context(), replica.URL())
 	require.ErrorIs(t, err, redis.ErrServer)
-	require.ErrorContains(t, err, "it is a replica of "+master.addr())
+	require.ErrorContains(t, err, "it is a replica of "+master.Addr())
 
-	m := connect(t, master.url())
+	m := connect(t, master.URL())
 	require.Eventually(t, func() bool {
 		info, err := m.Do(t.Context(), m.B().Info().Section("replication").Build()).ToString()
 		return err == nil && strings.Contains(info, "state=online")
 	}, time.Minute, 10*time.Millisecond)
-	b, err := redis.Open(t.Context(), master.url(), redis.WaitReplicas(1, 5*time.Second), redis.WithLogger(slog.New(slog.DiscardHandler)))
+	b, err := redis.Open(t.Context(), master.URL(), redis.WaitReplicas(1, 5*time.Second), redis.WithLogger(slog.New(slog.DiscardHandler)))
 	require.NoError(t, err)
 	errs, err := b.Enqueue(t.Context(), batch(3))
 	require.NoError(t, err)
 	require.Nil(t, errs)
 	require.NoError(t, b.Close())
 
-	b, err = redis.Open(t.Context(), master.url(), redis.WaitReplicas(2, 10*time.Millisecond), redis.WithLogger(slog.New(slog.DiscardHandler)))
+	b, err = redis.Open(t.Context(), master.URL(), redis.WaitReplicas(2, 10*time.Millisecond), redis.WithLogger(slog.New(slog.DiscardHandler)))
 	require.NoError(t, err)
 	tasks := batch(1)
 	_, err = b.Enqueue(t.Context(), tasks)
@@ -161,7 +162,7 @@ func TestSurvives(t *testing.T) {
 	} {
 		s := ownServer(t, tt.settings...)
 		var log strings.Builder
-		b, err := redis.Open(t.Context(), s.url(), redis.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+		b, err := redis.Open(t.Context(), s.URL(), redis.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
 		require.NoError(t, err)
 		assert.Equal(t, tt.survives, b.Capabilities().Survives)
 		require.NoError(t, b.Close())
@@ -198,16 +199,16 @@ const rights = "+@read +@write +@scripting +@pubsub +@connection -@dangerous +ti
 func TestUser(t *testing.T) {
 	t.Parallel()
 	s := ownServer(t)
-	c := connect(t, s.url())
+	c := connect(t, s.URL())
 	do(t, c, strings.Fields("ACL SETUSER worker on >secret ~{shop}:* &{shop}:c:* "+rights)...)
-	b, err := redis.Open(t.Context(), "redis://worker:secret@"+s.addr()+"?namespace=shop", redis.WithEvents(time.Hour),
+	b, err := redis.Open(t.Context(), "redis://worker:secret@"+s.Addr()+"?namespace=shop", redis.WithEvents(time.Hour),
 		redis.WithLogger(slog.New(slog.DiscardHandler)))
 	require.NoError(t, err)
 	live(t, b)
 	require.NoError(t, b.Close())
 
 	do(t, c, strings.Fields("ACL SETUSER deaf on >secret ~{shop}:* "+rights)...)
-	_, err = redis.Open(t.Context(), "redis://deaf:secret@"+s.addr()+"?namespace=shop")
+	_, err = redis.Open(t.Context(), "redis://deaf:secret@"+s.Addr()+"?namespace=shop")
 	require.ErrorContains(t, err, "needs more rights", "it would fail in the middle of a script")
 }
 
@@ -278,8 +279,8 @@ func TestSentinel(t *testing.T) {
 	dir := t.TempDir()
 	port := freePort(t)
 	file := filepath.Join(dir, "sentinel.conf")
-	require.NoError(t, os.WriteFile(file, fmt.Appendf(nil, "port %s\nbind 127.0.0.1\ndir %s\nsentinel monitor tasks 127.0.0.1 %d 1\n", port, dir, master.port), 0o600))
-	path, err := serverPath()
+	require.NoError(t, os.WriteFile(file, fmt.Appendf(nil, "port %s\nbind 127.0.0.1\ndir %s\nsentinel monitor tasks 127.0.0.1 %d 1\n", port, dir, master.Port()), 0o600))
+	path, err := redisserver.Path()
 	require.NoError(t, err)
 	sentinel := exec.Command(path, file, "--sentinel")
 	require.NoError(t, sentinel.Start())
