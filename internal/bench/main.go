@@ -99,6 +99,7 @@ import (
 	"time"
 
 	"github.com/omniq-go/omniq/internal/pgserver"
+	"github.com/omniq-go/omniq/internal/redisserver"
 )
 
 // settings are what the flags say.
@@ -111,6 +112,7 @@ type settings struct {
 	rate         int
 	latencyTime  time.Duration
 	synchronous  string
+	appendfsync  string
 	dir          string
 	engine       engine
 	systems      []system
@@ -171,8 +173,10 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	flags.DurationVar(&s.latencyTime, "latency-time", 3*time.Second, "for which tasks come at that rate")
 	flags.StringVar(&s.synchronous, "synchronous", "full", "`full` or normal, of every system on SQLite")
 	flags.StringVar(&s.dir, "dir", "", "where the files go while they are needed (default the system's for temporary files)")
-	name := flags.String("engine", engines[0].name, "what all are measured on: `sqlite` or postgres")
-	flags.StringVar(&s.url, "url", "", "of the server for -engine postgres (default $"+pgserver.URLVariable+", or one that is started)")
+	flags.StringVar(&s.appendfsync, "appendfsync", "everysec", "`everysec` or always, of the Redis server that is started")
+	name := flags.String("engine", engines[0].name, "what all are measured on: `sqlite`, postgres or redis")
+	flags.StringVar(&s.url, "url", "", "of the server for -engine postgres or redis (default $"+pgserver.URLVariable+" or $"+
+		redisserver.URLVariable+", or one that is started)")
 	names := flags.String("systems", "", "which to measure, separated by commas (default all)")
 	quick := flags.Bool("quick", false, "few tasks and one round, to see whether everything works: sets -n, -rounds, the limits and -latency-time")
 	if err := flags.Parse(args); err != nil {
@@ -191,14 +195,19 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	if s.synchronous != "full" && s.synchronous != "normal" {
 		return s, fmt.Errorf("-synchronous is %q, want full or normal", s.synchronous)
 	}
+	if s.appendfsync != "everysec" && s.appendfsync != "always" {
+		return s, fmt.Errorf("-appendfsync is %q, want everysec or always", s.appendfsync)
+	}
 	i := slices.IndexFunc(engines, func(known engine) bool { return known.name == *name })
 	if i < 0 {
-		return s, fmt.Errorf("-engine is %q, want sqlite or postgres", *name)
+		return s, fmt.Errorf("-engine is %q, want sqlite, postgres or redis", *name)
 	}
 	s.engine = engines[i]
 	switch {
-	case s.url != "" && *name != postgresEngine.name:
-		return s, errors.New("-url is for -engine postgres")
+	case s.url != "" && *name == sqliteEngine.name:
+		return s, errors.New("-url is for -engine postgres or redis")
+	case s.appendfsync != "everysec" && *name != redisEngine.name:
+		return s, errors.New("-appendfsync is for -engine redis")
 	case s.synchronous != "full" && *name != sqliteEngine.name:
 		return s, errors.New("-synchronous is for -engine sqlite")
 	}
