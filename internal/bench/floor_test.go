@@ -62,7 +62,8 @@ func keepsTheContract(t *testing.T, s floorStore) {
 		return handTask{uuid.Must(uuid.NewV7()), "[7]", priority, due}
 	}
 	tasks := []handTask{
-		task(0, now.Add(-time.Second)), task(0, now.Add(-2*time.Second)), task(9, now.Add(-time.Second)), task(99, now.Add(time.Hour)), task(-9, now),
+		task(0, now.Add(-time.Second)), task(0, now.Add(-2*time.Second)), task(9, now.Add(-time.Second)), task(99, now.Add(time.Hour)),
+		task(-9, now),
 	}
 	usual, earlier, urgent, later, last := tasks[0].id, tasks[1].id, tasks[2].id, tasks[3].id, tasks[4].id
 	enqueue := func(want int, tasks ...handTask) {

@@ -126,7 +126,8 @@ func (q *handQueue) stop(context.Context) error {
 // handed out by priority and due time, one at a time of it by a token and until an end, leaves a result, and is counted by its state.
 type floorStore interface {
 	handStore
-	// result returns the status of a task, and whether that is final: there is a result then, and it is what one who waits polls for.
+	// result returns the state of a task, which is what one who waits polls for: with handDone there is a result. It fails for an
+	// unknown ID.
 	result(ctx context.Context, id uuid.UUID) (state int, err error)
 	// counts returns how many tasks are in each state.
 	counts(ctx context.Context) (map[int]int, error)
@@ -134,8 +135,9 @@ type floorStore interface {
 
 // floorSystem is a store of which a row shows what the contract itself costs.
 func floorSystem(set string, goroutines int, open func(ctx context.Context, o opening) (floorStore, error)) system {
-	s := handSystem("floor", "the contract by hand", set, goroutines, func(ctx context.Context, o opening) (handStore, error) { return open(ctx, o) })
-	return s
+	return handSystem("floor", "the contract by hand", set, goroutines, func(ctx context.Context, o opening) (handStore, error) {
+		return open(ctx, o)
+	})
 }
 
 // handSystem is a store by hand.

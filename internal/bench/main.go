@@ -34,12 +34,12 @@
 // # The contract by hand
 //
 // The rows by hand are two. Raw is the least that a durable queue with leases and results does. The contract by hand keeps as little as
-// can be of what OmniQ promises of a task: it is stored once under its ID, as long as its result is there; the higher priority goes first,
-// then the earlier due time; a lease has a token and an end, after which it settles nothing and the task is handed out again; a settlement
-// stores the result and removes the task in one step; how many tasks are in each state is counted exactly. One who waits has to poll for
-// the result. It has no retries, queues, pauses, names, unique keys, flows, limits, lanes, events, history, lists or expiry. It works by the
-// hundred, as raw does, so that what OmniQ costs beside it is what these cost, and what lies between tasks and handlers. A test checks that it does what
-// this says.
+// can be of what OmniQ promises of a task: it is stored once under its ID, as long as its result is there; the higher priority goes
+// first, then the earlier due time; a lease has a token and an end, after which it settles nothing and the task is handed out again; a
+// settlement stores the result and removes the task in one step; how many tasks are in each state is counted exactly. One who waits has
+// to poll for the result. It has no retries, queues, pauses, names, unique keys, flows, limits, lanes, events, history, lists or expiry.
+// It works by the hundred, as raw does: what OmniQ costs beside it is what all these cost, and what lies between a task and its handler.
+// A test checks that it does what this says.
 //
 // # What each system is set to on Postgres
 //
@@ -82,12 +82,12 @@
 // snapshots; the settings of any server are read back. The database of the URL must be empty, and is emptied after each measurement.
 //
 //   - OmniQ: redis.Open and NewWorker with their defaults. It records a result of each task, for an hour.
-//   - Asynq: 16 workers as all, else its defaults: it deletes a finished task, and polls each second when there was none. A second row polls each 5 ms,
-//     and keeps finished tasks and results for an hour, as OmniQ does. A third has as many workers as asynq has by default, the number of
-//     CPUs; only its burn-down is measured. Its client has a pool of 70 connections. Its burn-down ends when nothing is left in its queue: to stop, it waits
-//     for a poll more.
-//   - Raw: three scripts, each for 100 tasks: a list of IDs, a string for each task, a sorted set of leases, a string for each result. Its
-//     burn-down is by 4 goroutines.
+//   - Asynq: as many workers as all, else its defaults: it deletes a finished task, and polls each second when there was none. A second
+//     row polls each 5 ms, and keeps finished tasks and results for an hour, as OmniQ does. A third has as many workers as asynq has by
+//     default, the number of CPUs; only its burn-down is measured. Its client has a pool of 70 connections. Its burn-down ends when
+//     nothing is left in its queue: to stop, it waits for a poll more.
+//   - Raw: three scripts, each for 100 tasks: a list of IDs, a string for each task, a sorted set of leases, a string for each result.
+//     Its burn-down is by 4 goroutines.
 //
 // # Where a peer is better
 //
@@ -109,8 +109,8 @@
 // River is older and in wider use, has clients for other languages, and a row of each finished job, with its errors, that
 // SQL can look into.
 //
-// On Redis one goroutine that enqueues is several times faster with asynq: each call is a script there, and OmniQ's is the longer one. Asynq is
-// older and in wider use, has a web interface and a command of its own, and it can group tasks.
+// On Redis one goroutine that enqueues is several times faster with asynq: each call is a script there, and OmniQ's is the longer one.
+// Asynq is older and in wider use, and it can group tasks.
 package main
 
 import (

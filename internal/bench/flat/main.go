@@ -94,7 +94,8 @@ func write(w io.Writer, s settings, all []engines.Figures[figures]) error {
 			fmt.Fprintf(&b, " × %.2f |\n", e.Median(func(f figures) float64 { return f.costs[last][k] / f.costs[0][k] }))
 		}
 	}
-	fmt.Fprintf(&b, "\n| bytes, peak of %d tasks | before | at the peak | when it is over | over : before |\n|---|---:|---:|---:|---:|\n", s.peak)
+	fmt.Fprintf(&b, "\n| bytes, peak of %d tasks | before | at the peak | when it is over | over : before |\n", s.peak)
+	b.WriteString("|---|---:|---:|---:|---:|\n")
 	for _, e := range all {
 		if e.Rounds[0].before == 0 {
 			continue
