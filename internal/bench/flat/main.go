@@ -9,8 +9,9 @@
 // All is measured in one process, in turns: in each round every engine takes each measurement once, on a new file, schema or namespace.
 //
 //   - A task: to enqueue it, to lease it and to settle it with a result that is kept, by the methods of the backend, one at a time and 100
-//     at a time, while there are so many others that are due and as many results. Of the calls of each size the median counts, so that what
-//     happens now and then, as a checkpoint, does not. The last column is what it costs beside the most against beside the fewest.
+//     at a time, while there are so many others that are due and as many results. There is a backend of each size, and they take turns,
+//     call by call. The median of the calls counts, so that what happens now and then, as a checkpoint, does not. The last column is what
+//     a call beside the most takes against the one beside the fewest: the median, too.
 //   - A peak: how much larger the files or, in memory, the heap are than before when -peak tasks have been enqueued, worked and their
 //     results are gone. Each time there are 1,000 tasks beside.
 package main
@@ -47,7 +48,7 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	s := settings{calls: 50}
+	s := settings{calls: 100}
 	flags := flag.NewFlagSet("flat", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	fewest, most := 1000, 0
@@ -84,14 +85,13 @@ func write(w io.Writer, s settings, all []engines.Figures[figures]) error {
 		fmt.Fprintf(&b, " beside %d |", n)
 	}
 	b.WriteString(" most : fewest |\n|---|---:|" + strings.Repeat("---:|", len(s.sizes)+1) + "\n")
-	last := len(s.sizes) - 1
 	for _, e := range all {
 		for k, batch := range batches {
 			fmt.Fprintf(&b, "| %s | %d |", e.Name, batch)
 			for i := range s.sizes {
 				fmt.Fprintf(&b, " %.1f |", e.Median(func(f figures) float64 { return f.costs[i][k] }))
 			}
-			fmt.Fprintf(&b, " × %.2f |\n", e.Median(func(f figures) float64 { return f.costs[last][k] / f.costs[0][k] }))
+			fmt.Fprintf(&b, " × %.2f |\n", e.Median(func(f figures) float64 { return f.ratios[k] }))
 		}
 	}
 	fmt.Fprintf(&b, "\n| bytes, peak of %d tasks | before | at the peak | when it is over | over : before |\n", s.peak)

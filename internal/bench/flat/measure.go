@@ -18,16 +18,13 @@ var batches = [...]int{1, engines.AtOnce}
 // figures are what one round came to on one engine.
 type figures struct {
 	costs               [][len(batches)]float64 // µs a task, by size and batch
+	ratios              [len(batches)]float64   // of the largest size to the smallest
 	before, peak, after float64                 // bytes, 0 where they are not known
 }
 
 // measure takes each measurement once.
 func (s settings) measure(ctx context.Context, e engines.Engine, round int) (f figures, err error) {
-	err = e.On(ctx, fmt.Sprintf("flat_%d", round), func(b omniq.Backend) error {
-		f.costs, err = s.costs(ctx, b)
-		return err
-	})
-	if err != nil || !e.Sized() {
+	if err = s.onAll(ctx, e, round, nil, &f); err != nil || !e.Sized() {
 		return f, err
 	}
 	place := fmt.Sprintf("peak_%d", round)
@@ -40,58 +37,81 @@ func (s settings) measure(ctx context.Context, e engines.Engine, round int) (f f
 	return f, err
 }
 
-// costs are what a task costs beside each number of others. Those of one size are among those of the next.
-func (s settings) costs(ctx context.Context, b omniq.Backend) (costs [][len(batches)]float64, err error) {
-	there := 0
-	for _, n := range s.sizes {
-		if err := enqueue(ctx, b, 2*(n-there)); err != nil {
-			return nil, err
-		}
-		if _, err := engines.Work(ctx, b, n-there, func(omniq.Lease) bool { return true }); err != nil {
-			return nil, err
-		}
-		// What the workers have taken too many of has results.
-		stats, err := b.Stats(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if err := enqueue(ctx, b, n-stats[0].Ready); err != nil {
-			return nil, err
-		}
-		there = n
-		var cost [len(batches)]float64
-		for k, batch := range batches {
-			if cost[k], err = s.cost(ctx, b, batch); err != nil {
-				return nil, err
-			}
-		}
-		costs = append(costs, cost)
+// onAll takes the costs when there is a backend of each size.
+func (s settings) onAll(ctx context.Context, e engines.Engine, round int, backends []omniq.Backend, f *figures) error {
+	if len(backends) == len(s.sizes) {
+		return s.costs(ctx, backends, f)
 	}
-	return costs, nil
+	n := s.sizes[len(backends)]
+	return e.On(ctx, fmt.Sprintf("flat_%d_%d", round, n), func(b omniq.Backend) error {
+		if err := fill(ctx, b, n); err != nil {
+			return err
+		}
+		return s.onAll(ctx, e, round, append(backends, b), f)
+	})
+}
+
+// fill stores n tasks that are due, and n results or a few more.
+func fill(ctx context.Context, b omniq.Backend, n int) error {
+	if err := enqueue(ctx, b, 2*n); err != nil {
+		return err
+	}
+	if _, err := engines.Work(ctx, b, n, func(omniq.Lease) bool { return true }); err != nil {
+		return err
+	}
+	stats, err := b.Stats(ctx)
+	if err != nil {
+		return err
+	}
+	return enqueue(ctx, b, n-stats[0].Ready) // the workers may have taken more
+}
+
+// costs are what a task costs in a call of each batch on each backend. The calls take turns, so that what slows the machine for a while
+// slows all.
+func (s settings) costs(ctx context.Context, backends []omniq.Backend, f *figures) error {
+	f.costs = make([][len(batches)]float64, len(backends))
+	for k, batch := range batches {
+		took := make([][]float64, len(backends))
+		var ratios []float64
+		for call := range s.calls {
+			for i := range backends {
+				i = (i + call) % len(backends)
+				us, err := cost(ctx, backends[i], batch)
+				if err != nil {
+					return err
+				}
+				took[i] = append(took[i], us)
+			}
+			ratios = append(ratios, took[len(took)-1][call]/took[0][call])
+		}
+		for i := range took {
+			f.costs[i][k] = engines.Median(took[i])
+		}
+		f.ratios[k] = engines.Median(ratios)
+	}
+	return nil
 }
 
 // cost is how many µs each task of so many in a call takes, to its end.
-func (s settings) cost(ctx context.Context, b omniq.Backend, batch int) (float64, error) {
-	var took []float64
-	for range s.calls {
-		tasks, err := newTasks(batch)
+func cost(ctx context.Context, b omniq.Backend, batch int) (float64, error) {
+	tasks, err := newTasks(batch)
+	if err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	if err := engines.Enqueue(ctx, b, tasks, batch); err != nil {
+		return 0, err
+	}
+	var leases []omniq.Lease
+	for len(leases) < batch { // one that waits only a moment may come back without any
+		some, err := engines.Lease(ctx, b, batch-len(leases))
 		if err != nil {
 			return 0, err
 		}
-		began := time.Now()
-		if err := engines.Enqueue(ctx, b, tasks, batch); err != nil {
-			return 0, err
-		}
-		leases, err := engines.Lease(ctx, b, batch)
-		if err != nil || len(leases) != batch {
-			return 0, fmt.Errorf("%d leases, want %d: %w", len(leases), batch, err)
-		}
-		if err := engines.Settle(ctx, b, leases, time.Hour); err != nil {
-			return 0, err
-		}
-		took = append(took, float64(time.Since(began).Nanoseconds())/1000/float64(batch))
+		leases = append(leases, some...)
 	}
-	return engines.Median(took), nil
+	err = engines.Settle(ctx, b, leases, time.Hour)
+	return float64(time.Since(began).Nanoseconds()) / 1000 / float64(batch), err
 }
 
 func newTasks(n int) ([]*omniq.RawTask, error) {
@@ -155,7 +175,6 @@ func (s settings) overPeak(ctx context.Context, b omniq.Backend, size func() (fl
 		}
 		done = done[len(some):]
 	}
-	done = nil //nolint:ineffassign,wastedassign // it is in the heap, too
 	f.after, err = settled(ctx, size)
 	return err
 }
