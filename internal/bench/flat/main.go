@@ -94,17 +94,17 @@ func write(w io.Writer, s settings, all []engines.Figures[figures]) error {
 			fmt.Fprintf(&b, " × %.2f |\n", e.Median(func(f figures) float64 { return f.ratios[k] }))
 		}
 	}
-	fmt.Fprintf(&b, "\n| bytes, peak of %d tasks | before | at the peak | when it is over | over : before |\n", s.peak)
-	b.WriteString("|---|---:|---:|---:|---:|\n")
+	head := fmt.Sprintf("\n| bytes, peak of %d tasks | before | at the peak | when it is over | over : before |\n|---|---:|---:|---:|---:|\n", s.peak)
 	for _, e := range all {
 		if e.Rounds[0].before == 0 {
 			continue
 		}
-		fmt.Fprintf(&b, "| %s | %.0f | %.0f | %.0f | × %.2f |\n", e.Name,
+		fmt.Fprintf(&b, "%s| %s | %.0f | %.0f | %.0f | × %.2f |\n", head, e.Name,
 			e.Median(func(f figures) float64 { return f.before }),
 			e.Median(func(f figures) float64 { return f.peak }),
 			e.Median(func(f figures) float64 { return f.after }),
 			e.Median(func(f figures) float64 { return f.after / f.before }))
+		head = "" // it stands above the first row, if there is any
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
