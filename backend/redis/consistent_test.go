@@ -231,7 +231,7 @@ func (s *store) checkTexts() {
 		kind, rest, ok := strings.Cut(key, ":")
 		switch {
 		case !ok || kind == "":
-			assert.Contains(s.t, []string{"c", "g", "j", "k", "ks", "p", "qs", "seq", "ev", "evn", "evg", "evt", "format"}, key, "a key that is known")
+			assert.Contains(s.t, []string{"c", "g", "j", "k", "ks", "p", "qs", "seq", "yy", "ev", "evn", "evg", "evt", "format"}, key, "a key that is known")
 		case strings.Contains("e r f n d D", kind) || kind == "s":
 			assert.True(s.t, s.heads[rest[:16]] != nil, "of a task that is gone there is a key whose kind is %s", kind)
 		case kind == "u":

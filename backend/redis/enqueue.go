@@ -11,56 +11,54 @@ import (
 	"github.com/omniq-go/omniq/internal/engine"
 )
 
-// taskFields is a task as scripts take it: what engines look at beside the envelope.
-func taskFields(t *omniq.RawTask) (fields, error) {
-	envelope, err := t.AppendJSON(nil)
-	if err != nil {
-		return nil, fmt.Errorf("%w: redis: task %v: %w", omniq.ErrInvalid, t.ID, err)
+// writeTask writes a task as scripts take it: what engines look at beside the envelope.
+func writeTask(w *writer, t *omniq.RawTask) error {
+	w.begin()
+	w.text("id", key(t.ID))
+	w.text("name", t.FuncName)
+	w.text("queue", queueName(t.Queue))
+	if err := w.json("envelope", t.AppendJSON); err != nil {
+		return fmt.Errorf("%w: redis: task %v: %w", omniq.ErrInvalid, t.ID, err)
 	}
-	f := fields{
-		"id": key(t.ID), "name": t.FuncName, "queue": queueName(t.Queue), "on_held": int(t.OnHeld), "envelope": envelope,
-	}
-	set := func(name string, value int64) {
-		if value != 0 {
-			f[name] = value
-		}
-	}
+	w.number("on_held", int64(t.OnHeld))
 	if t.Priority != 0 {
-		f["prio"] = string(binary.BigEndian.AppendUint64(nil, ^(uint64(int64(t.Priority)) ^ 1<<63)))
+		w.text("prio", string(binary.BigEndian.AppendUint64(nil, ^(uint64(int64(t.Priority))^1<<63))))
 	}
 	if !t.RunAt.IsZero() {
-		f["run_at"] = micros(t.RunAt)
+		w.number("run_at", micros(t.RunAt))
 	}
-	set("delay", microseconds(t.Delay))
+	w.number("delay", microseconds(t.Delay))
 	if left, ok := t.Remaining(); ok {
-		f["left"], f["ttl"] = left.Microseconds(), t.TTL.Microseconds()
+		w.value("left", left.Microseconds())
+		w.value("ttl", t.TTL.Microseconds())
 	}
-	if keep := *omniq.CancelledResult(t, t.CreatedAt, 0).TTL; keep != omniq.DefaultResultTTL {
-		f["keep"] = microseconds(keep)
-	}
-	if keep := *omniq.InputsResult(t, t.CreatedAt, 0, 0).TTL; keep != omniq.DefaultFailureTTL {
-		f["keep_fail"] = microseconds(keep)
+	if t.ResultTTL != nil || t.FailureTTL != nil { // else both are as usual
+		if keep := *omniq.CancelledResult(t, t.CreatedAt, 0).TTL; keep != omniq.DefaultResultTTL {
+			w.value("keep", microseconds(keep))
+		}
+		if keep := *omniq.InputsResult(t, t.CreatedAt, 0, 0).TTL; keep != omniq.DefaultFailureTTL {
+			w.value("keep_fail", microseconds(keep))
+		}
 	}
 	if t.UniqueKey != "" {
-		f["unique"] = t.UniqueKey
+		w.text("unique", t.UniqueKey)
 	}
-	set("unique_for", microseconds(t.UniqueFor))
-	set("id_for", microseconds(t.IDFor))
-	set("within", microseconds(t.ReplaceWithin))
+	w.number("unique_for", microseconds(t.UniqueFor))
+	w.number("id_for", microseconds(t.IDFor))
+	w.number("within", microseconds(t.ReplaceWithin))
 	if t.Lane != "" {
-		f["lane"] = t.Lane
+		w.text("lane", t.Lane)
 	}
 	if t.Flow != uuid.Nil {
-		f["flow"] = key(t.Flow)
+		w.text("flow", key(t.Flow))
 	}
-	if t.Manual {
-		f["manual"] = true
+	w.flag("manual", t.Manual)
+	w.flag("tied", t.Tied())
+	if len(t.After) > 0 {
+		w.value("after", edgeFields(t.After))
 	}
-	if t.Tied() {
-		f["tied"] = true
-	}
-	f["after"] = edgeFields(t.After)
-	return f, nil
+	w.end()
+	return nil
 }
 
 func edgeFields(after []omniq.Dependency) []fields {
@@ -74,15 +72,14 @@ func edgeFields(after []omniq.Dependency) []fields {
 	return edges
 }
 
-func allFields(tasks []*omniq.RawTask) ([]fields, error) {
-	list := make([]fields, len(tasks))
-	for i, t := range tasks {
-		var err error
-		if list[i], err = taskFields(t); err != nil {
+func writeTasks(tasks []*omniq.RawTask) (written, error) {
+	w := newWriter(len(tasks))
+	for _, t := range tasks {
+		if err := writeTask(w, t); err != nil {
 			return nil, err
 		}
 	}
-	return list, nil
+	return w.b, nil
 }
 
 // Enqueue stores tasks, all or none: see [omniq.TaskQueue].
@@ -90,7 +87,7 @@ func (b *Backend) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error,
 	if err := engine.CheckTasks(tasks); err != nil {
 		return nil, err
 	}
-	list, err := allFields(tasks)
+	list, err := writeTasks(tasks)
 	if err != nil {
 		return nil, err
 	}

@@ -142,13 +142,14 @@ func (b *Backend) lease(ctx context.Context, args fields, duration time.Duration
 
 // The places in what a script hands out.
 const (
-	leasedID = iota
-	leasedHead
+	leasedID   = iota
+	leasedHead // if something in it is not as usual
 	leasedEnvelope
 	leasedWaited
 	leasedAttempt
 	leasedState
 	leasedInputs
+	leasedStarted
 	leasedSize
 )
 
@@ -162,11 +163,14 @@ func decodeLease(m rueidis.RedisMessage, token string, now int64, duration time.
 	waited, _ := parts[leasedWaited].AsInt64()
 	attempt, _ := parts[leasedAttempt].AsInt64()
 	l.Attempt, l.Waited = int(attempt), time.Duration(waited)*time.Microsecond
-	head, err := decodeFields(v[leasedHead])
-	if err != nil {
-		return l, err
+	started, _ := parts[leasedStarted].AsInt64()
+	var head fields
+	if v[leasedHead] != "" {
+		if head, err = decodeFields(v[leasedHead]); err != nil {
+			return l, err
+		}
 	}
-	l.Started, l.Resumed, l.Lost = head.is("started"), head.is("resumed"), int(head.int("lost"))
+	l.Started, l.Resumed, l.Lost = started == 1, head.is("resumed"), int(head.int("lost"))
 	l.Expires = moment(now).Add(duration)
 	if since := head.int("shunned"); since != 0 {
 		l.Deferred = time.Duration(now-since) * time.Microsecond

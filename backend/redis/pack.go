@@ -15,9 +15,80 @@ import (
 // fields is a map of a document.
 type fields map[string]any
 
-// encode returns the document of a value: nil, a bool, an int, an int64, a string, bytes, a list of such, or fields. Fields that are nil are
-// left out.
-func encode(v any) string { return rueidis.BinaryString(appendValue(nil, v)) }
+// encode returns the document of a value: nil, a bool, an int, an int64, a string, bytes, a list of such, fields, or what is written
+// already. Fields that are nil are left out.
+func encode(v any) string {
+	return rueidis.BinaryString(appendValue(nil, v)) // nobody changes the bytes
+}
+
+// written is a part of a document that was written before.
+type written []byte
+
+// writer writes a list of maps right away: a call has many of these, and maps of Go would be most of what it costs here.
+type writer struct {
+	b      []byte
+	begun  int // where the last map begins
+	fields uint32
+}
+
+// newWriter begins a list of n maps.
+func newWriter(n int) *writer { return &writer{b: appendArray(make([]byte, 0, 512*n+8), n)} }
+
+func (w *writer) begin() {
+	w.begun, w.fields = len(w.b), 0
+	w.b = append(w.b, 0xdf, 0, 0, 0, 0)
+}
+
+func (w *writer) end() { binary.BigEndian.PutUint32(w.b[w.begun+1:], w.fields) }
+
+// drop begins the last map anew.
+func (w *writer) drop() {
+	w.b = w.b[:w.begun]
+	w.begin()
+}
+
+func (w *writer) name(name string) {
+	w.b = appendText(w.b, name)
+	w.fields++
+}
+
+func (w *writer) text(name, value string) {
+	w.name(name)
+	w.b = appendText(w.b, value)
+}
+
+// number leaves out a zero: a script takes that for what is not there.
+func (w *writer) number(name string, n int64) {
+	if n != 0 {
+		w.name(name)
+		w.b = appendInt(w.b, n)
+	}
+}
+
+// flag leaves out false.
+func (w *writer) flag(name string, set bool) {
+	if set {
+		w.value(name, true)
+	}
+}
+
+func (w *writer) value(name string, v any) {
+	w.name(name)
+	w.b = appendValue(w.b, v)
+}
+
+// json writes what an envelope appends. With an error the map is to be dropped.
+func (w *writer) json(name string, appendJSON func([]byte) ([]byte, error)) error {
+	w.name(name)
+	at := len(w.b)
+	b, err := appendJSON(append(w.b, 0xdb, 0, 0, 0, 0))
+	if err != nil {
+		return err
+	}
+	binary.BigEndian.PutUint32(b[at+1:], uint32(len(b)-at-5))
+	w.b = b
+	return nil
+}
 
 func appendValue(b []byte, v any) []byte {
 	switch v := v.(type) {
@@ -37,6 +108,8 @@ func appendValue(b []byte, v any) []byte {
 	case []byte:
 		b = append(b, 0xdb)
 		b = binary.BigEndian.AppendUint32(b, uint32(len(v)))
+		return append(b, v...)
+	case written:
 		return append(b, v...)
 	case []string:
 		b = appendArray(b, len(v))

@@ -34,7 +34,7 @@ func commonURL() (string, error) {
 	if given := os.Getenv(redisserver.URLVariable); given != "" {
 		return given, nil
 	}
-	common.Do(func() { common.Server, common.err = redisserver.Start(context.Background()) })
+	common.Do(func() { common.Server, common.err = redisserver.Start(context.Background(), "") })
 	if common.err != nil {
 		return "", common.err
 	}
@@ -44,7 +44,7 @@ func commonURL() (string, error) {
 // ownServer starts a server for one test.
 func ownServer(t testing.TB, settings ...string) *redisserver.Server {
 	t.Helper()
-	s, err := redisserver.Start(t.Context(), settings...)
+	s, err := redisserver.Start(t.Context(), "", settings...)
 	if errors.Is(err, redisserver.ErrMissing) {
 		t.Skip(err)
 	}

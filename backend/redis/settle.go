@@ -10,27 +10,30 @@ import (
 	"github.com/omniq-go/omniq/internal/engine"
 )
 
-// resultFields is a result as scripts take it.
-func resultFields(r *omniq.RawResult) (fields, error) {
-	envelope, err := r.AppendJSON(nil)
-	if err != nil {
-		return nil, fmt.Errorf("%w: redis: the result of task %v: %w", omniq.ErrInvalid, r.TaskID, err)
+// writeResult writes a result as scripts take it, but for the ID.
+func writeResult(w *writer, r *omniq.RawResult) error {
+	w.number("status", int64(r.Status))
+	if err := w.json("result", r.AppendJSON); err != nil {
+		return fmt.Errorf("%w: redis: the result of task %v: %w", omniq.ErrInvalid, r.TaskID, err)
 	}
-	why, err := encodeError(r.Error)
-	if err != nil {
-		return nil, fmt.Errorf("%w: redis: the error of task %v: %w", omniq.ErrInvalid, r.TaskID, err)
-	}
-	f := fields{"id": key(r.TaskID), "status": int(r.Status), "result": envelope, "attempt": r.Attempts}
-	if why != nil {
-		f["error"] = why
-	}
+	w.value("attempt", r.Attempts)
 	if r.TTL != nil {
-		f["keep"] = microseconds(*r.TTL)
+		w.value("keep", microseconds(*r.TTL))
 	}
-	if n := len(r.ResultData); n > 0 {
-		f["size"] = n
+	w.number("size", int64(len(r.ResultData)))
+	return writeError(w, r.TaskID, r.Error)
+}
+
+// writeError writes the error of an attempt, if there is one.
+func writeError(w *writer, id uuid.UUID, e *omniq.TaskError) error {
+	why, err := encodeError(e)
+	if err != nil {
+		return fmt.Errorf("%w: redis: the error of task %v: %w", omniq.ErrInvalid, id, err)
 	}
-	return f, nil
+	if why != nil {
+		w.value("error", why)
+	}
+	return nil
 }
 
 // noteFields are notes as scripts take them, nil for none.
@@ -72,7 +75,7 @@ func effectFields(e *omniq.Effects) (fields, error) {
 	if e == nil {
 		return nil, nil
 	}
-	tasks, err := allFields(e.Enqueue)
+	tasks, err := writeTasks(e.Enqueue)
 	if err != nil {
 		return nil, err
 	}
@@ -87,34 +90,25 @@ func effectFields(e *omniq.Effects) (fields, error) {
 	return f, nil
 }
 
-// settlementFields is a settlement as scripts take it. An error is of this one alone.
-func settlementFields(s *omniq.Settlement) (f fields, err error) {
-	f = fields{}
+// writeOutcome writes what becomes of a task. An error is of this one alone.
+func writeOutcome(w *writer, s *omniq.Settlement) error {
 	if err := engine.CheckOutcome(s); err != nil {
-		return f, err
-	}
-	switch s.Action {
-	case omniq.ActionFinish:
-		if f, err = resultFields(s.Result); err != nil {
-			return fields{}, err
-		}
-	case omniq.ActionRetry:
-		why, err := encodeError(s.Error)
-		if err != nil {
-			return f, fmt.Errorf("%w: redis: the error of task %v: %w", omniq.ErrInvalid, s.TaskID, err)
-		}
-		if why != nil {
-			f["error"] = why
-		}
+		return err
 	}
 	effects, err := effectFields(s.Effects)
 	if err != nil {
-		return fields{}, err
+		return err
 	}
 	if effects != nil {
-		f["effects"] = effects
+		w.value("effects", effects)
 	}
-	return f, nil
+	switch s.Action {
+	case omniq.ActionFinish:
+		return writeResult(w, s.Result)
+	case omniq.ActionRetry:
+		return writeError(w, s.TaskID, s.Error)
+	}
+	return nil
 }
 
 // Settle ends leases with what became of their attempts: see [omniq.TaskQueue].
@@ -124,23 +118,27 @@ func (b *Backend) Settle(ctx context.Context, settlements []omniq.Settlement) ([
 			return nil, err
 		}
 	}
-	list, ids := make([]fields, len(settlements)), make([]uuid.UUID, len(settlements))
+	w, ids := newWriter(len(settlements)), make([]uuid.UUID, len(settlements))
 	refused := make(map[int]error)
 	for i := range settlements {
 		s := &settlements[i]
-		f, err := settlementFields(s)
-		if err != nil {
+		w.begin()
+		if err := writeOutcome(w, s); err != nil {
 			refused[i] = err
-			f["refused"] = true
+			w.drop()
+			w.flag("refused", true)
 		}
-		f["id"], f["token"], f["action"] = key(s.TaskID), s.Token, int(s.Action)
-		if s.KeepTask {
-			f["keep_task"] = true
-		}
-		f["delay"], f["hold"], f["took"] = microseconds(s.Delay), microseconds(s.Hold), microseconds(s.Took)
-		list[i], ids[i] = f, s.TaskID
+		w.text("id", key(s.TaskID))
+		w.text("token", s.Token)
+		w.number("action", int64(s.Action))
+		w.flag("keep_task", s.KeepTask)
+		w.number("delay", microseconds(s.Delay))
+		w.number("hold", microseconds(s.Hold))
+		w.number("took", microseconds(s.Took))
+		w.end()
+		ids[i] = s.TaskID
 	}
-	answer, err := b.run(ctx, "settle", fields{"settlements": list})
+	answer, err := b.run(ctx, "settle", fields{"settlements": written(w.b)})
 	if err != nil {
 		return nil, err
 	}
@@ -181,15 +179,17 @@ func (b *Backend) Note(ctx context.Context, list []omniq.LeaseNotes) ([]error, e
 
 // results are results as scripts take them.
 func (b *Backend) results(ctx context.Context, script string, results []*omniq.RawResult) ([]error, error) {
-	list, ids := make([]fields, len(results)), make([]uuid.UUID, len(results))
+	w, ids := newWriter(len(results)), make([]uuid.UUID, len(results))
 	for i, r := range results {
-		var err error
-		if list[i], err = resultFields(r); err != nil {
+		w.begin()
+		w.text("id", key(r.TaskID))
+		if err := writeResult(w, r); err != nil {
 			return nil, err
 		}
+		w.end()
 		ids[i] = r.TaskID
 	}
-	answer, err := b.run(ctx, script, fields{"results": list})
+	answer, err := b.run(ctx, script, fields{"results": written(w.b)})
 	if err != nil {
 		return nil, err
 	}

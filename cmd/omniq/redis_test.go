@@ -14,7 +14,7 @@ import (
 // The same commands work on Redis, which has no tables to be made.
 func TestRedis(t *testing.T) {
 	s := newShell(t)
-	server, err := redisserver.Start(t.Context(), "--appendonly", "yes")
+	server, err := redisserver.Start(t.Context(), "", "--appendonly", "yes")
 	if errors.Is(err, redisserver.ErrMissing) {
 		t.Skip(err)
 	}

@@ -1,14 +1,15 @@
-// Bench compares OmniQ with other Go task queues on the same engine, SQLite or Postgres, and with SQL written by hand. All
-// run in one process, in turns, on files of one disk or one server, with the same driver and durability. It prints
-// Markdown.
+// Bench compares OmniQ with other Go task queues on the same engine, SQLite, Postgres or Redis, and with SQL or scripts written
+// by hand. All run in one process, in turns, on files of one disk or one server, with the same durability. It prints Markdown.
 //
 //	go run ./internal/bench                              # on SQLite: about ten minutes
 //	go run ./internal/bench -engine postgres             # on a server that it starts: about seven minutes
+//	go run ./internal/bench -engine redis                # on a server that it starts: about five minutes
 //	go run ./internal/bench -quick                       # about 20 s: whether everything works, not how fast
 //	go run ./internal/bench -systems omniq,raw -rounds 3 # some systems only
 //	go run ./internal/bench -dir /mnt/disk -synchronous normal
 //	go run ./internal/bench -engine postgres -url postgres://user@host/database
 //	go run ./internal/bench -engine postgres -quick
+//	go run ./internal/bench -engine redis -appendfsync always
 //
 // # What is measured
 //
@@ -23,11 +24,22 @@
 //   - Burn-down: the tasks are queued already, and a worker with 16 places (-workers) runs all. The time ends when the
 //     system has stopped after the last handler, so that everything that it records about a finished task is recorded.
 //     It ends early after -burn-limit, and then counts the handlers until then. A task that was run twice counts once.
-//   - Lease and settle, on Postgres: 4 goroutines lease 100 of the queued tasks at a time and settle them with a result
+//   - Lease and settle, on Postgres and Redis: 4 goroutines lease 100 of the queued tasks at a time and settle them with a result
 //     that is kept for an hour, by the methods of the backend and by hand. Nothing is run, and there is no worker.
 //   - Latency: tasks come at a fixed rate, each in a goroutine of its own, whether the earlier ones are done or not, to
 //     an idle worker with 16 places. The times are of the call that enqueues, from its begin to the handler's, from its
 //     end to the handler's (less than zero counts as zero), and from its begin to the awaited result.
+//   - Idleness, on Redis: how much of a CPU this process and the server use for a worker with 16 places that has nothing to do.
+//
+// # The contract by hand
+//
+// The rows by hand are two. Raw is the least that a durable queue with leases and results does. The contract by hand keeps as little as
+// can be of what OmniQ promises of a task: it is stored once under its ID, as long as its result is there; the higher priority goes
+// first, then the earlier due time; a lease has a token and an end, after which it settles nothing and the task is handed out again; a
+// settlement stores the result and removes the task in one step; how many tasks are in each state is counted exactly. One who waits has
+// to poll for the result. It has no retries, queues, pauses, names, unique keys, flows, limits, lanes, events, history, lists or expiry.
+// It works by the hundred, as raw does: what OmniQ costs beside it is what all these cost, and what lies between a task and its handler.
+// A test checks that it does what this says.
 //
 // # What each system is set to on Postgres
 //
@@ -64,6 +76,19 @@
 //     queues, priorities, retries or goroutines: less than any task queue can do with. Its enqueue is always by the
 //     hundred, so it stands beside one goroutine only for reference, and it has no latency.
 //
+// # What each system is set to on Redis
+//
+// The server is one for all. One that is started here has appendonly yes and the appendfsync of its flag, everysec by default, and takes no
+// snapshots; the settings of any server are read back. The database of the URL must be empty, and is emptied after each measurement.
+//
+//   - OmniQ: redis.Open and NewWorker with their defaults. It records a result of each task, for an hour.
+//   - Asynq: as many workers as all, else its defaults: it deletes a finished task, and polls each second when there was none. A second
+//     row polls each 5 ms, and keeps finished tasks and results for an hour, as OmniQ does. A third has as many workers as asynq has by
+//     default, the number of CPUs; only its burn-down is measured. Its client has a pool of 70 connections. Its burn-down ends when
+//     nothing is left in its queue: to stop, it waits for a poll more.
+//   - Raw: three scripts, each for 100 tasks: a list of IDs, a string for each task, a sorted set of leases, a string for each result.
+//     Its burn-down is by 4 goroutines.
+//
 // # Where a peer is better
 //
 // A single goroutine waits for the disk at each task, whatever the system: there backlite and goqite are as fast as OmniQ
@@ -83,6 +108,9 @@
 //
 // River is older and in wider use, has clients for other languages, and a row of each finished job, with its errors, that
 // SQL can look into.
+//
+// On Redis one goroutine that enqueues is several times faster with asynq: each call is a script there, and OmniQ's is the longer one.
+// Asynq is older and in wider use, and it can group tasks.
 package main
 
 import (
@@ -99,6 +127,7 @@ import (
 	"time"
 
 	"github.com/omniq-go/omniq/internal/pgserver"
+	"github.com/omniq-go/omniq/internal/redisserver"
 )
 
 // settings are what the flags say.
@@ -111,6 +140,7 @@ type settings struct {
 	rate         int
 	latencyTime  time.Duration
 	synchronous  string
+	appendfsync  string
 	dir          string
 	engine       engine
 	systems      []system
@@ -171,8 +201,10 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	flags.DurationVar(&s.latencyTime, "latency-time", 3*time.Second, "for which tasks come at that rate")
 	flags.StringVar(&s.synchronous, "synchronous", "full", "`full` or normal, of every system on SQLite")
 	flags.StringVar(&s.dir, "dir", "", "where the files go while they are needed (default the system's for temporary files)")
-	name := flags.String("engine", engines[0].name, "what all are measured on: `sqlite` or postgres")
-	flags.StringVar(&s.url, "url", "", "of the server for -engine postgres (default $"+pgserver.URLVariable+", or one that is started)")
+	flags.StringVar(&s.appendfsync, "appendfsync", "everysec", "`everysec` or always, of the Redis server that is started")
+	name := flags.String("engine", engines[0].name, "what all are measured on: `sqlite`, postgres or redis")
+	flags.StringVar(&s.url, "url", "", "of the server for -engine postgres or redis (default $"+pgserver.URLVariable+" or $"+
+		redisserver.URLVariable+", or one that is started)")
 	names := flags.String("systems", "", "which to measure, separated by commas (default all)")
 	quick := flags.Bool("quick", false, "few tasks and one round, to see whether everything works: sets -n, -rounds, the limits and -latency-time")
 	if err := flags.Parse(args); err != nil {
@@ -191,14 +223,19 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	if s.synchronous != "full" && s.synchronous != "normal" {
 		return s, fmt.Errorf("-synchronous is %q, want full or normal", s.synchronous)
 	}
+	if s.appendfsync != "everysec" && s.appendfsync != "always" {
+		return s, fmt.Errorf("-appendfsync is %q, want everysec or always", s.appendfsync)
+	}
 	i := slices.IndexFunc(engines, func(known engine) bool { return known.name == *name })
 	if i < 0 {
-		return s, fmt.Errorf("-engine is %q, want sqlite or postgres", *name)
+		return s, fmt.Errorf("-engine is %q, want sqlite, postgres or redis", *name)
 	}
 	s.engine = engines[i]
 	switch {
-	case s.url != "" && *name != postgresEngine.name:
-		return s, errors.New("-url is for -engine postgres")
+	case s.url != "" && *name == sqliteEngine.name:
+		return s, errors.New("-url is for -engine postgres or redis")
+	case s.appendfsync != "everysec" && *name != redisEngine.name:
+		return s, errors.New("-appendfsync is for -engine redis")
 	case s.synchronous != "full" && *name != sqliteEngine.name:
 		return s, errors.New("-synchronous is for -engine sqlite")
 	}

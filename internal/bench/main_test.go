@@ -8,24 +8,30 @@ import (
 	"testing"
 
 	"github.com/omniq-go/omniq/internal/pgserver"
+	"github.com/omniq-go/omniq/internal/redisserver"
 )
 
 func TestQuick(t *testing.T) {
 	for _, e := range engines {
 		t.Run(e.name, func(t *testing.T) {
-			if e.name == postgresEngine.name && os.Getenv(pgserver.URLVariable) == "" && pgserver.Check() != nil {
-				t.Skip(pgserver.Check())
-			}
-			dir, err := os.MkdirTemp("", "") // not the test's, which is not open to the server's user
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = os.RemoveAll(dir) }()
-			if err := os.Chmod(dir, 0o755); err != nil {
-				t.Fatal(err)
-			}
-			quick(t, e, dir)
+			skipWithout(t, e)
+			quick(t, e, open(t))
 		})
+	}
+}
+
+// skipWithout skips a test of an engine whose server is not there.
+func skipWithout(t *testing.T, e engine) {
+	t.Helper()
+	var err error
+	switch {
+	case e.name == postgresEngine.name && os.Getenv(pgserver.URLVariable) == "":
+		err = pgserver.Check()
+	case e.name == redisEngine.name && os.Getenv(redisserver.URLVariable) == "":
+		_, err = redisserver.Path()
+	}
+	if err != nil {
+		t.Skip(err)
 	}
 }
 
@@ -35,10 +41,16 @@ func quick(t *testing.T, e engine, dir string) {
 		t.Fatal(err)
 	}
 	for _, s := range e.systems {
-		// Rates, ratios to all but OmniQ, latencies of all that have a call for a task, and settings.
-		want := 4
-		if s.bulk || s.name == e.systems[0].name {
-			want--
+		// Rates, settings, ratios to all but OmniQ, and of all that have a call for a task latencies and, with a server, idleness.
+		want := 2
+		if s.name != e.systems[0].name {
+			want++
+		}
+		if !s.bulk && !s.burnsOnly {
+			want++
+			if e.cpu != nil {
+				want++
+			}
 		}
 		if got := strings.Count(out.String(), "\n| "+s.title+" | "); got != want {
 			t.Errorf("%s is in %d tables, want %d", s.title, got, want)
@@ -56,7 +68,8 @@ func TestFlags(t *testing.T) {
 	for _, args := range []string{
 		"-systems nosuch", "-engine nosuch", "-engine postgres -systems goqite", "-engine postgres -url nowhere",
 		"-engine postgres -synchronous normal", "-url postgres://127.0.0.1/", "-systems omniq,", "-n 0", "-rounds 0", "-workers 0",
-		"-rate 0", "-latency-time 0s", "-synchronous off", "-dir " + os.DevNull, "unexpected", "-nosuch",
+		"-engine redis -systems river",
+		"-engine redis -appendfsync no", "-appendfsync always", "-engine redis -synchronous normal", "-engine redis -url nowhere", "-rate 0", "-latency-time 0s", "-synchronous off", "-dir " + os.DevNull, "unexpected", "-nosuch",
 	} {
 		if err := run(t.Context(), strings.Fields(args), t.Output(), t.Output()); err == nil {
 			t.Errorf("%s: no error", args)

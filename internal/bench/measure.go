@@ -15,7 +15,7 @@ import (
 // figure is one of the things that are measured: a column of a table.
 type figure string
 
-// Rates are in tasks a second, latencies in milliseconds.
+// Rates are in tasks a second, latencies in milliseconds, CPUs while idle in milliseconds a second.
 const (
 	enqueueAlone   figure = "enqueue, 1 goroutine"
 	enqueueShared  figure = "enqueue, 64 goroutines"
@@ -25,6 +25,8 @@ const (
 	pickUpLatency  figure = "enqueued to start"
 	resultLatency  figure = "call to result"
 	batches        figure = "lease and settle, 4 × 100"
+	idleWorker     figure = "worker"
+	idleServer     figure = "server"
 )
 
 // percentile returns the figure of a percentile of f.
@@ -53,6 +55,7 @@ var (
 	burnDownAll   = measurement{"burndown", measureBurnDown}
 	batchesByFour = measurement{"batches", measureBatches}
 	latencies     = measurement{"latency", measureLatency}
+	idleness      = measurement{"idle", measureIdleness}
 )
 
 // measureAll is one round.
@@ -60,6 +63,9 @@ func measureAll(ctx context.Context, s settings, round int, t *table, progress i
 	for _, m := range s.engine.measurements {
 		for i := range s.systems {
 			sys := s.systems[(i+round)%len(s.systems)]
+			if sys.burnsOnly && m.name != burnDownAll.name {
+				continue
+			}
 			runtime.GC() // the garbage of one system is not to be the next one's work
 			place := s.engine.place(s, fmt.Sprintf("%s-%s-%d", sys.name, m.name, round))
 			began := time.Now()
@@ -170,11 +176,20 @@ func measureBurnDown(ctx context.Context, s settings, sys system, place string) 
 	}
 	got.cut = !within(ctx, all, s.burnLimit)
 	n, took := int(ran.Load()), time.Since(began)
+	r, records := q.(recorder)
+	if records && !got.cut {
+		if err := r.recorded(ctx); err != nil {
+			return got, err
+		}
+		took = time.Since(began)
+	}
 	if err := q.stop(ctx); err != nil {
 		return got, err
 	}
 	if !got.cut {
-		took = time.Since(began)
+		if !records {
+			took = time.Since(began)
+		}
 		left, err := q.left(ctx)
 		if err != nil {
 			return got, err
@@ -253,6 +268,41 @@ func measureLatency(ctx context.Context, s settings, sys system, place string) (
 	}
 	got.values = percentiles(times[warm:])
 	return got, nil
+}
+
+// measureIdleness takes what a worker that has nothing to do costs this process and the server.
+func measureIdleness(ctx context.Context, s settings, sys system, place string) (got sample, err error) {
+	if sys.bulk {
+		return got, nil
+	}
+	q, err := sys.open(ctx, s.opening(place, func(int) {}))
+	if err != nil {
+		return got, err
+	}
+	defer func() { err = errors.Join(err, q.close()) }()
+	if err := q.start(ctx); err != nil {
+		return got, err
+	}
+	within(ctx, nil, s.latencyTime/3) // what it does to begin with
+	used := func() (own, server time.Duration, err error) {
+		if server, err = s.engine.cpu(ctx, s.url); err == nil {
+			own, err = ownCPU()
+		}
+		return own, server, err
+	}
+	began := time.Now()
+	ownBefore, serverBefore, err := used()
+	if err != nil {
+		return got, errors.Join(err, q.stop(ctx))
+	}
+	within(ctx, nil, s.latencyTime)
+	own, server, err := used()
+	seconds := time.Since(began).Seconds()
+	if err := errors.Join(err, q.stop(ctx)); err != nil {
+		return got, err
+	}
+	perSecond := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 / seconds }
+	return sample{values: map[figure]float64{idleWorker: perSecond(own - ownBefore), idleServer: perSecond(server - serverBefore)}}, nil
 }
 
 // taskTimes are the moments of one task, in nanoseconds; 0 is one that has not come.

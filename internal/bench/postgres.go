@@ -28,6 +28,7 @@ var postgresEngine = engine{
 		riverOnPostgres("river-tuned", "River, tuned", "fetch cooldown 2 ms, poll interval 20 ms", true, 0),
 		riverOnPostgres("river-bench", "River, as in its bench", "as above, and 2,000 workers whatever -workers is", true, 2000),
 		rawPostgres,
+		floorPostgres,
 	},
 	measurements: []measurement{enqueueOne, enqueueMany, burnDownAll, batchesByFour, latencies},
 	begin:        beginPostgres,

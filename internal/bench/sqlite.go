@@ -30,6 +30,7 @@ var sqliteEngine = engine{
 		riverSystem(false),
 		riverSystem(true),
 		rawSystem,
+		floorSQLite,
 	},
 	measurements: []measurement{enqueueOne, enqueueMany, burnDownAll, latencies},
 	begin: func(_ context.Context, s settings) (heading, url string, end func() error, err error) {

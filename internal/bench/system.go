@@ -1,6 +1,9 @@
 package main
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // system is one of those that are compared.
 type system struct {
@@ -12,7 +15,9 @@ type system struct {
 	bulk bool
 	// byHand says that what open returns is a batcher.
 	byHand bool
-	open   func(ctx context.Context, o opening) (queue, error)
+	// burnsOnly says that only its burn-down is measured: in all else it is the system before it.
+	burnsOnly bool
+	open      func(ctx context.Context, o opening) (queue, error)
 }
 
 // opening is what a system is opened with.
@@ -46,6 +51,12 @@ type batcher interface {
 	drain(ctx context.Context, batch int) (int, error)
 }
 
+// recorder is a queue that takes a while to stop, which is none of its burn-down.
+type recorder interface {
+	// recorded returns when what has been run is recorded.
+	recorded(ctx context.Context) error
+}
+
 // waiter is a queue that has results.
 type waiter interface {
 	// enqueueAndWait calls enqueued as soon as it has enqueued task n, and returns once it has the result.
@@ -63,9 +74,11 @@ type engine struct {
 	begin func(ctx context.Context, s settings) (heading, url string, end func() error, err error)
 	// place returns one of its own for each name.
 	place func(s settings, name string) string
+	// cpu is how much time of a CPU the server has used, for idleness.
+	cpu func(ctx context.Context, url string) (time.Duration, error)
 }
 
-var engines = []engine{sqliteEngine, postgresEngine}
+var engines = []engine{sqliteEngine, postgresEngine, redisEngine}
 
 func (e engine) systemNames() []string {
 	names := make([]string, len(e.systems))

@@ -45,6 +45,7 @@ func (t *table) write(w io.Writer) error {
 	t.writeRates(&b)
 	t.writeRatios(&b)
 	t.writeLatencies(&b)
+	t.writeIdleness(&b)
 	t.writeSettings(&b)
 	_, err := w.Write(b.Bytes())
 	return err
@@ -114,7 +115,7 @@ func (t *table) writeLatencies(b *bytes.Buffer) {
 	rule(b, len(figures))
 	milliseconds := func(v float64) string { return fmt.Sprintf("%.1f", v) }
 	for _, sys := range t.settings.systems {
-		if sys.bulk {
+		if sys.bulk || sys.burnsOnly {
 			continue
 		}
 		cells := make([]string, len(figures))
@@ -124,6 +125,26 @@ func (t *table) writeLatencies(b *bytes.Buffer) {
 			if len(values[f.percentile(50)]) > 0 {
 				cells[i] += " / " + cell(values[f.percentile(99)], milliseconds)
 			}
+		}
+		row(b, sys.title, cells...)
+	}
+}
+
+// writeIdleness is left out where it was not measured.
+func (t *table) writeIdleness(b *bytes.Buffer) {
+	if t.settings.engine.cpu == nil {
+		return
+	}
+	figures := []figure{idleWorker, idleServer}
+	row(b, "\nms of CPU a second, with an idle worker", names(figures)...)
+	rule(b, len(figures))
+	for _, sys := range t.settings.systems {
+		if sys.bulk || sys.burnsOnly {
+			continue
+		}
+		cells := make([]string, len(figures))
+		for i, f := range figures {
+			cells[i] = cell(t.values[sys.name][f], func(v float64) string { return fmt.Sprintf("%.2f", v) })
 		}
 		row(b, sys.title, cells...)
 	}

@@ -34,9 +34,10 @@ type Server struct {
 	lifeline io.Closer // of the watchdog
 }
 
-// Start starts a server with settings like "--appendonly", "yes", and returns when it answers. The caller ends it by Close.
-func Start(ctx context.Context, settings ...string) (*Server, error) {
-	dir, err := os.MkdirTemp("", "redis")
+// Start starts a server with settings like "--appendonly", "yes", in a new directory inside of dir, which is the system's for temporary
+// files if it is empty, and returns when it answers. The caller ends it by Close.
+func Start(ctx context.Context, dir string, settings ...string) (*Server, error) {
+	dir, err := os.MkdirTemp(dir, "redis")
 	if err != nil {
 		return nil, err
 	}

@@ -13,7 +13,7 @@ import (
 
 // A server takes connections until it is ended, and again after that on the same port.
 func TestServer(t *testing.T) {
-	s, err := redisserver.Start(t.Context())
+	s, err := redisserver.Start(t.Context(), "")
 	if errors.Is(err, redisserver.ErrMissing) {
 		t.Skip(err)
 	}
@@ -37,7 +37,7 @@ func TestServer(t *testing.T) {
 
 // A server that cannot start says why.
 func TestServerFails(t *testing.T) {
-	_, err := redisserver.Start(t.Context(), "--no-such-setting", "1")
+	_, err := redisserver.Start(t.Context(), "", "--no-such-setting", "1")
 	if errors.Is(err, redisserver.ErrMissing) {
 		t.Skip(err)
 	}

@@ -309,7 +309,9 @@ local envelopes = mget(keys)
 for i, h in ipairs(handed) do
   local t = h.t
   local state = t.notes and redis.call('HGET', P .. 'n:' .. t.id, 'state')
-  leases[i] = { t.id, pack(t), strings[keys[i]] or envelopes[i], h.waited, h.attempt, state or false, inputs(t) or false }
+  local unusual = t.resumed or t.shunned or t.requeued or t.lost > 0
+  leases[i] = { t.id, unusual and pack(t) or false, strings[keys[i]] or envelopes[i], h.waited, h.attempt, state or false, inputs(t) or false,
+    t.started and 1 or 0 }
 end
 flush()
 return { now, more and 1 or 0, opens_at and opens_at - now or -1, leases }

@@ -24,8 +24,9 @@ local function give_back(t, s)
   elseif not t.shunned then
     t.shunned = now
   end
-  if s.delay > 0 or s.action ~= RELEASE then
-    t.due = now + s.delay
+  local delay = s.delay or 0
+  if delay > 0 or s.action ~= RELEASE then
+    t.due = now + delay
   end
   pend(t)
 end
@@ -34,7 +35,7 @@ end
 local function conclude(t, s)
   hold_back(t, s.hold)
   if s.action == FINISH or s.action == RETRY then
-    tally(t, RAN, s.took)
+    tally(t, RAN, s.took or 0)
   end
   if s.action == FINISH then
     finish(t, s)

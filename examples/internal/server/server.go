@@ -41,7 +41,7 @@ func Redis(t *testing.T) string {
 		}
 		return url + sign + "namespace=test-" + uuid.NewString()
 	}
-	s, err := redisserver.Start(t.Context(), "--appendonly", "yes")
+	s, err := redisserver.Start(t.Context(), "", "--appendonly", "yes")
 	if errors.Is(err, redisserver.ErrMissing) {
 		t.Skip(err)
 	}

@@ -16,17 +16,20 @@ import (
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/memory"
 	"github.com/omniq-go/omniq/backend/postgres"
+	"github.com/omniq-go/omniq/backend/redis"
 	"github.com/omniq-go/omniq/backend/sqlite"
 	"github.com/omniq-go/omniq/internal/pgserver"
+	"github.com/omniq-go/omniq/internal/redisserver"
 )
 
 // Names are the engines that there are, separated by commas.
-const Names = "memory,sqlite,postgres"
+const Names = "memory,sqlite,postgres,redis"
 
 // Engine opens a backend on a new place, of this name.
 type Engine struct {
 	Name string
 	open func(ctx context.Context, place string) (omniq.Backend, error)
+	size func(place string) (int64, error) // nil where it is not known
 }
 
 // Figures are what the rounds of an engine came to.
@@ -89,11 +92,13 @@ func begin(ctx context.Context, name, dir string) (Engine, func() error, error) 
 	none := func() error { return nil }
 	switch name {
 	case "memory":
-		return Engine{name, func(context.Context, string) (omniq.Backend, error) { return memory.New(), nil }}, none, nil
+		open := func(context.Context, string) (omniq.Backend, error) { return memory.New(), nil }
+		return Engine{name, open, heap}, none, nil
 	case "sqlite":
-		return Engine{name, func(_ context.Context, place string) (omniq.Backend, error) {
+		open := func(_ context.Context, place string) (omniq.Backend, error) {
 			return sqlite.Open(filepath.Join(dir, place+".db"))
-		}}, none, nil
+		}
+		return Engine{name, open, func(place string) (int64, error) { return files(filepath.Join(dir, place+".db*")) }}, none, nil
 	case "postgres":
 		url, end := os.Getenv(pgserver.URLVariable), none
 		if url == "" {
@@ -108,10 +113,50 @@ func begin(ctx context.Context, name, dir string) (Engine, func() error, error) 
 		}
 		return Engine{name, func(ctx context.Context, place string) (omniq.Backend, error) {
 			return postgres.Open(ctx, url, postgres.WithSchema(fmt.Sprintf("bench_%d_%s", os.Getpid(), place)))
-		}}, end, nil
+		}, nil}, end, nil
+	case "redis":
+		url, end := os.Getenv(redisserver.URLVariable), none
+		if url == "" {
+			started, err := redisserver.Start(ctx, dir, "--appendonly", "yes")
+			if err != nil {
+				return Engine{}, nil, err
+			}
+			url, end = started.URL(), started.Close
+		}
+		return Engine{name, func(ctx context.Context, place string) (omniq.Backend, error) {
+			return redis.Open(ctx, url, redis.WithNamespace(fmt.Sprintf("bench_%d_%s", os.Getpid(), place)))
+		}, nil}, end, nil
 	}
 	return Engine{}, nil, fmt.Errorf("-engines has %q, want some of %s", name, Names)
 }
+
+// heap is how many bytes of the heap are in use.
+func heap(string) (int64, error) {
+	runtime.GC()
+	runtime.GC() // what the first one has found in pools
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc), nil
+}
+
+// files is how many bytes files have together.
+func files(pattern string) (n int64, err error) {
+	names, err := filepath.Glob(pattern)
+	for _, name := range names {
+		info, err := os.Stat(name)
+		if err != nil {
+			return 0, err
+		}
+		n += info.Size()
+	}
+	return n, err
+}
+
+// Sized reports whether Size says something.
+func (e Engine) Sized() bool { return e.size != nil }
+
+// Size is how many bytes a backend takes, in its files or, where it has none, of this process.
+func (e Engine) Size(place string) (int64, error) { return e.size(place) }
 
 // On takes a measurement on a new backend.
 func (e Engine) On(ctx context.Context, place string, take func(b omniq.Backend) error) error {

@@ -51,7 +51,7 @@ func Work(ctx context.Context, b omniq.Backend, n int, counts func(omniq.Lease) 
 
 func work(ctx context.Context, b omniq.Backend, left *atomic.Int64, counts func(omniq.Lease) bool) error {
 	for left.Load() > 0 {
-		leases, err := Lease(ctx, b)
+		leases, err := Lease(ctx, b, AtOnce)
 		if err != nil {
 			return err
 		}
@@ -60,29 +60,29 @@ func work(ctx context.Context, b omniq.Backend, left *atomic.Int64, counts func(
 				left.Add(-1)
 			}
 		}
-		if err := settle(ctx, b, leases); err != nil {
+		if err := Settle(ctx, b, leases, time.Hour); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// Lease leases tasks of the default queue that are due, and waits for one only a moment.
-func Lease(ctx context.Context, b omniq.Backend) ([]omniq.Lease, error) {
+// Lease leases so many tasks at the most of the default queue that are due, and waits for one only a moment.
+func Lease(ctx context.Context, b omniq.Backend, most int) ([]omniq.Lease, error) {
 	return b.Lease(ctx, omniq.LeaseRequest{
-		Queues: []string{omniq.DefaultQueue}, Max: AtOnce, Duration: time.Minute, Wait: 10 * time.Millisecond, WorkerID: "w",
+		Queues: []string{omniq.DefaultQueue}, Max: most, Duration: time.Minute, Wait: 10 * time.Millisecond, WorkerID: "w",
 	})
 }
 
-// settle lets tasks succeed, with results that are kept.
-func settle(ctx context.Context, b omniq.Backend, leases []omniq.Lease) error {
+// Settle lets tasks succeed, with results that are kept for so long.
+func Settle(ctx context.Context, b omniq.Backend, leases []omniq.Lease, kept time.Duration) error {
 	if len(leases) == 0 {
 		return nil
 	}
 	ends := make([]omniq.Settlement, len(leases))
 	for i, l := range leases {
 		ends[i] = omniq.Settlement{LeaseID: l.LeaseID, Action: omniq.ActionFinish, Result: &omniq.RawResult{
-			TaskID: l.TaskID, Status: omniq.StatusSuccess, ResultData: omniq.Raw("1"), Timestamp: time.Now().UTC(), TTL: new(time.Hour),
+			TaskID: l.TaskID, Status: omniq.StatusSuccess, ResultData: omniq.Raw("1"), Timestamp: time.Now().UTC(), TTL: &kept,
 			Attempts: l.Attempt,
 		}}
 	}

@@ -17,7 +17,7 @@ func TestQuick(t *testing.T) {
 }
 
 func TestBadFlags(t *testing.T) {
-	for _, args := range [][]string{{"-engines", "redis"}, {"-n", "0"}, {"x"}, {"-no"}} {
+	for _, args := range [][]string{{"-engines", "nosuch"}, {"-n", "0"}, {"x"}, {"-no"}} {
 		assert.Error(t, run(t.Context(), args, io.Discard, io.Discard), "%q", args)
 	}
 }

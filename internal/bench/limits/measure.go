@@ -83,7 +83,7 @@ func leased(ctx context.Context, b omniq.Backend, n, lanes int) (float64, error)
 	var took []float64
 	for range n / engines.AtOnce / 2 {
 		began := time.Now()
-		leases, err := engines.Lease(ctx, b)
+		leases, err := engines.Lease(ctx, b, engines.AtOnce)
 		if err != nil {
 			return 0, err
 		}

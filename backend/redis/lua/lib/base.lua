@@ -83,9 +83,13 @@ local function zflush(key)
   end
   zsets[key] = nil
   local add, remove = {}, {}
+  local last, text -- to make a text of a number takes long, and many are the same
   for member, score in pairs(z) do
     if score then
-      add[#add + 1] = score
+      if score ~= last then
+        last, text = score, string.format('%.17g', score)
+      end
+      add[#add + 1] = text
       add[#add + 1] = member
     else
       remove[#remove + 1] = member
@@ -136,8 +140,13 @@ local function tell_topics()
   end
 end
 
+local stamped, stamp_text -- the last one: many tasks are due at the same time
+
 -- stamp is a time as bytes that sort as times do.
 local function stamp(us)
-  local high = math.floor(us / 4294967296)
-  return struct.pack('>I4I4', high + 2147483648, us - high * 4294967296)
+  if us ~= stamped then
+    local high = math.floor(us / 4294967296)
+    stamped, stamp_text = us, struct.pack('>I4I4', high + 2147483648, us - high * 4294967296)
+  end
+  return stamp_text
 end

@@ -1,15 +1,20 @@
 -- What was done: the history, by minute, and events.
 
 local tallies = {}
+local tallied -- the one of the last task: the next one is most often of the same
 local WAITED, RAN = 8, 9
 
 -- tally counts what was done with a task: by the type of event, or microseconds of WAITED or RAN.
 local function tally(t, what, n)
-  local key = t.queue .. '\0' .. (t.name or '')
-  local counts = tallies[key]
-  if not counts then
-    counts = { queue = t.queue, name = t.name or '' }
-    tallies[key] = counts
+  local counts, name = tallied, t.name or ''
+  if not counts or counts.queue ~= t.queue or counts.name ~= name then
+    local key = t.queue .. '\0' .. name
+    counts = tallies[key]
+    if not counts then
+      counts = { queue = t.queue, name = name }
+      tallies[key] = counts
+    end
+    tallied = counts
   end
   counts[what] = (counts[what] or 0) + n
 end

@@ -3,7 +3,7 @@
 -- are waited for that have not ended is the hash o:, so to end one twice is harmless; open counts them. Its values are what is
 -- needed of them, and how many of the edges are inputs. What a task is waited for by is the set b:, by the numbers of its edges; a member is
 -- the follower and the kind of the edge (o or a). It stays while the follower is kept, for requeues. When a task is forgotten
--- that has followers, y: says how it ended.
+-- that has followers, y: says how it ended. The string yy is there as soon as there has been one such key.
 -- The task's load is how many bytes those of its inputs have that have ended.
 --
 -- The head counts in wanted the edges for which the result is kept; holds_own and holds_after say that a follower's are among those.
@@ -263,6 +263,7 @@ untie = function(t)
       message = why_of(t.id, t).message
     end
     set(P .. 'y:' .. t.id, cmsgpack.pack({ status = t.status, name = t.name, why = t.why, message = message }))
+    set(P .. 'yy', '1')
   end
 end
 

@@ -237,19 +237,20 @@ end
 
 local forgotten = {} -- IDs of tasks of which is left how they ended
 
--- add stores a task, or makes the one another that holds its unique key.
+-- add stores a task, whose table it takes, or makes the one another that holds its unique key.
 function add(n, p)
   local other = before(n)
   if other and not under_way(nil, other) then
     return replace(other, n)
   end
-  local t = setmetatable({ id = n.id, name = n.name, flow = n.flow, ends = n.left and now + n.left or nil }, with_defaults)
-  for _, field in ipairs(ENQUEUED_WITH) do
-    t[field] = n[field]
-  end
+  -- What has come is the head itself, without what is not kept in it: a table more would be a tenth of all that a task costs.
+  local t, after, on_held, envelope = n, n.after, n.on_held, n.envelope
+  t.ends = n.left and now + n.left or nil
+  t.envelope, t.on_held, t.left, t.within, t.after = nil, nil, nil, nil, nil
+  setmetatable(t, with_defaults)
   heads[t.id], removed[t.id] = t, nil
   change(t)
-  set(P .. 'e:' .. t.id, n.envelope)
+  set(P .. 'e:' .. t.id, envelope)
   if forgotten[t.id] then -- some still follow another one that had its ID
     t.followed = true
     set(P .. 'y:' .. t.id, false)
@@ -257,9 +258,9 @@ function add(n, p)
   if t.flow then
     join(t)
   end
-  if #n.after > 0 then
-    add_edges(t, n.after, 'o', function(id) return stands_for(p, id) end)
-  elseif other and n.on_held == BEHIND then
+  if #after > 0 then
+    add_edges(t, after, 'o', function(id) return stands_for(p, id) end)
+  elseif other and on_held == BEHIND then
     add_edges(t, { { id = other.id, need = 1 } }, 'o', function(id) return id end)
   end
   if p and p.tasks[t.id] and p.tasks[t.id].input then
@@ -269,12 +270,19 @@ function add(n, p)
   begins(t)
 end
 
+-- bare is what is not said of a new task.
+local bare = { __index = { on_held = REFUSE, after = {} } }
+
 -- prefetch reads at once what tasks of a call may need.
 function prefetch(list)
   local ids, keys, gone = {}, {}, {}
+  local some_gone = get(P .. 'yy')
   for _, n in ipairs(list) do
+    setmetatable(n, bare)
     ids[#ids + 1] = n.id
-    gone[#gone + 1] = P .. 'y:' .. n.id
+    if some_gone then
+      gone[#gone + 1] = P .. 'y:' .. n.id
+    end
     for _, d in ipairs(n.after) do
       ids[#ids + 1] = d.id
     end

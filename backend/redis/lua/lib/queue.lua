@@ -11,7 +11,7 @@ local function queue(name)
   if not q then
     local packed = redis.call('GET', P .. 'Q:' .. name)
     q = packed and cmsgpack.unpack(packed) or { used = 0, held = 0, served = 0, lanes = 0, active = 0, ready = 0 }
-    q.name, q.known = name, {}
+    q.name, q.known, q.ready_key, q.topic = name, {}, P .. 'q:' .. name, 'q:' .. name
     queues[name] = q
   end
   return q
@@ -21,9 +21,9 @@ local function touch_queue(q) q.changed = true end
 
 local function ready_key(q, lane)
   if lane == '' then
-    return P .. 'q:' .. q.name
+    return q.ready_key
   end
-  return P .. 'q:' .. q.name .. '\0' .. lane
+  return q.ready_key .. '\0' .. lane
 end
 
 local function ready_member(t) return t.prio .. stamp(t.due) .. struct.pack('>I6', t.seq) .. t.id end
@@ -200,7 +200,7 @@ push = function(t)
     serve(q, l) -- it comes after those that wait
   end
   put(q, l, t)
-  publish('q:' .. t.queue)
+  publish(q.topic)
 end
 
 unready = function(t)

@@ -66,7 +66,21 @@ local function final(t) return t.status >= SUCCESS and t.status <= EXPIRED end
 
 local function expired(t) return t.ends and now >= t.ends end
 
-local function list_key(status, queue) return P .. 'l:' .. status .. ':' .. queue end
+local list_keys = {} -- by status and queue
+
+local function list_key(status, queue)
+  local keys = list_keys[status]
+  if not keys then
+    keys = {}
+    list_keys[status] = keys
+  end
+  local key = keys[queue]
+  if not key then
+    key = P .. 'l:' .. status .. ':' .. queue
+    keys[queue] = key
+  end
+  return key
+end
 
 -- order is where a task stands among those to which something happens at the same time.
 local function order(t) return t.prio .. struct.pack('>I6', t.seq) .. t.id end
