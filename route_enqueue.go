@@ -76,13 +76,17 @@ func (r *route) placeOfAny(t *RawTask) (*place, error) {
 	return r.placeOf(t)
 }
 
-// together refuses tasks that are tied to each other and live in several places.
+// together refuses tasks that are tied to each other and live in several places, and those that one place would refuse after another
+// has stored its own.
 func together(tasks []*RawTask, places []*place) error {
 	flows := make(map[uuid.UUID]int) // the first task of each
 	ids := make(map[uuid.UUID]int)
 	for i, t := range tasks {
 		if t == nil {
-			continue
+			return invalid("task %d of %d is nil", i+1, len(tasks))
+		}
+		if err := t.Validate(); err != nil {
+			return err
 		}
 		with := i
 		if t.Flow != uuid.Nil {

@@ -314,8 +314,7 @@ func (r *route) Events(ctx context.Context, request EventsRequest) ([]StoredEven
 			return nil, request.After, err
 		}
 		for i, p := range r.places {
-			// What a place has been read up to without an event need not be read again. From its oldest one that is so anyway.
-			if len(read[i].events) == 0 && spots[p.name] != "" {
+			if len(read[i].events) == 0 && read[i].next != "" { // it has been read up to there
 				spots[p.name] = string(read[i].next)
 			}
 		}
