@@ -22,7 +22,9 @@ func (r *route) sender() func(context.Context, []*RawTask) ([]error, error) {
 	for _, p := range r.places {
 		senders[p] = newSender(p.Backend)
 	}
-	do := func(ctx context.Context, p *place, tasks []*RawTask) ([]error, error) { return senders[p].enqueue(ctx, tasks) }
+	do := func(ctx context.Context, p *place, tasks []*RawTask) ([]error, error) {
+		return senders[p].enqueue(ctx, tasks)
+	}
 	return func(ctx context.Context, tasks []*RawTask) ([]error, error) { return r.enqueue(ctx, tasks, do) }
 }
 

@@ -40,7 +40,7 @@ type config struct {
 	quick  bool
 
 	together bool
-	much   int
+	much     int
 
 	transactions func(*testing.T) (omniq.Backend, func() Tx)
 }
