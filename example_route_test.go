@@ -25,7 +25,7 @@ func ExampleRoute() {
 		fmt.Println(err)
 		return
 	}
-	defer backend.Close() //nolint:errcheck // which closes both
+	defer func() { _ = backend.Close() }() // both
 
 	greet := omniq.DefineArgs("greet", func(_ context.Context, a omniq.Args1[string]) (string, error) {
 		return "hello " + a.V1, nil
@@ -42,6 +42,7 @@ func ExampleRoute() {
 		return
 	}
 	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
 	done := make(chan error)
 	go func() { done <- worker.Run(ctx) }()
 

@@ -111,8 +111,11 @@ func (r *route) Lease(ctx context.Context, request LeaseRequest) ([]Lease, error
 	if err != nil {
 		return nil, err
 	}
-	if request.Max < 1 || request.Limits != nil && (len(request.Limits) != len(request.Queues) || slices.Min(request.Limits) < 1) {
-		return nil, invalid("at most %d tasks, and %v of %d queues, want at least 1", request.Max, request.Limits, len(request.Queues))
+	if request.Max < 1 || request.Ahead < 0 || request.Ahead > request.Max {
+		return nil, invalid("at most %d tasks, want at least 1, and %d of them ahead", request.Max, request.Ahead)
+	}
+	if request.Limits != nil && (len(request.Limits) != len(request.Queues) || slices.Min(request.Limits) < 1) {
+		return nil, invalid("limits of %v for %d queues, want one of at least 1 for each", request.Limits, len(request.Queues))
 	}
 	return (&leasing{route: r, LeaseRequest: request, shares: shares, end: time.Now().Add(request.Wait)}).lease(ctx)
 }
