@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -331,20 +332,36 @@ func TestRouteSettlesInTrouble(t *testing.T) {
 	assert.Empty(t, errs)
 }
 
+// forgetful is a backend that does not answer its first Settle, which it does.
+type forgetful struct {
+	omniq.Backend
+	calls atomic.Int32
+}
+
+func (f *forgetful) Settle(ctx context.Context, s []omniq.Settlement) ([]error, error) {
+	errs, err := f.Backend.Settle(ctx, s)
+	if f.calls.Add(1) == 1 {
+		return nil, silence(ctx)
+	}
+	return errs, err
+}
+
 // A settlement whose answer is lost in one backend may have been done, and the worker knows.
 func TestRouteSettlementWhoseAnswerIsLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPair(t)
+		b, err := omniq.Route(map[string]omniq.Backend{"one": memory.New(), "two": &forgetful{Backend: memory.New()}}, byPrefix)
+		require.NoError(t, err)
+		defer func() { assert.NoError(t, b.Close()) }()
+		var log logbook
 		gate := make(chan struct{})
 		d := omniq.DefineNoArgs("work", func(context.Context) (int, error) { <-gate; return 7, nil })
-		w := run(t, p.Backend, omniq.Handlers(d), omniq.Queues("one-a", "two-b"), omniq.WithoutSchedules(), omniq.Prefetch(0),
-			p.log.option())
-		one, err := d.Enqueue(t.Context(), p.client, omniq.Queue("one-a"))
+		w := run(t, b, omniq.Handlers(d), omniq.Queues("one-a", "two-b"), omniq.WithoutSchedules(), omniq.Prefetch(0), log.option())
+		client := newClient(t, b)
+		one, err := d.Enqueue(t.Context(), client, omniq.Queue("one-a"))
 		require.NoError(t, err)
-		two, err := d.Enqueue(t.Context(), p.client, omniq.Queue("two-b"))
+		two, err := d.Enqueue(t.Context(), client, omniq.Queue("two-b"))
 		require.NoError(t, err)
 		synctest.Wait()
-		p.two.set(func(ctx context.Context) error { p.two.set(nil, false); return silence(ctx) }, true)
 		close(gate)
 		for _, h := range []*omniq.Handle[int]{one, two} {
 			n, err := h.Wait(t.Context())
@@ -352,7 +369,7 @@ func TestRouteSettlementWhoseAnswerIsLost(t *testing.T) {
 			assert.Equal(t, 7, n)
 		}
 		require.NoError(t, w.stop())
-		assert.Equal(t, 1, p.log.count(slog.LevelWarn, "the answer was lost"), &p.log)
+		assert.Equal(t, 1, log.count(slog.LevelWarn, "the answer was lost"), &log)
 	})
 }
 
