@@ -496,7 +496,10 @@ func TestRouteRefusesEffectsAcross(t *testing.T) {
 	victim := p.task("two-y")
 	p.put(t, victim)
 	for name, effect := range map[string]func(context.Context) error{
-		"enqueued": func(ctx context.Context) error { _, err := omniq.Enqueue(ctx, flowNote.With(omniq.Queue("two-x"))); return err },
+		"enqueued": func(ctx context.Context) error {
+			_, err := omniq.Enqueue(ctx, flowNote.With(omniq.Queue("two-x")))
+			return err
+		},
 		"cancelled": func(ctx context.Context) error {
 			return omniq.Cancel(ctx, victim.ID)
 		},

@@ -3,6 +3,7 @@ package omniq_test
 import (
 	"context"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -130,12 +131,14 @@ func TestRouteEvents(t *testing.T) {
 
 		for _, queue := range []string{"one-a", "two-b"} {
 			b, began := route("one", "two"), time.Now()
-			go func() {
+			var later sync.WaitGroup
+			later.Go(func() {
 				time.Sleep(20 * time.Second)
 				put(queue)
-			}()
+			})
 			events, next, err := b.Events(ctx, omniq.EventsRequest{After: omniq.CursorLatest, Max: 9, Wait: time.Minute})
 			require.NoError(t, err)
+			later.Wait()
 			require.Len(t, events, 1)
 			assert.Equal(t, queue, events[0].Queue)
 			assert.InDelta(t, 20, time.Since(began).Seconds(), 0.01)

@@ -19,7 +19,7 @@ func URL(t *testing.T) string {
 	if url := os.Getenv(pgserver.URLVariable); url != "" {
 		return url
 	}
-	s, err := pgserver.Start(t.Context(), "")
+	s, err := pgserver.Start(t.Context(), "", "fsync=off")
 	if errors.Is(err, pgserver.ErrMissing) {
 		t.Skip(err)
 	}
