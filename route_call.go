@@ -164,11 +164,6 @@ func addPart[T any](parts []part[T], p *place, item T, at int) []part[T] {
 // inParts makes the calls for the parts of a call at once, and puts together what has become of its n items. Where a part fails
 // its items do, unless all parts do.
 func inParts[T any](parts []part[T], n int, do func(*place, []T) ([]error, error)) ([]error, error) {
-	if len(parts) == 1 {
-		p := parts[0].place
-		errs, err := do(p, parts[0].items)
-		return errs, p.fault(err)
-	}
 	errs := make([]error, n)
 	failures := make([]error, len(parts))
 	inEach(placesIn(parts), func(i int, p *place) {
@@ -210,14 +205,38 @@ func placesIn[T any](parts []part[T]) []*place {
 
 // perLease passes items on to the places whose leases they are about.
 func perLease[T any](r *route, items []T, id func(*T) *LeaseID, do func(*place, []T) ([]error, error)) ([]error, error) {
-	var parts []part[T]
-	for i, item := range items {
-		parts = addPart(parts, r.ofLease(id(&item)), item, i)
+	first := r.places[0] // which says what there is to say of an empty call
+	var parts []part[T]  // nil while all are of the first item's place
+	own := make([]T, len(items))
+	copy(own, items)
+	for i := range own {
+		p := r.ofLease(id(&own[i]))
+		if i == 0 {
+			first = p
+		}
+		if parts == nil && p != first {
+			for k, item := range own[:i] {
+				parts = addPart(parts, first, item, k)
+			}
+		}
+		if parts != nil {
+			parts = addPart(parts, p, own[i], i)
+		}
 	}
-	if len(parts) == 0 {
-		parts = []part[T]{{place: r.places[0]}} // which says what there is to say of an empty call
+	if parts == nil {
+		errs, err := do(first, own)
+		return errs, first.fault(err)
 	}
 	return inParts(parts, len(items), do)
+}
+
+// pick returns the items at some places.
+func pick[T any](items []T, at []int) []T {
+	some := make([]T, len(at))
+	for k, i := range at {
+		some[k] = items[i]
+	}
+	return some
 }
 
 // ofLease is the place that has handed a lease out, and makes the lease as that one knows it. It is the first one for a lease of
@@ -249,18 +268,20 @@ func (r *route) Note(ctx context.Context, notes []LeaseNotes) ([]error, error) {
 func (r *route) Settle(ctx context.Context, settlements []Settlement) ([]error, error) {
 	return perLease(r, settlements, func(s *Settlement) *LeaseID { return &s.LeaseID },
 		func(p *place, settlements []Settlement) ([]error, error) {
-			errs := make([]error, len(settlements))
-			var fit []Settlement
-			var at []int
-			for i, s := range settlements {
-				if errs[i] = r.fits(ctx, p, s.Effects); errs[i] == nil {
-					fit, at = append(fit, s), append(at, i)
-				}
-			}
-			if len(fit) == len(settlements) {
+			if !slices.ContainsFunc(settlements, func(s Settlement) bool { return s.Effects != nil }) {
 				return p.Backend.Settle(ctx, settlements)
 			}
-			some, err := p.Backend.Settle(ctx, fit)
+			errs := make([]error, len(settlements))
+			var at []int // those that fit
+			for i := range settlements {
+				if errs[i] = r.fits(ctx, p, settlements[i].Effects); errs[i] == nil {
+					at = append(at, i)
+				}
+			}
+			if len(at) == len(settlements) {
+				return p.Backend.Settle(ctx, settlements)
+			}
+			some, err := p.Backend.Settle(ctx, pick(settlements, at))
 			if err != nil {
 				return nil, err
 			}
@@ -352,17 +373,16 @@ func (r *route) Free(ctx context.Context, keys []UniqueKey) ([]error, error) {
 func (r *route) Update(ctx context.Context, updates []Update) ([]error, error) {
 	return perItem(ctx, r, updates, false, func(ctx context.Context, p *place, updates []Update) ([]error, error) {
 		errs := make([]error, len(updates))
-		var stay []Update
-		var at []int
-		for i, u := range updates {
-			if errs[i] = r.staysIn(ctx, p, &u); errs[i] == nil {
-				stay, at = append(stay, u), append(at, i)
+		var at []int // those that stay where they are
+		for i := range updates {
+			if errs[i] = r.staysIn(ctx, p, &updates[i]); errs[i] == nil {
+				at = append(at, i)
 			}
 		}
-		if len(stay) == len(updates) {
+		if len(at) == len(updates) {
 			return p.Backend.Update(ctx, updates)
 		}
-		some, err := p.Backend.Update(ctx, stay)
+		some, err := p.Backend.Update(ctx, pick(updates, at))
 		if err != nil {
 			return nil, err
 		}
