@@ -25,7 +25,7 @@ var merged = regexp.MustCompile(`(?i)list|event|history|stats|worker|order|lease
 // A route over two engines, with its queues by hash, keeps the contract as far as its Capabilities go. To ask all rules would take
 // minutes: those that are not about what is put together are asked of a route over two memories.
 func TestRouteOverSQLiteAndPostgres(t *testing.T) {
-	url := server.URL(t)
+	url := server.URL(t, "fsync=off")
 	empty := filepath.Join(t.TempDir(), "empty.db")
 	b, err := sqlite.Open(empty)
 	require.NoError(t, err)

@@ -12,14 +12,14 @@ import (
 	"github.com/omniq-go/omniq/internal/pgserver"
 )
 
-// URL returns the URL of a server: the one that the environment names, or a new one, which ends with the test. Without
-// either the test is skipped.
-func URL(t *testing.T) string {
+// URL returns the URL of a server: the one that the environment names, or a new one with these settings, which ends with the test.
+// Without either the test is skipped.
+func URL(t *testing.T, settings ...string) string {
 	t.Helper()
 	if url := os.Getenv(pgserver.URLVariable); url != "" {
 		return url
 	}
-	s, err := pgserver.Start(t.Context(), "", "fsync=off")
+	s, err := pgserver.Start(t.Context(), "", settings...)
 	if errors.Is(err, pgserver.ErrMissing) {
 		t.Skip(err)
 	}
