@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -548,5 +547,5 @@ func idsOf(list []*omniq.TaskInfo) (ids []uuid.UUID) {
 	for _, info := range list {
 		ids = append(ids, info.ID)
 	}
-	return slices.Clip(ids)
+	return ids
 }
