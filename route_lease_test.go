@@ -274,7 +274,13 @@ func TestRouteLeaseSurvivesTrouble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPair(t)
 		end := make(chan error)
-		p.two.set(func(context.Context) error { return <-end }, false)
+		calls := 0
+		p.two.set(func(context.Context) error {
+			if calls++; calls == 1 {
+				return nil // there is nothing, and it waits
+			}
+			return <-end
+		}, false)
 		got := make(chan []omniq.Lease)
 		go func() {
 			got <- p.lease(t, omniq.LeaseRequest{Queues: []string{"one-a", "two-b"}, Max: 1, Wait: time.Hour})
