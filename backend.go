@@ -438,6 +438,7 @@ type Capabilities struct {
 	Limits       bool     // queues have limits and lanes: SetLimit, Lane of tasks, Hold of settlements
 	Events       bool     // events are kept, as the engine was told when it was opened
 	AtomicEvents bool     // events are written in one step with what they tell of
+	Spread       bool     // its queues live in several engines, each of which has IDs, unique keys and flows of its own: see Route
 	MaxTaskSize  int      // the largest args and kwargs together in bytes, 0 for no bound but memory or disk
 }
 

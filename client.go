@@ -48,7 +48,7 @@ func NewClient(b Backend, opts ...ClientOption) (*Client, error) {
 	if b == nil {
 		return nil, invalid("a client without a backend")
 	}
-	c := &Client{backend: b, enqueue: newSender(b).enqueue, origin: &origin{b}}
+	c := &Client{backend: b, enqueue: enqueueBy(b), origin: &origin{b}}
 	for _, o := range opts {
 		if err := o.applyClient(c); err != nil {
 			return nil, err
@@ -140,7 +140,7 @@ func (c codecs) writer() codec.Codec {
 // Enqueue stores tasks in their raw form, all or none. Payloads of JSON are checked and made compact.
 //
 // It fails with [ErrInvalid] for an invalid task, and nothing is stored. It fails with a [DuplicateError] if the ID or the
-// unique key of one or more was taken: the others are stored then. It blocks while the backend does. When ctx ends first,
+// unique key of one or more was taken: the others are stored then. So are those that are not in a [BulkError], on a [Route]. It blocks while the backend does. When ctx ends first,
 // whether the tasks were stored is unknown. To enqueue the same tasks again is safe because of their IDs.
 //
 // That a task has taken the place of another one, because its OnHeld says so, is no error. In a slice that was given as
@@ -202,19 +202,23 @@ func (c *Client) put(ctx context.Context, tasks []*RawTask) error {
 		return fmt.Errorf("omniq: enqueue: %w", err)
 	}
 	var duplicates []Duplicate
+	var refused []RefusedTask
 	for i, err := range errs {
 		if err == nil {
 			continue
 		}
 		d, ok := errors.AsType[Duplicate](err)
-		if !ok {
-			return fmt.Errorf("omniq: enqueue: task %v: %w", tasks[i].ID, err)
-		}
-		if d.Replaced {
+		if ok && d.Replaced {
 			tasks[i].ID = d.Holder
 			continue
 		}
-		duplicates = append(duplicates, d)
+		refused = append(refused, RefusedTask{tasks[i].ID, err})
+		if ok {
+			duplicates = append(duplicates, d)
+		}
+	}
+	if len(refused) > len(duplicates) {
+		return bulkError("enqueue", refused)
 	}
 	if duplicates != nil {
 		return &DuplicateError{Duplicates: duplicates}

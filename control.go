@@ -59,7 +59,7 @@ func (c *Client) Forget(ctx context.Context, ids ...uuid.UUID) error {
 // which says how far the call has come: a call about more than a thousand tasks is several of the backend's. errors.Is and
 // errors.As look into the error of each task.
 type BulkError struct {
-	Op      string        // what was asked: "cancel", "requeue", "run now", "forget" or "update"
+	Op      string        // what was asked: "cancel", "requeue", "run now", "forget", "update", or "enqueue" on a Route
 	Refused []RefusedTask // in the order of the call, at least one
 }
 

@@ -27,6 +27,14 @@ type sending struct {
 	first *sending    // the item before it in such a call that has the same ID, nil for none
 }
 
+// enqueueBy is how a client of the backend enqueues.
+func enqueueBy(b Backend) func(context.Context, []*RawTask) ([]error, error) {
+	if r, ok := b.(*route); ok {
+		return r.sender()
+	}
+	return newSender(b).enqueue
+}
+
 func newSender(b Backend) *sender {
 	caps := b.Capabilities()
 	s := &sender{backend: b, shared: caps.Durable || caps.Shared} // then a call costs more than to wait for another one

@@ -244,7 +244,7 @@ func (s *settler) try(batch []*attempt, settlements []Settlement) (again []*atte
 			continue
 		case errors.Is(e, ErrClosed), errors.Is(e, ErrInvalid) && (err == nil || len(batch) == 1):
 		default:
-			a.uncertain = a.uncertain || uncertain
+			a.uncertain = a.uncertain || uncertain || isUncertain(e)
 			again, why = append(again, a), e
 			continue
 		}

@@ -211,6 +211,12 @@ func RetryDelays(backoff Backoff, jitter float64) WorkerOption {
 	})
 }
 
+// LoggerOption is what [Logger] returns: it fits workers and routes.
+type LoggerOption interface {
+	WorkerOption
+	RouteOption
+}
+
 // Logger sets where the worker logs, [slog.Default] by default: failed attempts, outcomes that are dropped, and the first
 // task of each name or codec that it does not know at level Warn; tasks that failed for good and trouble with the backend
 // at Error; outcomes that are dropped because the task was cancelled at Info; each settled task, further ones that are
@@ -218,14 +224,27 @@ func RetryDelays(backoff Backoff, jitter float64) WorkerOption {
 //
 // What is logged of an attempt has the keys task, func, queue and attempt, and the context that its handler got: a slog.Handler
 // that looks for a trace there finds the one that a [Middleware] has begun.
-func Logger(l *slog.Logger) WorkerOption {
-	return workerOption(func(w *Worker) error {
-		if l == nil {
-			return invalid("a nil logger")
-		}
-		w.log = l
-		return nil
-	})
+//
+// A [Route] logs at Error that a backend is in trouble, each time that it leaves it out, and at Info that this is over.
+func Logger(l *slog.Logger) LoggerOption { return loggerOption{l} }
+
+type loggerOption struct{ log *slog.Logger }
+
+func (o loggerOption) check() error {
+	if o.log == nil {
+		return invalid("a nil logger")
+	}
+	return nil
+}
+
+func (o loggerOption) applyWorker(w *Worker) error {
+	w.log = o.log
+	return o.check()
+}
+
+func (o loggerOption) applyRoute(r *route) error {
+	r.log = o.log
+	return o.check()
 }
 
 // WorkerID sets the name that the worker goes by in logs and events: by default one of the host, the process and chance.

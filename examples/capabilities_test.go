@@ -45,6 +45,7 @@ var words = map[string]string{
 	"Limits":       "limits and lanes of queues",
 	"Events":       "events, if it was opened with them",
 	"AtomicEvents": "events are written in one step with what they tell of",
+	"Spread":       "its queues live in several engines: see [Route](#several-engines-as-one)",
 	"MaxTaskSize":  "the most bytes of a task's arguments",
 }
 

@@ -38,7 +38,9 @@ type config struct {
 	shared func(t *testing.T, retention, ofOther time.Duration) (one, other omniq.Backend)
 	skewed func(*testing.T, time.Duration) omniq.Backend
 	quick  bool
-	much   int
+
+	together bool
+	much     int
 
 	transactions func(*testing.T) (omniq.Backend, func() Tx)
 }
@@ -101,6 +103,8 @@ func Run(t *testing.T, open func(t *testing.T) omniq.Backend, opts ...Option) {
 func (cfg *config) asks(r *rule, caps omniq.Capabilities) bool {
 	switch {
 	case cfg.quick && slices.Contains(costly, r.name):
+		return false
+	case caps.Spread && (r.name == oneCursor || !cfg.together && r.tied()):
 		return false
 	case r.events == silent:
 		return !caps.Events

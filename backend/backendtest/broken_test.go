@@ -218,7 +218,7 @@ func TestRulesHaveNamesOfTheirOwn(t *testing.T) {
 		assert.False(t, seen[r.name], r.name)
 		seen[r.name] = true
 	}
-	for _, name := range costly {
+	for _, name := range slices.Concat(costly, tiedNames, []string{oneCursor}) {
 		assert.True(t, seen[name], "no rule is %q", name)
 	}
 }

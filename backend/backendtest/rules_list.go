@@ -246,11 +246,13 @@ var listRules = []rule{
 	}},
 	{name: "a list with Newest is the same one backwards", check: func(c *checker) {
 		const n = 13
+		caps := c.b.Capabilities()
+		flows := caps.Flows && !caps.Spread
 		flow := uuid.New()
 		var tasks []*omniq.RawTask
 		for i := range n {
 			tasks = append(tasks, task(queue([]string{"a", "b"}[i%2]), func(t *omniq.RawTask) {
-				if c.b.Capabilities().Flows {
+				if flows {
 					t.Flow = flow
 				}
 			}))
@@ -271,7 +273,7 @@ var listRules = []rule{
 			c.Helper()
 			backwards(omniq.ListRequest{Status: s}, n)
 			backwards(omniq.ListRequest{Status: s, Queue: "b"}, n/2)
-			if c.b.Capabilities().Flows {
+			if flows {
 				backwards(omniq.ListRequest{Flow: flow}, n)
 				backwards(omniq.ListRequest{Flow: flow, Status: s, Queue: "a"}, n-n/2)
 			}

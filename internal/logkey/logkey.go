@@ -10,6 +10,7 @@ const (
 	Attempt  = "attempt"  // a number, 1 for the first
 	Worker   = "worker"   // the ID of one
 	Schedule = "schedule" // its ID
+	Backend  = "backend"  // the name of one of a route
 	Name     = "name"     // of what is not known, or of a schedule
 )
 

@@ -19,10 +19,16 @@ import (
 // either the test is skipped.
 func URL(t *testing.T) string {
 	t.Helper()
+	return With(t)
+}
+
+// With is URL with settings for a new server.
+func With(t *testing.T, settings ...string) string {
+	t.Helper()
 	if url := os.Getenv(pgserver.URLVariable); url != "" {
 		return url
 	}
-	s, err := pgserver.Start(t.Context(), "")
+	s, err := pgserver.Start(t.Context(), "", settings...)
 	if errors.Is(err, pgserver.ErrMissing) {
 		t.Skip(err)
 	}
