@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/omniq-go/omniq"
@@ -22,7 +23,8 @@ import (
 	"github.com/omniq-go/omniq/internal/redisserver"
 )
 
-// Names are the engines that there are, separated by commas.
+// Names are the engines that there are, separated by commas. An engine with *3 behind it is three of them, each with a server of its
+// own, behind an [omniq.Route].
 const Names = "memory,sqlite,postgres,redis"
 
 // Engine opens a backend on a new place, of this name.
@@ -65,7 +67,7 @@ func Measure[F any](
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	var engines []Engine
 	for name := range strings.SplitSeq(names, ",") {
-		e, end, failed := begin(ctx, name, dir)
+		e, end, failed := begin(ctx, name, dir, false)
 		if failed != nil {
 			return nil, failed
 		}
@@ -87,9 +89,23 @@ func Measure[F any](
 	return all, nil
 }
 
-// begin makes what an engine needs, in a directory of its own, and returns what ends that.
-func begin(ctx context.Context, name, dir string) (Engine, func() error, error) {
+// begin makes what an engine needs, in a directory of its own, and returns what ends that. With alone it is not a server that the
+// environment names.
+func begin(ctx context.Context, name, dir string, alone bool) (Engine, func() error, error) {
 	none := func() error { return nil }
+	if base, times, many := strings.Cut(name, "*"); many {
+		n, err := strconv.Atoi(times)
+		if err != nil || n < 1 || n > 16 {
+			return Engine{}, nil, fmt.Errorf("-engines has %q, want a number from 1 to 16 behind *", name)
+		}
+		return route(ctx, base, n, dir)
+	}
+	given := func(variable string) string {
+		if alone {
+			return ""
+		}
+		return os.Getenv(variable)
+	}
 	switch name {
 	case "memory":
 		open := func(context.Context, string) (omniq.Backend, error) { return memory.New(), nil }
@@ -100,7 +116,7 @@ func begin(ctx context.Context, name, dir string) (Engine, func() error, error) 
 		}
 		return Engine{name, open, func(place string) (int64, error) { return files(filepath.Join(dir, place+".db*")) }}, none, nil
 	case "postgres":
-		url, end := os.Getenv(pgserver.URLVariable), none
+		url, end := given(pgserver.URLVariable), none
 		if url == "" {
 			if err := os.Chmod(dir, 0o755); err != nil { // the server may be another user's process
 				return Engine{}, nil, err
@@ -115,7 +131,7 @@ func begin(ctx context.Context, name, dir string) (Engine, func() error, error) 
 			return postgres.Open(ctx, url, postgres.WithSchema(fmt.Sprintf("bench_%d_%s", os.Getpid(), place)))
 		}, nil}, end, nil
 	case "redis":
-		url, end := os.Getenv(redisserver.URLVariable), none
+		url, end := given(redisserver.URLVariable), none
 		if url == "" {
 			started, err := redisserver.Start(ctx, dir, "--appendonly", "yes")
 			if err != nil {
@@ -128,6 +144,40 @@ func begin(ctx context.Context, name, dir string) (Engine, func() error, error) 
 		}, nil}, end, nil
 	}
 	return Engine{}, nil, fmt.Errorf("-engines has %q, want some of %s", name, Names)
+}
+
+// route is several engines of a kind, each with a server of its own, over which queues are spread by their hash.
+func route(ctx context.Context, base string, n int, dir string) (Engine, func() error, error) {
+	all, ends := make([]Engine, 0, n), make([]func() error, 0, n)
+	end := func() (err error) {
+		for _, end := range ends {
+			err = errors.Join(err, end())
+		}
+		return err
+	}
+	for range n {
+		e, ended, err := begin(ctx, base, dir, true)
+		if err != nil {
+			return Engine{}, nil, errors.Join(err, end())
+		}
+		all, ends = append(all, e), append(ends, ended)
+	}
+	open := func(ctx context.Context, place string) (omniq.Backend, error) {
+		backends, names := make(map[string]omniq.Backend, n), make([]string, 0, n)
+		for i, e := range all {
+			name := "server" + strconv.Itoa(i+1)
+			b, err := e.open(ctx, place+"_"+name)
+			if err != nil {
+				for _, b := range backends {
+					err = errors.Join(err, b.Close())
+				}
+				return nil, err
+			}
+			backends[name], names = b, append(names, name)
+		}
+		return omniq.Route(backends, omniq.ByHash(names...))
+	}
+	return Engine{fmt.Sprintf("%s*%d", base, n), open, nil}, end, nil
 }
 
 // heap is how many bytes of the heap are in use.
