@@ -66,13 +66,12 @@ func encodePayload[A, K any](raw *RawTask, c codec.Codec, a *A, k *K) error {
 func DecodeTask[A, K any](raw RawTask, codecs ...codec.Codec) (Task[A, K], error) {
 	var args A
 	var kwargs K
-	err := decodePayload(&raw, false, codecs, &args, &kwargs)
+	err := decodePayload(&raw, codecs, &args, &kwargs)
 	return withPayload(&raw, args, kwargs), err
 }
 
-// decodePayload decodes the payload of raw into zero values of its types. A JSON payload that is known to be valid is not
-// checked again.
-func decodePayload[A, K any](raw *RawTask, valid bool, codecs []codec.Codec, args *A, kwargs *K) error {
+// decodePayload decodes the payload of raw into zero values of its types.
+func decodePayload[A, K any](raw *RawTask, codecs []codec.Codec, args *A, kwargs *K) error {
 	c, err := codecFor(raw.Codec, codecs)
 	if err != nil {
 		return fmt.Errorf("omniq: task: %w", err)
@@ -88,16 +87,15 @@ func decodePayload[A, K any](raw *RawTask, valid bool, codecs []codec.Codec, arg
 		k = []byte("{}")
 	}
 	if raw.Codec != "" && raw.Codec != codec.NameJSON {
-		valid = false
 		if a, k, err = payload.OpenOpaque(a, k); err != nil {
 			return fmt.Errorf("omniq: task: %w", err)
 		}
 	}
 	shape := payload.ShapeOf[A, K]()
-	if err := shape.Args.Decode(a, valid, c, args); err != nil {
+	if err := shape.Args.Decode(a, c, args); err != nil {
 		return payloadFault("args", err)
 	}
-	return payloadFault("kwargs", shape.Kwargs.Decode(k, valid, c, kwargs))
+	return payloadFault("kwargs", shape.Kwargs.Decode(k, c, kwargs))
 }
 
 // Encode returns the result in its raw form with a payload of codec c, [codec.JSON] if c is nil. It shares nothing

@@ -3,7 +3,9 @@ package omniq
 import (
 	"fmt"
 
+	"github.com/omniq-go/omniq/codec"
 	"github.com/omniq-go/omniq/internal/envelope"
+	"github.com/omniq-go/omniq/internal/payload"
 )
 
 // The keys of each object, in the order in which they are written.
@@ -98,25 +100,31 @@ var errorKeys = []string{
 	errorKind: `"type":`, errorMessage: `"message":`, errorStack: `"stack":`, errorRetryable: `"retryable":`,
 }
 
-// readTask reads a task's envelope into t, but for the payload.
-func readTask(data []byte, t *RawTask) (args, kwargs envelope.Field, err error) {
+// inPlace reads values of an envelope into where they are to be, while the envelope is read: see [envelope.Reader.Read].
+type inPlace struct {
+	args, kwargs func(data []byte, at int) (end int, ok bool)
+	done         int // how many of both it has read
+}
+
+// readTask reads a task's envelope into t, but for the payload, which it reads in place if it can; nil for where it is not to be.
+func readTask(data []byte, t *RawTask, in *inPlace) (args, kwargs envelope.Field, err error) {
 	r := envelope.NewReader(data, taskKeys)
 	for r.Next() {
 		switch r.Key {
 		case taskID:
 			r.ID(&t.ID)
 		case taskFuncName:
-			r.String(&t.FuncName)
+			r.Name(&t.FuncName)
 		case taskArgs:
-			args = r.Kind('[', "an array")
+			args = in.read(&r, '[', "an array")
 		case taskKwargs:
-			kwargs = r.Kind('{', "an object")
+			kwargs = in.read(&r, '{', "an object")
 		case taskCreatedAt:
 			r.Time(&t.CreatedAt)
 		case taskTTL:
 			r.DurationOrNull(&t.TTL)
 		case taskQueue:
-			r.String(&t.Queue)
+			r.Name(&t.Queue)
 		case taskPriority:
 			r.Int(&t.Priority)
 		case taskRunAt:
@@ -169,23 +177,51 @@ func readTask(data []byte, t *RawTask) (args, kwargs envelope.Field, err error) 
 	return args, kwargs, nil
 }
 
+func (in *inPlace) read(r *envelope.Reader, open byte, want string) envelope.Field {
+	if in != nil {
+		read := in.args
+		if open == '{' {
+			read = in.kwargs
+		}
+		if f, ok := r.Read(read); ok {
+			in.done++
+			return f
+		}
+	}
+	return r.Kind(open, want)
+}
+
 // UnmarshalJSON reads a task's JSON form with JSON payloads, the whole of data, strictly. It keeps nothing of data. When
 // it fails, what is in t is unspecified. For payloads of another codec, read a [RawTask] and use [DecodeTask].
 func (t *Task[A, K]) UnmarshalJSON(data []byte) error {
 	var raw RawTask
-	args, kwargs, err := readTask(data, &raw)
-	if err != nil {
-		return err
-	}
 	if self, ok := any(t).(*RawTask); ok {
+		args, kwargs, err := readTask(data, &raw, nil)
+		if err != nil {
+			return err
+		}
 		raw.Args, raw.Kwargs = args.Raw(), kwargs.Raw()
 		*self = raw
 		return nil
 	}
-	raw.Args, raw.Kwargs = args.JSON, kwargs.JSON
 	*t = Task[A, K]{}
+	shape := payload.ShapeOf[A, K]()
+	in := inPlace{
+		args:   func(data []byte, at int) (int, bool) { return shape.Args.ReadJSON(data, at, codec.JSON, &t.Args) },
+		kwargs: func(data []byte, at int) (int, bool) { return shape.Kwargs.ReadJSON(data, at, codec.JSON, &t.Kwargs) },
+	}
+	args, kwargs, err := readTask(data, &raw, &in)
+	if err != nil {
+		return err
+	}
 	t.setHead(&raw)
-	return decodePayload(&raw, true, nil, &t.Args, &t.Kwargs)
+	if in.done == 2 && (raw.Codec == "" || raw.Codec == codec.NameJSON) {
+		return nil
+	}
+	var zero Task[A, K]
+	t.Args, t.Kwargs = zero.Args, zero.Kwargs
+	raw.Args, raw.Kwargs = args.JSON, kwargs.JSON
+	return decodePayload(&raw, nil, &t.Args, &t.Kwargs)
 }
 
 // UnmarshalJSON reads a result's JSON form with a JSON payload, the whole of data, strictly. It keeps nothing of data.
@@ -256,11 +292,11 @@ func (e *TaskEvent) UnmarshalJSON(data []byte) error {
 		case eventAttempt:
 			r.Int(&to.Attempt)
 		case eventQueue:
-			r.String(&to.Queue)
+			r.Name(&to.Queue)
 		case eventError:
 			readError(&r, &to.Error)
 		case eventFuncName:
-			r.String(&to.FuncName)
+			r.Name(&to.FuncName)
 		}
 	}
 	if err := r.End(eventRequired); err != nil {

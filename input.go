@@ -23,7 +23,7 @@ func inputsFrom(ctx context.Context) []*RawResult {
 // decodeCall decodes the arguments of a task, or makes them of its inputs.
 func decodeCall[A, K any](ctx context.Context, t *RawTask, c codecs, args *A, kwargs *K) error {
 	if len(t.Input) == 0 {
-		return decodePayload(t, false, c, args, kwargs)
+		return decodePayload(t, c, args, kwargs)
 	}
 	r, err := readRecipe(Raw(t.Input))
 	if err != nil {
@@ -31,12 +31,12 @@ func decodeCall[A, K any](ctx context.Context, t *RawTask, c codecs, args *A, kw
 	}
 	k := cook{inputsFrom(ctx), c, r.tick}
 	if r.args != nil {
-		if err := decodePayload(t, false, c, new(NoArgs), kwargs); err != nil {
+		if err := decodePayload(t, c, new(NoArgs), kwargs); err != nil {
 			return err
 		}
 		return inputFault(t, "args", k.make(r.args, args))
 	}
-	if err := decodePayload(t, false, c, args, new(NoKwargs)); err != nil {
+	if err := decodePayload(t, c, args, new(NoKwargs)); err != nil {
 		return err
 	}
 	return inputFault(t, "kwargs", k.make(r.kwargs, kwargs))
@@ -61,12 +61,12 @@ func split[A, K any](t *RawTask, inputs []*RawResult, c codecs) ([]*RawTask, err
 	var kwargs []K
 	if r.args != nil {
 		kwargs = make([]K, 1)
-		if err = decodePayload(t, false, c, new(NoArgs), &kwargs[0]); err == nil {
+		if err = decodePayload(t, c, new(NoArgs), &kwargs[0]); err == nil {
 			err = inputFault(t, "args", k.make(r.args, &args))
 		}
 	} else {
 		args = make([]A, 1)
-		if err = decodePayload(t, false, c, &args[0], new(NoKwargs)); err == nil {
+		if err = decodePayload(t, c, &args[0], new(NoKwargs)); err == nil {
 			err = inputFault(t, "kwargs", k.make(r.kwargs, &kwargs))
 		}
 	}

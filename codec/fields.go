@@ -4,17 +4,18 @@ import "reflect"
 
 // FieldCoder is what a codec named "json" implements that can code the fields of a struct in one go. Its methods give
 // what the other ways give, for the types that they can do; where they cannot, ok is false, nothing has been done to dst,
-// and what v points to is unspecified. The data is known to be one JSON document that [Valid] accepts.
+// and what v points to is unspecified.
 type FieldCoder interface {
 	// AppendArray appends the fields of the struct that v points to as an array, in the order of their declaration.
 	AppendArray(dst []byte, v any) (out []byte, ok bool, err error)
 
-	// UnmarshalArray decodes an array of just as many elements as the struct that v points to has fields.
-	UnmarshalArray(data []byte, v any) (ok bool)
+	// ReadArray reads the array that begins at a place in data, which has just as many elements as the struct that v points to, which is
+	// zero, has fields. It returns the place behind the array. What it reads it has checked as [Valid] does; of the rest of data it
+	// says nothing.
+	ReadArray(data []byte, at int, v any) (end int, ok bool)
 
-	// UnmarshalObject decodes an object into the struct that v points to. Each key is exactly that of a field and stands
-	// there once, and no value is null.
-	UnmarshalObject(data []byte, v any) (ok bool)
+	// ReadObject is ReadArray for an object. Each key is exactly that of a field and stands there once, and no value is null.
+	ReadObject(data []byte, at int, v any) (end int, ok bool)
 }
 
 // AppendArray writes a struct as an array of its fields: see [FieldCoder].
@@ -24,51 +25,39 @@ func (goJSON) AppendArray(dst []byte, v any) (out []byte, ok bool, err error) {
 	if info.plan == nil {
 		return dst, false, nil
 	}
-	rv = rv.Elem()
+	at := rv.UnsafePointer()
 	out = append(dst, '[')
 	for i := range info.plan.fields {
 		if i > 0 {
 			out = append(out, ',')
 		}
 		f := &info.plan.fields[i]
-		if out, err = f.append(out, rv.Field(f.index)); err != nil {
-			return dst, true, encodeError(rv.Type(), "."+rv.Type().Field(f.index).Name, err)
+		if out, err = f.append(out, at); err != nil {
+			t := rv.Type().Elem()
+			return dst, true, encodeError(t, "."+t.Field(f.index).Name, err)
 		}
 	}
 	return append(out, ']'), true, nil
 }
 
-// UnmarshalArray reads an array into the fields of a struct: see [FieldCoder].
-func (goJSON) UnmarshalArray(data []byte, v any) bool {
-	rv := reflect.ValueOf(v).Elem()
-	p := decodeInfo(rv.Type()).plan
-	i := skipSpace(data, 0)
-	if p == nil || len(p.fields) == 0 || data[i] != '[' {
-		return false
+// ReadArray reads an array into the fields of a struct: see [FieldCoder].
+func (goJSON) ReadArray(data []byte, at int, v any) (end int, ok bool) {
+	rv := reflect.ValueOf(v)
+	p := decodeInfo(rv.Type().Elem()).plan
+	if p == nil {
+		return at, false
 	}
-	for n := range p.fields {
-		f := &p.fields[n]
-		i = skipSpace(data, i+1) // behind the bracket or a comma
-		if data[i] == 'n' || data[i] == ']' {
-			return false
-		}
-		end, ok := f.set(rv, data, i)
-		if !ok {
-			return false
-		}
-		i = skipSpace(data, end)
-		if last := n == len(p.fields)-1; last != (data[i] == ']') {
-			return false
-		}
-	}
-	return true
+	return p.readArray(data, at, rv.UnsafePointer())
 }
 
-// UnmarshalObject reads an object into the fields of a struct: see [FieldCoder].
-func (goJSON) UnmarshalObject(data []byte, v any) bool {
-	rv := reflect.ValueOf(v).Elem()
-	p := decodeInfo(rv.Type()).plan
-	return p != nil && p.decode(data, rv, true)
+// ReadObject reads an object into the fields of a struct: see [FieldCoder].
+func (goJSON) ReadObject(data []byte, at int, v any) (end int, ok bool) {
+	rv := reflect.ValueOf(v)
+	p := decodeInfo(rv.Type().Elem()).plan
+	if p == nil {
+		return at, false
+	}
+	return p.read(data, at, rv.UnsafePointer(), true)
 }
 
 var _ FieldCoder = goJSON{}

@@ -2,6 +2,7 @@ package codec
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -41,7 +42,7 @@ func TestAppendArray(t *testing.T) {
 	assert.False(t, ok, "not a struct of scalars")
 }
 
-func TestUnmarshalArray(t *testing.T) {
+func TestReadArray(t *testing.T) {
 	tests := []struct {
 		name, in string
 		want     scalars
@@ -59,21 +60,42 @@ func TestUnmarshalArray(t *testing.T) {
 		{"another kind", `[true,"1",7,3.5,0.5,"a"]`, scalars{}, false},
 		{"nested", `[true,[1],7,3.5,0.5,"a"]`, scalars{}, false},
 		{"object", `{"B":true}`, scalars{}, false},
+		{"no end", `[true,-128,7,3.5,0.5,"a"`, scalars{}, false},
+		{"no end of a string", `[true,-128,7,3.5,0.5,"a`, scalars{}, false},
+		{"no element", `[true,-128,7,`, scalars{}, false},
+		{"a bracket alone", `[`, scalars{}, false},
+		{"nothing", ``, scalars{}, false},
+		{"not UTF-8", "[true,-128,7,3.5,0.5,\"\xff\"]", scalars{}, false},
+		{"a control character", "[true,-128,7,3.5,0.5,\"\n\"]", scalars{}, false},
+		{"a lone surrogate", `[true,-128,7,3.5,0.5,"\ud800"]`, scalars{}, false},
+		{"UTF-8", `[true,-128,7,3.5,0.5,"ä\u00e4"]`, scalars{true, -128, 7, 3.5, 0.5, "ää"}, true},
+		{"a number without a digit behind its point", `[true,-128,7,1.e5,0.5,"a"]`, scalars{}, false},
+		{"a number with a zero in front", `[true,-128,7,01.5,0.5,"a"]`, scalars{}, false},
+		{"a number with a plus", `[true,-128,7,+1,0.5,"a"]`, scalars{}, false},
+		{"an underscore", `[true,-128,7,1_0,0.5,"a"]`, scalars{}, false},
+		{"infinity", `[true,-128,7,Inf,0.5,"a"]`, scalars{}, false},
+		{"an exponent", `[true,-128,7,1.5E+2,0.5,"a"]`, scalars{true, -128, 7, 150, 0.5, "a"}, true},
+		{"out of the range of floats", `[true,-128,7,1e999,0.5,"a"]`, scalars{}, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			require.NoError(t, Valid([]byte(tt.in)))
-			var got scalars
-			ok := fieldCoder(t).UnmarshalArray([]byte(tt.in), &got)
-			assert.Equal(t, tt.ok, ok)
-			if ok {
-				assert.Equal(t, tt.want, got)
+			for _, around := range [][2]string{{"", ""}, {"x", "y"}, {"", ","}, {"[", "]"}} {
+				var got scalars
+				start := len(tt.in) - len(strings.TrimLeft(tt.in, " "))
+				end, ok := fieldCoder(t).ReadArray([]byte(around[0]+tt.in+around[1]), start+len(around[0]), &got)
+				if !ok && tt.ok || ok && !tt.ok && around[1] == "" {
+					t.Errorf("%q: %v", tt.in, ok)
+				}
+				if ok && tt.ok {
+					assert.Equal(t, tt.want, got)
+					assert.Equal(t, len(around[0])+len(strings.TrimRight(tt.in, " ")), end)
+				}
 			}
 		})
 	}
 }
 
-func TestUnmarshalObject(t *testing.T) {
+func TestReadObject(t *testing.T) {
 	tests := []struct {
 		name, in string
 		ok       bool
@@ -86,13 +108,21 @@ func TestUnmarshalObject(t *testing.T) {
 		{"twice", `{"B":true,"B":true}`, false},
 		{"null", `{"B":null}`, false},
 		{"array", `[1]`, false},
+		{"no end", `{"B":true`, false},
+		{"no value", `{"B":`, false},
+		{"no colon", `{"B" true}`, false},
+		{"a comma too many", `{"B":true,}`, false},
+		{"no comma", `{"B":true"I":1}`, false},
+		{"a bracket alone", `{`, false},
+		{"nothing", ``, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var got, want scalars
-			ok := fieldCoder(t).UnmarshalObject([]byte(tt.in), &got)
+			end, ok := fieldCoder(t).ReadObject([]byte(tt.in), 0, &got)
 			assert.Equal(t, tt.ok, ok)
 			if ok {
+				assert.Equal(t, len(tt.in), end)
 				require.NoError(t, json.Unmarshal([]byte(tt.in), &want))
 				assert.Equal(t, want, got)
 			}
@@ -113,5 +143,32 @@ func FuzzFloat(f *testing.F) {
 		got, err := JSON.Marshal(x)
 		require.NoError(t, err)
 		require.Equal(t, string(want), string(got))
+	})
+}
+
+// What is read in one go is valid, and what a library makes of it.
+func FuzzRead(f *testing.F) {
+	for _, text := range []string{
+		`[true,-128,7,3.5,0.5,"a"]`, `[false,0,0,1e5,-0.25,"\u00e4ö"]`, `[ true , 1 , 2 , 3.0 , 4 , "" ]`, `[true,-0,0,-0,-0.0,"\""]`,
+		`{"B":true,"I":1,"U":2,"F":3.5,"G":1,"S":"x"}`, `{ "S":"é", "F":1234567.125 }`, `{}`, `[true,1,2,1.e5,3,""]`, `{"B":true,}`, `[1`,
+	} {
+		f.Add([]byte(text))
+	}
+	coder := JSON.(FieldCoder)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var array, object, want scalars
+		if end, ok := coder.ReadArray(data, 0, &array); ok {
+			require.NoError(t, Valid(data[:end]))
+			elements := []any{&want.B, &want.I, &want.U, &want.F, &want.G, &want.S}
+			require.NoError(t, json.Unmarshal(data[:end], &elements))
+			require.Len(t, elements, 6)
+			require.Equal(t, want, array)
+		}
+		if end, ok := coder.ReadObject(data, 0, &object); ok {
+			require.NoError(t, Valid(data[:end]))
+			want = scalars{}
+			require.NoError(t, json.Unmarshal(data[:end], &want))
+			require.Equal(t, want, object)
+		}
 	})
 }

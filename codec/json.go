@@ -179,7 +179,7 @@ func decodeJSON(data []byte, v any, lib library) error {
 	}
 	target.SetZero()
 	if info.plan != nil && lib.plans() {
-		if info.plan.decode(data, target, false) {
+		if end, ok := info.plan.read(data, skipSpace(data, 0), rv.UnsafePointer(), false); ok && skipSpace(data, end) == len(data) {
 			return nil
 		}
 		target.SetZero()

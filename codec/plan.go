@@ -2,10 +2,12 @@ package codec
 
 import (
 	"encoding"
+	"math"
 	"reflect"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+	"unsafe"
 
 	"github.com/omniq-go/omniq/internal/jsontext"
 )
@@ -19,13 +21,14 @@ type plan struct {
 }
 
 type planField struct {
-	index int
-	bit   uint         // one of its own
-	kind  reflect.Kind // Bool, Int64, Uint64, Float64 or String, for the kinds of each size
-	bits  int
-	omit  bool   // when it is zero
-	name  string // without characters that JSON escapes
-	key   string // the name in quotes, between a comma and a colon
+	index  int
+	offset uintptr      // in the struct: fields are read and written where they are, without reflection
+	bit    uint         // one of its own
+	kind   reflect.Kind // Bool, Int64, Uint64, Float64 or String, for the kinds of each size
+	bits   int          // of a number
+	omit   bool         // when it is zero
+	name   string       // without characters that JSON escapes
+	key    string       // the name in quotes, between a comma and a colon
 }
 
 // planFor returns nil unless t is a struct that a plan can code in each detail as a library does.
@@ -53,7 +56,7 @@ func planFor(t reflect.Type, info *typeInfo) *plan {
 				return nil
 			}
 		}
-		field.index, field.bit = i, 1<<len(p.fields)
+		field.index, field.offset, field.bit = i, f.Offset, 1<<len(p.fields)
 		p.fields = append(p.fields, field)
 	}
 	return p
@@ -107,62 +110,131 @@ func hasTextMethod(t reflect.Type) bool {
 
 // append appends the struct that v is or points to.
 func (p *plan) append(dst []byte, v reflect.Value) ([]byte, error) {
-	if v.Kind() == reflect.Pointer {
-		if v.IsNil() {
-			return append(dst, null...), nil
-		}
-		v = v.Elem()
+	if v.Kind() != reflect.Pointer {
+		c := reflect.New(v.Type())
+		c.Elem().Set(v)
+		v = c
+	}
+	at := v.UnsafePointer()
+	if at == nil {
+		return append(dst, null...), nil
 	}
 	n := len(dst)
 	out := dst
 	for i := range p.fields {
 		f := &p.fields[i]
-		fv := v.Field(f.index)
-		if f.omit && fv.IsZero() {
+		if f.omit && f.isZero(at) {
 			continue
 		}
 		out = append(out, f.key...)
 		var err error
-		if out, err = f.append(out, fv); err != nil {
-			return dst, encodeError(v.Type(), "."+v.Type().Field(f.index).Name, err)
+		if out, err = f.append(out, at); err != nil {
+			t := v.Type().Elem()
+			return dst, encodeError(t, "."+t.Field(f.index).Name, err)
 		}
 	}
 	if len(out) == n {
 		return append(out, "{}"...), nil
 	}
 	if len(out)-n >= MaxSize {
-		return dst, encodeError(v.Type(), "", errTooLarge)
+		return dst, encodeError(v.Type().Elem(), "", errTooLarge)
 	}
 	out[n] = '{' // in the place of the first comma
 	return append(out, '}'), nil
 }
 
-// append appends the scalar v.
-func (f *planField) append(dst []byte, v reflect.Value) ([]byte, error) {
-	switch f.kind {
+// append appends the field of the struct at a place.
+func (f *planField) append(dst []byte, at unsafe.Pointer) ([]byte, error) {
+	switch at = unsafe.Add(at, f.offset); f.kind {
 	case reflect.String:
-		return jsontext.AppendString(dst, v.String())
+		return jsontext.AppendString(dst, *(*string)(at))
 	case reflect.Int64:
-		return strconv.AppendInt(dst, v.Int(), 10), nil
+		return strconv.AppendInt(dst, f.int(at), 10), nil
 	case reflect.Uint64:
-		return strconv.AppendUint(dst, v.Uint(), 10), nil
+		return strconv.AppendUint(dst, f.uint(at), 10), nil
 	case reflect.Bool:
-		return strconv.AppendBool(dst, v.Bool()), nil
+		return strconv.AppendBool(dst, *(*bool)(at)), nil
 	default:
-		return appendFloat(dst, v.Float(), f.bits)
+		return appendFloat(dst, f.float(at), f.bits)
 	}
 }
 
-// decode decodes valid data into the zero struct v. It returns false for what it leaves to a library: keys that are
-// not exactly those of a field, values that do not fit, and whatever is not an object; if strict, also a key that stands
-// twice, and null.
-func (p *plan) decode(data []byte, v reflect.Value, strict bool) bool {
-	i := skipSpace(data, 0)
-	if i == len(data) || data[i] != '{' {
-		return false
+// isZero is as reflect.Value.IsZero: a negative zero is none.
+func (f *planField) isZero(at unsafe.Pointer) bool {
+	switch at = unsafe.Add(at, f.offset); f.kind {
+	case reflect.String:
+		return *(*string)(at) == ""
+	case reflect.Bool:
+		return !*(*bool)(at)
+	case reflect.Float64:
+		return math.Float64bits(f.float(at)) == 0
+	}
+	return f.uint(at) == 0
+}
+
+// int is what stands in a field, which is where at points to.
+func (f *planField) int(at unsafe.Pointer) int64 {
+	switch f.bits {
+	case 8:
+		return int64(*(*int8)(at))
+	case 16:
+		return int64(*(*int16)(at))
+	case 32:
+		return int64(*(*int32)(at))
+	}
+	return *(*int64)(at)
+}
+
+func (f *planField) uint(at unsafe.Pointer) uint64 {
+	switch f.bits {
+	case 8:
+		return uint64(*(*uint8)(at))
+	case 16:
+		return uint64(*(*uint16)(at))
+	case 32:
+		return uint64(*(*uint32)(at))
+	}
+	return *(*uint64)(at)
+}
+
+func (f *planField) float(at unsafe.Pointer) float64 {
+	if f.bits == 32 {
+		return float64(*(*float32)(at))
+	}
+	return *(*float64)(at)
+}
+
+// setUint also sets a signed field: in two's complement it has the same bits.
+func (f *planField) setUint(at unsafe.Pointer, n uint64) {
+	switch f.bits {
+	case 8:
+		*(*uint8)(at) = uint8(n)
+	case 16:
+		*(*uint16)(at) = uint16(n)
+	case 32:
+		*(*uint32)(at) = uint32(n)
+	default:
+		*(*uint64)(at) = n
+	}
+}
+
+func (f *planField) setFloat(at unsafe.Pointer, n float64) {
+	if f.bits == 32 {
+		*(*float32)(at) = float32(n)
+	} else {
+		*(*float64)(at) = n
+	}
+}
+
+// read reads the object that begins at i into the zero struct at a place, and returns the place behind it. It checks what it reads, and
+// returns false for what it leaves to a library: keys that are not exactly those of a field, values that do not fit, whatever is not an
+// object, and whatever is wrong; if strict, also a key that stands twice, and null.
+func (p *plan) read(data []byte, i int, at unsafe.Pointer, strict bool) (end int, ok bool) {
+	if i >= len(data) || data[i] != '{' {
+		return i, false
 	}
 	if i = skipSpace(data, i+1); i < len(data) && data[i] == '}' {
-		return skipSpace(data, i+1) == len(data)
+		return i + 1, true
 	}
 	var seen uint // a bit for each field: there are at most maxPlanFields
 	for next := 0; ; next++ {
@@ -173,24 +245,25 @@ func (p *plan) decode(data []byte, v reflect.Value, strict bool) bool {
 		if f != nil && len(data)-i >= len(f.key)-1 && string(data[i:i+len(f.key)-1]) == f.key[1:] {
 			i += len(f.key) - 1 // the next field in compact form, which is what a codec writes
 		} else if f, i = p.field(data, i); f == nil {
-			return false
+			return i, false
 		}
 		i = skipSpace(data, i)
-		if strict && (seen&f.bit != 0 || data[i] == 'n') {
-			return false
+		if i == len(data) || strict && (seen&f.bit != 0 || data[i] == 'n') {
+			return i, false
 		}
 		seen |= f.bit
-		end, ok := f.set(v, data, i)
-		if !ok {
-			return false
+		if i, ok = f.read(at, data, i); !ok {
+			return i, false
 		}
-		if i = skipSpace(data, end); i == len(data) {
-			return false
+		switch i = skipSpace(data, i); {
+		case i == len(data):
+			return i, false
+		case data[i] == '}':
+			return i + 1, true
+		case data[i] != ',':
+			return i, false
 		}
-		if data[i] == '}' {
-			return skipSpace(data, i+1) == len(data)
-		}
-		i = skipSpace(data, i+1) // behind a comma
+		i = skipSpace(data, i+1)
 	}
 }
 
@@ -212,31 +285,49 @@ func (p *plan) field(data []byte, i int) (*planField, int) {
 	return nil, i
 }
 
-// set gives the field of v the scalar that begins at i and returns the place behind it. Null leaves the field as it is.
-func (f *planField) set(v reflect.Value, data []byte, i int) (end int, ok bool) {
-	if f.kind == reflect.String && i < len(data) && data[i] == '"' {
-		end = i + 1
-		for end < len(data) && data[end] != '"' && data[end] != '\\' {
-			end++
+// readArray is read for an array of just as many elements as there are fields, in their order. None is null.
+func (p *plan) readArray(data []byte, i int, at unsafe.Pointer) (end int, ok bool) {
+	if i >= len(data) || data[i] != '[' {
+		return i, false
+	}
+	if len(p.fields) == 0 {
+		i = skipSpace(data, i+1)
+		return i + 1, i < len(data) && data[i] == ']'
+	}
+	for n := range p.fields {
+		f := &p.fields[n]
+		i = skipSpace(data, i+1) // behind the bracket or a comma
+		if i == len(data) || data[i] == 'n' {
+			return i, false
 		}
-		if end < len(data) && data[end] == '"' {
-			v.Field(f.index).SetString(string(data[i+1 : end]))
-			return end + 1, true
+		if i, ok = f.read(at, data, i); !ok {
+			return i, false
 		}
-		for ; end < len(data) && data[end] != '"'; end++ {
-			if data[end] == '\\' {
-				end++
-			}
+		closing := byte(',')
+		if n == len(p.fields)-1 {
+			closing = ']'
 		}
-		if end >= len(data) {
-			return end, false
+		if i = skipSpace(data, i); i == len(data) || data[i] != closing {
+			return i, false
 		}
-		s, err := jsontext.Unquote(data[i : end+1])
+	}
+	return i + 1, true
+}
+
+// read gives the field of the struct at a place the scalar that begins at i and returns the place behind it. Null leaves the field as it is.
+func (f *planField) read(at unsafe.Pointer, data []byte, i int) (end int, ok bool) {
+	at = unsafe.Add(at, f.offset)
+	if f.kind == reflect.String && data[i] == '"' {
+		if text, end, ok := jsontext.PlainString(data, i); ok {
+			*(*string)(at) = string(text)
+			return end, true
+		}
+		end, _, err := jsontext.Skip(data, i, 0)
 		if err != nil {
-			return end, false
+			return i, false
 		}
-		v.Field(f.index).SetString(s)
-		return end + 1, true
+		*(*string)(at) = jsontext.UnquoteValid(data[i:end])
+		return end, true
 	}
 	for end = i; end < len(data) && data[end] != ',' && data[end] != '}' && data[end] != ']' && !isSpace(data[end]); {
 		end++
@@ -249,25 +340,25 @@ func (f *planField) set(v reflect.Value, data []byte, i int) (end int, ok bool) 
 	case reflect.Int64:
 		n, ok := parseInt(token, f.bits)
 		if ok {
-			v.Field(f.index).SetInt(n)
+			f.setUint(at, uint64(n))
 		}
 		return end, ok
 	case reflect.Uint64:
 		n, ok := parseUint(token, f.bits)
 		if ok {
-			v.Field(f.index).SetUint(n)
+			f.setUint(at, n)
 		}
 		return end, ok
 	case reflect.Float64:
 		n, ok := parseFloat(token, f.bits)
 		if ok {
-			v.Field(f.index).SetFloat(n)
+			f.setFloat(at, n)
 		}
 		return end, ok
 	case reflect.Bool:
 		b := string(token) == "true"
 		if b || string(token) == "false" {
-			v.Field(f.index).SetBool(b)
+			*(*bool)(at) = b
 			return end, true
 		}
 	}

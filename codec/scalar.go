@@ -302,19 +302,45 @@ func parseFloat(data []byte, bits int) (float64, bool) {
 	if len(data) == 0 {
 		return 0, false
 	}
-	if last := data[len(data)-1]; last < '0' || last > '9' || data[0] != '-' && (data[0] < '0' || data[0] > '9') {
-		return 0, false
-	}
-	for _, c := range data {
-		switch {
-		case '0' <= c && c <= '9', c == '-', c == '+', c == '.', c == 'e', c == 'E':
-		default:
-			return 0, false
+	if bits == 64 {
+		if f, ok := parseDecimal(data); ok {
+			return f, true
 		}
+	}
+	if end, _, err := jsontext.Skip(data, 0, 0); err != nil || end != len(data) {
+		return 0, false
 	}
 	f, err := strconv.ParseFloat(string(data), bits)
 	return f, err == nil
 }
+
+// parseDecimal reads a number of at most 15 digits without an exponent. Its digits and the power of ten by which they are divided are
+// float64s, so that the quotient is the one that is nearest. False says nothing of the data.
+func parseDecimal(data []byte) (float64, bool) {
+	if len(data) > 16 || data[0] == '0' && len(data) > 1 && data[1] != '.' {
+		return 0, false
+	}
+	n, scale := uint64(0), -1
+	for i, c := range data {
+		switch {
+		case '0' <= c && c <= '9':
+			n = n*10 + uint64(c-'0')
+			if scale >= 0 {
+				scale++
+			}
+		case c == '.' && scale < 0 && i > 0:
+			scale = 0
+		default:
+			return 0, false
+		}
+	}
+	if scale < 0 && len(data) > 15 || scale == 0 {
+		return 0, false
+	}
+	return float64(n) / powersOfTen[max(scale, 0)], true
+}
+
+var powersOfTen = [...]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15}
 
 // trimSpace cuts off JSON's white space.
 func trimSpace(data []byte) []byte {

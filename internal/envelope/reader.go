@@ -7,6 +7,7 @@ import (
 	"math/bits"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -57,6 +58,9 @@ func NewReader(data []byte, keys []string) Reader {
 // Next goes to the next known member of the object.
 func (r *Reader) Next() bool {
 	for r.err == nil {
+		if r.follow < len(r.keys) && r.object.Follows(r.keys[r.follow]) {
+			return r.found(r.follow)
+		}
 		expect := ""
 		if r.follow < len(r.keys) {
 			expect = r.keys[r.follow]
@@ -76,16 +80,21 @@ func (r *Reader) Next() bool {
 				continue
 			}
 		}
-		r.follow = r.Key + 1
-		bit := uint64(1) << r.Key
-		if r.seen&bit != 0 {
-			r.Fail(errTwice)
-			return false
-		}
-		r.seen |= bit
-		return true
+		return r.found(r.Key)
 	}
 	return false
+}
+
+// found notes that a key was found, and reports whether it is for the first time.
+func (r *Reader) found(key int) bool {
+	r.Key, r.follow = key, key+1
+	bit := uint64(1) << key
+	if r.seen&bit != 0 {
+		r.Fail(errTwice)
+		return false
+	}
+	r.seen |= bit
+	return true
 }
 
 // Fail ends the reading because of the value of the key that was read.
@@ -124,8 +133,23 @@ func (r *Reader) Kind(open byte, want string) Field {
 	return f
 }
 
+// Read lets a function read the value, which begins at a place in data. Where that returns false it says nothing of the value, and
+// another method is to be called for it. Otherwise it has checked the value and returns the place behind it.
+func (r *Reader) Read(read func(data []byte, at int) (end int, ok bool)) (f Field, ok bool) {
+	end, ok := read(r.data, r.object.Start)
+	if ok {
+		f = Field{JSON: r.data[r.object.Start:end]}
+		r.object.Jump(end)
+	}
+	return f, ok
+}
+
 // text is the value of a string. It shares the envelope's memory where it can.
 func (r *Reader) text(want string) []byte {
+	if text, end, ok := jsontext.PlainString(r.data, r.object.Start); ok {
+		r.object.Jump(end)
+		return text
+	}
 	f := r.Kind('"', want)
 	switch {
 	case r.err != nil:
@@ -147,6 +171,28 @@ func (r *Reader) Null() bool {
 
 // String reads a text.
 func (r *Reader) String(to *string) { *to = string(r.text("a string")) }
+
+// Name reads a text that many envelopes share, such as a function's name: they share its memory, too.
+func (r *Reader) Name(to *string) {
+	text := r.text("a string")
+	if len(text) == 0 || len(text) > longestName {
+		*to = string(text)
+		return
+	}
+	slot := &names[(uint(text[0])+31*uint(text[len(text)/2])+17*uint(text[len(text)-1])+uint(len(text)))%uint(len(names))]
+	if known := slot.Load(); known != nil && *known == string(text) {
+		*to = *known
+		return
+	}
+	*to = string(text)
+	slot.Store(new(*to))
+}
+
+// names are the latest names that were read, as many as there are places for.
+var names [256]atomic.Pointer[string]
+
+// longestName is how many bytes a name may have that is kept.
+const longestName = 64
 
 // ID reads an ID.
 func (r *Reader) ID(to *uuid.UUID) {
@@ -188,10 +234,16 @@ func parseID(text *[38]byte, to *uuid.UUID) bool {
 		return false
 	}
 	bad := uint8(0)
-	for i, at := range [len(to)]uint8{1, 3, 5, 7, 10, 12, 15, 17, 20, 22, 25, 27, 29, 31, 33, 35} {
-		high, low := hexValues[text[at]], hexValues[text[at+1]]
-		to[i] = high<<4 | low
+	pair := func(high, low byte) byte {
+		high, low = hexValues[high], hexValues[low]
 		bad |= high | low
+		return high<<4 | low
+	}
+	*to = uuid.UUID{
+		pair(text[1], text[2]), pair(text[3], text[4]), pair(text[5], text[6]), pair(text[7], text[8]),
+		pair(text[10], text[11]), pair(text[12], text[13]), pair(text[15], text[16]), pair(text[17], text[18]),
+		pair(text[20], text[21]), pair(text[22], text[23]), pair(text[25], text[26]), pair(text[27], text[28]),
+		pair(text[29], text[30]), pair(text[31], text[32]), pair(text[33], text[34]), pair(text[35], text[36]),
 	}
 	return bad < 16
 }

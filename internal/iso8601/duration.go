@@ -64,6 +64,9 @@ var units = [...]struct {
 // only, and rounds it half up to microseconds. Weeks, months and years are refused: only the other units have a fixed
 // length. A duration that [time.Duration] cannot hold, of more than 106751 days, is an error.
 func ParseDuration(text []byte) (time.Duration, error) {
+	if seconds, ok := parseSeconds(text); ok {
+		return seconds, nil
+	}
 	fail := func() (time.Duration, error) {
 		return 0, fmt.Errorf("%.60q is no ISO 8601 duration of days, hours, minutes and seconds, want one like P1DT3600.5S", text)
 	}
@@ -128,6 +131,21 @@ func ParseDuration(text []byte) (time.Duration, error) {
 		total = -total
 	}
 	return time.Duration(total) * time.Microsecond, nil
+}
+
+// parseSeconds is ParseDuration for whole seconds, PT3600S, as they are usual. False says nothing of the text.
+func parseSeconds(text []byte) (time.Duration, bool) {
+	if len(text) < 4 || len(text) > 12 || text[0] != 'P' || text[1] != 'T' || text[len(text)-1] != 'S' {
+		return 0, false
+	}
+	n := time.Duration(0)
+	for _, c := range text[2 : len(text)-1] {
+		if c -= '0'; c > 9 {
+			return 0, false
+		}
+		n = n*10 + time.Duration(c)
+	}
+	return n * time.Second, true
 }
 
 func tooLong(text []byte) (time.Duration, error) {

@@ -130,7 +130,8 @@ func FuzzTime(f *testing.F) {
 	f.Add("2026-01-02 03:04:05-0530")
 	f.Fuzz(func(t *testing.T, s string) {
 		got, err := ParseTime([]byte(s))
-		if std, stdErr := time.Parse("2006-01-02T15:04:05.000000Z", s); stdErr == nil && std.Year() > 0 {
+		const layout = "2006-01-02T15:04:05.000000Z" // which time.Parse takes a little more for than it makes of it: an hour of one digit, a comma
+		if std, stdErr := time.Parse(layout, s); stdErr == nil && std.Year() > 0 && std.Format(layout) == s {
 			require.NoError(t, err)
 			require.True(t, std.Equal(got), "%v, want %v", got, std)
 		}

@@ -73,6 +73,11 @@ func civil(days uint32) (year, month, day int) {
 // ParseTime reads an RFC 3339 time and returns it in UTC. The separator may be T, t or a space, the zone Z, z,
 // ±hh:mm, ±hhmm or absent, which means UTC; fractions of any length are rounded half up to microseconds.
 func ParseTime(s []byte) (time.Time, error) {
+	if len(s) == len(usual) {
+		if t, ok := parseUsual((*[len(usual)]byte)(s)); ok {
+			return t, nil
+		}
+	}
 	fail := func() (time.Time, error) {
 		return time.Time{}, fmt.Errorf("%.60q is no RFC 3339 time, want one like 2026-01-02T03:04:05.000006Z", s)
 	}
@@ -111,6 +116,30 @@ func ParseTime(s []byte) (time.Time, error) {
 		return time.Time{}, fmt.Errorf("%.60q is outside the years 1 to 9999 in UTC", s)
 	}
 	return time.Unix(seconds, micros*1000).UTC(), nil
+}
+
+// usual is the form that [AppendTime] writes.
+const usual = "2006-01-02T15:04:05.000000Z"
+
+// parseUsual is ParseTime for the usual form, without a look at what is possible besides. False says nothing of the text.
+func parseUsual(s *[len(usual)]byte) (t time.Time, ok bool) {
+	if s[4] != '-' || s[7] != '-' || s[10] != 'T' || s[13] != ':' || s[16] != ':' || s[19] != '.' || s[26] != 'Z' {
+		return t, false
+	}
+	bad := byte(0) // has a bit above the lowest four if something is no digit
+	two := func(a, b byte) int {
+		a, b = a-'0', b-'0'
+		bad |= a | (a + 6) | b | (b + 6)
+		return int(a)*10 + int(b)
+	}
+	year, month, day := 100*two(s[0], s[1])+two(s[2], s[3]), two(s[5], s[6]), two(s[8], s[9])
+	hour, minute, second := two(s[11], s[12]), two(s[14], s[15]), two(s[17], s[18])
+	micros := 10_000*two(s[20], s[21]) + 100*two(s[22], s[23]) + two(s[24], s[25])
+	if bad > 15 || year < 1 || month < 1 || month > 12 || day < 1 || day > 28 && day > daysIn(year, month) || hour > 23 || minute > 59 || second > 59 {
+		return t, false
+	}
+	seconds := secondsPerDay*(days(year, month, day)-daysBeforeUnix) + int64(3600*hour+60*minute+second)
+	return time.Unix(seconds, int64(micros)*1000).UTC(), true
 }
 
 // days is the reverse of civil.

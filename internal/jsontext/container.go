@@ -83,6 +83,18 @@ func (o *Object) NextKey(expect string) (bool, error) {
 	return err == nil, err
 }
 
+// Follows goes to the value of the next member if that begins with expect, a key in quotes and with its colon, in compact form. It is
+// for a second member or a later one. Otherwise nothing has happened.
+func (o *Object) Follows(expect string) bool {
+	from := o.at + 1
+	end := from + len(expect)
+	if end >= len(o.data) || o.data[o.at] != ',' || string(o.data[from:end]) != expect || o.data[end] <= ' ' {
+		return false
+	}
+	o.Key, o.Start = o.data[from+1:end-2], end
+	return true
+}
+
 // SkipValue checks the value of the key that was read, and goes behind it.
 func (o *Object) SkipValue() (err error) {
 	o.End, o.Plain, err = Skip(o.data, o.Start, o.maxDepth-1)

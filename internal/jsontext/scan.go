@@ -275,6 +275,27 @@ func (s *scanner) string(start int) (end int, err error) {
 	}
 }
 
+// PlainString returns what is between the quotes of a string that begins at i and is ASCII without escapes, and the place behind it. Of
+// anything else, also of what is no string, it says nothing.
+func PlainString(data []byte, i int) (text []byte, end int, ok bool) {
+	if i >= len(data) || data[i] != '"' {
+		return nil, i, false
+	}
+	start := i + 1
+	for i = start; len(data)-i >= 8; i += 8 {
+		if w := special(binary.LittleEndian.Uint64(data[i:])); w != 0 {
+			i += bits.TrailingZeros64(w) / 8
+			return data[start:i], i + 1, data[i] == '"'
+		}
+	}
+	for ; i < len(data) && ' ' <= data[i] && data[i] < utf8.RuneSelf && data[i] != '\\'; i++ {
+		if data[i] == '"' {
+			return data[start:i], i + 1, true
+		}
+	}
+	return nil, i, false
+}
+
 // quoteByte names a byte for a message.
 func quoteByte(c byte) string {
 	if c < ' ' || c >= 0x7f {

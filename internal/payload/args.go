@@ -69,28 +69,27 @@ func (s *Args) appendJSON(dst []byte, c codec.Codec, args any) ([]byte, error) {
 	return append(dst, ']'), nil
 }
 
-// Decode reads what Append wrote into args, which points to a zero value of the type. Data that is known to be valid JSON
-// is not checked again.
-func (s *Args) Decode(data []byte, valid bool, c codec.Codec, args any) error {
+// Decode reads what Append wrote into args, which points to a zero value of the type.
+func (s *Args) Decode(data []byte, c codec.Codec, args any) error {
 	if s.err != nil {
 		return s.err
 	}
 	var err error
 	if c.Name() == codec.NameJSON {
-		err = s.decodeJSON(data, valid, c, args)
+		err = s.decodeJSON(data, c, args)
 	} else {
 		err = decodeThrough(data, c, args, func(data []byte, c codec.Codec) error {
-			return s.decodeJSON(data, false, c, args)
+			return s.decodeJSON(data, c, args)
 		})
 	}
 	return err
 }
 
-func (s *Args) decodeJSON(data []byte, valid bool, c codec.Codec, args any) error {
+func (s *Args) decodeJSON(data []byte, c codec.Codec, args any) error {
 	if s.kind == shapeRaw {
 		return decodeRaw(data, args.(*Raw), '[')
 	}
-	if f, ok := c.(codec.FieldCoder); ok && s.flat && valid && f.UnmarshalArray(data, args) {
+	if end, ok := s.ReadJSON(data, jsontext.SkipSpace(data, 0), c, args); ok && jsontext.SkipSpace(data, end) == len(data) {
 		return nil
 	}
 	v := reflect.ValueOf(args).Elem()
@@ -136,6 +135,16 @@ func (s *Args) decodeJSON(data []byte, valid bool, c codec.Codec, args any) erro
 		return fmt.Errorf("%d elements, want %d for %v", n, want, s.typ)
 	}
 	return jsontext.End(data, a.At())
+}
+
+// ReadJSON reads the array that begins at a place in data, which need not be valid, into args, which points to a zero value of the type, and
+// returns the place behind it. What it reads it has checked. It does so for usual types and usual data: false says nothing of data, and
+// then what args points to is unspecified.
+func (s *Args) ReadJSON(data []byte, at int, c codec.Codec, args any) (end int, ok bool) {
+	if f, ok := c.(codec.FieldCoder); ok && s.flat && s.err == nil {
+		return f.ReadArray(data, at, args)
+	}
+	return at, false
 }
 
 func decodeElement(data []byte, c codec.Codec, v reflect.Value, null bool) error {

@@ -42,26 +42,26 @@ func (s *Kwargs) appendJSON(dst []byte, c codec.Codec, kwargs any) ([]byte, erro
 }
 
 // Decode reads what Append wrote into kwargs, as [Args.Decode] does.
-func (s *Kwargs) Decode(data []byte, valid bool, c codec.Codec, kwargs any) error {
+func (s *Kwargs) Decode(data []byte, c codec.Codec, kwargs any) error {
 	if s.err != nil {
 		return s.err
 	}
 	var err error
 	if c.Name() == codec.NameJSON {
-		err = s.decodeJSON(data, valid, c, kwargs)
+		err = s.decodeJSON(data, c, kwargs)
 	} else {
 		err = decodeThrough(data, c, kwargs, func(data []byte, c codec.Codec) error {
-			return s.decodeJSON(data, false, c, kwargs)
+			return s.decodeJSON(data, c, kwargs)
 		})
 	}
 	return err
 }
 
-func (s *Kwargs) decodeJSON(data []byte, valid bool, c codec.Codec, kwargs any) error {
+func (s *Kwargs) decodeJSON(data []byte, c codec.Codec, kwargs any) error {
 	if s.kind == shapeRaw {
 		return decodeRaw(data, kwargs.(*Raw), '{')
 	}
-	if f, ok := c.(codec.FieldCoder); ok && s.kind == shapeStruct && valid && f.UnmarshalObject(data, kwargs) {
+	if end, ok := s.ReadJSON(data, jsontext.SkipSpace(data, 0), c, kwargs); ok && jsontext.SkipSpace(data, end) == len(data) {
 		return nil
 	}
 	v := reflect.ValueOf(kwargs).Elem()
@@ -83,6 +83,14 @@ func (s *Kwargs) decodeJSON(data []byte, valid bool, c codec.Codec, kwargs any) 
 		return fmt.Errorf("%d keywords of which only %d differ", n, v.Len())
 	}
 	return nil
+}
+
+// ReadJSON is as [Args.ReadJSON], for an object.
+func (s *Kwargs) ReadJSON(data []byte, at int, c codec.Codec, kwargs any) (end int, ok bool) {
+	if f, ok := c.(codec.FieldCoder); ok && s.kind == shapeStruct && s.err == nil {
+		return f.ReadObject(data, at, kwargs)
+	}
+	return at, false
 }
 
 // check reports what is wrong with an object of the shape, but for what its values hold, and counts its members.
