@@ -32,6 +32,7 @@ type tx struct {
 	spare   time.Duration // what is left of that for what leases need at once
 	recount bool          // the counts are to be compared with what there is
 	review  bool          // inputs are to be looked at that are kept
+	shrunk  bool          // pages of the file were given back
 
 	bounds   *bounds
 	opens    int64 // when calls are to look again that wait for a rate or a hold, 0 for never

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
 	"slices"
 	"time"
@@ -251,6 +252,11 @@ func (w *writer) group(ops []*op) error {
 		if o.park() {
 			w.parked = append(w.parked, o)
 		}
+	}
+	if w.shrunk = w.shrunk || t.shrunk; w.shrunk && swept && !full {
+		w.shrunk = false
+		// SQLite makes the file smaller when the log is in it. While somebody reads that fails, and it does so by itself later.
+		_ = w.c.query("PRAGMA wal_checkpoint(TRUNCATE)", func([]driver.Value) error { return nil })
 	}
 	return nil
 }

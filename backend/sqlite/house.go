@@ -248,6 +248,7 @@ func (t *tx) shrink(left *time.Duration) (more bool, err error) {
 	*left = max(*left, 1) // a step at least
 	done, err := within(left, func() (bool, error) {
 		_, err := t.q.exec(freePages)
+		t.shrunk = true
 		surplus -= freedPages
 		return surplus > 0, err
 	})

@@ -44,6 +44,7 @@ type writer struct {
 	left    bool  // there are tasks that have ended, whose followers are still to be told
 	retry   bool  // what parked ops wait for may be there
 	tell    bool  // events may be there
+	shrunk  bool  // the file is smaller, once what is in its log is written into it
 }
 
 func newWriter(b *Backend, c *conn) *writer {
