@@ -297,10 +297,12 @@ var replaceRules = []rule{
 			l := c.leaseOne(from(q), lasting(map[bool]time.Duration{true: short, false: long}[status == omniq.StatusExpired]))
 			by := task(behind(q), queue("by"+q))
 			c.enqueue(by)
-			c.waiting(by)
 			c.taken(by)
-			assert.Equal(c, []omniq.Dependency{{ID: t.ID, Need: omniq.NeedFinal}}, c.inspect(by.ID).After)
-			c.none(from("by" + q))
+			if status != omniq.StatusExpired { // which may be over by now
+				c.waiting(by)
+				assert.Equal(c, []omniq.Dependency{{ID: t.ID, Need: omniq.NeedFinal}}, c.inspect(by.ID).After)
+				c.none(from("by" + q))
+			}
 			switch status {
 			case omniq.StatusExpired:
 				c.becomes(t, status)

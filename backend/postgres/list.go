@@ -136,7 +136,7 @@ func (b *Backend) List(ctx context.Context, r omniq.ListRequest) ([]*omniq.TaskI
 			list, err := b.complete(ctx, page)
 			return list, "", err
 		}
-		if more || time.Now().After(until) {
+		if more || len(page) == r.Max || time.Now().After(until) {
 			break
 		}
 	}
