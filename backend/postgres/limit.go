@@ -511,9 +511,11 @@ const stirredQueues = `WITH RECURSIVE step (queue) AS (
 
 const stirsOf = "SELECT EXISTS (SELECT FROM {s}.stirs s WHERE s.queue = $1)"
 
-// firstStirred is the first queue that has lanes, also where nobody knows it yet: SQL may have enqueued the first task of a lane.
+// firstStirred is the first queue that has lanes, also where nobody knows it yet: SQL may have enqueued the first task of a lane. It has a row
+// in limits if the sweep has come to it meanwhile.
 const firstStirred = `SELECT q.queue FROM unnest($1::text[]) WITH ORDINALITY AS q (queue, n)
-	WHERE (SELECT true FROM {s}.stirs s WHERE s.queue = q.queue LIMIT 1) ORDER BY q.n LIMIT 1`
+	WHERE (SELECT true FROM {s}.stirs s WHERE s.queue = q.queue LIMIT 1) IS TRUE
+		OR (SELECT true FROM {s}.limits l WHERE l.queue = q.queue) IS TRUE ORDER BY q.n LIMIT 1`
 
 // sweepStirs takes the stirs of queues of which nobody leases.
 func (b *Backend) sweepStirs(ctx context.Context) error {
