@@ -26,6 +26,7 @@ import (
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/redis"
+	"github.com/omniq-go/omniq/internal/daemon"
 	"github.com/omniq-go/omniq/internal/redisserver"
 )
 
@@ -266,7 +267,7 @@ func TestTLS(t *testing.T) {
 
 func freePort(t testing.TB) string {
 	t.Helper()
-	port, err := redisserver.FreePort()
+	port, err := daemon.FreePort()
 	require.NoError(t, err)
 	return strconv.Itoa(port)
 }

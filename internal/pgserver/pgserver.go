@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,7 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
+
+	"github.com/omniq-go/omniq/internal/daemon"
 )
 
 // URLVariable names the environment variable with the URL of a server that is to be used instead of a new one.
@@ -27,14 +26,10 @@ var ErrMissing = errors.New("there is no PostgreSQL server: install the package 
 // Server is a PostgreSQL server of its own: on a free port, in a directory of its own, ended with this process at the
 // latest. Its methods are called from one goroutine.
 type Server struct {
+	daemon.Daemon
+
 	bin      string
-	dir      string
 	settings []string
-	port     int
-	server   *exec.Cmd
-	ended    chan struct{} // closed when the server has ended
-	watchdog *exec.Cmd
-	lifeline io.Closer // of the watchdog
 }
 
 // Start makes a database cluster in a new directory inside of dir, which is the system's for temporary files if it is
@@ -49,7 +44,10 @@ func Start(ctx context.Context, dir string, settings ...string) (*Server, error)
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{bin: bin, dir: dir, settings: settings}
+	s := &Server{bin: bin, settings: settings}
+	s.Daemon = daemon.Daemon{
+		Dir: dir, Command: func(port int) *exec.Cmd { return s.postgres(context.WithoutCancel(ctx), port) }, Ready: s.ready, AtOnce: syscall.SIGQUIT,
+	}
 	if err := s.create(ctx); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
@@ -84,7 +82,7 @@ func find() (string, error) {
 }
 
 func (s *Server) create(ctx context.Context) error {
-	if err := own(s.dir); err != nil {
+	if err := own(s.Dir); err != nil {
 		return err
 	}
 	initdb := s.command(ctx, filepath.Join(s.bin, "initdb"), "-D", s.data(), "-U", "postgres", "-A", "trust",
@@ -95,126 +93,39 @@ func (s *Server) create(ctx context.Context) error {
 	return nil
 }
 
-func (s *Server) data() string { return filepath.Join(s.dir, "data") }
-func (s *Server) log() string  { return filepath.Join(s.dir, "log") }
+func (s *Server) data() string { return filepath.Join(s.Dir, "data") }
 
 // command is one that is done by a user who is not root: the server refuses root.
 func (s *Server) command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	c := exec.CommandContext(ctx, name, args...)
-	c.Dir = s.dir
+	c.Dir = s.Dir
 	c.SysProcAttr = attributes()
 	return c
 }
 
-// Start starts the server again, on the port that it had, and returns when it takes connections.
-func (s *Server) Start(ctx context.Context) error {
-	for {
-		err := s.start(ctx)
-		if err == nil || !strings.Contains(err.Error(), "Address already in use") || ctx.Err() != nil {
-			return err
-		}
-		s.port = 0 // somebody else has it by now
-	}
-}
-
-func (s *Server) start(ctx context.Context) error {
-	if s.port == 0 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return err
-		}
-		s.port = l.Addr().(*net.TCPAddr).Port
-		if err := l.Close(); err != nil {
-			return err
-		}
-	}
-	log, err := os.Create(s.log())
-	if err != nil {
-		return err
-	}
-	defer func() { _ = log.Close() }()
+func (s *Server) postgres(ctx context.Context, port int) *exec.Cmd {
 	args := []string{
-		"-D", s.data(), "-p", strconv.Itoa(s.port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=",
+		"-D", s.data(), "-p", strconv.Itoa(port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=",
 	}
 	for _, setting := range s.settings {
 		args = append(args, "-c", setting)
 	}
-	s.server = s.command(context.WithoutCancel(ctx), filepath.Join(s.bin, "postgres"), args...)
-	s.server.Stdout, s.server.Stderr = log, log
-	if err := s.server.Start(); err != nil {
-		return err
-	}
-	s.ended = make(chan struct{})
-	go func() { _ = s.server.Wait(); close(s.ended) }()
-	if err := s.watch(); err != nil {
-		return errors.Join(err, s.Stop())
-	}
-	return s.ready(ctx)
+	return s.command(ctx, filepath.Join(s.bin, "postgres"), args...)
 }
 
-// watch starts a process that ends the server, and removes its directory, when this process has ended without Close, in
-// whatever way: its input ends then.
-func (s *Server) watch() (err error) {
-	const script = `read -r _; kill -QUIT "$0"; while kill -0 "$0"; do sleep 0.1; done; rm -rf "$1"`
-	s.watchdog = exec.Command("sh", "-c", script, strconv.Itoa(s.server.Process.Pid), s.dir)
-	if s.lifeline, err = s.watchdog.StdinPipe(); err != nil {
-		return err
-	}
-	return s.watchdog.Start()
-}
-
-// ready waits until the server says in its file that it takes connections.
-func (s *Server) ready(ctx context.Context) error {
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		pid, err := os.ReadFile(filepath.Join(s.data(), "postmaster.pid"))
-		if lines := strings.Split(string(pid), "\n"); err == nil && len(lines) > 7 && strings.TrimSpace(lines[7]) == "ready" {
-			return nil
-		}
-		select {
-		case <-tick.C:
-			continue
-		case <-s.ended:
-			err = errors.New("the server has ended")
-		case <-ctx.Done():
-			err = ctx.Err()
-		}
-		log, _ := os.ReadFile(s.log())
-		return errors.Join(fmt.Errorf("start postgres: %w: %s", err, log), s.Crash())
-	}
-}
-
-// Stop ends the server in an orderly way, without waiting for its clients. Start starts it again.
-func (s *Server) Stop() error { return s.end(os.Interrupt) }
-
-// Crash ends the server as a crash does: it has to recover when it is started again.
-func (s *Server) Crash() error { return s.end(syscall.SIGQUIT) }
-
-func (s *Server) end(signal os.Signal) error {
-	if s.watchdog != nil && s.watchdog.Process != nil {
-		_ = s.watchdog.Process.Kill()
-		_ = s.watchdog.Wait()
-		_ = s.lifeline.Close()
-	}
-	err := s.server.Process.Signal(signal)
-	<-s.ended
-	if errors.Is(err, os.ErrProcessDone) {
-		return nil
+// ready asks the server's file, in which it says that it takes connections.
+func (s *Server) ready(context.Context) error {
+	pid, err := os.ReadFile(filepath.Join(s.data(), "postmaster.pid"))
+	if lines := strings.Split(string(pid), "\n"); err == nil && (len(lines) <= 7 || strings.TrimSpace(lines[7]) != "ready") {
+		err = errors.New("it is starting")
 	}
 	return err
 }
 
-// Close ends the server and removes its directory.
-func (s *Server) Close() error { return errors.Join(s.Crash(), os.RemoveAll(s.dir)) }
+// Stop ends the server in an orderly way, without waiting for its clients. Start starts it again.
+func (s *Server) Stop() error { return s.End(os.Interrupt) }
 
 // URL is what a client connects to, as a user who may do everything.
 func (s *Server) URL() string {
-	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", s.port)
-}
-
-// Log is what the server has written since it was started last.
-func (s *Server) Log() string {
-	log, _ := os.ReadFile(s.log())
-	return string(log)
+	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", s.Port())
 }
