@@ -5,14 +5,17 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/memory"
@@ -219,6 +222,16 @@ func (e Engine) On(ctx context.Context, place string, take func(b omniq.Backend)
 		return fmt.Errorf("%s: %w", place, err)
 	}
 	return nil
+}
+
+// Main is the main function of a program of this name: it runs it until it has ended or is interrupted, and tells its error.
+func Main(name string, run func(ctx context.Context, args []string, stdout, stderr io.Writer) error) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, name+":", err)
+		os.Exit(1)
+	}
 }
 
 // Platform says where the figures were taken.

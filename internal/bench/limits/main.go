@@ -16,14 +16,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 
 	"github.com/omniq-go/omniq/internal/bench/engines"
 )
@@ -36,14 +32,7 @@ type settings struct {
 	rounds  int
 }
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "limits:", err)
-		os.Exit(1)
-	}
-}
+func main() { engines.Main("limits", run) }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	s := settings{lanes: 10_000, tenants: 2000}

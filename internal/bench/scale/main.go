@@ -19,14 +19,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/omniq-go/omniq"
@@ -47,14 +44,7 @@ type settings struct {
 // figures are what one round came to on one engine, a second.
 type figures struct{ enqueued, worked float64 }
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "scale:", err)
-		os.Exit(1)
-	}
-}
+func main() { engines.Main("scale", run) }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	var s settings
