@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 // item is one of the batches of these tests.
@@ -64,7 +65,7 @@ func enqueueAll(t *testing.T, client *omniq.Client, d omniq.ArgsDefinition[omniq
 
 // Tasks come together, however few handlers the worker has, and each gets its own result.
 func TestBatch(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		seen := newBatches()
 		d := omniq.DefineBatch("batch", func(_ context.Context, items []*item) error {
@@ -89,7 +90,7 @@ func TestBatch(t *testing.T) {
 
 // A batch takes one place, and other tasks of the worker get theirs.
 func TestBatchTakesOnePlace(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		var mu sync.Mutex
 		running, most, tasks := 0, 0, 0
@@ -187,7 +188,7 @@ func TestBatchEnds(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
 				d := omniq.DefineBatch("batch", func(_ context.Context, items []*item) error {
 					slices.SortFunc(items, func(a, b *item) int { return a.Args.V1 - b.Args.V1 })
@@ -208,7 +209,7 @@ func TestBatchEnds(t *testing.T) {
 
 // Tasks without a result need no end of their own.
 func TestBatchOfVoid(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		fails := true
 		d := omniq.DefineBatch("batch", func(_ context.Context, items []*omniq.Item[omniq.Args1[int], omniq.Void]) error {
@@ -237,7 +238,7 @@ func TestBatchOfVoid(t *testing.T) {
 
 // Each task has its own attempts, timeout, cancellation and payload, and its mates do not notice.
 func TestBatchOfDifferentFates(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		snoozed := false
 		d := omniq.DefineBatch("batch", func(_ context.Context, items []*item) error {
@@ -288,7 +289,7 @@ func TestBatchOfDifferentFates(t *testing.T) {
 
 // A task that is cancelled, or out of time, while its batch gathers leaves it.
 func TestBatchIsLeft(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		seen := newBatches()
 		d := omniq.DefineBatch("batch", func(ctx context.Context, items []*item) error {
@@ -323,7 +324,7 @@ func TestBatchIsLeft(t *testing.T) {
 
 // A worker that stops lets its batches begin at once, and ends them as it ends handlers.
 func TestBatchAtShutdown(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		seen := newBatches()
 		var cause error

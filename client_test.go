@@ -15,6 +15,7 @@ import (
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/memory"
 	"github.com/omniq-go/omniq/codec"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 // rawTask returns a task that is valid, for tests to change.
@@ -50,7 +51,7 @@ func TestNewClientRefuses(t *testing.T) {
 }
 
 func TestRawTasksEndToEnd(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		echo := omniq.Define("raw", func(_ context.Context, args, kwargs omniq.Raw) (omniq.Raw, error) {
 			return omniq.Raw(`{"args": ` + string(args) + `, "kwargs": ` + string(kwargs) + `}`), nil
@@ -120,7 +121,7 @@ func TestEnqueueWithAContextThatHasEnded(t *testing.T) {
 }
 
 func TestDuplicates(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		d := omniq.DefineArgs("twice", func(_ context.Context, a omniq.Args1[int]) (int, error) { return 2 * a.V1, nil })
 		id := uuid.New()
@@ -145,7 +146,7 @@ func TestDuplicates(t *testing.T) {
 
 // While an enqueue is in flight others gather, and go together, where the engine is not in the process.
 func TestEnqueuesGather(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, _ := newMemory(t)
 		var sizes []int
 		m := &meddler{Backend: b, shared: true}

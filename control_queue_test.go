@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 func TestCancelQueue(t *testing.T) {
@@ -123,7 +124,7 @@ func TestFailuresAreKept(t *testing.T) {
 		"expired before run": {[]omniq.TaskOption{omniq.Queue("nobody"), omniq.TTL(time.Microsecond)}, omniq.DefaultFailureTTL},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
 				broken := true
 				d := omniq.DefineNoArgs("fragile", func(context.Context) (int, error) {
@@ -165,7 +166,7 @@ func TestFailuresAreKept(t *testing.T) {
 
 // A worker keeps a task that succeeds if it was enqueued with KeepTask, however its result is recorded.
 func TestKeepTask(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		plain := omniq.DefineArgs("plain", func(_ context.Context, a omniq.Args1[int]) (int, error) { return a.V1, nil })
 		tx := omniq.DefineArgs("tx", func(ctx context.Context, a omniq.Args1[int]) (int, error) {

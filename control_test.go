@@ -14,10 +14,11 @@ import (
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/memory"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 func TestCancelPending(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		d := omniq.DefineNoArgs("never", func(context.Context) (int, error) { t.Error("it ran"); return 0, nil })
 		h, err := d.Enqueue(t.Context(), client)
@@ -38,7 +39,7 @@ func TestCancelPending(t *testing.T) {
 func TestCancelRunning(t *testing.T) {
 	for name, returns := range map[string]error{"a result": nil, "an error": errors.New("late"), "a snooze": omniq.Snooze(0)} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
 				runs := 0
 				var cause error
@@ -74,7 +75,7 @@ func TestCancelRunning(t *testing.T) {
 
 // Without Revoked the heartbeat finds out.
 func TestCancelIsFoundByTheHeartbeat(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		m := &meddler{Backend: b}
 		m.revoked = func(context.Context, string) ([]omniq.LeaseID, error) { return nil, errors.New("no connection") }
@@ -97,7 +98,7 @@ func TestCancelIsFoundByTheHeartbeat(t *testing.T) {
 }
 
 func TestRequeue(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		var broken atomic.Bool
 		broken.Store(true)
@@ -141,7 +142,7 @@ func TestRequeue(t *testing.T) {
 }
 
 func TestUnique(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		d := omniq.DefineArgs("report", func(_ context.Context, a omniq.Args1[string]) (string, error) { return a.V1, nil })
 		first, err := d.Enqueue(t.Context(), client, omniq.MakeArgs1("a"), omniq.Unique("today"))
@@ -183,7 +184,7 @@ func TestUnique(t *testing.T) {
 }
 
 func TestPauseAndStats(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		d := omniq.DefineNoArgs("quick", func(context.Context) (int, error) { return 1, nil })
 		run(t, b, omniq.Handlers(d))
@@ -206,7 +207,7 @@ func TestPauseAndStats(t *testing.T) {
 }
 
 func TestEventStream(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b := memory.New(memory.WithEvents(time.Hour))
 		t.Cleanup(func() { assert.NoError(t, b.Close()) })
 		client := newClient(t, b)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -13,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 type resizeArgs struct {
@@ -64,7 +64,7 @@ func TestDefinitionsEndToEnd(t *testing.T) {
 	noneVoid := omniq.DefineNoArgsVoid("none void", tick)
 	noneVoidRef := omniq.DefineNoArgsVoid(omniq.ReferNoArgs[omniq.Void]("none void ref"), tick)
 
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		run(t, b, omniq.Concurrency(1), omniq.Handlers(full, fullRef, fullVoid, fullVoidRef, args, argsRef, argsVoid, argsVoidRef,
 			kwargs, kwargsRef, kwargsVoid, kwargsVoidRef, none, noneRef, noneVoid, noneVoidRef))

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 // A worker's middleware around enqueues sees what its handlers enqueue, with their contexts, and may change it or refuse it.
@@ -41,7 +42,7 @@ func TestWorkerUseEnqueue(t *testing.T) {
 		"another's ctx": {lose, map[string]string{}, "has passed on a context that is not made of the one that it got"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
 				stamps := map[string]string{}
 				note := func(ctx context.Context) (int, error) {
@@ -82,7 +83,7 @@ func TestWorkerUseEnqueue(t *testing.T) {
 
 // Enqueue tells the handler what the middleware has to say.
 func TestWorkerUseEnqueueRefuses(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		side := omniq.DefineNoArgs("side", func(context.Context) (int, error) { return 1, nil })
 		d := omniq.DefineNoArgsVoid("any", func(ctx context.Context) error {
@@ -162,7 +163,7 @@ func TestWorkerUseEnqueueRefusesBecome(t *testing.T) {
 		"a snooze": {omniq.Snooze(time.Minute), 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
 				child := omniq.DefineNoArgs("child", func(context.Context) (int, error) { return 7, nil })
 				began := 0

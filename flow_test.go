@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 // steps are handlers that fail where they are told to, and count how often each call has run.
@@ -91,7 +92,7 @@ func statuses(t testing.TB, f omniq.Flow) map[string]omniq.Status {
 }
 
 func TestFlow(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		s := newSteps()
 		first := s.call("a")
@@ -176,7 +177,7 @@ func TestFlowOfAHandle(t *testing.T) {
 
 // A handler knows the flow of its task.
 func TestInfoHasTheFlow(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		flows := map[string]uuid.UUID{}
 		note := func(ctx context.Context) {
@@ -251,7 +252,7 @@ func TestFlowRequeue(t *testing.T) {
 		"nothing": {func(context.Context, *steps, omniq.Flow) (int, error) { return 0, nil }, 0, runs{"a": 1, "b": 1, "c": 1}, ended},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
 				s := newSteps("b")
 				run(t, b, omniq.Handlers(s.one), omniq.Concurrency(1))
@@ -286,7 +287,7 @@ func TestFlowGoesOnAfterItWasStopped(t *testing.T) {
 		"expired":   {omniq.TTL(time.Minute), func(context.Context, omniq.Flow) error { time.Sleep(time.Hour); return nil }, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
 				s := newSteps()
 				w := run(t, b, omniq.Handlers(s.one))
@@ -332,7 +333,7 @@ func TestFlowRequeueOfEach(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
 				var mu sync.Mutex
 				runs := map[string]int{}
@@ -381,7 +382,7 @@ func (b *backwards) List(ctx context.Context, r omniq.ListRequest) ([]*omniq.Tas
 
 // A long chain is requeued in several calls, each task after the one that it needs, in whatever order the engine lists them.
 func TestRequeueOfALongFlow(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		s := newSteps("first")
 		last := s.call("first")
@@ -538,7 +539,7 @@ func TestFlowWait(t *testing.T) {
 		"what comes much later": {work.With(omniq.MakeArgs1(1), omniq.Delay(time.Hour)), omniq.FlowStats{Succeeded: 1}, time.Hour + time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, _ := newMemory(t)
 				n := 0
 				client := newClient(t, asked{b, &n})
@@ -563,7 +564,7 @@ func TestFlowWait(t *testing.T) {
 
 // A flow that is cancelled ends whatever its members do at that moment, and brings no more.
 func TestFlowCancel(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		adding := make(chan omniq.Promise[int], 1)
 		runs := omniq.DefineNoArgs("runs", func(ctx context.Context) (int, error) {

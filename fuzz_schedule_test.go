@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/memory"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 // Whatever stands in the place of a schedule, those who look at it and the workers that serve it get an error at the most, and go on.
@@ -38,7 +38,7 @@ func FuzzSchedule(f *testing.F) {
 	require.NoError(f, b.Close())
 
 	f.Fuzz(func(t *testing.T, args []byte) {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			b := memory.New()
 			defer func() { require.NoError(t, b.Close()) }()
 			client, err := omniq.NewClient(b)

@@ -13,10 +13,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 func TestHandleFromPendingToDone(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		d := omniq.DefineNoArgs("slow", func(context.Context) (thumb, error) {
 			time.Sleep(time.Minute)
@@ -84,7 +85,7 @@ func TestWaitForAFailure(t *testing.T) {
 		"retry after": {omniq.RetryAfter(time.Second, &nilError{"text"}), omniq.TaskError{Type: "*omniq_test.nilError", Message: "text", Retryable: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
 				f := newFailer(func(int) error { return c.err })
 				run(t, b, omniq.Handlers(f), omniq.Retries(1))
@@ -102,7 +103,7 @@ func TestWaitForAFailure(t *testing.T) {
 }
 
 func TestResultOfAnotherType(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		d := omniq.DefineNoArgs("text", func(context.Context) (string, error) { return "a text", nil })
 		run(t, b, omniq.Handlers(d))
@@ -120,7 +121,7 @@ func TestResultOfAnotherType(t *testing.T) {
 }
 
 func TestResultTTL(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		d := omniq.DefineNoArgs("slow", func(context.Context) (int, error) {
 			time.Sleep(time.Second)

@@ -10,11 +10,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 // A worker is healthy from Run until it stops, whether it is idle for long or all its places are taken.
 func TestHealth(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		d := omniq.DefineNoArgsVoid("long", func(context.Context) error { time.Sleep(time.Hour); return nil })
 		w := newWorker(t, b, omniq.Handlers(d), omniq.Concurrency(2), omniq.ShutdownTimeout(2*time.Hour))
@@ -70,7 +71,7 @@ func TestHealth(t *testing.T) {
 
 // A batch is one handler that runs, and none while it gathers tasks.
 func TestHealthOfBatches(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		d := omniq.DefineBatch("batch", func(context.Context, []*omniq.Item[omniq.Args1[int], omniq.Void]) error {
 			time.Sleep(time.Minute)
@@ -117,7 +118,7 @@ func TestHealthInTrouble(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, _ := newMemory(t)
 				broken, heal := context.WithCancel(t.Context())
 				m := &meddler{Backend: b}
@@ -151,7 +152,7 @@ func TestHealthInTrouble(t *testing.T) {
 
 // A call that the worker ends itself, to ask for more queues, is no trouble.
 func TestHealthWithQueueLimits(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		d := omniq.DefineNoArgsVoid("any", func(context.Context) error { time.Sleep(time.Second); return nil })
 		w := run(t, b, omniq.Handlers(d), omniq.Queues("a", "b"), omniq.QueueLimit("a", 1))

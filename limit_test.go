@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/memory"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 func TestLimitText(t *testing.T) {
@@ -150,7 +150,7 @@ func (b withoutLimits) Settle(ctx context.Context, settlements []omniq.Settlemen
 }
 
 func TestEngineWithoutLanes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m, _ := newMemory(t)
 		b := withoutLimits{m}
 		client, err := omniq.NewClient(b)
@@ -232,7 +232,7 @@ func (g *gauge) run(ctx context.Context, d time.Duration) {
 
 // What runs of a queue on two workers is what its limit permits, and the rate is kept to.
 func TestLimitOfWorkers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		g := newGauge()
 		f := omniq.DefineNoArgs("f", func(ctx context.Context) (int, error) { g.run(ctx, time.Second); return 1, nil })
@@ -286,7 +286,7 @@ func until(t *testing.T, condition func() bool) {
 
 // A tenant with many tasks does not delay the others.
 func TestLanesTakeTurns(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		g := newGauge()
 		f := omniq.DefineNoArgs("f", func(ctx context.Context) (int, error) { g.run(ctx, time.Second); return 1, nil })
@@ -308,7 +308,7 @@ func TestLanesTakeTurns(t *testing.T) {
 }
 
 func TestThrottled(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		began := time.Now()
 		var mu sync.Mutex

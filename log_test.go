@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 type traceKey struct{}
@@ -93,7 +94,7 @@ func TestAttemptsLogWithTheirContext(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
 				var log tracedLog
 				d := omniq.DefineNoArgsVoid("any", c.handler)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/memory"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 type copied struct {
@@ -153,7 +154,7 @@ func TestNotesThatAreRefused(t *testing.T) {
 				continue
 			}
 			t.Run(name+map[bool]string{true: ", after others"}[before], func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
+				bubble.Test(t, func(t *testing.T) {
 					m, client := newMemory(t)
 					b := omniq.Backend(m)
 					if c.backend != nil {
@@ -227,7 +228,7 @@ func TestEngineRefusesNotes(t *testing.T) {
 	} {
 		for _, why := range []error{omniq.ErrLeaseLost, omniq.ErrCancelled} {
 			t.Run(name+" "+why.Error(), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
+				bubble.Test(t, func(t *testing.T) {
 					m, client := newMemory(t)
 					b := &scribe{Backend: m, note: func(_ context.Context, notes []omniq.LeaseNotes) ([]error, error) {
 						return []error{why}, nil
@@ -344,7 +345,7 @@ func TestNotesThatDoNotFit(t *testing.T) {
 		"a text that is no one": {"\xff", "UTF-8"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
 				h := handle(t, b, client, func(ctx context.Context) error {
 					require.NoError(t, errors.Join(noteCopied.Set(ctx, copied{1, "a"}), noteCursor.Save(ctx, 1), noteRows.Send(ctx, 1)))
@@ -385,7 +386,7 @@ func TestNotesThatJustFit(t *testing.T) {
 		"large": {strings.Repeat("a", omniq.MaxNotes-len(`{"p":""}`)), strings.Repeat("a", omniq.MaxNotes-len(`""`))},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
 				h := handle(t, b, client, func(ctx context.Context) error {
 					return errors.Join(anyState.Save(ctx, c.member), anyStream.Send(ctx, c.item), anyProgress.Set(ctx, c.member))

@@ -14,6 +14,7 @@ import (
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/memory"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 func TestOnHeldText(t *testing.T) {
@@ -143,7 +144,7 @@ func TestMiddlewareOfWhatTakesAPlace(t *testing.T) {
 
 // A call that takes the place of another task is that one, for those that depend on it, and is no member of the flow.
 func TestPromiseOfWhatTakesAPlace(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		shout := omniq.DefineArgs("shout", func(_ context.Context, a omniq.Args1[string]) (omniq.Args1[string], error) {
 			return omniq.MakeArgs1(a.V1 + "!"), nil
@@ -175,7 +176,7 @@ func TestPromiseOfWhatTakesAPlace(t *testing.T) {
 
 // A steady stream of enqueues runs at the latest when the longest time is over, and then begins anew.
 func TestDebounce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		start := time.Now()
 		var ran []string
@@ -200,7 +201,7 @@ func TestDebounce(t *testing.T) {
 
 // While one runs, the latest of the others waits, and none runs beside it.
 func TestLatest(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		start := time.Now()
 		var ran []string
@@ -232,7 +233,7 @@ func TestLatest(t *testing.T) {
 
 // What a handler enqueues takes places, too, if it succeeds.
 func TestHandlerEnqueuesWhatTakesAPlace(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		runs := 0
 		index := omniq.DefineArgs("index", func(_ context.Context, _ omniq.Args1[int]) (omniq.Void, error) {
@@ -259,7 +260,7 @@ func TestHandlerEnqueuesWhatTakesAPlace(t *testing.T) {
 
 // The runs of a schedule go by the same key as other enqueues. They are members of no flow.
 func TestScheduleOfWhatTakesAPlace(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		var ran []string
 		start := time.Now()
@@ -290,7 +291,7 @@ func TestScheduleOfWhatTakesAPlace(t *testing.T) {
 func TestLostAnswerOfWhatTakesAPlace(t *testing.T) {
 	for kind, shared := range map[string]bool{"alone": false, "gathering": true} {
 		t.Run(kind, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, _ := newMemory(t)
 				m := &meddler{Backend: b, shared: shared}
 				client := newClient(t, m)

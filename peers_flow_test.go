@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -15,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 // What users of other libraries' workflows suffered, each under what went wrong and where it was seen.
@@ -67,7 +67,7 @@ func TestWhatWaitsHearsOfEachEnd(t *testing.T) {
 		}, 0, `"moody", which failed: 3 attempts did not end`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
 				d, runs := moody()
 				header := d.With(c.moods, omniq.Retries(2))
@@ -96,7 +96,7 @@ func TestWhatWaitsHearsOfEachEnd(t *testing.T) {
 
 // Seen in: bullmq 3319, a parent that was not tried again after it had waited.
 func TestWhatHasWaitedIsRetried(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		body := omniq.DefineArgs("body", func(ctx context.Context, all []int) (string, error) {
 			info, _ := omniq.InfoFrom(ctx)
@@ -131,7 +131,7 @@ func TestGroupsOfChainsOfGroups(t *testing.T) {
 	const depth, calls = 5, 94 // 32 leaves, 31 groups, and a chain before each of these
 	for name, broken := range map[string]string{"all succeed": "", "a leaf fails": "xlrlrl", "a link of a chain fails": "xlrc"} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
 				s := newSteps(broken)
 				root, want := tree(s, "x", depth)
@@ -165,7 +165,7 @@ func TestGroupsOfChainsOfGroups(t *testing.T) {
 
 // Seen in: bullmq 4235, children that failed and were tried again, without the parents that they had ended.
 func TestRequeueBringsWhatFollows(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		s := newSteps("a")
 		run(t, b, omniq.Handlers(s.one))
@@ -186,7 +186,7 @@ func TestRequeueBringsWhatFollows(t *testing.T) {
 // Seen in: bullmq 3235, a wait for what has ended already that never ends; trigger.dev PR 1937, a child that finishes before its
 // parent has begun to wait.
 func TestWaitForWhatHasEndedAlready(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		child := flowLen.With(str("abc"))
 		parent := omniq.DefineNoArgs("parent", func(ctx context.Context) (int, error) { return omniq.Become(ctx, child) })
@@ -207,7 +207,7 @@ func TestWaitForWhatHasEndedAlready(t *testing.T) {
 
 // Seen in: oban 611 and 757, members with unique keys and other options that released nothing.
 func TestMembersWithOptions(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		run(t, b, flowHandlers, omniq.Queues("default", "other"), omniq.Concurrency(1))
 		holder, err := flowLen.Enqueue(t.Context(), client, str("four"), omniq.Unique("held"), omniq.Delay(time.Hour))
@@ -232,7 +232,7 @@ func TestMembersWithOptions(t *testing.T) {
 // Seen in: sidekiq 3535, 4896 and 2154, batches in batches in batches whose callbacks came too early, twice or never; celery 3535,
 // the result of what a task was replaced by.
 func TestFlowsWithinFlows(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		short := omniq.ResultTTL(time.Second)
 		slow := omniq.DefineNoArgs("slow", func(context.Context) (int, error) { time.Sleep(3 * time.Hour); return 100, nil })
@@ -260,7 +260,7 @@ func TestFlowsWithinFlows(t *testing.T) {
 
 // Seen in: faktory 465 and 362, sidekiq 4845, jobs that were added to a batch that had ended.
 func TestNobodyAddsToAFlowThatHasEnded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		run(t, b, flowHandlers)
 		h, err := flowLen.With(str("a")).Enqueue(t.Context(), client)
@@ -280,7 +280,7 @@ func TestNobodyAddsToAFlowThatHasEnded(t *testing.T) {
 // The body of a large group gets all that its members have handed on, in their order, whatever order they end in.
 func TestLargeGroup(t *testing.T) {
 	const n = 2000
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		part := omniq.DefineArgs("part", func(_ context.Context, a omniq.Args1[int]) (string, error) {
 			time.Sleep(time.Duration(a.V1%7) * time.Millisecond)

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 // What users of other task libraries suffered, each under what went wrong and where it was seen.
@@ -22,7 +23,7 @@ import (
 // Seen in: asynq's syncer after its PR 926, where an acknowledgement was retried with a context that was already
 // cancelled, so it could never succeed.
 func TestAcknowledgementIsNotRetriedWithACancelledContext(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		failures := 0
 		m := &meddler{Backend: b}
@@ -52,7 +53,7 @@ func TestAcknowledgementIsNotRetriedWithACancelledContext(t *testing.T) {
 
 // Seen in: asynq, where a timed-out handler's slot was reused while it still ran, and attempts overlapped.
 func TestTimedOutSlotIsNotReused(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		var running atomic.Int32
 		deaf := omniq.DefineNoArgsVoid("deaf", func(context.Context) error {
@@ -108,7 +109,7 @@ func TestDuplicateInBatchIsReported(t *testing.T) {
 // Seen in: asynq 1051 and 1144, tasks active for ever with no lease after the engine hiccuped; River 1258, thousands of
 // tasks "running" for 91 days with no heartbeat.
 func TestTaskIsNotRunningForEver(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		d := omniq.DefineNoArgs("any", func(ctx context.Context) (int, error) {
 			info, _ := omniq.InfoFrom(ctx)
@@ -132,7 +133,7 @@ func TestTaskIsNotRunningForEver(t *testing.T) {
 
 // Seen in: River 1105, a rescuer that discards tasks whose kind is not registered in its own process.
 func TestUnknownNameIsNotDiscarded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		d := omniq.DefineNoArgs("new", func(context.Context) (int, error) { return 42, nil })
 		h, err := d.Enqueue(t.Context(), client)
@@ -155,7 +156,7 @@ func TestUnknownNameIsNotDiscarded(t *testing.T) {
 
 // Seen in: River 1302, a rescue that overwrites a task that completed meanwhile.
 func TestRescueDoesNotOverwriteACompletedTask(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		var runs atomic.Int32
 		d := omniq.DefineNoArgs("long", func(context.Context) (int32, error) {
@@ -180,7 +181,7 @@ func TestRescueDoesNotOverwriteACompletedTask(t *testing.T) {
 
 // Seen in: River 400, a send on a closed channel at shutdown.
 func TestNoSendOnAClosedChannelAtShutdown(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		m := &meddler{Backend: b}
 		m.settle = func(ctx context.Context, s []omniq.Settlement) ([]error, error) { // slow enough for handlers to queue up
@@ -207,7 +208,7 @@ func TestNoSendOnAClosedChannelAtShutdown(t *testing.T) {
 
 // Seen in: machinery 56, where a wrong argument type leaves the waiting caller hanging for ever.
 func TestWrongArgumentTypeDoesNotHangTheWaiter(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		d := omniq.DefineArgs("add", func(_ context.Context, a omniq.Args2[int, int]) (int, error) { return a.V1 + a.V2, nil })
 		run(t, b, omniq.Handlers(d))
@@ -225,7 +226,7 @@ func TestWrongArgumentTypeDoesNotHangTheWaiter(t *testing.T) {
 
 // Seen in: machinery 278, a poison message that stops the worker from starting.
 func TestPoisonMessageDoesNotStopTheWorker(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		d := omniq.DefineArgs("double", func(_ context.Context, a omniq.Args1[int]) (int, error) { return 2 * a.V1, nil })
 		poisons := []omniq.RawTask{
@@ -272,7 +273,7 @@ func TestPoisonMessageDoesNotStopTheWorker(t *testing.T) {
 // Seen in: asynq, a pause of 0.5 to 1.5 s before an idle worker sees a task (polling); River, 100 ms. Here it is no time
 // at all: a clock that stands still shows that nothing waits for a timer.
 func TestIdleWorkerStartsWithinAMillisecond(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		d := omniq.DefineNoArgs("now", func(context.Context) (time.Time, error) { return time.Now(), nil })
 		run(t, b, omniq.Handlers(d))
@@ -291,7 +292,7 @@ func TestIdleWorkerStartsWithinAMillisecond(t *testing.T) {
 
 // Seen in: asynq 913, memory that grows with every timer in a loop.
 func TestMemoryDoesNotGrowWithTimers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		d := omniq.DefineNoArgsVoid("any", noop, omniq.ResultTTL(10*time.Millisecond), omniq.Timeout(time.Hour), omniq.TTL(time.Hour))
 		run(t, b, omniq.Handlers(d), omniq.LeaseDuration(30*time.Millisecond))
@@ -320,7 +321,7 @@ func TestMemoryDoesNotGrowWithTimers(t *testing.T) {
 
 // Seen in: asynq 265, 511 and 851, River 621, taskiq 558, bullmq 216: "how do I get the result back, typed?"
 func TestResultComesBackTyped(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		d := omniq.Define("images.resize", resize)
 		run(t, b, omniq.Handlers(d))
@@ -336,7 +337,7 @@ func TestResultComesBackTyped(t *testing.T) {
 // Seen in: asynq 173, 368, 382 and 919: "let me use another store than Redis", "let me embed it". Any implementation of
 // the contract will do, and two may be mixed.
 func TestQueueAndResultsInDifferentStores(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		queue, _ := newMemory(t)
 		d := omniq.DefineNoArgs("any", func(context.Context) (int, error) { return 42, nil })
 		counted := &countingStore{Backend: queue}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/memory"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 // Ever so many changes are few calls of the engine, in which all tasks of the worker are, and none if the handler ends
@@ -34,7 +35,7 @@ func TestProgressIsCoalesced(t *testing.T) {
 		"seldom":                 {1, 5, 1, 10 * time.Second, 5, 5},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				m, client := newMemory(t)
 				b := &scribe{Backend: m}
 				d := omniq.DefineNoArgsVoid("notes.many", func(ctx context.Context) error {
@@ -99,7 +100,7 @@ func TestProgressGoesWithTheEnd(t *testing.T) {
 		"become": {end: func(ctx context.Context) error { _, err := omniq.Become(ctx, part.With()); return err }, want: "waiting"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				m, client := newMemory(t)
 				b := &scribe{Backend: m, note: func(context.Context, []omniq.LeaseNotes) ([]error, error) {
 					return nil, errors.New("not now") // so that only the end brings it
@@ -144,7 +145,7 @@ func TestProgressInATransaction(t *testing.T) {
 		"rollback of nothing": {end: (*memory.Tx).Rollback, bare: true, after: omniq.OutcomeFailure},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
 				var l ledger
 				d := omniq.DefineNoArgs("notes.tx", func(ctx context.Context) (int, error) {
@@ -191,7 +192,7 @@ func infoOf(ctx context.Context) omniq.Info {
 
 // While the engine keeps nothing the handler does not notice, the log tells it seldom, and the last value arrives.
 func TestProgressOutlivesTrouble(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m, client := newMemory(t)
 		var ok atomic.Bool
 		b := &scribe{Backend: m}
@@ -227,7 +228,7 @@ func TestProgressOutlivesTrouble(t *testing.T) {
 
 // What the engine has failed to keep is sent again, without another Set.
 func TestProgressIsSentAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m, client := newMemory(t)
 		b := &scribe{Backend: m}
 		b.note = func(ctx context.Context, notes []omniq.LeaseNotes) ([]error, error) {
@@ -257,7 +258,7 @@ func TestProgressThatTheEngineRefuses(t *testing.T) {
 	refused := fmt.Errorf("%w: not in this character set", omniq.ErrInvalid)
 	for name, pause := range map[string]time.Duration{"at the end": 0, "before": time.Second} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				m, client := newMemory(t)
 				b := &scribe{Backend: &meddler{Backend: m, settle: func(ctx context.Context, s []omniq.Settlement) ([]error, error) {
 					for i := range s {
@@ -286,7 +287,7 @@ func TestProgressThatTheEngineRefuses(t *testing.T) {
 
 // Keys live beside each other, and what is set belongs to the engine: nobody changes it afterwards.
 func TestProgressOfSeveralKeys(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m, client := newMemory(t)
 		odd := omniq.Progress[*int](`a "quoted" <name> ü`)
 		tries := 0
@@ -344,7 +345,7 @@ func TestProgressIsFollowed(t *testing.T) {
 		"that begins later":     {values: []int{1}, pause: time.Second, opts: []omniq.TaskOption{omniq.Delay(time.Hour)}, want: []int{1}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
 				var set sync.Map // of a value: since when
 				var ended time.Time
@@ -390,7 +391,7 @@ func TestProgressIsFollowed(t *testing.T) {
 
 // A follower may leave, end by its context, or be told that what is there is no value of its type.
 func TestFollowersThatEndEarly(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		h := handle(t, b, client, func(ctx context.Context) error {
 			err := noteCopied.Set(ctx, copied{Files: 1})
@@ -419,7 +420,7 @@ func TestFollowersThatEndEarly(t *testing.T) {
 
 // The engine is asked seldom while nothing happens.
 func TestFollowersAskSeldom(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m, _ := newMemory(t)
 		b := &watcher{Backend: m}
 		client := newClient(t, b)

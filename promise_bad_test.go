@@ -5,7 +5,6 @@ import (
 	"runtime/debug"
 	"strings"
 	"testing"
-	"testing/synctest"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/memory"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 // A graph that is too large is refused, whether it is wide or deep, and nothing of it is stored.
@@ -104,7 +104,7 @@ func TestResultThatDoesNotFit(t *testing.T) {
 		}, `true`, "args"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
 				run(t, b, flowHandlers, omniq.Handlers(lies))
 				p, wrong := c.promise(c.wrong)
@@ -144,7 +144,7 @@ func second(_ any, err error) error { return err }
 
 // A call whose inputs are too large together ends, and says how large they are; so does what needs it.
 func TestInputsThatAreTooLarge(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		data := omniq.Raw(`"` + strings.Repeat("x", omniq.MaxInputs/5) + `"`)
 		large := omniq.DefineNoArgs("large", func(context.Context) (omniq.Raw, error) { return data, nil })
@@ -170,7 +170,7 @@ func TestInputsThatAreTooLarge(t *testing.T) {
 
 // So does one that stands for more calls than a task can wait for.
 func TestEachOfTooMany(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		many := omniq.DefineNoArgs("many", func(context.Context) ([]omniq.NoArgs, error) {
 			return make([]omniq.NoArgs, omniq.MaxDependencies+1), nil

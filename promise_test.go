@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/memory"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 type (
@@ -146,7 +146,7 @@ func TestPromises(t *testing.T) {
 		}, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b := memory.New()
 				client, err := omniq.NewClient(b)
 				require.NoError(t, err)
@@ -161,7 +161,7 @@ func TestPromises(t *testing.T) {
 
 // The failure of a call reaches whoever waits for the end of the graph, and names the call that began it.
 func TestFailureGoesThroughAGraph(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b := memory.New()
 		client, err := omniq.NewClient(b)
 		require.NoError(t, err)
@@ -181,7 +181,7 @@ func TestFailureGoesThroughAGraph(t *testing.T) {
 
 // What a handler enqueues is there if, and only if, its attempt succeeds.
 func TestEnqueueInAHandler(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b := memory.New()
 		client, err := omniq.NewClient(b)
 		require.NoError(t, err)
@@ -272,7 +272,7 @@ func TestJoinsAndChains(t *testing.T) {
 		return fmt.Sprint(a), nil
 	})
 	n := omniq.Value[int]
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b := memory.New()
 		client, err := omniq.NewClient(b)
 		require.NoError(t, err)
@@ -307,7 +307,7 @@ func TestJoinsAndChains(t *testing.T) {
 func TestEnqueueAfterTheAttempt(t *testing.T) {
 	for name, result := range map[string]error{"success": nil, "failure": omniq.Permanent(errors.New("oops"))} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b := memory.New()
 				client, err := omniq.NewClient(b)
 				require.NoError(t, err)
@@ -327,7 +327,7 @@ func TestEnqueueAfterTheAttempt(t *testing.T) {
 			})
 		})
 	}
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b := memory.New()
 		client, err := omniq.NewClient(b)
 		require.NoError(t, err)

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 // found are the IDs of what a search yields.
@@ -168,7 +169,7 @@ func (r *refuser) Cancel(ctx context.Context, ids []uuid.UUID) ([]error, error) 
 
 // What fails again while all that has failed is requeued is not requeued again.
 func TestRequeueAllRequeuesEachOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		var ran atomic.Int64
 		fails := omniq.DefineArgs("some", func(context.Context, omniq.Args1[int]) (int, error) {

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 // fill enqueues n tasks into each of the queues.
@@ -42,7 +43,7 @@ func TestQueueWeights(t *testing.T) {
 		"far from one": {"a": 1_000_000, "b": 500_000, "c": 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
 				counts, last := make(map[string]int), make(map[string]int)
 				n, gap := 0, make(map[string]int)
@@ -83,7 +84,7 @@ func TestQueueWeights(t *testing.T) {
 
 // A heavy queue without tasks does not keep the others from their turn.
 func TestEmptyQueueOfWeightCostsNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		done := 0
 		d := omniq.DefineNoArgsVoid("any", func(context.Context) error { done++; return nil })
@@ -109,7 +110,7 @@ func TestLastQueuesHold(t *testing.T) {
 		"other weights": {[]omniq.WorkerOption{weights, omniq.QueueWeights(map[string]int{"c": 1})}, [][]string{{"c"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, _ := newMemory(t)
 				var seen [][]string
 				m := &meddler{Backend: b, lease: func(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Lease, error) {
@@ -207,7 +208,7 @@ func TestQueueLimit(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
 				crowd := newCrowd()
 				d := crowd.define(map[string]time.Duration{"slow": time.Minute, "quick": time.Second})
@@ -232,7 +233,7 @@ func TestQueueLimit(t *testing.T) {
 
 // What was taken ahead counts, too.
 func TestQueueLimitWithPrefetch(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		crowd := newCrowd()
 		d := crowd.define(map[string]time.Duration{"slow": 10 * time.Millisecond, "quick": time.Millisecond})
@@ -263,7 +264,7 @@ func TestFullQueueGetsRoom(t *testing.T) {
 		"with failures": {omniq.Concurrency(4), omniq.Retries(0)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
 				var starts []time.Duration
 				start := time.Now()
@@ -295,7 +296,7 @@ func TestFullQueuesAreNotAskedFor(t *testing.T) {
 		"one is empty": {[]string{"full", "empty", "other"}, 60},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
 				var calls atomic.Int32
 				m := &meddler{Backend: b, lease: func(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Lease, error) {
@@ -325,7 +326,7 @@ func TestFullQueuesAreNotAskedFor(t *testing.T) {
 
 // An engine that does not care for limits gives too much once, and is not asked for that queue until it has room.
 func TestEngineWithoutLimits(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		m := &meddler{Backend: b, lease: func(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Lease, error) {
 			r.Limits = nil

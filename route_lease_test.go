@@ -16,6 +16,7 @@ import (
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/memory"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 // lease leases tasks without waiting.
@@ -76,7 +77,7 @@ func TestRouteLeasesInOrder(t *testing.T) {
 // A Lease that waits gets the task that comes first, in whichever backend, and is over when its Wait is.
 func TestRouteLeaseWaits(t *testing.T) {
 	for _, queue := range []string{"one-a", "two-b", ""} {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			p := newPair(t)
 			began := time.Now()
 			go func() {
@@ -99,7 +100,7 @@ func TestRouteLeaseWaits(t *testing.T) {
 }
 
 func TestRouteLeaseEndsWithItsContext(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		p := newPair(t)
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
@@ -132,7 +133,7 @@ func (e *eager) Lease(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Lease,
 func TestRouteLeasesTooMuch(t *testing.T) {
 	for after, took := range map[time.Duration]time.Duration{0: 0, 10 * time.Second: time.Second} {
 		for max, want := range map[int]int{1: 1, 2: 2} {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				one, two := memory.New(), memory.New()
 				b, err := omniq.Route(map[string]omniq.Backend{"one": one, "two": &eager{two, after}}, byPrefix)
 				require.NoError(t, err)
@@ -216,7 +217,7 @@ func TestRouteWorksBesideTrouble(t *testing.T) {
 		"it is silent": {silence, 5 * time.Second, 30 * time.Second, "no answer within 5s"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				p := newPair(t)
 				d := omniq.DefineNoArgs("work", func(context.Context) (int, error) { return 1, nil })
 				w := run(t, p.Backend, omniq.Handlers(d), omniq.Queues("two-b", "one-a"), omniq.WithoutSchedules(), p.log.option())
@@ -253,7 +254,7 @@ func TestRouteWorksBesideTrouble(t *testing.T) {
 
 // With all backends of its queues in trouble, a Lease fails as it does with one; and the worker goes on when that is over.
 func TestRouteWithAllInTrouble(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		p := newPair(t)
 		p.one.set(onFire, false)
 		p.two.set(onFire, false)
@@ -271,7 +272,7 @@ func TestRouteWithAllInTrouble(t *testing.T) {
 
 // A backend that gets into trouble while a Lease waits in it is asked again in that Lease.
 func TestRouteLeaseSurvivesTrouble(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		p := newPair(t)
 		end := make(chan error)
 		calls := 0
@@ -354,7 +355,7 @@ func (f *forgetful) Settle(ctx context.Context, s []omniq.Settlement) ([]error, 
 
 // A settlement whose answer is lost in one backend may have been done, and the worker knows.
 func TestRouteSettlementWhoseAnswerIsLost(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, err := omniq.Route(map[string]omniq.Backend{"one": memory.New(), "two": &forgetful{Backend: memory.New()}}, byPrefix)
 		require.NoError(t, err)
 		defer func() { assert.NoError(t, b.Close()) }()
@@ -381,7 +382,7 @@ func TestRouteSettlementWhoseAnswerIsLost(t *testing.T) {
 
 // Cancels are told from both backends.
 func TestRouteRevokes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		p := newPair(t)
 		var ended sync.WaitGroup
 		d := omniq.DefineNoArgs("work", func(ctx context.Context) (int, error) {

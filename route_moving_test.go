@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/memory"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 // program is a program of a fleet: what it enqueues and works goes by its own route.
@@ -170,7 +170,7 @@ func TestRouteOfAMovingQueue(t *testing.T) {
 
 // A schedule lives with its calls, runs there, and does not follow them when these move.
 func TestRouteSchedules(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		p := newPair(t)
 		ctx := t.Context()
 		report := omniq.DefineNoArgs("report", func(context.Context) (int, error) { return 1, nil })

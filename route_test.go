@@ -17,6 +17,7 @@ import (
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/memory"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 // hinge is a backend that can be in trouble.
@@ -309,7 +310,7 @@ func TestRouteByID(t *testing.T) {
 	}
 	for name, trouble := range map[string]func(context.Context) error{"fails": onFire, "is silent": silence} {
 		for method, call := range calls {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				p := newPair(t)
 				id := uuid.New()
 				task := p.task("two-x", func(task *omniq.RawTask) { task.ID, task.Flow = id, id })
@@ -414,7 +415,7 @@ func TestRouteEnqueueInTrouble(t *testing.T) {
 
 // A client enqueues again in the backend whose answer was lost, and there alone.
 func TestRouteEnqueueWhoseAnswerIsLost(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		p := newPair(t)
 		n := 0
 		p.two.set(func(context.Context) error {
@@ -432,7 +433,7 @@ func TestRouteEnqueueWhoseAnswerIsLost(t *testing.T) {
 
 // Producers of one backend do not wait for another one that is silent.
 func TestRouteEnqueueBesideSilence(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		shared := func(c *omniq.Capabilities) { c.Shared = true } // so that enqueues gather
 		one, two := &hinge{Backend: modest{memory.New(), shared}}, &hinge{Backend: modest{memory.New(), shared}}
 		b, err := omniq.Route(map[string]omniq.Backend{"one": one, "two": two}, byPrefix)

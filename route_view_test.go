@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -14,11 +13,12 @@ import (
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/memory"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 // The lists of all queues are merged by time, page by page, and nothing is twice in them or left out.
 func TestRouteLists(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		p := newPair(t)
 		var want []uuid.UUID
 		for i := range 40 {
@@ -77,7 +77,7 @@ func TestRouteLists(t *testing.T) {
 
 // A cursor of events is good for a route with one backend more or less, and nothing is twice or left out.
 func TestRouteEvents(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		ctx := t.Context()
 		backends := map[string]omniq.Backend{}
 		for _, name := range []string{"one", "two", "three"} {
@@ -155,7 +155,7 @@ func TestRouteEvents(t *testing.T) {
 
 // What is told of workers, queues and minutes is put together.
 func TestRouteMonitors(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		p := newPair(t)
 		ctx := t.Context()
 		beat := func(b omniq.Backend, id string, running int, queues ...string) {

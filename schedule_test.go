@@ -15,6 +15,7 @@ import (
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/memory"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 // clockwork is a program with schedules, in a bubble of virtual time that begins in the year 2000.
@@ -31,7 +32,7 @@ type clockwork struct {
 
 // inClockwork runs a test in virtual time, without a worker.
 func inClockwork(t *testing.T, test func(*clockwork)) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b := memory.New(memory.WithEvents(1000 * 24 * time.Hour))
 		c := &clockwork{T: t, backend: b, takes: func(omniq.Tick) (time.Duration, error) { return 0, nil }}
 		var err error

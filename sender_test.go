@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 // answers is a backend whose calls of Enqueue are answered as it is told: done or not, and with an error or not.
@@ -72,7 +73,7 @@ func TestLostAnswerToAnEnqueue(t *testing.T) {
 	} {
 		for kind, shared := range map[string]bool{"alone": false, "gathering": true} {
 			t.Run(name+", "+kind, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
+				bubble.Test(t, func(t *testing.T) {
 					b, _ := newMemory(t)
 					m := &meddler{Backend: b, shared: shared}
 					calls := c.answers.through(m, b)
@@ -99,7 +100,7 @@ func TestLostAnswerToAnEnqueue(t *testing.T) {
 func TestDuplicatesAreNotHidden(t *testing.T) {
 	for kind, shared := range map[string]bool{"alone": false, "gathering": true} {
 		t.Run(kind, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, _ := newMemory(t)
 				m := &meddler{Backend: b, shared: shared}
 				client := newClient(t, m)
@@ -131,7 +132,7 @@ func TestLostAnswerToASharedCall(t *testing.T) {
 		"done, and refused for some tries": {{true, nil}, {true, errLost}, {false, errRefused}, {true, errLost}, {false, errRefused}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, _ := newMemory(t)
 				m := &meddler{Backend: b, shared: true}
 				c.through(m, b)
@@ -166,7 +167,7 @@ func TestLostAnswerToASharedCall(t *testing.T) {
 }
 
 func TestLostAnswerWhenTheContextEnds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, _ := newMemory(t)
 		m := &meddler{Backend: b, shared: true}
 		calls := answers{{false, errLost}, {false, errLost}, {false, errLost}, {false, errLost}, {false, errLost}, {false, errLost}}.through(m, b)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/memory"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 // ledger keeps what OnSettle tells. The zero value is ready.
@@ -111,7 +112,7 @@ func TestOutcomes(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
 				var l ledger
 				f := newFailer(func(attempt int) error { time.Sleep(took); return c.errs(attempt) })
@@ -133,7 +134,7 @@ func TestOutcomes(t *testing.T) {
 }
 
 func TestOutcomeSnooze(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		var l ledger
 		d := omniq.DefineNoArgsVoid("snooze", func(ctx context.Context) error {
@@ -218,7 +219,7 @@ func TestOutcomesWithoutTheHandlers(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				m, client := newMemory(t)
 				b := omniq.Backend(m)
 				if c.backend != nil {
@@ -247,7 +248,7 @@ func TestOutcomesWithoutTheHandlers(t *testing.T) {
 
 // A task may expire before its handler begins, and one that the worker does not know goes back.
 func TestOutcomesBeforeTheHandler(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		var l ledger
 		d := omniq.DefineNoArgsVoid("slow", func(context.Context) error { time.Sleep(time.Minute); return nil })
@@ -280,7 +281,7 @@ func TestOutcomesBeforeTheHandler(t *testing.T) {
 
 // Functions are called in their order, after the engine has stored the outcome.
 func TestOnSettleIsToldTheTruth(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		var order []string
 		note := func(name string) omniq.WorkerOption {
@@ -313,7 +314,7 @@ func TestOnSettleThatFails(t *testing.T) {
 		"panics with nothing": {func() { panic(nil) }, "panicked: panic called with nil argument"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
 				var log logbook
 				var l ledger

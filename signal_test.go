@@ -17,6 +17,7 @@ import (
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/codec"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 type decision struct {
@@ -64,7 +65,7 @@ func TestSignal(t *testing.T) {
 	} {
 		for when, early := range map[string]bool{"before anybody waits": true, "after": false} {
 			t.Run(name+" "+when, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
+				bubble.Test(t, func(t *testing.T) {
 					b, client := newMemory(t, omniq.Codecs(c.codec))
 					run(t, b, shipping, omniq.Codecs(c.codec), omniq.Concurrency(1))
 					signal := approve.Promise(c.opts...)
@@ -102,7 +103,7 @@ func TestSignal(t *testing.T) {
 
 // A signal keeps its result for as long as its options say, and its metadata.
 func TestSignalOptions(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		_, client := newMemory(t)
 		s := omniq.DefineSignal[int]("s", omniq.ResultTTL(time.Minute), omniq.FailureTTL(2*time.Minute), omniq.Metadata("k", "v"))
 		assert.Equal(t, "s", s.Name())
@@ -142,7 +143,7 @@ func TestSignalOptions(t *testing.T) {
 
 // A signal that has ended without success waits anew once it is requeued, and what needs it with it.
 func TestSignalIsRequeued(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		run(t, b, shipping)
 		signal := approve.Promise(omniq.TTL(time.Hour))
@@ -163,7 +164,7 @@ func TestSignalIsRequeued(t *testing.T) {
 
 // A handler hands its result over to whoever sends a signal. No handler of the signal's name runs it.
 func TestBecomeASignal(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		id := uuid.New()
 		ask := omniq.DefineNoArgs("ask", func(ctx context.Context) (decision, error) {
@@ -186,7 +187,7 @@ func TestBecomeASignal(t *testing.T) {
 
 // A signal without a value is an order of events.
 func TestSignalWithoutAValue(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		run(t, b, flowHandlers)
 		gone := omniq.DefineSignal[omniq.Void]("gone")

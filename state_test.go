@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 // What an attempt has saved the next one finds, however the first has ended.
@@ -41,7 +42,7 @@ func TestStateOutlivesTheAttempt(t *testing.T) {
 				continue
 			}
 			t.Run(fmt.Sprintf("%s %v", name, after), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
+				bubble.Test(t, func(t *testing.T) {
 					b, client := newMemory(t)
 					var first atomic.Bool
 					d := omniq.DefineNoArgs("notes.state", func(ctx context.Context) (string, error) {
@@ -121,7 +122,7 @@ func (d *dying) Lease(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Lease,
 
 // A worker that dies right after Save has returned loses nothing of it, and can save nothing once another has the task.
 func TestStateOfADeadWorker(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m, client := newMemory(t)
 		b := &dying{Backend: m}
 		late := make(chan error, 1)
@@ -156,7 +157,7 @@ func TestStateOfADeadWorker(t *testing.T) {
 
 // Keys live beside each other, those of attempts before among them, also when several goroutines save at once.
 func TestStateOfSeveralKeys(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		tries := 0
 		h := handle(t, b, client, func(ctx context.Context) error {
@@ -217,7 +218,7 @@ func TestSaveThatFails(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				m, client := newMemory(t)
 				b := &scribe{Backend: m}
 				calls := -1
@@ -270,7 +271,7 @@ func ended(ctx context.Context) (context.Context, context.CancelFunc) {
 
 // Handlers that save at once share calls of the engine.
 func TestSavesShareCalls(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m, client := newMemory(t)
 		b := &scribe{Backend: m}
 		b.note = func(ctx context.Context, notes []omniq.LeaseNotes) ([]error, error) {

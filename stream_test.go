@@ -8,13 +8,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 // collect reads a stream to its end.
@@ -51,7 +51,7 @@ func TestStreamIsRead(t *testing.T) {
 		"very slow":     {values: 3, chunk: 1, pause: time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
 				var done time.Time
 				h := handle(t, b, client, func(ctx context.Context) error {
@@ -94,7 +94,7 @@ func TestStreamIsRead(t *testing.T) {
 
 // A value reaches a reader when Send has returned, not only at the end.
 func TestStreamIsReadWhileItIsSent(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		read := make(chan struct{})
 		h := handle(t, b, client, func(ctx context.Context) error {
@@ -119,7 +119,7 @@ func TestStreamIsReadWhileItIsSent(t *testing.T) {
 
 // The values of an attempt that has failed stay, and a state tells the next one where to go on.
 func TestStreamOverAttempts(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		h := handle(t, b, client, func(ctx context.Context) error {
 			from, _, err := noteCursor.Load(ctx)
@@ -161,7 +161,7 @@ func TestStreamIsSentInParts(t *testing.T) {
 		"the first fails":    {values: many, fails: 1, calls: 1, text: `omniq: stream "texts": the disk is full`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				m, client := newMemory(t)
 				b := &scribe{Backend: m}
 				b.note = func(ctx context.Context, notes []omniq.LeaseNotes) ([]error, error) {
@@ -199,7 +199,7 @@ func TestStreamIsSentInParts(t *testing.T) {
 
 // Goroutines of one handler send at once: nothing is lost, and each one's order is kept.
 func TestStreamOfSeveralGoroutines(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m, client := newMemory(t)
 		b := &scribe{Backend: m}
 		b.note = func(ctx context.Context, notes []omniq.LeaseNotes) ([]error, error) {
@@ -232,7 +232,7 @@ func TestStreamOfSeveralGoroutines(t *testing.T) {
 
 // A reader is told what ends it before the task does.
 func TestReadersThatEndEarly(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		h := handle(t, b, client, func(ctx context.Context) error {
 			err := noteRows.Send(ctx, 1)

@@ -15,6 +15,7 @@ import (
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/memory"
 	"github.com/omniq-go/omniq/codec"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 func TestClientTx(t *testing.T) {
@@ -193,7 +194,7 @@ func TestCompleteTx(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
 				var l ledger
 				d := omniq.DefineNoArgs("pay", func(ctx context.Context) (int, error) {
@@ -235,7 +236,7 @@ const errNotCommitted = "the handler returned without an error, and did not comm
 func TestCompleteTxWithWhatWasEnqueued(t *testing.T) {
 	for _, commit := range []bool{true, false} {
 		t.Run(fmt.Sprint(commit), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
 				next := omniq.ReferArgs[omniq.Args1[string], int]("next", omniq.Queue("other"))
 				d := omniq.DefineNoArgs("first", func(ctx context.Context) (int, error) {
@@ -282,7 +283,7 @@ func TestCompleteTxWithoutTheLease(t *testing.T) {
 		"run out in between":   {func(*testing.T, *omniq.Handle[int]) { time.Sleep(time.Minute) }, true, omniq.OutcomeLost},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				m, client := newMemory(t)
 				b := &transactor{meddler{Backend: m}, m}
 				b.extend = func(context.Context, []omniq.LeaseID, time.Duration) ([]error, error) {
@@ -354,7 +355,7 @@ func (b *transactor) Transaction(tx any) (omniq.Transaction, error) { return b.m
 
 // The end of a task that is cancelled or expires while its transaction is open ends its handler's context.
 func TestCancelAfterCompleteTxEndsTheContext(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		var cause error
 		d := omniq.DefineNoArgs("pay", func(ctx context.Context) (int, error) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/codec"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 type greeting struct{ Loud bool }
@@ -28,7 +28,7 @@ func greet(_ context.Context, a omniq.Args1[string], k greeting) (string, error)
 
 // A task that waits runs with its new arguments, also one that has failed and is enqueued again.
 func TestUpdate(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		d := omniq.Define("greet", greet)
 		waiting, err := d.Enqueue(t.Context(), client, omniq.MakeArgs1("ada"), greeting{}, omniq.Delay(time.Hour), omniq.Metadata("tenant", "x"))
@@ -228,7 +228,7 @@ func TestRunNow(t *testing.T) {
 		"the retry after it waits": {errs: failUntil(3, omniq.RetryAfter(time.Hour, errOops)), after: time.Minute, want: seconds(0, 60, 3660)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
 				errs := c.errs
 				if errs == nil {

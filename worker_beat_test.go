@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 // heart is a backend whose beats somebody listens to.
@@ -34,7 +35,7 @@ func workersOf(t *testing.T, c *omniq.Client) []omniq.WorkerInfo {
 }
 
 func TestWorkerTellsOfItself(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		release := make(chan struct{})
 		sleep := omniq.DefineNoArgs("sleep", func(context.Context) (int, error) { <-release; return 0, nil })
@@ -77,7 +78,7 @@ func TestWorkerTellsOfItself(t *testing.T) {
 
 // A worker whose process dies says nothing.
 func TestSilentWorkerIsGoneAfterALease(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		var dead atomic.Bool
 		h := &heart{b, func(ctx context.Context, w omniq.WorkerInfo) error {
@@ -102,7 +103,7 @@ func TestSilentWorkerIsGoneAfterALease(t *testing.T) {
 
 // Beats that hang keep no lease from being extended, and do not keep Run longer than it may take.
 func TestBeatsThatHang(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		var leases []time.Duration
 		h := &heart{b, func(ctx context.Context, w omniq.WorkerInfo) error {
@@ -133,7 +134,7 @@ func TestBeatsThatHang(t *testing.T) {
 
 // A backend that is closed is no trouble with beats: Run says so.
 func TestBeatsOfAClosedBackend(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, _ := newMemory(t)
 		var log tracedLog
 		w, err := omniq.NewWorker(b, omniq.Handlers(omniq.DefineNoArgsVoid("any", noop)), omniq.Logger(slog.New(&log)))

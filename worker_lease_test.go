@@ -14,10 +14,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 func TestLongHandlerKeepsItsLease(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		var ran, extended atomic.Int32
 		m := &meddler{Backend: b}
@@ -52,7 +53,7 @@ func TestLostLeaseEndsTheContextAndDropsTheOutcome(t *testing.T) {
 		"panic":     func() (int, error) { panic("at the news") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
 				start := time.Now()
 				d := omniq.DefineNoArgs("long", func(ctx context.Context) (int, error) {
@@ -104,7 +105,7 @@ func TestTroubleWithExtend(t *testing.T) {
 			"of the lease": func(n int) ([]error, error) { return slices.Repeat([]error{errOops}, n), nil },
 		} {
 			t.Run(name+" "+kind, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
+				bubble.Test(t, func(t *testing.T) {
 					b, client := newMemory(t)
 					start := time.Now()
 					m := &meddler{Backend: b}
@@ -146,7 +147,7 @@ func TestTroubleWithExtend(t *testing.T) {
 
 // A heartbeat that hangs must not keep the next one from being tried.
 func TestHangingExtendIsGivenUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		calls := 0
 		m := &meddler{Backend: b}
@@ -184,7 +185,7 @@ func TestFailedHeartbeatIsTriedAgainSoon(t *testing.T) {
 		"hangs": {func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }, "deadline exceeded"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
 				start := time.Now()
 				var asked []time.Duration
@@ -218,7 +219,7 @@ func TestFailedHeartbeatIsTriedAgainSoon(t *testing.T) {
 
 // A worker that dies with each attempt must not have the task for ever.
 func TestAttemptsEndedByLostLeasesCount(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		f := newFailer(oops)
 		h, err := f.Enqueue(t.Context(), client, omniq.Retries(2))
@@ -242,7 +243,7 @@ func TestAttemptsEndedByLostLeasesCount(t *testing.T) {
 
 // What was done twice, because a lease was lost, has one result: that of the lease that was valid.
 func TestWhoLostTheLeaseCannotSettle(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		d := omniq.DefineNoArgs("who", func(ctx context.Context) (string, error) {
 			info, _ := omniq.InfoFrom(ctx)

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 // lose lets a worker take the ready tasks and die: once for each of times, waiting until they are due again.
@@ -31,7 +32,7 @@ func lose(t *testing.T, b omniq.Backend, tasks, times int) {
 
 // Attempts that were lost are no failures: the delays and the limit go by those.
 func TestLostAttemptsAreNoFailures(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		var lost []int
 		var starts []time.Duration
@@ -65,7 +66,7 @@ func TestLostTooOften(t *testing.T) {
 		"many":          {9, 10},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
 				f := newFailer(func(int) error { return nil })
 				last, err := f.Enqueue(t.Context(), client, omniq.Retries(c.retries))
@@ -92,7 +93,7 @@ func TestLostTooOften(t *testing.T) {
 
 // What was lost twice runs with no other such task in one worker; others run beside it.
 func TestTasksThatWereLostRunApart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		var now, most, together atomic.Int32
 		d := omniq.DefineNoArgs("slow", func(ctx context.Context) (int, error) {
@@ -148,7 +149,7 @@ func TestAttemptsDoNotOverlap(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
 				var broken atomic.Bool
 				m := &meddler{Backend: b}
@@ -185,7 +186,7 @@ func TestAttemptsDoNotOverlap(t *testing.T) {
 
 // What does not start with its lease starts when its handler does, and what is lost before that is not run.
 func TestAttemptsStartWithTheirHandlers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		var log logbook
 		m := unstarted(b)
@@ -250,7 +251,7 @@ func TestTroubleWithStart(t *testing.T) {
 		"hangs": func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
 				m := unstarted(b)
 				start := time.Now()

@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -15,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 // nilError is an error whose method needs what a nil pointer does not have.
@@ -49,7 +49,7 @@ func TestPanicIsAFailedAttempt(t *testing.T) {
 		"nil error":      {func() error { var e *nilError; return e }, "nil pointer dereference", true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
 				d := omniq.DefineNoArgsVoid("panic", func(context.Context) error { return c.handler() })
 				fine := omniq.DefineNoArgsVoid("fine", noop)
@@ -78,7 +78,7 @@ func TestPanicIsAFailedAttempt(t *testing.T) {
 }
 
 func TestPanickingBackoff(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		f := newFailer(failUntil(2, errOops))
 		run(t, b, omniq.Handlers(f), omniq.RetryDelays(func(omniq.Failure) time.Duration { panic("backoff") }, 0))
@@ -97,7 +97,7 @@ func TestErrorTextsFitTheWire(t *testing.T) {
 		"a task error": &omniq.TaskError{Type: "\xff", Message: "\xff", Stack: "\xff"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
 				f := newFailer(func(int) error { return omniq.Permanent(err) })
 				run(t, b, omniq.Handlers(f))
@@ -130,7 +130,7 @@ func TestUndecodablePayloadFailsForGood(t *testing.T) {
 		"wrong keyword": {`["a",1]`, `{"Loud":3}`, "kwargs"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
 				run(t, b, omniq.Handlers(d))
 				id := uuid.New()
@@ -150,7 +150,7 @@ func TestUndecodablePayloadFailsForGood(t *testing.T) {
 }
 
 func TestResultThatCannotBeEncodedFailsForGood(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		nan := omniq.DefineNoArgs("nan", func(context.Context) (float64, error) { return math.NaN(), nil })
 		bytes := omniq.DefineNoArgs("bytes", func(context.Context) (string, error) { return strings.Repeat("x", 17<<20), nil })
@@ -178,7 +178,7 @@ func (payload) MarshalJSON() ([]byte, error) { panic("in MarshalJSON") }
 func (*payload) UnmarshalJSON([]byte) error { panic("in UnmarshalJSON") }
 
 func TestPanicInACodecMethod(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		read := omniq.DefineArgsVoid("read", func(context.Context, omniq.Args1[payload]) error { return nil })
 		write := omniq.DefineNoArgs("write", func(context.Context) (payload, error) { return payload{}, nil })
@@ -198,7 +198,7 @@ func TestPanicInACodecMethod(t *testing.T) {
 
 // An error of another task that a handler passes on keeps its type, so that callers far away can tell.
 func TestTaskErrorPassesThrough(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		inner := newFailer(func(int) error { return omniq.Permanent(errors.New("inner")) })
 		outer := omniq.DefineNoArgs("outer", func(ctx context.Context) (int, error) {

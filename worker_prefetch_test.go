@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 // paced is a task whose handler takes as long as its argument says.
@@ -60,7 +61,7 @@ func TestTakesAhead(t *testing.T) {
 		"a second":          {time.Second, nil, 4},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
 				var ran atomic.Int32
 				d := paced(func(ctx context.Context, _ time.Duration) {
@@ -88,7 +89,7 @@ func TestTakesAhead(t *testing.T) {
 
 // That lease calls waited for tasks does not make the worker take more ahead.
 func TestTakesAheadAfterAQuietTime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		d := paced(nil)
 		run(t, b, omniq.Handlers(d), omniq.Concurrency(1))
@@ -110,7 +111,7 @@ func TestTakesAheadAfterAQuietTime(t *testing.T) {
 // Workers of long handlers share a queue evenly.
 func TestWorkersShareEvenly(t *testing.T) {
 	for _, concurrency := range []int{1, 4} {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			b, client := newMemory(t)
 			var ran [2]atomic.Int32
 			for i := range ran {
@@ -145,7 +146,7 @@ func aheadOf(t *testing.T, client *omniq.Client, w func() running) (omniq.ArgsRe
 
 // A handler that takes long all of a sudden does not hold the tasks that were taken ahead behind it.
 func TestSuddenlyLong(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		var attempts atomic.Int32
 		d := paced(func(ctx context.Context, took time.Duration) {
@@ -183,7 +184,7 @@ func TestSuddenlyLong(t *testing.T) {
 
 // What comes with a higher priority runs after what was taken ahead, and after nothing else.
 func TestPriorityWaitsForWhatWasTakenAhead(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		var ran atomic.Int32
 		d := paced(func(context.Context, time.Duration) { ran.Add(1) })
@@ -203,7 +204,7 @@ func TestPriorityWaitsForWhatWasTakenAhead(t *testing.T) {
 
 // Tasks that were taken ahead keep their leases, can be cancelled, and are given back at once when the worker begins to stop.
 func TestWhatWasTakenAhead(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		began := make(map[string]bool)
 		d := paced(func(ctx context.Context, _ time.Duration) {
@@ -243,7 +244,7 @@ func TestWhatWasTakenAhead(t *testing.T) {
 
 // A batch that waits for a place does not let others be taken ahead.
 func TestBatchesAreNotTakenAhead(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		batch := omniq.DefineBatch("batch", func(_ context.Context, items []*omniq.Item[omniq.Args1[int], omniq.Void]) error {
 			time.Sleep(time.Minute)
@@ -268,7 +269,7 @@ func TestBatchesAreNotTakenAhead(t *testing.T) {
 
 // That a backend does not settle what was taken ahead does not keep Run from ending in time, however much it is.
 func TestShutdownWhileNothingIsGivenBack(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		var hangs atomic.Bool
 		m := &meddler{Backend: b}

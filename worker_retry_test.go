@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"math"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 // failer is a task that fails as it is told, and notes when it was started.
@@ -114,7 +114,7 @@ func TestRetryDelays(t *testing.T) {
 		"permanent wins":      {errs: func(int) error { return omniq.RetryAfter(time.Minute, omniq.Permanent(errOops)) }, starts: seconds(0), fails: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
 				f := newFailer(c.errs)
 				run(t, b, append([]omniq.WorkerOption{omniq.Handlers(f)}, c.worker...)...)
@@ -170,7 +170,7 @@ func TestRetryDelaysAreSpread(t *testing.T) {
 		"whole":   {[]omniq.WorkerOption{omniq.RetryDelays(omniq.Constant(time.Second), 1)}, 0, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
 				var delays []time.Duration
 				w := newWorker(t, b, append(c.opts, omniq.Concurrency(1), omniq.Retries(1), omniq.Handlers(
@@ -209,7 +209,7 @@ func TestRetryDelaysAreSpread(t *testing.T) {
 
 // With jitter the longest of all delays must not turn into the shortest.
 func TestLongestDelay(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		f := newFailer(oops)
 		run(t, b, omniq.Handlers(f), omniq.RetryDelays(omniq.Constant(math.MaxInt64), 1))
@@ -247,7 +247,7 @@ func TestExponential(t *testing.T) {
 }
 
 func TestSnoozeUsesNoAttempt(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		var f *failer
 		f = newFailer(func(int) error {
@@ -273,7 +273,7 @@ func TestSnoozeUsesNoAttempt(t *testing.T) {
 }
 
 func TestSnoozeDoesNotStopTheTTL(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		f := newFailer(func(int) error { return omniq.Snooze(time.Hour) })
 		run(t, b, omniq.Handlers(f))

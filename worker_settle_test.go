@@ -17,11 +17,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 // One call that hangs does not hold up what ends meanwhile.
 func TestSettlingGoesOnBesideACallThatHangs(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		var calls, inFlight, most atomic.Int32
 		m := &meddler{Backend: b}
@@ -80,7 +81,7 @@ func TestRunReturnsAsPromised(t *testing.T) {
 	} {
 		for _, places := range []int{1, 50} {
 			t.Run(fmt.Sprint(name, " ", places), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
+				bubble.Test(t, func(t *testing.T) {
 					b, client := newMemory(t)
 					m := &meddler{Backend: b}
 					start := time.Now()
@@ -129,7 +130,7 @@ func TestRefusedOutcome(t *testing.T) {
 			},
 		} {
 			t.Run(name+", "+kind, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
+				bubble.Test(t, func(t *testing.T) {
 					b, client := newMemory(t)
 					m := &meddler{Backend: b}
 					m.settle = func(ctx context.Context, s []omniq.Settlement) ([]error, error) {
@@ -183,7 +184,7 @@ func large(s omniq.Settlement) bool {
 
 // What cannot even be recorded as refused is dropped, with a line in the log.
 func TestRefusalThatIsRefused(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		m := &meddler{Backend: b}
 		m.settle = func(_ context.Context, s []omniq.Settlement) ([]error, error) {
@@ -210,7 +211,7 @@ func TestUncertainSettlement(t *testing.T) {
 	} {
 		for kind, done := range map[string]bool{"done": true, "not done": false} {
 			t.Run(name+", "+kind, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
+				bubble.Test(t, func(t *testing.T) {
 					b, client := newMemory(t)
 					m := &meddler{Backend: b}
 					calls := 0
@@ -248,7 +249,7 @@ func TestUncertainSettlement(t *testing.T) {
 
 // The log says nothing of a retry that will not come.
 func TestLogOfACancelledTask(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		started := make(chan struct{})
 		d := omniq.DefineNoArgsVoid("long", func(ctx context.Context) error {
@@ -270,7 +271,7 @@ func TestLogOfACancelledTask(t *testing.T) {
 
 // A cancel that comes between the engine's lease and its arrival at the worker is heard of at once.
 func TestCancelOfALeaseOnItsWay(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		m := &meddler{Backend: b}
 		m.lease = func(ctx context.Context, r omniq.LeaseRequest) ([]omniq.Lease, error) {

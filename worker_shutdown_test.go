@@ -13,10 +13,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 func TestShutdownWaitsForHandlers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		d := omniq.DefineNoArgs("slow", func(ctx context.Context) (int, error) {
 			time.Sleep(20 * time.Second)
@@ -54,7 +55,7 @@ func TestShutdownTimeout(t *testing.T) {
 		"none":    {0, []omniq.WorkerOption{omniq.ShutdownTimeout(0)}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
 				var start time.Time
 				runs := 0
@@ -88,7 +89,7 @@ func TestShutdownTimeout(t *testing.T) {
 }
 
 func TestResultAfterShutdownCounts(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		d := omniq.DefineNoArgs("late", func(ctx context.Context) (int, error) {
 			<-ctx.Done()
@@ -107,7 +108,7 @@ func TestResultAfterShutdownCounts(t *testing.T) {
 }
 
 func TestHandlerThatNeverReturns(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		end := make(chan struct{})
 		var runs atomic.Int32
@@ -154,7 +155,7 @@ func TestHandlerThatNeverReturns(t *testing.T) {
 
 // A lease that was lost does not hide a handler that does not return.
 func TestHandlerThatNeverReturnsAfterItsLeaseWasLost(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		m := &meddler{Backend: b}
 		m.extend = func(_ context.Context, leases []omniq.LeaseID, _ time.Duration) ([]error, error) {
@@ -173,7 +174,7 @@ func TestHandlerThatNeverReturnsAfterItsLeaseWasLost(t *testing.T) {
 
 // Tasks that arrive while the worker ends are given back, with no attempt used.
 func TestLeasesThatComeTooLateAreReleased(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		f := newFailer(oops)
 		m := &meddler{Backend: b}
@@ -196,7 +197,7 @@ func TestLeasesThatComeTooLateAreReleased(t *testing.T) {
 }
 
 func TestIdleWorkerStopsAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, _ := newMemory(t)
 		w := run(t, b, omniq.Handlers(omniq.DefineNoArgsVoid("noop", noop)))
 		start := time.Now()
@@ -211,7 +212,7 @@ func TestIdleWorkerStopsAtOnce(t *testing.T) {
 }
 
 func TestRunTwice(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		d := omniq.DefineNoArgsVoid("noop", noop)
 		w := run(t, b, omniq.Handlers(d))
@@ -234,7 +235,7 @@ func TestRunTwice(t *testing.T) {
 }
 
 func TestClosedBackendEndsRun(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		started := make(chan struct{})
 		d := omniq.DefineNoArgsVoid("slow", func(context.Context) error {
@@ -259,7 +260,7 @@ func TestClosedBackendEndsRun(t *testing.T) {
 
 // Shutdown while the backend cannot settle: Run waits for the outcomes, and nothing is lost.
 func TestShutdownInTheMiddleOfTrouble(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		var trouble atomic.Bool
 		trouble.Store(true)

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -19,6 +18,7 @@ import (
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/memory"
 	"github.com/omniq-go/omniq/codec"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 // newMemory returns a backend that is closed at the test's end, and a client of it.
@@ -138,7 +138,7 @@ func TestWorkerID(t *testing.T) {
 func TestConcurrencyIsReachedAndNeverExceeded(t *testing.T) {
 	for _, places := range []int{1, 7, 64} {
 		t.Run(fmt.Sprint(places), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, c := newMemory(t)
 				var now, most atomic.Int32
 				sleep := omniq.DefineArgsVoid("sleep", func(ctx context.Context, a omniq.Args1[time.Duration]) error {
@@ -169,7 +169,7 @@ func TestConcurrencyIsReachedAndNeverExceeded(t *testing.T) {
 
 // A place that is free is used, however many others are taken for long.
 func TestFreePlaceIsUsed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, c := newMemory(t)
 		sleep := omniq.DefineArgsVoid("sleep", func(ctx context.Context, a omniq.Args1[time.Duration]) error {
 			select {
@@ -193,7 +193,7 @@ func TestFreePlaceIsUsed(t *testing.T) {
 }
 
 func TestOrder(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, c := newMemory(t)
 		var order []string
 		note := omniq.DefineArgsVoid("note", func(_ context.Context, a omniq.Args1[string]) error {
@@ -229,7 +229,7 @@ func TestDelay(t *testing.T) {
 		"RunAt": func() omniq.TaskOption { return omniq.RunAt(time.Now().Add(time.Minute)) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, c := newMemory(t)
 				start := time.Now()
 				when := omniq.DefineNoArgs("when", func(context.Context) (time.Duration, error) { return time.Since(start), nil })
@@ -245,7 +245,7 @@ func TestDelay(t *testing.T) {
 }
 
 func TestInfoFrom(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, c := newMemory(t)
 		var got []omniq.Info
 		d := omniq.DefineNoArgsVoid("info", func(ctx context.Context) error {
@@ -288,7 +288,7 @@ func TestInfoFrom(t *testing.T) {
 }
 
 func TestHandlerSeesTheValuesOfRunsContext(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		type key struct{}
 		b, c := newMemory(t)
 		d := omniq.DefineNoArgs("value", func(ctx context.Context) (string, error) {
@@ -311,7 +311,7 @@ func TestHandlerSeesTheValuesOfRunsContext(t *testing.T) {
 }
 
 func TestMiddleware(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, c := newMemory(t)
 		var mu sync.Mutex
 		var made, order []string
@@ -346,7 +346,7 @@ func TestMiddleware(t *testing.T) {
 }
 
 func TestMiddlewareChangesTheOutcome(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, c := newMemory(t)
 		d := omniq.DefineArgs("bad", func(_ context.Context, a omniq.Args1[string]) (string, error) {
 			switch a.V1 {
@@ -410,7 +410,7 @@ func TestCodecs(t *testing.T) {
 		"JSON can always be read": {omniq.Codecs(codec.StdJSON), omniq.Codecs(codec.JSON), "", "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, client := newMemory(t, c.client)
 				run(t, b, omniq.Handlers(upper), c.worker)
 				h, err := upper.Enqueue(t.Context(), client, args{text})

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 func TestTimeoutEndsTheContext(t *testing.T) {
@@ -25,7 +26,7 @@ func TestTimeoutEndsTheContext(t *testing.T) {
 		"the task's counts": {[]omniq.WorkerOption{omniq.Timeout(3 * time.Second)}, []omniq.TaskOption{omniq.Timeout(4 * time.Second)}, 4 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
 				start := time.Now()
 				d := omniq.DefineNoArgsVoid("slow", func(ctx context.Context) error {
@@ -54,7 +55,7 @@ func TestTimeoutEndsTheContext(t *testing.T) {
 
 // The place of an attempt that timed out is taken until its handler returns: attempts do not overlap.
 func TestTimedOutAttemptKeepsItsPlace(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		start := time.Now()
 		var running atomic.Int32
@@ -87,7 +88,7 @@ func TestTimedOutAttemptKeepsItsPlace(t *testing.T) {
 }
 
 func TestResultAfterTheTimeoutCounts(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		d := omniq.DefineNoArgs("late", func(context.Context) (int, error) {
 			time.Sleep(time.Minute)
@@ -103,7 +104,7 @@ func TestResultAfterTheTimeoutCounts(t *testing.T) {
 }
 
 func TestPanicAfterTheTimeoutIsAPanic(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		d := omniq.DefineNoArgsVoid("late", func(ctx context.Context) error {
 			<-ctx.Done()
@@ -118,7 +119,7 @@ func TestPanicAfterTheTimeoutIsAPanic(t *testing.T) {
 }
 
 func TestTTL(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		var ran atomic.Int32
 		d := omniq.DefineArgsVoid("sleep", func(_ context.Context, a omniq.Args1[time.Duration]) error {
@@ -152,7 +153,7 @@ func TestTTL(t *testing.T) {
 }
 
 func TestTTLBetweenAttempts(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		f := newFailer(oops)
 		run(t, b, omniq.Handlers(f))
@@ -167,7 +168,7 @@ func TestTTLBetweenAttempts(t *testing.T) {
 
 // A task does not start when its TTL has passed since it was leased.
 func TestTTLPassesBeforeTheStart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		var ran atomic.Int32
 		d := omniq.DefineNoArgsVoid("slow", func(context.Context) error {
@@ -260,7 +261,7 @@ func (m *meddler) Revoked(ctx context.Context, worker string) ([]omniq.LeaseID, 
 
 // An attempt knows how long its task was due: before it was leased, and then in the worker.
 func TestInfoTellsTheWait(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		waited := make(map[int][]time.Duration) // of each task, by the attempt
 		d := omniq.DefineArgs("wait", func(ctx context.Context, args omniq.Args1[int]) (omniq.Void, error) {

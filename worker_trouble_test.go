@@ -6,17 +6,17 @@ import (
 	"slices"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 func TestTroubleWithLease(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		start := time.Now()
 		var asked []time.Duration
@@ -44,7 +44,7 @@ func TestTroubleWithLease(t *testing.T) {
 }
 
 func TestTroubleWithLeaseDoesNotDelayTheStop(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, _ := newMemory(t)
 		m := &meddler{Backend: b}
 		m.lease = func(context.Context, omniq.LeaseRequest) ([]omniq.Lease, error) { return nil, errOops }
@@ -72,7 +72,7 @@ func TestTroubleWithSettle(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
 				start := time.Now()
 				m := &meddler{Backend: b}
@@ -104,7 +104,7 @@ func TestSettlementThatNeverWorks(t *testing.T) {
 		"invalid":   {fmt.Errorf("%w: too large", omniq.ErrInvalid), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
 				m := &meddler{Backend: b}
 				m.settle = func(ctx context.Context, s []omniq.Settlement) ([]error, error) {
@@ -158,7 +158,7 @@ func TestSettlementThatNeverWorks(t *testing.T) {
 
 // While one settlement is in flight, those that come gather for the next.
 func TestSettlementsGather(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		var calls atomic.Int32
 		m := &meddler{Backend: b}

@@ -13,13 +13,14 @@ import (
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/codec"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 // While a new version is rolled out, old workers meet tasks that they do not know. None fails, and none waits long.
 func TestRollingDeployment(t *testing.T) {
 	for _, old := range []int{1, 5, 9} {
 		t.Run(fmt.Sprint(old), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b, client := newMemory(t)
 				before := omniq.DefineNoArgsVoid("old", noop)
 				added := omniq.DefineNoArgs("new", func(ctx context.Context) (int, error) {
@@ -79,7 +80,7 @@ func TestUnknownTask(t *testing.T) {
 				return h
 			}
 			t.Run("ends", func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
+				bubble.Test(t, func(t *testing.T) {
 					b, client := newMemory(t, c.client...)
 					run(t, b, omniq.Handlers(known))
 					h := enqueue(t, client)
@@ -92,7 +93,7 @@ func TestUnknownTask(t *testing.T) {
 				})
 			})
 			t.Run("waits for a worker", func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
+				bubble.Test(t, func(t *testing.T) {
 					b, client := newMemory(t, c.client...)
 					var log logbook
 					old := run(t, b, omniq.Handlers(known), log.option())
@@ -124,7 +125,7 @@ func TestUnknownTask(t *testing.T) {
 
 // What a handler has read elsewhere is not the task's codec: that is a failure like any other.
 func TestUnknownCodecOfSomethingElse(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b, client := newMemory(t)
 		zipped := newClient(t, b, omniq.Codecs(codec.Gzip(codec.JSON)))
 		inner := omniq.DefineNoArgs("inner", func(context.Context) (int, error) { return 1, nil })

@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"testing/synctest"
 
 	"github.com/google/uuid"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 // RunFlow stores the graph of a promise in a queue of its own, works it until all of its members are final, and returns the result
@@ -26,7 +26,7 @@ func RunFlow[R any](t *testing.T, p omniq.Promise[R], opts ...omniq.WorkerOption
 	if !inBubble(t) {
 		var r R
 		var err error
-		synctest.Test(t, func(t *testing.T) { r, err = RunFlow(t, p, opts...) })
+		bubble.Test(t, func(t *testing.T) { r, err = RunFlow(t, p, opts...) })
 		return r, err
 	}
 	q := New(t)

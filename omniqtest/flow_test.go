@@ -9,13 +9,13 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/bubble"
 	"github.com/omniq-go/omniq/omniqtest"
 )
 
@@ -74,7 +74,7 @@ func TestRunFlow(t *testing.T) {
 			return sum, err
 		},
 		"inside of a bubble": func(t *testing.T) (got any, err error) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				began := time.Now()
 				got, err = omniqtest.RunFlow(t, total.On(omniq.All(slow.With(omniq.MakeArgs1(1)))), handlers)
 				assert.Equal(t, 1, got)
@@ -157,7 +157,7 @@ func fails(t *testing.T, run func(t *testing.T), want string) {
 
 // Drain goes on until nothing can run, and leaves what waits for a signal.
 func TestDrainOfFlows(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		q := omniqtest.New(t)
 		one := omniqtest.Returns(slow, 1)
 		handlers := omniq.Handlers(split, total, ship)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"runtime"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/memory"
+	"github.com/omniq-go/omniq/internal/bubble"
 	"github.com/omniq-go/omniq/omniqtest"
 )
 
@@ -72,7 +72,7 @@ func TestRunOfASnooze(t *testing.T) {
 }
 
 func TestQueue(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		q := omniqtest.New(t)
 		signUp := func(ctx context.Context, c *omniq.Client, who string) error { // what is tested
 			_, err := mail.Enqueue(ctx, c, omniq.MakeArgs1(who), mailOpts{"Welcome"})
@@ -101,7 +101,7 @@ func TestQueue(t *testing.T) {
 
 // What takes the place of another is one task, with its last arguments, and what waits behind one that runs is drained, too.
 func TestDrainOfWhatTakesAPlace(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		q := omniqtest.New(t)
 		var again *omniq.Handle[int]
 		half := omniq.DefineArgs("half", func(ctx context.Context, a omniq.Args1[int]) (n int, err error) {
@@ -129,7 +129,7 @@ func TestDrainOfWhatTakesAPlace(t *testing.T) {
 
 // Run works the queue of its task, and Drain works all that there are, also those that come meanwhile.
 func TestQueues(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		task, err := half.Task(omniq.MakeArgs1(1), omniq.Queue("halves"))
 		require.NoError(t, err)
 		_, err = omniqtest.Run(t, half, task)
@@ -189,7 +189,7 @@ func TestDrainOfWhatNeverEnds(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				inner := &recorder{TB: t}
 				q := omniqtest.New(inner)
 				require.NoError(t, tt.do(t.Context(), q))
@@ -202,7 +202,7 @@ func TestDrainOfWhatNeverEnds(t *testing.T) {
 
 // While nothing happens Drain says what it waits for, and before the test's time is over it fails.
 func TestDrainSaysWhatItWaitsFor(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		inner := &recorder{TB: t, deadline: time.Now().Add(time.Hour)}
 		q := omniqtest.New(inner)
 		_, err := half.Enqueue(t.Context(), q.Client, omniq.MakeArgs1(1), omniq.Queue("later"), omniq.Delay(24*time.Hour))

@@ -4,13 +4,13 @@ import (
 	"context"
 	"fmt"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/bubble"
 	"github.com/omniq-go/omniq/omniqtest"
 )
 
@@ -41,7 +41,7 @@ func TestTicks(t *testing.T) {
 
 // Drain starts runs of the ticks that have come, and does not wait for those that have not.
 func TestDrainServesSchedules(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		q := omniqtest.New(t)
 		var ticks []time.Time
 		report := omniq.DefineArgsVoid("report", func(_ context.Context, tick omniq.Tick) error {

@@ -23,6 +23,7 @@ import (
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/memory"
+	"github.com/omniq-go/omniq/internal/bubble"
 	omniqotel "github.com/omniq-go/omniq/otel"
 )
 
@@ -34,7 +35,7 @@ func everything(t *testing.T) (all map[string][]point) {
 
 // exercised does what there is a metric for, and calls look then.
 func exercised(t *testing.T, look func(*testing.T, process)) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		p := newProcess(t)
 		b := newMemory(t)
 		client := p.client(t, b)
@@ -130,7 +131,7 @@ func TestMetrics(t *testing.T) {
 // outcomes and types of errors.
 func TestAttributesStayTheSame(t *testing.T) {
 	const many = 100_000
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		p := newProcess(t, omniqotel.TracerProvider(noop.NewTracerProvider()))
 		b := newMemory(t)
 		client := p.client(t, b)
@@ -212,7 +213,7 @@ func TestAttributesStayTheSame(t *testing.T) {
 
 // Waits, run times and ages are what they say, in seconds.
 func TestSeconds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		p := newProcess(t)
 		b := newMemory(t)
 		d := omniq.DefineNoArgsVoid("any", func(ctx context.Context) error {
@@ -290,7 +291,7 @@ func (b *statsBackend) Stats(ctx context.Context) ([]omniq.QueueStats, error) {
 
 // However many collect, the engine is looked at once in five seconds.
 func TestOneLookForAll(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b := &statsBackend{Backend: newMemory(t)}
 		other := metric.NewManualReader()
 		reader := metric.NewManualReader()
@@ -314,7 +315,7 @@ func TestOneLookForAll(t *testing.T) {
 
 // A backend that does not answer is seen, and what was told of it before is not told again.
 func TestBackendDown(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		p := newProcess(t)
 		b := &statsBackend{Backend: newMemory(t)}
 		client := p.client(t, b)
@@ -333,7 +334,7 @@ func TestBackendDown(t *testing.T) {
 
 // A worker that gets no tasks is seen.
 func TestWorkerUnhealthy(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		p := newProcess(t)
 		b := newMemory(t)
 		handlers := omniq.Handlers(omniq.DefineNoArgsVoid("any", nothing))

@@ -33,6 +33,7 @@ import (
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/memory"
 	"github.com/omniq-go/omniq/codec"
+	"github.com/omniq-go/omniq/internal/bubble"
 	omniqotel "github.com/omniq-go/omniq/otel"
 )
 
@@ -96,7 +97,7 @@ func TestTraceFromOneProcessToAnother(t *testing.T) {
 	require.NoError(t, json.Unmarshal(runProcess(t, "producer"), &sent))
 	for name, parent := range map[string]bool{"link": false, "parent": true} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				var opts []omniqotel.Option
 				if parent {
 					opts = append(opts, omniqotel.AsParent())
@@ -414,7 +415,7 @@ func TestProcessSpans(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				p := newProcess(t)
 				b := newMemory(t)
 				client := p.client(t, b)
@@ -453,7 +454,7 @@ func TestProcessSpans(t *testing.T) {
 // Each attempt is a span of its own, linked with where the task was enqueued; and so are those of what a handler enqueues with its
 // success, linked with the handler's.
 func TestSpansOfAttemptsAndOfWhatHandlersEnqueue(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		p := newProcess(t)
 		b := newMemory(t)
 		client := p.client(t, b)
@@ -515,7 +516,7 @@ func linked(t *testing.T, s sdktrace.ReadOnlySpan, with sdktrace.ReadOnlySpan) {
 
 // A flow is one enqueue, and each of its calls is linked with that, also those that a task stands for. To wait for a result is no span.
 func TestSpansOfAFlow(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		p := newProcess(t)
 		b := newMemory(t)
 		client := p.client(t, b)
@@ -549,7 +550,7 @@ func TestSpansOfAFlow(t *testing.T) {
 
 // What the clock starts has no context that it could bring: its attempts are roots without links.
 func TestSpansOfASchedule(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		p := newProcess(t)
 		b := newMemory(t)
 		tick := omniq.DefineNoArgsVoid("tick", nothing)
@@ -571,7 +572,7 @@ func TestSpansOfASchedule(t *testing.T) {
 
 // Each task of a batch has its own span, its own link and its own end.
 func TestSpansOfABatch(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		p := newProcess(t)
 		b := newMemory(t)
 		client := p.client(t, b)
@@ -638,7 +639,7 @@ func TestSpanAroundTheWorker(t *testing.T) {
 
 // Without a provider a context that is there travels on.
 func TestContextTravelsWithoutAProvider(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		telemetry, err := omniqotel.New()
 		require.NoError(t, err)
 		p := process{Telemetry: telemetry}
@@ -672,7 +673,7 @@ func (h tracedHandler) Handle(ctx context.Context, r slog.Record) error {
 
 // What the worker logs of an attempt has the trace of the attempt.
 func TestLogsHaveTheTrace(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		p := newProcess(t)
 		b := newMemory(t)
 		d := omniq.DefineNoArgsVoid("any", func(context.Context) error { return omniq.Permanent(errOops) })

@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/memory"
+	"github.com/omniq-go/omniq/internal/bubble"
 	"github.com/omniq-go/omniq/internal/scene"
 	"github.com/omniq-go/omniq/ui"
 )
@@ -400,7 +400,7 @@ func (s slow) Cancel(ctx context.Context, ids []uuid.UUID) ([]error, error) {
 
 // A bulk action that lasts says meanwhile how far it is.
 func TestBulkSaysHowFarItIs(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		backend := memory.New()
 		defer func() { _ = backend.Close() }()
 		client, err := omniq.NewClient(slow{backend})

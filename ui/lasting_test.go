@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/memory"
+	"github.com/omniq-go/omniq/internal/bubble"
 	"github.com/omniq-go/omniq/ui"
 )
 
@@ -56,7 +56,7 @@ func TestQuietPagesStayLive(t *testing.T) {
 		"HTTP/2": func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				backend := memory.New()
 				defer func() { _ = backend.Close() }()
 				client, err := omniq.NewClient(backend)
@@ -92,7 +92,7 @@ func TestQuietPagesStayLive(t *testing.T) {
 
 // Who stays, and reads nothing, does not keep a bulk action for ever.
 func TestBulkEndsWhenNobodyReads(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		backend := memory.New()
 		defer func() { _ = backend.Close() }()
 		client, err := omniq.NewClient(backend)

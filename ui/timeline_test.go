@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/memory"
+	"github.com/omniq-go/omniq/internal/bubble"
 	"github.com/omniq-go/omniq/internal/scene"
 	"github.com/omniq-go/omniq/ui"
 )
@@ -114,7 +114,7 @@ func (f forgetful) Events(ctx context.Context, r omniq.EventsRequest) ([]omniq.S
 // A task is shown whether its events can be found or not.
 func TestTaskWithoutItsEvents(t *testing.T) {
 	for _, fault := range []error{nil, omniq.ErrNoEvents, omniq.ErrEventsGone} {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			backend := memory.New()
 			defer func() { _ = backend.Close() }()
 			client, err := omniq.NewClient(forgetful{backend, fault})

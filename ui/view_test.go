@@ -19,6 +19,7 @@ import (
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/memory"
 	"github.com/omniq-go/omniq/codec"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 func TestDuration(t *testing.T) {
@@ -32,7 +33,7 @@ func TestDuration(t *testing.T) {
 }
 
 func TestAgo(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		now := time.Now()
 		assert.Contains(t, ago(now.Add(-90*time.Second)), ">1 min 30 s ago<")
 		assert.Contains(t, ago(now.Add(time.Millisecond)), ">now<", "a clock that goes ahead is not the future")
@@ -70,7 +71,7 @@ func TestWithoutSecrets(t *testing.T) {
 }
 
 func TestLooks(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		var l looks
 		var loads atomic.Int64
 		takes := time.Duration(0)
@@ -113,7 +114,7 @@ func TestLooks(t *testing.T) {
 
 // Who goes does not take the look from those who share it, and who waits is not kept longer than he wants.
 func TestLookOutlivesWhoBeganIt(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		var l looks
 		load := func(ctx context.Context) (any, error) {
 			time.Sleep(time.Second)
@@ -136,7 +137,7 @@ func TestLookThatPanics(t *testing.T) {
 }
 
 func TestLookThatFails(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		var l looks
 		var loads int
 		load := func(context.Context) (any, error) {
@@ -154,7 +155,7 @@ func TestLookThatFails(t *testing.T) {
 }
 
 func TestLooksAreDropped(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		var l looks
 		load := func(context.Context) (any, error) { return 1, nil }
 		for _, key := range []string{"a", "b"} {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/memory"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 // recorder is the T of a rule that may fail.
@@ -38,7 +39,7 @@ func (r *recorder) Errorf(format string, args ...any) {
 
 // failures runs a rule on a backend, in time that takes none, and returns what it complained about.
 func failures(t *testing.T, r rule, breaks func(*broken)) (log []string) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		var opts []memory.Option
 		if r.events > 0 {
 			opts = append(opts, memory.WithEvents(r.events))

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/memory"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 // half is one of two backends on the same memory.
@@ -305,7 +305,7 @@ func both(breaks func(*half)) func(one, other *half) {
 
 // shares runs a rule on two backends, in time that takes none, and returns what it complained about.
 func shares(t *testing.T, r sharedRule, breaks func(one, other *half)) (log []string) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		one, other, m := halves()
 		if r.silent {
 			other.silence()

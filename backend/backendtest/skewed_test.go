@@ -4,7 +4,6 @@ import (
 	"context"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/memory"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 // skewed makes the clock of a memory backend look ahead of the test's: by that much for the times that go in and out.
@@ -218,7 +218,7 @@ var brokenSkews = []struct {
 func TestBrokenSkewsFail(t *testing.T) {
 	tested := make(map[string]bool)
 	failing := func(r rule, by time.Duration, breaks func(*broken)) (log []string) {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			m := memory.New()
 			b := skewed(m, by)
 			breaks(b)

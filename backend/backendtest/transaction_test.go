@@ -6,7 +6,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/memory"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 // ledger is a memory backend with transactions of other behaviour.
@@ -273,7 +273,7 @@ func holderOf(ctx context.Context, m *memory.Backend, t *omniq.RawTask) (uuid.UU
 
 // commits runs a rule on a ledger, in time that takes none, and returns what it complained about.
 func commits(t *testing.T, r transactionRule, breaks func(*ledger)) (log []string) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := memory.New(memory.WithEvents(long))
 		l := newLedger(m)
 		breaks(l)
@@ -320,7 +320,7 @@ func testBrokenLedgers(t *testing.T, broken []fraud, rules []transactionRule) {
 
 // Who is no Transactor, and says that it has transactions, is told so.
 func TestNoTransactor(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := memory.New()
 		log := recorded(t, func(rec T) {
 			c := &transactor{&checker{T: rec, rule: "x", b: unbroken(m)}, func() Tx { return Tx{} }}

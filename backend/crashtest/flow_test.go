@@ -5,7 +5,6 @@ import (
 	"errors"
 	"strconv"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -14,12 +13,13 @@ import (
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/memory"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 // Flows come to the ends that are expected of them, also when leases are lost.
 func TestFlowsEnd(t *testing.T) {
 	t.Setenv(leaseVariable, "2s")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b := memory.New()
 		defer func() { require.NoError(t, b.Close()) }()
 		var all []shape
@@ -74,7 +74,7 @@ func TestWrongInputsAreFound(t *testing.T) {
 }
 
 func TestInsist(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		for want, failures := range map[error]int{nil: 3, errors.ErrUnsupported: 1000} {
 			calls := 0
 			err := insist(func() error {

@@ -3,7 +3,6 @@ package memory
 import (
 	"context"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -11,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 // many is more than happens while the backend is locked once.
@@ -80,7 +80,7 @@ func TestAskedInABurst(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b := New()
 				defer func() { require.NoError(t, b.Close()) }()
 				tasks := burst(t, b, expires)
@@ -101,7 +101,7 @@ func TestAskedInABurst(t *testing.T) {
 
 // No call does more than a part of what happens at one moment, and all is done in the end.
 func TestBurstIsDoneInParts(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b := New()
 		defer func() { require.NoError(t, b.Close()) }()
 		at := time.Now().Add(time.Second)
@@ -120,7 +120,7 @@ func TestBurstIsDoneInParts(t *testing.T) {
 
 // Of many tasks that are due at one moment those of the highest priority are leased first, however few at a time.
 func TestOrderInABurst(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b := New()
 		defer func() { require.NoError(t, b.Close()) }()
 		at := time.Now().Add(time.Second)
@@ -137,7 +137,7 @@ func TestOrderInABurst(t *testing.T) {
 
 // A Lease that works off a burst ends with its context, and with the backend.
 func TestLeaseInABurstEnds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b := New()
 		life := time.Second
 		burst(t, b, func(_ int, t *omniq.RawTask) { t.TTL = &life })
@@ -208,7 +208,7 @@ func TestListLooksAtLittle(t *testing.T) {
 
 // A task of a name that was not asked for stays in its place when a Lease meets too many after it that have expired.
 func TestStrangerInABurst(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b := New()
 		defer func() { require.NoError(t, b.Close()) }()
 		life := time.Second

@@ -10,11 +10,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 // What people and workers ask for leaves nothing behind either, at its time and without another call.
 func TestNothingIsLeftOfWhatWasAsked(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b := New(WithEvents(time.Minute))
 		defer func() { require.NoError(t, b.Close()) }()
 		ctx := t.Context()
@@ -86,7 +87,7 @@ func TestNothingIsLeftOfWhatWasAsked(t *testing.T) {
 
 // Who waits for a result gets it even if the task has begun a new life before the waiter could look.
 func TestAwaitDuringRequeue(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b := New()
 		defer func() { require.NoError(t, b.Close()) }()
 		ctx := t.Context()
@@ -142,7 +143,7 @@ func TestEventsKeepTheirWorker(t *testing.T) {
 
 // A worker that calls Revoked twice at once loses nothing, although it should not.
 func TestRevokedTwiceAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b := New()
 		defer func() { require.NoError(t, b.Close()) }()
 		ctx := t.Context()

@@ -11,11 +11,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 // Whatever way tasks, results and those who wait go, nothing of them is kept.
 func TestNothingIsLeft(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b := New()
 		defer func() { require.NoError(t, b.Close()) }()
 		ctx := t.Context()

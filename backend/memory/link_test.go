@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 // tied is a task with dependencies whose results are inputs. Nothing of it is kept when it has ended.
@@ -86,7 +87,7 @@ func TestNothingIsLeftOfFlows(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				b := New()
 				defer func() { require.NoError(t, b.Close()) }()
 				flow := uuid.New()
@@ -132,7 +133,7 @@ func TestFollowersAreForgotten(t *testing.T) {
 
 // A task that hands over again and again does not keep those that it has handed over to.
 func TestThoseThatWereHandedOverToAreForgotten(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b := New()
 		defer func() { require.NoError(t, b.Close()) }()
 		top := tied(uuid.Nil)
@@ -158,7 +159,7 @@ func TestThoseThatWereHandedOverToAreForgotten(t *testing.T) {
 
 // A chain of tasks, each of which brings the next one, does not keep those that are gone.
 func TestChainIsForgotten(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b := New()
 		defer func() { require.NoError(t, b.Close()) }()
 		flow := uuid.New()
@@ -186,7 +187,7 @@ func TestChainIsForgotten(t *testing.T) {
 // No call does more than a part of what follows from the end of one task, and all is done in the end.
 func TestFalloutIsDoneInParts(t *testing.T) {
 	for _, fails := range []bool{false, true} {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			b := New()
 			defer func() { require.NoError(t, b.Close()) }()
 			dep := tied(uuid.Nil)
@@ -220,7 +221,7 @@ func TestFalloutIsDoneInParts(t *testing.T) {
 
 // A task that is enqueued, and others that are forgotten, while the followers of one are told keep no other from being told.
 func TestFalloutMissesNobody(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b := New()
 		dep := tied(uuid.Nil)
 		dep.Queue = "dep"

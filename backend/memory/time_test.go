@@ -15,6 +15,7 @@ import (
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/memory"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 func task(change ...func(*omniq.RawTask)) *omniq.RawTask {
@@ -37,7 +38,7 @@ func finish(l omniq.Lease, ttl time.Duration) []omniq.Settlement {
 
 // What happens by itself does so at its very moment.
 func TestMoments(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b := memory.New()
 		defer func() { require.NoError(t, b.Close()) }()
 		ctx, began := t.Context(), time.Now()
@@ -79,7 +80,7 @@ func TestMoments(t *testing.T) {
 
 // Who waits is pushed: no time passes.
 func TestWaitingIsPushed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b := memory.New()
 		defer func() { require.NoError(t, b.Close()) }()
 		ctx, began := t.Context(), time.Now()

@@ -11,13 +11,14 @@ import (
 
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/memory"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 func in(queue string) func(*omniq.RawTask) { return func(t *omniq.RawTask) { t.Queue = queue } }
 
 // Who is woken for a task of one queue and takes that of another wakes who waits for the first.
 func TestWokenForAnotherQueue(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b := memory.New()
 		defer func() { require.NoError(t, b.Close()) }()
 		began := time.Now()
@@ -44,7 +45,7 @@ func TestWokenForAnotherQueue(t *testing.T) {
 
 // A task is pending since it was enqueued, also when it becomes due in between.
 func TestSinceWhen(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b := memory.New()
 		defer func() { require.NoError(t, b.Close()) }()
 		began := time.Now()

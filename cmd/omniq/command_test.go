@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -24,6 +23,7 @@ import (
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/memory"
 	"github.com/omniq-go/omniq/codec"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 // many enqueues tasks in the queue "many", and returns how many are cancelled.
@@ -437,7 +437,7 @@ func TestKeptTask(t *testing.T) {
 // Ctrl-C while a run has not begun takes nothing back: it is told which task will be there.
 func TestInterruptTrigger(t *testing.T) {
 	t.Setenv("OMNIQ_EVENTS", "")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		backend := memory.New()
 		onlyEngine(t, omniq.Engine{
 			Schemes: []string{"memory"},
@@ -480,7 +480,7 @@ func TestMigrate(t *testing.T) {
 // Who looks on at a terminal sees that the engine has gone, and that it is back; a program gets the error.
 func TestWatchGoesOn(t *testing.T) {
 	for _, terminal := range []bool{true, false} {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			ctx, stop := context.WithCancel(t.Context())
 			defer stop()
 			var out, says buffer

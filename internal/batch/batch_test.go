@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/omniq-go/omniq/internal/batch"
+	"github.com/omniq-go/omniq/internal/bubble"
 )
 
 // engine records its calls, each of which takes a second.
@@ -51,7 +52,7 @@ func together(g *batch.Group[int], calls ...[]int) (errs [][]error, failures []e
 }
 
 func TestAloneAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		e := &engine{}
 		g := batch.New(e.do, nil)
 		start := time.Now()
@@ -66,7 +67,7 @@ func TestAloneAtOnce(t *testing.T) {
 }
 
 func TestGathersWhileOneIsInFlight(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		e := &engine{}
 		start := time.Now()
 		_, failures := together(batch.New(e.do, nil), []int{1}, []int{2, 3}, []int{4}, []int{5, 6, 7})
@@ -82,7 +83,7 @@ const gatherMost = float64(2 * time.Millisecond)
 // Callers that come back when they have their answers are together in each call, not half of them in each.
 func TestGathersThoseWhoComeBack(t *testing.T) {
 	for _, callers := range []int{1, 2, 8} {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			e := &engine{}
 			g := batch.New(e.do, nil)
 			start := time.Now()
@@ -108,7 +109,7 @@ func TestGathersThoseWhoComeBack(t *testing.T) {
 
 // Where callers do not come back those who wait hardly wait longer.
 func TestThoseWhoDoNotComeBack(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		e := &engine{}
 		g := batch.New(e.do, nil)
 		start := time.Now()
@@ -128,7 +129,7 @@ func TestThoseWhoDoNotComeBack(t *testing.T) {
 
 func TestErrorsGoToTheirCallers(t *testing.T) {
 	odd := errors.New("odd")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		e := &engine{fail: func(items []int) ([]error, error) {
 			errs := make([]error, len(items))
 			for i, n := range items {
@@ -147,7 +148,7 @@ func TestErrorsGoToTheirCallers(t *testing.T) {
 
 func TestFailureIsNotShared(t *testing.T) {
 	poison := errors.New("poison")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		e := &engine{fail: func(items []int) ([]error, error) {
 			if slices.Contains(items, 13) {
 				return nil, poison
@@ -166,7 +167,7 @@ func TestFailureIsNotShared(t *testing.T) {
 // A failure whose effect is not known is each caller's, and no call is made again.
 func TestFinalFailure(t *testing.T) {
 	unknown := errors.New("unknown")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		e := &engine{fail: func(items []int) ([]error, error) {
 			if slices.Contains(items, 13) {
 				return nil, fmt.Errorf("lost: %w", unknown)
@@ -187,7 +188,7 @@ func TestFinalFailure(t *testing.T) {
 // later. So it is for one that comes alone.
 func TestBlocked(t *testing.T) {
 	for _, alone := range []bool{false, true} {
-		synctest.Test(t, func(t *testing.T) {
+		bubble.Test(t, func(t *testing.T) {
 			unblock := make(chan struct{})
 			var mu sync.Mutex
 			largest := 0 // of the calls with the item that succeeded
@@ -233,7 +234,7 @@ func TestBlocked(t *testing.T) {
 }
 
 func TestCallsAreBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		e := &engine{}
 		half := make([]int, batch.MaxItems/2)
 		large := make([]int, 3*batch.MaxItems)
@@ -247,7 +248,7 @@ func TestCallsAreBounded(t *testing.T) {
 }
 
 func TestContextEndsAWait(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		e := &engine{}
 		g := batch.New(e.do, nil)
 		var wg sync.WaitGroup
@@ -270,7 +271,7 @@ func TestContextEndsAWait(t *testing.T) {
 }
 
 func TestContextOfTheCallerThatIsAlone(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		e := &engine{}
 		g := batch.New(e.do, nil)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
@@ -284,7 +285,7 @@ func TestContextOfTheCallerThatIsAlone(t *testing.T) {
 
 // A shared call ends when nobody waits for it any more, and not before: a hanging engine does not block the group.
 func TestSharedCallEndsWithItsLastCaller(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		hang := func(ctx context.Context, items []int) ([]error, error) {
 			if items[0] == 1 {
 				time.Sleep(time.Second)
@@ -361,7 +362,7 @@ func TestManyCallers(t *testing.T) {
 
 // Calls are gathered up to a weight, and one that is heavier is made by itself.
 func TestBoundedByWeight(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		e := &engine{}
 		g := batch.New(e.do, nil).Bounded(10, func(n int) int { return n })
 		errs, failures := together(g, []int{1}, []int{4}, []int{3, 3}, []int{1}, []int{50}, []int{10}, []int{0})
