@@ -683,14 +683,18 @@ func (c *checker) stampede(other *checker, mode func(*omniq.RawTask), running *a
 	}
 	for _, p := range slices.Concat(all...) {
 		last, ok := ran[p.under]
-		require.True(c, ok, "what was enqueued is lost")
+		if !ok {
+			r, err := c.b.Result(c.Context(), p.under)
+			require.Failf(c, "what was enqueued is lost", "the result of its task is now %+v (%v)", r, err)
+		}
 		require.LessOrEqual(c, p.began, last.ended, "what was enqueued is lost: what ran under its ID came before it")
 	}
 }
 
-// idle reports whether nothing of a queue is left to run.
+// idle reports whether nothing of a queue is left to run. It looks in the order in which a task passes, so that none slips
+// from what it has yet to read into what it has read.
 func (c *checker) idle(q string) bool {
-	for _, s := range []omniq.Status{omniq.StatusPending, omniq.StatusWaiting, omniq.StatusRunning} {
+	for _, s := range []omniq.Status{omniq.StatusWaiting, omniq.StatusPending, omniq.StatusRunning} {
 		page, _, err := c.b.List(c.Context(), omniq.ListRequest{Status: s, Queue: q, Max: 1})
 		if err != nil || len(page) > 0 {
 			return false
