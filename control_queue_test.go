@@ -133,7 +133,7 @@ func TestFailuresAreKept(t *testing.T) {
 					}
 					return 42, nil
 				})
-				run(t, b, omniq.Handlers(d), omniq.Queues("default", "nobody"))
+				run(t, b, omniq.Handlers(d), omniq.Queues("default", "nobody"), omniq.LeaseDuration(time.Hour)) // a worker beats thrice in a lease
 				require.NoError(t, client.Pause(t.Context(), "nobody"))
 				h, err := d.Enqueue(t.Context(), client, c.opts...)
 				require.NoError(t, err)
