@@ -18,7 +18,7 @@ import (
 	"github.com/omniq-go/omniq/backend/postgres"
 )
 
-var crashTime = flag.Duration("crash", 10*time.Second, "how long TestCrash kills processes")
+var crashTime = flag.Duration("crash", 6*time.Second, "how long TestCrash kills processes")
 
 // openCrash opens a place of crashtest: a schema and a URL, and with a third word events, or by how much the database's clock is to
 // seem ahead.
