@@ -99,7 +99,7 @@ func (b *Backend) History(ctx context.Context, last time.Duration) ([]omniq.Minu
 				delete(recent, keyOf(&m))
 				engine.AddMinute(&m, &more)
 			}
-			list = append(list, m)
+			list = engine.AppendMinute(list, m)
 			return err
 		}})
 	if err != nil {

@@ -93,7 +93,7 @@ func (b *Backend) History(ctx context.Context, last time.Duration) (list []omniq
 		list = nil
 		from := engine.HistoryFrom(b.config.clock().UnixMicro(), last) - time.Minute.Microseconds()
 		return c.query(q, func(v []driver.Value) error {
-			list = append(list, omniq.Minute{
+			list = engine.AppendMinute(list, omniq.Minute{
 				Start: moment(v[0]), Queue: text(v[1]), FuncName: text(v[2]),
 				Enqueued: int(v[3].(int64)), Started: int(v[4].(int64)), Succeeded: int(v[5].(int64)), Failed: int(v[6].(int64)),
 				Retried: int(v[7].(int64)), Cancelled: int(v[8].(int64)), Expired: int(v[9].(int64)),

@@ -63,7 +63,7 @@ func BenchmarkList(b *testing.B) {
 	})
 	b.Run("History", func(b *testing.B) { // a day of ten functions
 		_, err := backend.DB().ExecContext(b.Context(), `WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 14399)
-			INSERT OR REPLACE INTO omniq_history SELECT (unixepoch() / 60 - i / 10) * 60000000, 'q', 'f' || i % 10, 1, 1, 1, 0, 0, 0, 0, 5, 5 FROM n`)
+			INSERT OR REPLACE INTO omniq_history SELECT (unixepoch() / 60 - i / 10) * 60000000, 'q', 'f' || (i % 10), 1, 1, 1, 0, 0, 0, 0, 5, 5 FROM n`)
 		require.NoError(b, err)
 		for _, last := range []time.Duration{time.Minute, time.Hour, omniq.HistoryKept} {
 			b.Run(last.String(), func(b *testing.B) {
