@@ -6,6 +6,7 @@ import (
 	"flag"
 	"runtime"
 	"slices"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -113,6 +114,23 @@ func BenchmarkMany(b *testing.B) {
 	backend := memory.New()
 	defer func() { _ = backend.Close() }()
 	var ids []uuid.UUID
+	for range int(omniq.HistoryKept / time.Minute) { // a day of ten functions
+		tasks := newTasks(10)
+		for i, t := range tasks {
+			t.FuncName = "f" + strconv.Itoa(i)
+		}
+		enqueueBench(b, backend, tasks)
+		backend.Forward(time.Minute)
+	}
+	beat := func(id int) {
+		worker := omniq.WorkerInfo{ID: strconv.Itoa(id), Names: make([]string, 50), Lease: time.Hour}
+		if err := backend.Beat(b.Context(), worker); err != nil {
+			b.Error(err)
+		}
+	}
+	for id := range 100 {
+		beat(id)
+	}
 	for range *many / 1000 {
 		tasks := newTasks(1000)
 		for i, t := range tasks {
@@ -139,6 +157,17 @@ func BenchmarkMany(b *testing.B) {
 		{"ListOfAQueue", list(omniq.ListRequest{Status: omniq.StatusPending, Queue: "few", Max: 50})},
 		{"ListOfNone", list(omniq.ListRequest{Status: omniq.StatusRunning, Max: 50})},
 		{"Stats", func() { stats(b, backend) }},
+		{"Beat", func() { beat(50) }},
+		{"Workers", func() {
+			if _, err := backend.Workers(b.Context()); err != nil {
+				b.Error(err)
+			}
+		}},
+		{"History", func() {
+			if _, err := backend.History(b.Context(), omniq.HistoryKept); err != nil {
+				b.Error(err)
+			}
+		}},
 	} {
 		b.Run(tt.name, func(b *testing.B) {
 			n := 0
