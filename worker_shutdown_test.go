@@ -272,7 +272,11 @@ func TestShutdownInTheMiddleOfTrouble(t *testing.T) {
 			return b.Settle(ctx, s)
 		}
 		var runs atomic.Int32
-		d := omniq.DefineNoArgsVoid("quick", func(context.Context) error { runs.Add(1); return nil })
+		d := omniq.DefineNoArgsVoid("quick", func(context.Context) error {
+			runs.Add(1)
+			time.Sleep(10 * time.Millisecond) // the clock stands still until a call of Settle that is on its way has failed
+			return nil
+		})
 		w := run(t, m, omniq.Handlers(d), omniq.Concurrency(4), omniq.ShutdownTimeout(0))
 		var handles []*omniq.Handle[omniq.Void]
 		for range 100 {
