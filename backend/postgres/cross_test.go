@@ -317,7 +317,7 @@ func TestCallsCross(t *testing.T) {
 		for _, other := range names[i:] {
 			c.refill(t.Context(), t)
 			var calls sync.WaitGroup
-			for n := range 4 {
+			for n := range 6 {
 				calls.Go(func() {
 					call := []string{one, other}[n%2]
 					for range 3 {
