@@ -169,7 +169,7 @@ func (b *Backend) checkRights(ctx context.Context) error {
 	channel := b.config.prefix() + "c:open"
 	err := b.client.Do(ctx, b.client.B().Eval().Script(try).Numkeys(1).Key(b.config.prefix()).Arg(channel).Build()).Error()
 	if err != nil {
-		return fmt.Errorf("redis: the user needs more rights, see the documentation of the package: %w", err)
+		return fmt.Errorf("redis: TIME, PUBSUB and SPUBLISH in a script, which the user must be allowed (see the package's documentation): %w", err)
 	}
 	return nil
 }

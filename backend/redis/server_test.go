@@ -3,6 +3,7 @@ package redis_test
 import (
 	"context"
 	"errors"
+	neturl "net/url"
 	"os"
 	"sync"
 	"testing"
@@ -27,7 +28,12 @@ func url(t testing.TB) string {
 		t.Skip(err)
 	}
 	require.NoError(t, err)
-	return at
+	u, err := neturl.Parse(at)
+	require.NoError(t, err)
+	query := u.Query()
+	query.Set("write_timeout", "1m") // the one server of all tests may take longer than 10 s for 64 MiB, on a machine that is busy with other work
+	u.RawQuery = query.Encode()
+	return u.String()
 }
 
 func commonURL() (string, error) {
