@@ -13,8 +13,8 @@ import (
 // takes as long as somebody holds an old snapshot in the database. A floor lets leases begin behind them.
 
 const (
-	slowLease   = 5 * time.Millisecond // of the database's time, from which on it is worth a floor
-	floorFactor = 4                    // how many times as long as such a lease a floor counts
+	slowLease   = time.Millisecond // of the database's time, from which on it is worth a floor
+	floorFactor = 4                // how many times as long as such a lease a floor counts
 )
 
 // position is where a task stands in its queue.
