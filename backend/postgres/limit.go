@@ -120,7 +120,7 @@ const (
 						ORDER BY t.rank, t.due, t.seq LIMIT o.n + $9) others) x
 				ORDER BY (name = ANY ($7::text[])) IS NOT TRUE, rank, due, seq OFFSET 0) x
 			CROSS JOIN LATERAL (
-				SELECT ctid AS at, name, rank, due, seq, lost FROM {s}.tasks t WHERE t.ctid = x.at AND t.state = 1 FOR NO KEY UPDATE SKIP LOCKED) t
+				SELECT ctid AS at, id, name, rank, due, seq FROM {s}.tasks t WHERE t.ctid = x.at AND t.state = 1 FOR NO KEY UPDATE SKIP LOCKED) t
 			LIMIT o.n`
 
 	// When it may be worth to look again, in microseconds, and whether there are stirs left.
@@ -172,12 +172,18 @@ const (
 	limitsOf = "SELECT queue, spec FROM {s}.limits WHERE spec IS NOT NULL"
 )
 
+const (
+	// Where a task stands among those that are leased. It is looked up, see begins.
+	placeOfLanes  = "((SELECT of FROM places) -> t.id::text)::bigint"
+	beginsOfLanes = "$6 >= (SELECT n FROM places) OR " + placeOfLanes + " <= $6 OR $10 AND t.lost = 0"
+)
+
 // Of each lane whose turn may be next its share of the tasks is looked at; of those that have more, all that there can be places
 // for, if it is not enough. Round by round each gives one.
 var leaseLanes = strings.NewReplacer("{queue}", "$1", "{starts}", "$6").Replace(`WITH
 	lim AS MATERIALIZED (` + limitRoom + ` AND l.laned),
 	lanes AS MATERIALIZED (
-		SELECT c.at, c.lane, c.served,
+		SELECT c.lane, c.served,
 			greatest(c.held, CASE WHEN c.lane <> '' AND lim.lane_every > 0
 				THEN greatest(c.used, lim.us) - lim.lane_every * (lim.lane_burst - 1) END) AS opening,
 			CASE WHEN c.lane <> '' AND lim.lane_running > 0 THEN greatest(lim.lane_running - (
@@ -186,7 +192,7 @@ var leaseLanes = strings.NewReplacer("{queue}", "$1", "{starts}", "$6").Replace(
 			CASE WHEN c.lane <> '' AND lim.lane_every > 0
 				THEN greatest(lim.us + lim.lane_every * lim.lane_burst - greatest(c.used, lim.us), 0) / lim.lane_every END AS rated
 		FROM lim CROSS JOIN LATERAL (
-			SELECT ctid AS at, * FROM {s}.lanes l WHERE l.queue = $1 AND l.turn ORDER BY l.served LIMIT $8) c
+			SELECT * FROM {s}.lanes l WHERE l.queue = $1 AND l.turn ORDER BY l.served LIMIT $8) c
 		WHERE lim.room > 0),
 	open AS MATERIALIZED (
 		SELECT l.lane, l.served, least(lim.room, l.places, l.rated) AS most, lim.room,
@@ -206,20 +212,20 @@ var leaseLanes = strings.NewReplacer("{queue}", "$1", "{starts}", "$6").Replace(
 		SELECT f.*, row_number() OVER (PARTITION BY lane ORDER BY (name = ANY ($7::text[])) IS NOT TRUE, rank, due, seq) AS round
 		FROM (SELECT * FROM first WHERE lane NOT IN (SELECT lane FROM short) UNION ALL SELECT * FROM more) f),
 	chosen AS MATERIALIZED (
-		SELECT at, lane, place, place <= $6 OR $10 AND lost = 0 AS starts FROM (
-			SELECT at, lane, lost, row_number() OVER (ORDER BY round, served, lane) AS place FROM found WHERE round <= most
-			ORDER BY round, served, lane LIMIT coalesce((SELECT room FROM lim), 0)) f),
+		SELECT at, id, lane, row_number() OVER (ORDER BY round, served, lane) AS place FROM found WHERE round <= most
+		ORDER BY round, served, lane LIMIT coalesce((SELECT room FROM lim), 0)),
+	places AS MATERIALIZED (SELECT count(*) AS n, jsonb_object_agg(id, place) AS of FROM chosen),
 	leased AS (
-		UPDATE {s}.tasks t SET state = 2, attempt = least(t.attempt, 2147483646) + c.starts::integer, started = c.starts,
+		UPDATE {s}.tasks t SET state = 2, attempt = least(t.attempt, 2147483646) + (` + beginsOfLanes + `)::integer, started = ` + beginsOfLanes + `,
 			token = $3::bigint + (t.followed IS NOT NULL)::integer, since = {now}, worker = $4, wake = {now} + $5 * interval '1 microsecond',
 			bound = coalesce(t.bound, false)
-		FROM chosen c WHERE t.ctid = c.at
+		WHERE t.ctid = ANY (ARRAY (SELECT at FROM chosen))
 		RETURNING t.id, t.name, t.queue, t.rank, t.due, t.seq, t.attempt, t.started, t.lost, t.shunned, t.wake, t.task,
-			t.token, t.tie, t.resumed, t.saved, c.place),
+			t.token, t.tie, t.resumed, t.saved, ` + placeOfLanes + ` AS place),
 	turned AS MATERIALIZED (
-		SELECT lane, max(at) AS at, max(served) AS served, max(opening) AS opening, max(places) AS places, max(place) AS place, count(place) AS n
-		FROM (SELECT at, lane, served, opening, places, NULL::bigint AS place FROM lanes
-			UNION ALL SELECT NULL, lane, NULL, NULL, NULL, place FROM chosen) l GROUP BY lane),
+		SELECT lane, max(served) AS served, max(opening) AS opening, max(places) AS places, max(place) AS place, count(place) AS n
+		FROM (SELECT lane, served, opening, places, NULL::bigint AS place FROM lanes
+			UNION ALL SELECT lane, NULL, NULL, NULL, place FROM chosen) l GROUP BY lane),
 	looked AS MATERIALIZED ( -- up to which lane: one behind it keeps its turn
 		SELECT CASE WHEN count(*) >= (SELECT room FROM open WHERE share = 1 LIMIT 1) THEN max(served) ELSE 9223372036854775807 END AS last
 		FROM first),
@@ -233,7 +239,7 @@ var leaseLanes = strings.NewReplacer("{queue}", "$1", "{starts}", "$6").Replace(
 					SELECT true FROM {s}.tasks b WHERE b.queue = $1 AND b.lane = l.lane AND b.lane IS NOT NULL AND b.state = 1 LIMIT 1)
 				THEN lim.us + 100000 END
 		FROM turned t CROSS JOIN lim CROSS JOIN looked
-		WHERE l.ctid = t.at AND (t.n > 0 OR t.opening > lim.us OR t.places = 0
+		WHERE l.queue = $1 AND l.lane = t.lane AND (t.n > 0 OR t.opening > lim.us OR t.places = 0
 			OR l.lane <> '' AND t.served <= looked.last AND t.lane NOT IN (SELECT lane FROM found))
 		RETURNING t.n > 0 AS took),
 	charged AS (
