@@ -135,7 +135,7 @@ func (s *stores) giveBack(t *testing.T, used *store, kind string) error {
 		}
 	}
 	for _, b := range used.backends { // calls whose contexts have ended may not have
-		if !assert.Eventually(t, b.Rests, time.Minute, time.Millisecond) {
+		if !assert.EventuallyWithT(t, func(c *assert.CollectT) { assert.Empty(c, b.Busy()) }, time.Minute, time.Millisecond) {
 			return nil
 		}
 	}

@@ -34,18 +34,24 @@ func (b *Backend) Closed() bool {
 	}
 }
 
-// Rests reports whether no call is going on, and forgets where leases look for tasks.
-func (b *Backend) Rests() bool {
-	for _, pool := range []*pgxpool.Pool{b.pool, b.own} {
+// Busy says what is still going on, or nothing, and forgets where leases look for tasks.
+func (b *Backend) Busy() string {
+	for name, pool := range map[string]*pgxpool.Pool{"shared": b.pool, "own": b.own} {
 		if s := pool.Stat(); s.AcquiredConns()+s.ConstructingConns() > 0 {
-			return false
+			return fmt.Sprintf("%d connections of the %s pool are used, and %d are made", s.AcquiredConns(), name, s.ConstructingConns())
 		}
 	}
 	b.floors.mu.Lock()
 	defer b.floors.mu.Unlock()
 	b.floors.of = nil
 	b.limited.Clear()
-	return !b.Listens() && !b.Awaits()
+	switch {
+	case b.Listens():
+		return "somebody waits for tasks, events or lost leases"
+	case b.Awaits():
+		return "somebody waits for a result"
+	}
+	return ""
 }
 
 // Describe says in which ways backends differ that are opened with options.
