@@ -30,8 +30,7 @@ const releaseFollowers = `WITH
 			SELECT dep FROM found f WHERE (f.task IN (SELECT task FROM locked)) IS NOT TRUE AND (SELECT true FROM {s}.tasks t WHERE t.id = f.task))),
 	added AS (INSERT INTO {s}.work (kind, ended, how, tie) SELECT 0, array_agg(id), array_agg(3), 0 FROM untold HAVING count(*) > 0),
 	closed AS (
-		UPDATE {s}.edges e SET met = true FROM locked l CROSS JOIN LATERAL unnest(l.at) AS a (at)
-		WHERE e.ctid = a.at AND e.met IS NULL RETURNING e.task),
+		UPDATE {s}.edges e SET met = true WHERE e.ctid = ANY (ARRAY (SELECT unnest(at) FROM locked)) AND e.met IS NULL RETURNING e.task),
 	told AS MATERIALIZED (
 		SELECT task AS id, count(*)::integer AS closed, true AS well, NULL::uuid AS unmet FROM closed GROUP BY task),
 	` + releaseThen + `
