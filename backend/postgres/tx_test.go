@@ -206,7 +206,7 @@ func TestTxSerializable(t *testing.T) {
 
 // A transaction of the caller's takes what the backend takes, refuses what it refuses, and can go on.
 func TestTxRefusesWhatNobodyCouldRead(t *testing.T) {
-	b := open(t)
+	b := open(t, place(t))
 	db := stdlib.OpenDBFromPool(b.Pool())
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	ofSQL, err := db.BeginTx(t.Context(), nil)
