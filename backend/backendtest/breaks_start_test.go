@@ -21,6 +21,19 @@ var brokenStarts = []breakage{
 		"the first event of an attempt that was taken ahead is that of its Start",
 		others,
 	}},
+	{"starts all that it takes of several queues", requests(func(r *omniq.LeaseRequest) {
+		if len(r.Queues) > 1 {
+			r.Ahead = 0
+		}
+	}), []string{"of what a Lease takes of several queues the last tasks are those taken ahead", others}},
+	{"takes the first tasks of several queues ahead", leases(func(list []omniq.Lease) []omniq.Lease {
+		if n := len(list); n > 0 && list[0].Task.Queue != list[n-1].Task.Queue {
+			for i := range n / 2 {
+				list[i].Started, list[n-1-i].Started = list[n-1-i].Started, list[i].Started
+			}
+		}
+		return list
+	}), []string{"of what a Lease takes of several queues the last tasks are those taken ahead", others}},
 	{"does not hear what runs soon", requests(func(r *omniq.LeaseRequest) { r.Soon = false }), []string{
 		"what is taken ahead and runs soon starts with its lease, unless it was lost before",
 		"what is taken ahead of lanes and runs soon starts with its lease, unless it was lost before",

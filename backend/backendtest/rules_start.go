@@ -28,6 +28,18 @@ var startRules = []rule{
 		}
 		assert.True(c, c.leaseOne().Started, "none is taken ahead")
 	}},
+	{name: "of what a Lease takes of several queues the last tasks are those taken ahead", check: func(c *checker) {
+		c.enqueue(task(queue("b"), priority(9)), task(queue("a")), task(queue("b")), task(queue("a"), priority(5)), task(queue("a"), priority(5)))
+		for _, ahead := range []int{2, 5} { // of 5, and of what is left then
+			const most = 5
+			leases := c.lease(most, worst, from("a", "b"), func(r *omniq.LeaseRequest) { r.Ahead = ahead })
+			require.NotEmpty(c, leases)
+			for i, l := range leases {
+				assert.Equal(c, i < most-ahead, l.Started, "%d taken ahead, lease %d is of queue %s with priority %d", ahead, i, l.Task.Queue, l.Task.Priority)
+			}
+			c.enqueue(task(queue("b")), task(queue("a")))
+		}
+	}},
 	{name: "what is taken ahead and runs soon starts with its lease, unless it was lost before", check: func(c *checker) {
 		c.soon(omniq.DefaultQueue, "")
 	}},
