@@ -143,11 +143,13 @@ func TestKilledConnections(t *testing.T) {
 	cutter.Wait()
 }
 
-// While somebody's script keeps the server busy calls fail, and say that nothing was done; they go on afterwards.
+// While somebody's script keeps the server busy calls fail, and say that nothing was done; they go on afterwards. The server also refuses
+// to unsubscribe then, and what a connection has to do for that when it is given back.
 func TestBusyServer(t *testing.T) {
 	t.Parallel()
 	s := ownServer(t, "--busy-reply-threshold", "50")
-	b := openAt(t, s)
+	b, careful := openAt(t, s), openAt(t, s, redis.WaitReplicas(1, time.Millisecond))
+	require.Empty(t, lease(t, b, 1, time.Millisecond), "it has waited")
 	c, other := connect(t, s.URL()), connect(t, s.URL())
 	endless := make(chan error, 1)
 	go func() {
@@ -158,14 +160,41 @@ func TestBusyServer(t *testing.T) {
 		return err != nil && strings.Contains(err.Error(), "BUSY")
 	}, time.Minute, 5*time.Millisecond)
 	tasks := batch(1)
-	_, err := b.Enqueue(t.Context(), tasks)
-	require.ErrorContains(t, err, "BUSY")
-	require.NotErrorIs(t, err, omniq.ErrUncertain)
+	for began := time.Now(); time.Since(began) < 1500*time.Millisecond; { // in which it is looked for what nobody waits for any more
+		for _, b := range []*redis.Backend{b, careful} {
+			_, err := b.Enqueue(t.Context(), tasks)
+			require.ErrorContains(t, err, "BUSY")
+			require.NotErrorIs(t, err, omniq.ErrUncertain)
+		}
+	}
 	do(t, other, "SCRIPT", "KILL")
 	require.Error(t, <-endless)
 	errs, err := b.Enqueue(t.Context(), tasks)
 	require.NoError(t, err)
 	require.Nil(t, errs)
+}
+
+// What nobody waits for any more does not stay subscribed for ever, and who waits meanwhile hears of what happens.
+func TestUnusedTopics(t *testing.T) {
+	t.Parallel()
+	name := namespace(t)
+	b := openIn(t, name)
+	tasks := batch(1)
+	_, err := b.Enqueue(t.Context(), tasks)
+	require.NoError(t, err)
+	heard := make(chan error, 1)
+	go func() { _, err := b.Await(t.Context(), tasks[0].ID); heard <- err }()
+	c := connect(t, url(t))
+	channels := func() int {
+		list, err := c.Do(t.Context(), c.B().PubsubShardchannels().Pattern("{"+name+"}*").Build()).AsStrSlice()
+		require.NoError(t, err)
+		return len(list)
+	}
+	require.Eventually(t, func() bool { return channels() > 0 }, time.Minute, time.Millisecond)
+	b.WaitForMany(t.Context(), redis.MostUnused+1)
+	require.Eventually(t, func() bool { return channels() < 10 }, time.Minute, 20*time.Millisecond)
+	settle(t, b, lease(t, b, 1, time.Minute))
+	require.NoError(t, <-heard)
 }
 
 // A server that says nothing keeps no call longer than its context lasts, and what was to be written is not known then.

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"time"
@@ -24,11 +25,14 @@ const (
 	workTopic  = "w"
 )
 
-// lingers is how long a topic stays subscribed for which nobody waits.
-const lingers = time.Second
+const (
+	lookAtUnused = time.Second // how often it is looked how many topics nobody waits for
+	mostUnused   = 10_000      // of them a connection has at the most, beside those that somebody waits for
+)
 
-// hub subscribes to the topics for which somebody waits, and wakes those. One connection has all of them. One goroutine subscribes
-// and unsubscribes, so that these do not pass each other.
+// hub subscribes to the topics for which somebody waits, and wakes those. One connection has all of them, and nothing is unsubscribed
+// from on it: a server that a script keeps busy refuses to, on which the library panics. What nobody waits for stays subscribed until
+// there is much of it. Then another connection takes the place of this one.
 type hub struct {
 	b     *Backend
 	stirs chan struct{} // has one element while there is something to subscribe to
@@ -42,7 +46,6 @@ type topic struct {
 	subscriptions map[*subscription]struct{}
 	sent          bool          // it is subscribed to, or will be when the server has answered
 	confirmed     chan struct{} // closed when it is
-	idle          time.Time     // since when nobody waits
 }
 
 // subscription is one who waits.
@@ -113,9 +116,6 @@ func (s *subscription) cancel() {
 	for _, name := range s.topics {
 		if t := s.h.topics[name]; t != nil {
 			delete(t.subscriptions, s)
-			if len(t.subscriptions) == 0 {
-				t.idle = time.Now()
-			}
 		}
 	}
 }
@@ -150,6 +150,8 @@ func (h *hub) listen() {
 		began := time.Now()
 		err := h.connect()
 		switch {
+		case errors.Is(err, errUnused):
+			pause, troubled = 0, false
 		case time.Since(began) > time.Second:
 			pause, troubled = 10*time.Millisecond, false
 		case err != nil && h.b.ctx.Err() == nil && !troubled && pause == time.Second:
@@ -161,13 +163,17 @@ func (h *hub) listen() {
 			return
 		case <-time.After(pause):
 		}
+		pause = max(pause, 5*time.Millisecond)
 	}
 }
 
+// errUnused ends a connection that has too many topics for which nobody waits.
+var errUnused = errors.New("redis: the connection is subscribed to much for which nobody waits")
+
 // connect listens on one connection until that ends.
 func (h *hub) connect() error {
-	c, release := h.b.client.Dedicate()
-	defer release()
+	c, _ := h.b.client.Dedicate()
+	defer c.Close() // to give it back would unsubscribe
 	ended := c.SetPubSubHooks(rueidis.PubSubHooks{OnMessage: h.heard, OnSubscription: h.subscribed})
 	h.mu.Lock()
 	for name, t := range h.topics {
@@ -185,7 +191,7 @@ func (h *hub) connect() error {
 	h.up = true
 	h.mu.Unlock()
 	defer h.lost()
-	tick := time.NewTicker(lingers)
+	tick := time.NewTicker(lookAtUnused)
 	defer tick.Stop()
 	h.stir()
 	for {
@@ -196,8 +202,8 @@ func (h *hub) connect() error {
 				err = c.Do(h.b.ctx, c.B().Ssubscribe().Channel(names...).Build()).Error()
 			}
 		case <-tick.C:
-			if names := h.unused(); len(names) > 0 {
-				err = c.Do(h.b.ctx, c.B().Sunsubscribe().Channel(names...).Build()).Error()
+			if h.unused() > mostUnused {
+				return errUnused
 			}
 		case err = <-ended:
 			if err == nil { // it has been closed here
@@ -227,23 +233,16 @@ func (h *hub) missing() (channels []string) {
 	return channels
 }
 
-// unused are the channels for which nobody waits. One whose subscription is not confirmed stays: the answer could be taken for that of
-// the next.
-func (h *hub) unused() (channels []string) {
+// unused is for how many topics nobody waits.
+func (h *hub) unused() (n int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for name, t := range h.topics {
-		if len(t.subscriptions) > 0 || time.Since(t.idle) < lingers {
-			continue
-		}
-		select {
-		case <-t.confirmed:
-			delete(h.topics, name)
-			channels = append(channels, h.channel(name))
-		default:
+	for _, t := range h.topics {
+		if len(t.subscriptions) == 0 {
+			n++
 		}
 	}
-	return channels
+	return n
 }
 
 // lost wakes all, because it is not known what happens from now on.

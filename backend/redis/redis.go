@@ -203,7 +203,10 @@ func misplaced(err error) bool {
 	return moved || asked || e.IsTryAgain()
 }
 
-const largest = 500 << 20 // bytes of the arguments of one script: the server takes 512 MiB
+const (
+	largest       = 500 << 20   // bytes of the arguments of one script: the server takes 512 MiB
+	longestScript = time.Minute // after which nobody waits for the answer of a write that replicas are to have
+)
 
 // call runs a script by its hash and, where the server does not have it, by its text.
 //
@@ -238,21 +241,41 @@ func (e errReplicas) Error() string {
 }
 
 // sendAndWait waits for replicas on the connection of the write: the server counts for that alone.
+//
+// The connection is used with a deadline and not with ctx: with a context that can end, the library would read it in the background, and
+// unsubscribe from everything when it gets it back. It panics where a server that a script keeps busy refuses that.
 func (b *Backend) sendAndWait(ctx context.Context, command rueidis.Completed) (answer rueidis.RedisMessage, err error) {
-	err = b.client.Dedicated(func(c rueidis.DedicatedClient) error {
-		if answer, err = c.Do(ctx, command).ToMessage(); err != nil && !rueidis.IsRedisNil(err) {
+	type outcome struct {
+		answer rueidis.RedisMessage
+		err    error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.config.timeout+longestScript)
+		defer cancel()
+		var o outcome
+		o.err = b.client.Dedicated(func(c rueidis.DedicatedClient) error {
+			var err error
+			if o.answer, err = c.Do(bound, command).ToMessage(); err != nil && !rueidis.IsRedisNil(err) {
+				return err
+			}
+			got, waited := c.Do(bound, c.B().Wait().Numreplicas(int64(b.config.replicas)).Timeout(b.config.timeout.Milliseconds()).Build()).AsInt64()
+			if waited != nil {
+				return fmt.Errorf("wait for replicas: %w", waited) // whatever the server says to that, the script has run
+			}
+			if int(got) < b.config.replicas {
+				return errReplicas{int(got), b.config.replicas}
+			}
 			return err
-		}
-		got, waited := c.Do(ctx, c.B().Wait().Numreplicas(int64(b.config.replicas)).Timeout(b.config.timeout.Milliseconds()).Build()).AsInt64()
-		if waited != nil {
-			return fmt.Errorf("wait for replicas: %w", waited) // whatever the server says to that, the script has run
-		}
-		if int(got) < b.config.replicas {
-			return errReplicas{int(got), b.config.replicas}
-		}
-		return err
-	})
-	return answer, err
+		})
+		done <- o
+	}()
+	select {
+	case o := <-done:
+		return o.answer, o.err
+	case <-ctx.Done():
+		return answer, ctx.Err()
+	}
 }
 
 // fault is the error of a call whose script has failed, or whose answer did not come.
