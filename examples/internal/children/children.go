@@ -50,7 +50,7 @@ func (p *Program) Run(ctx context.Context, n int) error {
 		pids = append(pids, strconv.Itoa(c.Process.Pid))
 		running.Go(func() {
 			_ = c.Wait() // what there is to say of it is in the state
-			if ctx.Err() == nil {
+			if ctx.Err() == nil || killed(c.ProcessState) {
 				fmt.Fprintf(p.Output, "%s: worker process %d has ended: %v\n", p.Name, c.Process.Pid, c.ProcessState)
 			}
 		})
@@ -61,6 +61,12 @@ func (p *Program) Run(ctx context.Context, n int) error {
 		return errors.New("no worker process is left")
 	}
 	return nil
+}
+
+// killed reports whether a process was ended by what it could not catch, also while it was asked to stop.
+func killed(s *os.ProcessState) bool {
+	status, ok := s.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
 }
 
 // WithParent returns a context that ends with the process that has started this one by Run, even if that is killed: it holds the
