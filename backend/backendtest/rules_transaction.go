@@ -307,8 +307,12 @@ var transactionRules = []transactionRule{
 		assert.NoError(c, c.settle(success(l, "1", long)))
 	}},
 	{name: "a handler's task has succeeded if the transaction commits that has its result, and else runs again", check: func(c *transactor) {
-		attempts := 0
+		attempts, waiting := 0, make(chan struct{})
 		complete := omniq.DefineNoArgs("complete", func(ctx context.Context) (string, error) {
+			select {
+			case <-waiting:
+			case <-ctx.Done():
+			}
 			attempts++
 			in := c.beginTx()
 			err := omniq.CompleteTx(ctx, in.Tx, "done")
@@ -328,6 +332,10 @@ var transactionRules = []transactionRule{
 		go func() { ran <- worker.Run(ctx) }()
 		h, err := complete.Enqueue(ctx, client)
 		require.NoError(c, err)
+		w := c.awaiting(h.ID())
+		c.blocks(w.done, "Await")
+		close(waiting)
+		c.got(w)
 		got, err := h.Wait(ctx)
 		stop()
 		require.NoError(c, <-ran)

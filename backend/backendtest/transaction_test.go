@@ -142,7 +142,7 @@ var brokenLedgers = []fraud{
 		}
 	}, []string{
 		"a waiting Lease gets a task that a transaction commits",
-		others,
+		"a handler's task has succeeded if the transaction commits that has its result, and else runs again",
 	}},
 	{"does not tell who waits for a result", func(l *ledger) {
 		l.await = func(ctx context.Context, id uuid.UUID) (*omniq.RawResult, error) {
@@ -154,7 +154,7 @@ var brokenLedgers = []fraud{
 		}
 	}, []string{
 		"a settlement in a transaction counts once it commits",
-		others, // by whether a handler ends before its caller waits
+		"a handler's task has succeeded if the transaction commits that has its result, and else runs again",
 	}},
 	{"drops tasks that no worker could read", func(l *ledger) {
 		l.enqueue = func(ctx context.Context, tx *memory.Tx, tasks []*omniq.RawTask) ([]error, error) {

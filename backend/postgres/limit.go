@@ -173,7 +173,7 @@ const (
 )
 
 const (
-	// Where a task stands among those that are leased. It is looked up, see begins.
+	// Where a task stands among those that are leased, and whether it starts: the first $6 do, see begins. The place is looked up by ID.
 	placeOfLanes  = "((SELECT of FROM places) -> t.id::text)::bigint"
 	beginsOfLanes = "$6 >= (SELECT n FROM places) OR " + placeOfLanes + " <= $6 OR $10 AND t.lost = 0"
 )

@@ -41,9 +41,11 @@ func Ask(ctx context.Context, b *Backend, script string, args map[string]any) er
 // MostUnused is how many topics stay subscribed for which nobody waits.
 const MostUnused = mostUnused
 
-// WaitForMany waits for the results of so many tasks, each for a moment.
+// WaitForMany waits for the results of so many tasks for a moment.
 func (b *Backend) WaitForMany(ctx context.Context, n int) {
-	for range n {
-		b.hub.subscribe(ctx, resultTopic(uuid.New())).cancel()
+	topics := make([]string, n)
+	for i := range topics {
+		topics[i] = resultTopic(uuid.New())
 	}
+	b.hub.subscribe(ctx, topics...).cancel()
 }

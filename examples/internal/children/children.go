@@ -23,8 +23,8 @@ type Program struct {
 	Output io.Writer // of what they have to say, and of which of them end
 }
 
-// Run starts the program that runs, n times, and stops these processes when ctx ends. One that ends before is reported, and the
-// others go on. Without any left Run returns an error.
+// Run starts the program that runs, n times, and stops these processes when ctx ends. One that ends before, or is killed, is reported,
+// and the others go on. Without any left Run returns an error.
 func (p *Program) Run(ctx context.Context, n int) error {
 	self, err := os.Executable()
 	if err != nil {
