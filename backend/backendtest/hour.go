@@ -54,6 +54,11 @@ func (c *checker) hourOfLanes(n, expiries int) {
 		}
 	}
 	h.drain()
+	for _, rare := range []func(){func() { h.add("b", true) }, h.hasten, h.cancelSome, h.requeueSome} { // chance may have left them out
+		rare()
+		h.check()
+	}
+	h.drain()
 	h.check()
 }
 

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -268,16 +269,17 @@ func newCrossing(tb testing.TB, at, database string) *crossing {
 	return c
 }
 
-// refill makes half of the tasks running and the others pending.
+// refill makes half of the tasks running and the others pending. It deletes rows: to truncate the tables would make every
+// connection plan all of its statements again.
 func (c *crossing) refill(ctx context.Context, tb testing.TB) {
-	const tables = "omniq.tasks, omniq.results, omniq.unique_keys, omniq.revoked, omniq.edges, omniq.work, omniq.items, omniq.lanes, omniq.limits, omniq.stirs"
+	tables := []string{"tasks", "results", "unique_keys", "revoked", "edges", "work", "items", "lanes", "limits", "stirs"}
+	empty := "LOCK TABLE omniq." + strings.Join(tables, ", omniq.") + " IN ACCESS EXCLUSIVE MODE NOWAIT"
+	for _, table := range tables {
+		empty += "; DELETE FROM omniq." + table
+	}
 	require.EventuallyWithT(tb, func(t *assert.CollectT) { // to wait for all of them could end in a deadlock with what works by itself
 		assert.NoError(t, pgx.BeginFunc(ctx, c.Pool(), func(tx pgx.Tx) error {
-			if _, err := tx.Exec(ctx, "LOCK TABLE "+tables+" IN ACCESS EXCLUSIVE MODE NOWAIT"); err != nil {
-				return err
-			}
-			_, err := tx.Exec(ctx, "TRUNCATE "+tables)
-			return err
+			return tx.Conn().PgConn().Exec(ctx, empty).Close()
 		}))
 	}, 30*time.Second, time.Millisecond)
 	_, err := c.Backend.Enqueue(ctx, c.tasks)

@@ -90,11 +90,13 @@ func TestLeaseThatIsBeingExtended(t *testing.T) {
 			held = leases[0]
 			extending, err = b.Pool().Begin(t.Context())
 			require.NoError(t, err)
-			defer func() { _ = extending.Rollback(context.Background()) }()
 			tag, err := extending.Exec(t.Context(), "UPDATE "+b.Schema()+".tasks SET wake = wake + interval '1 h' WHERE id = $1 AND state = 2", held.TaskID)
 			require.NoError(t, err)
-			caught = tag.RowsAffected() == 1
+			if caught = tag.RowsAffected() == 1; !caught {
+				require.NoError(t, extending.Rollback(t.Context()))
+			}
 		}
+		defer func() { _ = extending.Rollback(context.Background()) }()
 		require.Eventually(t, func() bool { return time.Now().After(held.Expires.Add(short)) }, time.Minute, time.Millisecond)
 		nothing(t, b)
 		require.NoError(t, extending.Commit(t.Context()))

@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 	}
 	// Most of what tests do is to wait, for a server or for a time.
 	if parallel := flag.Lookup("test.parallel"); parallel.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
-		_ = parallel.Value.Set("8")
+		_ = parallel.Value.Set("4")
 	}
 	status := m.Run()
 	if server.s != nil {
