@@ -273,10 +273,8 @@ func newCrossing(tb testing.TB, at, database string) *crossing {
 // connection plan all of its statements again.
 func (c *crossing) refill(ctx context.Context, tb testing.TB) {
 	tables := []string{"tasks", "results", "unique_keys", "revoked", "edges", "work", "items", "lanes", "limits", "stirs"}
-	empty := "LOCK TABLE omniq." + strings.Join(tables, ", omniq.") + " IN ACCESS EXCLUSIVE MODE NOWAIT"
-	for _, table := range tables {
-		empty += "; DELETE FROM omniq." + table
-	}
+	empty := "LOCK TABLE omniq." + strings.Join(tables, ", omniq.") + " IN ACCESS EXCLUSIVE MODE NOWAIT; DELETE FROM omniq." +
+		strings.Join(tables, "; DELETE FROM omniq.")
 	require.EventuallyWithT(tb, func(t *assert.CollectT) { // to wait for all of them could end in a deadlock with what works by itself
 		assert.NoError(t, pgx.BeginFunc(ctx, c.Pool(), func(tx pgx.Tx) error {
 			return tx.Conn().PgConn().Exec(ctx, empty).Close()
