@@ -287,12 +287,22 @@ var replaceRules = []rule{
 	{name: "a task waits behind the one that is under way, until that has ended in whatever way", needs: replacesInFlows, check: func(c *checker) {
 		for _, status := range append([]omniq.Status{omniq.StatusSuccess}, deaths...) {
 			q := status.String()
-			t := task(unique(q), queue(q))
+			t, l := task(unique(q), queue(q)), omniq.Lease{}
 			if status == omniq.StatusExpired {
-				t.TTL = new(short)
+				c.inTime(func(d time.Duration, name string) bool {
+					q, t = name, task(unique(name), queue(name), ttl(d))
+					c.enqueue(t)
+					leases := c.lease(1, d, from(q), lasting(d))
+					if len(leases) == 0 {
+						return false // it has expired
+					}
+					l = leases[0]
+					return true
+				})
+			} else {
+				c.enqueue(t)
+				l = c.leaseOf(t)
 			}
-			c.enqueue(t)
-			l := c.leaseOne(from(q), lasting(map[bool]time.Duration{true: short, false: long}[status == omniq.StatusExpired]))
 			by := task(behind(q), queue("by"+q))
 			c.enqueue(by)
 			c.taken(by)
