@@ -322,10 +322,14 @@ func TestSentinel(t *testing.T) {
 
 	m := connect(t, master.URL())
 	sentinelKnows(t, at, replica)
-	require.Eventually(t, func() bool {
-		n, err := m.Do(t.Context(), m.B().Wait().Numreplicas(1).Timeout(1000).Build()).AsInt64()
-		return err == nil && n == 1
-	}, time.Minute, time.Millisecond)
+	require.NoError(t, m.Dedicated(func(c rueidis.DedicatedClient) error { // WAIT is about what its own connection has written, and what was before
+		if err := c.Do(t.Context(), c.B().Set().Key("last").Value("1").Build()).Error(); err != nil {
+			return err
+		}
+		n, err := c.Do(t.Context(), c.B().Wait().Numreplicas(1).Timeout(60_000).Build()).AsInt64()
+		assert.EqualValues(t, 1, n)
+		return err
+	}))
 	require.NoError(t, master.Crash())
 	require.Eventually(t, func() bool {
 		leases, err := b.Lease(t.Context(), omniq.LeaseRequest{Queues: []string{"default"}, Max: 1, Duration: time.Minute, WorkerID: "w"})
