@@ -103,8 +103,11 @@ func (b *Backend) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error,
 		refused, err = t.try(func() (_, err error) { errs, err = t.enqueueAll(list, newJoint()); return nil, err })
 		return err
 	})
-	if err = cmp.Or(err, refused); err != nil {
+	if err != nil { // without a look at what write may still be working on
 		return nil, err
+	}
+	if refused != nil {
+		return nil, refused
 	}
 	return errs, nil
 }

@@ -49,8 +49,9 @@ func (b *Backend) Append(ctx context.Context, events []*omniq.TaskEvent) error {
 	if err := engine.CheckEvents(events); err != nil {
 		return err
 	}
-	envelopes := make([]string, len(events))
+	envelopes, ids := make([]string, len(events)), make([]uuid.UUID, len(events)) // the events are the caller's again when write returns
 	for i, e := range events {
+		ids[i] = e.TaskID
 		var err error
 		if envelopes[i], err = encodeEvent(e); err != nil {
 			return err
@@ -58,7 +59,7 @@ func (b *Backend) Append(ctx context.Context, events []*omniq.TaskEvent) error {
 	}
 	return b.write(ctx, func(t *tx) error {
 		for i, e := range envelopes {
-			if err := t.noteEnvelope(events[i].TaskID, e); err != nil {
+			if err := t.noteEnvelope(ids[i], e); err != nil {
 				return err
 			}
 		}

@@ -150,8 +150,8 @@ func (b *Backend) reviewSome(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	err = b.write(ctx, func(t *tx) error {
-		for _, l := range list {
-			if err = t.reviewed(&l); err != nil {
+		for _, l := range list { // may go on when write has returned: see ErrUncertain
+			if err := t.reviewed(&l); err != nil {
 				return err
 			}
 		}
