@@ -287,7 +287,8 @@ var replaceRules = []rule{
 	{name: "a task waits behind the one that is under way, until that has ended in whatever way", needs: replacesInFlows, check: func(c *checker) {
 		for _, status := range append([]omniq.Status{omniq.StatusSuccess}, deaths...) {
 			q := status.String()
-			t, l := task(unique(q), queue(q)), omniq.Lease{}
+			var t *omniq.RawTask
+			var l omniq.Lease
 			if status == omniq.StatusExpired {
 				c.inTime(func(d time.Duration, name string) bool {
 					q, t = name, task(unique(name), queue(name), ttl(d))
@@ -300,6 +301,7 @@ var replaceRules = []rule{
 					return true
 				})
 			} else {
+				t = task(unique(q), queue(q))
 				c.enqueue(t)
 				l = c.leaseOf(t)
 			}

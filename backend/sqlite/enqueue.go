@@ -103,7 +103,7 @@ func (b *Backend) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error,
 		refused, err = t.try(func() (_, err error) { errs, err = t.enqueueAll(list, newJoint()); return nil, err })
 		return err
 	})
-	if err != nil { // without a look at what write may still be working on
+	if err != nil { // before a look at refused: see write
 		return nil, err
 	}
 	if refused != nil {

@@ -150,7 +150,7 @@ func (b *Backend) reviewSome(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	err = b.write(ctx, func(t *tx) error {
-		for _, l := range list { // may go on when write has returned: see ErrUncertain
+		for _, l := range list {
 			if err := t.reviewed(&l); err != nil {
 				return err
 			}

@@ -73,7 +73,8 @@ func (o *op) gone() bool { return o.state.Load()&opGone != 0 }
 const outcomeWait = time.Second
 
 // write does one write, and returns when it is committed or ctx has ended. It fails with [omniq.ErrUncertain] if ctx has
-// ended and it cannot be known in time whether it is committed.
+// ended and it cannot be known in time whether it is committed: do may be running then. So what do sets is looked at only without an error,
+// and what do reads is not the caller's.
 func (b *Backend) write(ctx context.Context, do func(*tx) error) error {
 	return b.end(ctx, &op{do: do})
 }
