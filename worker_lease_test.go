@@ -203,11 +203,12 @@ func TestFailedHeartbeatIsTriedAgainSoon(t *testing.T) {
 					return info.Attempt, context.Cause(ctx)
 				})
 				var log logbook
-				run(t, m, omniq.Handlers(d), omniq.LeaseDuration(30*time.Second), log.option())
+				w := run(t, m, omniq.Handlers(d), omniq.LeaseDuration(30*time.Second), log.option())
 				h, err := d.Enqueue(t.Context(), client)
 				require.NoError(t, err)
 				attempt, err := h.Wait(t.Context())
 				require.NoError(t, err)
+				require.NoError(t, w.stop()) // it extends no more
 				assert.Equal(t, 1, attempt)
 				assert.Equal(t, 10*time.Second, asked[0])
 				assert.Less(t, asked[2], 29*time.Second, "twice more before the lease ends")
