@@ -135,7 +135,7 @@ func (h *hour) step() {
 	case n < 5:
 		h.add([]string{"", "a", "a", "a", "b", "c", "d", "e"}[h.rand.IntN(8)], h.rand.IntN(6) == 0)
 	case n < 11:
-		h.handOut(1+h.rand.IntN(3), long)
+		h.handOut(1 + h.rand.IntN(3))
 	case n < 16:
 		h.end()
 	case n == 16:
@@ -164,29 +164,38 @@ func (h *hour) add(name string, later bool) {
 	}
 }
 
-// handOut leases tasks, and checks whose turn it is.
-func (h *hour) handOut(n int, d time.Duration) (got []uuid.UUID) {
+// handOut leases tasks until it has n, or no limit permits more.
+func (h *hour) handOut(n int) {
+	for n > 0 {
+		got := len(h.leaseSome(n, long))
+		if got == 0 {
+			return
+		}
+		n -= got
+	}
+}
+
+// leaseSome leases at most n tasks by one call, and checks whose turn it is.
+func (h *hour) leaseSome(n int, d time.Duration) (got []uuid.UUID) {
 	h.note("lease %d", n)
-	for len(got) < n {
-		if _, ok := h.next(); !ok {
-			require.Empty(h, h.checker.lease(1, 0), "a task is handed out that no limit permits, or none is ready")
-			return got
-		}
-		leases := h.checker.lease(n-len(got), worst, lasting(d))
-		require.NotEmpty(h, leases, "a task that limits permit is not handed out")
-		for _, l := range leases {
-			want, ok := h.next()
-			require.True(h, ok, "a task of lane %q is handed out beside limits", l.Task.Lane)
-			require.Equal(h, want, l.Task.Lane, "the lane whose turn it is")
-			t := h.tasks[l.TaskID]
-			require.True(h, t.state == omniq.StatusPending && t.ready, "the task is not ready")
-			h.leaves(t)
-			h.served++
-			h.lane(want).served = h.served
-			h.lane(want).running++
-			t.state, t.lease = omniq.StatusRunning, l
-			got = append(got, l.TaskID)
-		}
+	if _, ok := h.next(); !ok {
+		require.Empty(h, h.checker.lease(1, 0), "a task is handed out that no limit permits, or none is ready")
+		return nil
+	}
+	leases := h.checker.lease(n, worst, lasting(d))
+	require.NotEmpty(h, leases, "a task that limits permit is not handed out")
+	for _, l := range leases {
+		want, ok := h.next()
+		require.True(h, ok, "a task of lane %q is handed out beside limits", l.Task.Lane)
+		require.Equal(h, want, l.Task.Lane, "the lane whose turn it is")
+		t := h.tasks[l.TaskID]
+		require.True(h, t.state == omniq.StatusPending && t.ready, "the task is not ready")
+		h.leaves(t)
+		h.served++
+		h.lane(want).served = h.served
+		h.lane(want).running++
+		t.state, t.lease = omniq.StatusRunning, l
+		got = append(got, l.TaskID)
 	}
 	return got
 }
@@ -267,9 +276,10 @@ func (h *hour) bind() {
 	h.bound(omniq.DefaultQueue, h.limit)
 }
 
-// expire lets leases run out. When their tasks come back is a matter of chance, so all is worked off then.
+// expire lets leases run out: those of one call, as they may have run out before another one. When their tasks come back is a matter of
+// chance, so all is worked off then.
 func (h *hour) expire() {
-	for _, id := range h.handOut(2, short) {
+	for _, id := range h.leaseSome(2, short) {
 		h.lost(id)
 		t := h.tasks[id]
 		h.leaves(t)

@@ -144,7 +144,7 @@ var replaceRules = []rule{
 			began := time.Now()
 			t := task(unique(q), queue(q), delay(2*d))
 			c.enqueue(t)
-			stored := time.Now()
+			stored, put := time.Now(), began
 			var l []omniq.Lease
 			n := 0
 			for ; len(l) == 0; n++ { // a steady stream
@@ -154,6 +154,7 @@ var replaceRules = []rule{
 				if l = c.lease(1, d/4, from(q)); len(l) > 0 {
 					break
 				}
+				put = time.Now()
 				errs, err := c.b.Enqueue(c.Context(), []*omniq.RawTask{task(replace(q), queue(q), delay(2*d), within(3*d), func(t *omniq.RawTask) {
 					t.Args = omniq.Raw(fmt.Sprintf("[%d]", n+1))
 				})})
@@ -161,6 +162,9 @@ var replaceRules = []rule{
 				if first(errs) == nil {
 					return false // it was leased meanwhile
 				}
+			}
+			if !time.Now().Before(put.Add(2 * d).Truncate(time.Millisecond)) {
+				return false // the stream was not steady
 			}
 			assert.Equal(c, t.ID, l[0].TaskID)
 			assert.JSONEq(c, fmt.Sprintf("[%d]", n), string(l[0].Task.Args), "the last one")
