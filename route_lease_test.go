@@ -299,44 +299,46 @@ func TestRouteLeaseSurvivesTrouble(t *testing.T) {
 
 // What a worker settles, starts, notes and extends goes to the backend that has the task, and each counts for itself.
 func TestRouteSettlesInTrouble(t *testing.T) {
-	p := newPair(t)
-	p.put(t, p.task("one-a"), p.task("two-b"), p.task("one-a"))
-	leases := p.lease(t, omniq.LeaseRequest{Queues: []string{"one-a", "two-b"}, Max: 3, Ahead: 3})
-	ids := []omniq.LeaseID{leases[0].LeaseID, leases[2].LeaseID, {TaskID: uuid.New(), Token: "three:x"}, leases[1].LeaseID}
-	errs, err := p.Start(t.Context(), ids)
-	require.NoError(t, err)
-	require.ErrorIs(t, errs[2], omniq.ErrLeaseLost)
-	assert.Equal(t, []error{nil, nil}, errs[:2])
-	errs, err = p.Extend(t.Context(), []omniq.LeaseID{{TaskID: ids[0].TaskID, Token: ids[1].Token}, ids[1]}, time.Hour)
-	require.NoError(t, err)
-	require.ErrorIs(t, errs[0], omniq.ErrLeaseLost)
-	require.NoError(t, errs[1])
+	bubble.Test(t, func(t *testing.T) {
+		p := newPair(t)
+		p.put(t, p.task("one-a"), p.task("two-b"), p.task("one-a"))
+		leases := p.lease(t, omniq.LeaseRequest{Queues: []string{"one-a", "two-b"}, Max: 3, Ahead: 3})
+		ids := []omniq.LeaseID{leases[0].LeaseID, leases[2].LeaseID, {TaskID: uuid.New(), Token: "three:x"}, leases[1].LeaseID}
+		errs, err := p.Start(t.Context(), ids)
+		require.NoError(t, err)
+		require.ErrorIs(t, errs[2], omniq.ErrLeaseLost)
+		assert.Equal(t, []error{nil, nil}, errs[:2])
+		errs, err = p.Extend(t.Context(), []omniq.LeaseID{{TaskID: ids[0].TaskID, Token: ids[1].Token}, ids[1]}, time.Hour)
+		require.NoError(t, err)
+		require.ErrorIs(t, errs[0], omniq.ErrLeaseLost)
+		require.NoError(t, errs[1])
 
-	var settlements []omniq.Settlement
-	for _, id := range ids {
-		settlements = append(settlements, omniq.Settlement{LeaseID: id, Action: omniq.ActionRelease})
-	}
-	p.two.set(onFire, false)
-	errs, err = p.Settle(t.Context(), settlements)
-	require.NoError(t, err)
-	assert.Equal(t, []error{nil, nil}, []error{errs[0], errs[3]})
-	require.ErrorIs(t, errs[1], errTrouble)
-	require.ErrorIs(t, errs[2], omniq.ErrLeaseLost)
-	p.two.set(silence, false)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-	defer cancel()
-	errs, err = p.Settle(ctx, settlements)
-	require.NoError(t, err)
-	require.ErrorIs(t, errs[1], omniq.ErrUncertain, "it may have been done")
-	p.two.set(onFire, false)
-	p.one.set(onFire, false)
-	_, err = p.Settle(t.Context(), settlements)
-	require.ErrorIs(t, err, errTrouble)
-	p.one.set(nil, false)
-	p.two.set(nil, false)
-	errs, err = p.Settle(t.Context(), settlements[1:2])
-	require.NoError(t, err)
-	assert.Empty(t, errs)
+		var settlements []omniq.Settlement
+		for _, id := range ids {
+			settlements = append(settlements, omniq.Settlement{LeaseID: id, Action: omniq.ActionRelease})
+		}
+		p.two.set(onFire, false)
+		errs, err = p.Settle(t.Context(), settlements)
+		require.NoError(t, err)
+		assert.Equal(t, []error{nil, nil}, []error{errs[0], errs[3]})
+		require.ErrorIs(t, errs[1], errTrouble)
+		require.ErrorIs(t, errs[2], omniq.ErrLeaseLost)
+		p.two.set(silence, false)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		errs, err = p.Settle(ctx, settlements)
+		require.NoError(t, err)
+		require.ErrorIs(t, errs[1], omniq.ErrUncertain, "it may have been done")
+		p.two.set(onFire, false)
+		p.one.set(onFire, false)
+		_, err = p.Settle(t.Context(), settlements)
+		require.ErrorIs(t, err, errTrouble)
+		p.one.set(nil, false)
+		p.two.set(nil, false)
+		errs, err = p.Settle(t.Context(), settlements[1:2])
+		require.NoError(t, err)
+		assert.Empty(t, errs)
+	})
 }
 
 // forgetful is a backend that does not answer its first Settle, which it does.

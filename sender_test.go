@@ -41,7 +41,11 @@ func (a answers) through(m *meddler, b omniq.Backend) *int {
 		}
 		*calls++
 		mu.Unlock()
-		time.Sleep(time.Millisecond)
+		select {
+		case <-time.After(time.Millisecond):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: %w", omniq.ErrUncertain, ctx.Err())
+		}
 		if !next.done {
 			return nil, next.err
 		}
