@@ -30,6 +30,8 @@ type Scene struct {
 	Hostile, Encrypted uuid.UUID
 	Flow, Broken       uuid.UUID // flows; of the second a member has failed
 	Worker             string
+
+	charges []uuid.UUID // Failed is the last of them
 }
 
 type (
@@ -150,6 +152,7 @@ func (s *Scene) enqueue(ctx context.Context, b omniq.Backend) (err error) {
 	s.Running = must(build.Enqueue(ctx, c, omniq.MakeArgs1(2026)))
 	for n := range int64(5) {
 		s.Failed = must(charge.Enqueue(ctx, c, omniq.MakeArgs1(9007199254740993+n), omniq.Metadata("tenant", "17"), omniq.Priority(3)))
+		s.charges = append(s.charges, s.Failed)
 	}
 	s.Panicked = must(crash.Enqueue(ctx, c, omniq.Retries(0)))
 	s.Retried = must(flaky.Enqueue(ctx, c))
@@ -210,11 +213,14 @@ func (s *Scene) declare(ctx context.Context) error {
 	return paused.Pause(ctx, Hostile)
 }
 
-// await waits until each task is in the state that it is to be in.
+// await waits until each task is in the state that it is to be in, and the worker has been heard of.
 func (s *Scene) await(ctx context.Context) error {
 	states := map[uuid.UUID]omniq.Status{
-		s.Succeeded: omniq.StatusSuccess, s.Running: omniq.StatusRunning, s.Failed: omniq.StatusFailure, s.Panicked: omniq.StatusFailure,
+		s.Succeeded: omniq.StatusSuccess, s.Running: omniq.StatusRunning, s.Panicked: omniq.StatusFailure,
 		s.Hostile: omniq.StatusFailure, s.Waiting: omniq.StatusWaiting,
+	}
+	for _, id := range s.charges {
+		states[id] = omniq.StatusFailure
 	}
 	for id, want := range states {
 		err := poll(ctx, func() (bool, error) {
@@ -230,9 +236,16 @@ func (s *Scene) await(ctx context.Context) error {
 			return err
 		}
 	}
-	return poll(ctx, func() (bool, error) {
+	err := poll(ctx, func() (bool, error) {
 		info, err := s.Client.Inspect(ctx, s.Retried)
 		return err == nil && info.Error != nil, err
+	})
+	if err != nil {
+		return err
+	}
+	return poll(ctx, func() (bool, error) {
+		workers, err := s.Client.Workers(ctx)
+		return len(workers) > 0, err
 	})
 }
 
