@@ -3,11 +3,11 @@ package postgres_test
 import (
 	"context"
 	"fmt"
-	"net"
 	neturl "net/url"
 	"os"
 	osexec "os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -19,6 +19,7 @@ import (
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/backendtest"
 	"github.com/omniq-go/omniq/backend/postgres"
+	"github.com/omniq-go/omniq/internal/daemon"
 )
 
 // The contract is kept behind a pooler that gives each transaction another connection.
@@ -53,10 +54,6 @@ func pgbouncer(t *testing.T) string {
 	if _, err := os.Stat(bin); err != nil {
 		t.Skip("there is no pgbouncer: install the package pgbouncer")
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	port := l.Addr().(*net.TCPAddr).Port
-	require.NoError(t, l.Close())
 	dir, err := os.MkdirTemp("", "pgbouncer") // not the test's, which is not open to other users
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, os.RemoveAll(dir)) })
@@ -66,7 +63,10 @@ func pgbouncer(t *testing.T) string {
 		password = " password=" + password
 	}
 	config := filepath.Join(dir, "pgbouncer.ini")
-	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, `
+	pooled := *server
+	d := &daemon.Daemon{Dir: dir, AtOnce: syscall.SIGKILL}
+	d.Command = func(port int) *osexec.Cmd {
+		require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, `
 [databases]
 * = host=%s port=%s user=%s%s
 [pgbouncer]
@@ -79,20 +79,23 @@ default_pool_size = 20
 max_client_conn = 1000
 ignore_startup_parameters = extra_float_digits
 `, server.Hostname(), server.Port(), server.User.Username(), password, port), 0o644))
-	c := osexec.CommandContext(t.Context(), bin, config)
-	if os.Getuid() == 0 {
-		c.Args = append(c.Args, "-u", "nobody") // it refuses to be root
+		c := osexec.Command(bin, config)
+		if os.Getuid() == 0 {
+			c.Args = append(c.Args, "-u", "nobody") // it refuses to be root
+		}
+		return c
 	}
-	var log lines
-	c.Stderr = &log
-	require.NoError(t, c.Start())
-	t.Cleanup(func() { _ = c.Process.Kill(); _ = c.Wait() })
-	pooled := *server
-	pooled.Host = fmt.Sprintf("127.0.0.1:%d", port)
-	require.EventuallyWithT(t, func(t *assert.CollectT) {
-		c, err := pgx.Connect(context.Background(), pooled.String())
-		require.NoError(t, err, log.String())
-		require.NoError(t, c.Close(context.Background()))
-	}, 10*time.Second, 10*time.Millisecond)
+	d.Ready = func(ctx context.Context) error {
+		pooled.Host = d.Addr()
+		c, err := pgx.Connect(ctx, pooled.String())
+		if err != nil {
+			return err
+		}
+		return c.Close(ctx)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	require.NoError(t, d.Start(ctx))
+	t.Cleanup(func() { assert.NoError(t, d.Crash()) })
 	return pooled.String()
 }

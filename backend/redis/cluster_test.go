@@ -18,6 +18,7 @@ import (
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/backend/backendtest"
 	"github.com/omniq-go/omniq/backend/redis"
+	"github.com/omniq-go/omniq/internal/redisserver"
 )
 
 // startCluster starts three servers that share the slots, and returns its URL and a client of each.
@@ -27,7 +28,7 @@ func startCluster(t *testing.T) (at string, nodes []rueidis.Client) {
 	var clients []rueidis.Client
 	var addrs []string
 	for i := range n {
-		s := ownServer(t, "--cluster-enabled", "yes", "--cluster-port", freePort(t))
+		s := ownServer(t, "--cluster-enabled", "yes", "--cluster-port", redisserver.AnyPort)
 		c, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{s.Addr()}, ForceSingleClient: true, DisableCache: true})
 		require.NoError(t, err)
 		t.Cleanup(c.Close)

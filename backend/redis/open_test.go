@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -255,9 +256,13 @@ func certificate(t *testing.T) (certFile, keyFile string) {
 func TestTLS(t *testing.T) {
 	t.Parallel()
 	cert, key := certificate(t)
-	port := freePort(t)
-	ownServer(t, "--tls-port", port, "--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", cert, "--tls-auth-clients", "no")
-	_, err := redis.Open(t.Context(), "rediss://127.0.0.1:"+port)
+	s := ownServer(t, "--tls-port", redisserver.AnyPort, "--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", cert,
+		"--tls-auth-clients", "no")
+	c := connect(t, s.URL())
+	config, err := c.Do(t.Context(), c.B().ConfigGet().Parameter("tls-port").Build()).AsStrMap()
+	require.NoError(t, err)
+	port := config["tls-port"]
+	_, err = redis.Open(t.Context(), "rediss://127.0.0.1:"+port)
 	require.ErrorContains(t, err, "certificate")
 	b, err := redis.Open(t.Context(), "rediss://127.0.0.1:"+port+"?skip_verify=1", redis.WithLogger(slog.New(slog.DiscardHandler)))
 	require.NoError(t, err)
@@ -265,27 +270,30 @@ func TestTLS(t *testing.T) {
 	require.NoError(t, b.Close())
 }
 
-func freePort(t testing.TB) string {
-	t.Helper()
-	port, err := daemon.FreePort()
-	require.NoError(t, err)
-	return strconv.Itoa(port)
-}
-
 // startSentinel starts a Sentinel that watches a master, and returns the URL of what it knows.
 func startSentinel(t *testing.T, master *redisserver.Server) string {
 	t.Helper()
-	dir := t.TempDir()
-	port := freePort(t)
-	file := filepath.Join(dir, "sentinel.conf")
-	require.NoError(t, os.WriteFile(file, fmt.Appendf(nil, "port %s\nbind 127.0.0.1\ndir %s\nsentinel monitor tasks 127.0.0.1 %d 1\n"+
-		"sentinel down-after-milliseconds tasks 1000\nsentinel failover-timeout tasks 5000\n", port, dir, master.Port()), 0o600))
 	path, err := redisserver.Path()
 	require.NoError(t, err)
-	sentinel := exec.Command(path, file, "--sentinel")
-	require.NoError(t, sentinel.Start())
-	t.Cleanup(func() { _ = sentinel.Process.Kill(); _ = sentinel.Wait() })
-	return "redis://127.0.0.1:" + port + "?master_set=tasks"
+	dir := t.TempDir()
+	file := filepath.Join(dir, "sentinel.conf")
+	s := &daemon.Daemon{Dir: dir, AtOnce: syscall.SIGKILL}
+	s.Command = func(port int) *exec.Cmd {
+		require.NoError(t, os.WriteFile(file, fmt.Appendf(nil, "port %d\nbind 127.0.0.1\ndir %s\nsentinel monitor tasks 127.0.0.1 %d 1\n"+
+			"sentinel down-after-milliseconds tasks 1000\nsentinel failover-timeout tasks 5000\n", port, dir, master.Port()), 0o600))
+		return exec.Command(path, file, "--sentinel")
+	}
+	s.Ready = func(ctx context.Context) error {
+		var d net.Dialer
+		c, err := d.DialContext(ctx, "tcp", s.Addr())
+		if err != nil {
+			return err
+		}
+		return c.Close()
+	}
+	require.NoError(t, s.Start(t.Context()))
+	t.Cleanup(func() { assert.NoError(t, s.Close()) })
+	return "redis://" + s.Addr() + "?master_set=tasks"
 }
 
 // openSentinel opens what a Sentinel knows, once that is so far.

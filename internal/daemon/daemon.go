@@ -20,7 +20,7 @@ import (
 // Daemon is a server's process. Its methods are called from one goroutine. Dir, Command, Ready and AtOnce are set before the first Start.
 type Daemon struct {
 	Dir     string                          // Close removes it
-	Command func(port int) *exec.Cmd        // is to outlast the context of Start
+	Command func(port int) *exec.Cmd        // is called at each try, and is to outlast the context of Start
 	Ready   func(ctx context.Context) error // fails as long as the server does not take connections
 	AtOnce  syscall.Signal                  // ends the server as a crash does
 
@@ -40,14 +40,19 @@ func FreePort() (int, error) {
 	return l.Addr().(*net.TCPAddr).Port, l.Close()
 }
 
+// tries is how often a new server is started while somebody else has its port.
+const tries = 10
+
 // Start starts the server, and returns when it takes connections: again on the port that it had, if it has been started before. An error has
 // in it what the server has written.
 func (d *Daemon) Start(ctx context.Context) error {
-	for fresh := d.port == 0; ; d.port = 0 {
+	fresh := d.port == 0
+	for try := 1; ; try++ {
 		err := d.start(ctx)
-		if err == nil || !fresh || !strings.Contains(err.Error(), "in use") || ctx.Err() != nil { // else somebody else has the port by now
+		if err == nil || !fresh || try == tries || !strings.Contains(err.Error(), "in use") || ctx.Err() != nil {
 			return err
 		}
+		d.port = 0 // somebody else has it by now
 	}
 }
 

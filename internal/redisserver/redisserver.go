@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -17,6 +18,9 @@ import (
 
 // URLVariable names the environment variable with the URL of a server that is to be used instead of a new one.
 const URLVariable = "OMNIQ_TEST_REDIS_URL"
+
+// AnyPort among the settings of a server is a port that nobody listens on: another one at each start.
+const AnyPort = "any port"
 
 // ErrMissing says that the machine has no Redis server, and what to install.
 var ErrMissing = errors.New("there is no Redis server: install the package redis-server (7.0 or later) or valkey-server (7.2 or later), so" +
@@ -39,12 +43,31 @@ func Start(ctx context.Context, dir string, settings ...string) (*Server, error)
 	s := new(Server)
 	s.Daemon = daemon.Daemon{Dir: dir, Ready: s.ping, AtOnce: syscall.SIGKILL, Command: func(port int) *exec.Cmd {
 		args := []string{"--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--dir", dir, "--save", ""}
-		return exec.CommandContext(context.WithoutCancel(ctx), path, append(args, settings...)...)
+		settings, err := choosePorts(settings)
+		c := exec.CommandContext(context.WithoutCancel(ctx), path, append(args, settings...)...)
+		c.Err = errors.Join(c.Err, err)
+		return c
 	}}
 	if err := s.Start(ctx); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	return s, nil
+}
+
+// choosePorts returns settings with a port for each AnyPort.
+func choosePorts(settings []string) ([]string, error) {
+	settings = slices.Clone(settings)
+	for i, s := range settings {
+		if s != AnyPort {
+			continue
+		}
+		port, err := daemon.FreePort()
+		if err != nil {
+			return nil, err
+		}
+		settings[i] = strconv.Itoa(port)
+	}
+	return settings, nil
 }
 
 // Path is the server's binary, and [ErrMissing] if the machine has none.

@@ -42,4 +42,11 @@ func TestServerFails(t *testing.T) {
 		t.Skip(err)
 	}
 	assert.ErrorContains(t, err, "no-such-setting")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, l.Close()) })
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	require.NoError(t, err)
+	_, err = redisserver.Start(t.Context(), "", "--cluster-enabled", "yes", "--cluster-port", port)
+	assert.ErrorContains(t, err, "in use")
 }
