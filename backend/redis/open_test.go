@@ -109,11 +109,11 @@ func TestReplicas(t *testing.T) {
 	t.Parallel()
 	master := ownServer(t, "--repl-diskless-sync-delay", "0")
 	replica := ownServer(t, "--replicaof", "127.0.0.1 "+strconv.Itoa(master.Port()))
+	waitReplica(t, replica) // one that loads refuses everybody
 	_, err := redis.Open(t.Context(), replica.URL())
 	require.ErrorIs(t, err, redis.ErrServer)
 	require.ErrorContains(t, err, "it is a replica of "+master.Addr())
 
-	waitReplica(t, replica)
 	b, err := redis.Open(t.Context(), master.URL(), redis.WaitReplicas(1, 5*time.Second), redis.WithLogger(slog.New(slog.DiscardHandler)))
 	require.NoError(t, err)
 	errs, err := b.Enqueue(t.Context(), batch(3))
@@ -121,7 +121,7 @@ func TestReplicas(t *testing.T) {
 	require.Nil(t, errs)
 	require.NoError(t, b.Close())
 
-	b, err = redis.Open(t.Context(), master.URL(), redis.WaitReplicas(2, 10*time.Millisecond), redis.WithLogger(slog.New(slog.DiscardHandler)))
+	b, err = redis.Open(t.Context(), master.URL(), redis.WaitReplicas(2, time.Second), redis.WithLogger(slog.New(slog.DiscardHandler)))
 	require.NoError(t, err)
 	tasks := batch(1)
 	_, err = b.Enqueue(t.Context(), tasks)
