@@ -82,7 +82,8 @@ func TestRouteLeaseWaits(t *testing.T) {
 			began := time.Now()
 			go func() {
 				if time.Sleep(20 * time.Second); queue != "" {
-					p.put(t, p.task(queue))
+					_, err := p.Enqueue(t.Context(), []*omniq.RawTask{p.task(queue)})
+					assert.NoError(t, err)
 				}
 			}()
 			leases := p.lease(t, omniq.LeaseRequest{Queues: []string{"one-a", "two-b"}, Max: 10, Wait: time.Minute})
@@ -284,7 +285,10 @@ func TestRouteLeaseSurvivesTrouble(t *testing.T) {
 		}, false)
 		got := make(chan []omniq.Lease)
 		go func() {
-			got <- p.lease(t, omniq.LeaseRequest{Queues: []string{"one-a", "two-b"}, Max: 1, Wait: time.Hour})
+			r := omniq.LeaseRequest{Queues: []string{"one-a", "two-b"}, Max: 1, Duration: time.Minute, WorkerID: "w", Wait: time.Hour}
+			leases, err := p.Lease(t.Context(), r)
+			assert.NoError(t, err)
+			got <- leases
 		}()
 		time.Sleep(time.Second)
 		end <- errTrouble

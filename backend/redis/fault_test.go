@@ -440,11 +440,18 @@ func TestDeaf(t *testing.T) {
 	defer func() { require.NoError(t, b.Close()) }()
 	do(t, c, "ACL", "SETUSER", "worker", "-ssubscribe")
 	do(t, c, "CLIENT", "KILL", "TYPE", "pubsub")
-	waiting := make(chan []omniq.Lease, 1)
-	go func() { waiting <- lease(t, b, 1, time.Minute) }()
+	waiting := make(chan error, 1)
+	go func() {
+		r := omniq.LeaseRequest{Queues: []string{"default"}, Max: 1, Duration: time.Minute, Wait: time.Minute, WorkerID: "w"}
+		leases, err := b.Lease(t.Context(), r)
+		if err == nil && len(leases) != 1 {
+			err = fmt.Errorf("it is %d leases", len(leases))
+		}
+		waiting <- err
+	}()
 	_, err = b.Enqueue(t.Context(), batch(1))
 	require.NoError(t, err)
-	require.Len(t, <-waiting, 1)
+	require.NoError(t, <-waiting)
 	require.Eventually(t, func() bool { return strings.Contains(log.String(), "does not tell what others do") }, time.Minute, 10*time.Millisecond)
 }
 

@@ -125,10 +125,13 @@ func TestForgottenElsewhere(t *testing.T) {
 func TestMomentsElsewhere(t *testing.T) {
 	a, b := two(t)
 	task := newTasks(1)[0]
-	waiting := later(t, func(ctx context.Context) (omniq.Lease, error) { return lease(t, b, time.Minute), nil })
+	request := omniq.LeaseRequest{Queues: []string{omniq.DefaultQueue}, Max: 1, Duration: time.Minute, Wait: time.Minute, WorkerID: "w"}
+	waiting := later(t, func(ctx context.Context) ([]omniq.Lease, error) { return b.Lease(ctx, request) })
 	task.RunAt = time.Now().Add(100 * time.Millisecond).Truncate(time.Microsecond)
 	enqueue(t, a, task)
-	require.Equal(t, task.ID, (<-waiting).TaskID)
+	leases := <-waiting
+	require.Len(t, leases, 1)
+	require.Equal(t, task.ID, leases[0].TaskID)
 	late := time.Since(task.RunAt)
 	assert.GreaterOrEqual(t, late, time.Duration(0))
 	t.Logf("a delayed task was %v late", late)

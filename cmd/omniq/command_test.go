@@ -38,7 +38,9 @@ func (s *shell) many(n int) (cancelled func() int) {
 	require.NoError(s, s.client.Enqueue(s.Context(), tasks...))
 	return func() int {
 		stats, err := s.client.Stats(s.Context())
-		require.NoError(s, err)
+		if !assert.NoError(s, err) {
+			return n // who waits for some goes on
+		}
 		return stats[0].Cancelled
 	}
 }
