@@ -77,7 +77,8 @@ func (r Report) String() string {
 func Run(t *testing.T, open Open, plan Plan) Report {
 	t.Helper()
 	r := newRunner(t, plan, producer, worker)
-	unwatch := r.watchLimit(open)
+	unwatch := sync.OnceFunc(r.watchLimit(open))
+	defer unwatch()
 	began := time.Now()
 	r.stopAtRandom()
 	r.stopAll(producer)

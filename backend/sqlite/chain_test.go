@@ -110,19 +110,21 @@ var busies = []busy{
 		require.NoError(tb, err)
 		echo := omniq.DefineArgs("echo", func(_ context.Context, a omniq.Args1[int]) (int, error) { return a.V1, nil })
 		work(tb, backends[len(backends)-1:], places, echo)
-		go func() {
+		var caller sync.WaitGroup
+		caller.Go(func() {
 			for i := 0; ; i++ {
-				ctx, cancel := context.WithTimeout(context.Background(), 2*stall)
+				ctx, cancel := context.WithTimeout(tb.Context(), 2*stall)
 				h, err := echo.Enqueue(ctx, c, omniq.MakeArgs1(i))
 				if err == nil {
 					_, err = h.Wait(ctx)
 				}
 				cancel()
-				if !assert.NoError(tb, err) || g.step() >= g.want {
+				if tb.Context().Err() != nil || !assert.NoError(tb, err) || g.step() >= g.want {
 					return
 				}
 			}
-		}()
+		})
+		tb.Cleanup(caller.Wait)
 	}},
 	// A task that fails is to be tried again at once, by either process.
 	{"zero delays", func(tb testing.TB, backends []*sqlite.Backend, places int, g *gaps) {
