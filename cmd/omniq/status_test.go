@@ -152,9 +152,6 @@ func TestEngineDown(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, silent.Close()) })
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, closed.Close())
 	text := filepath.Join(t.TempDir(), "text")
 	require.NoError(t, os.WriteFile(text, []byte(strings.Repeat("no database ", 100)), 0o600))
 	missing := filepath.Join(t.TempDir(), "typo.db")
@@ -163,7 +160,7 @@ func TestEngineDown(t *testing.T) {
 		status int
 		says   string
 	}{
-		"nobody listens":    {"postgres://u:secret@" + closed.Addr().String() + "/x", exitFailed, "refused"},
+		"nobody listens":    {"postgres://u:secret@127.0.0.1:1/x", exitFailed, "refused"},
 		"nobody answers":    {"postgres://u:secret@" + silent.Addr().String() + "/x", exitFailed, "the engine has not answered within 300ms (--timeout)"},
 		"no database":       {"sqlite:" + text, exitFailed, "not a sound database"},
 		"no file":           {"sqlite:" + missing, exitFailed, "there is no queue there"},

@@ -72,6 +72,8 @@ func TestSend(t *testing.T) {
 	assert.NoError(t, err)
 	assert.Equal(t, "hello", <-got)
 	require.NoError(t, l.Close())
+	task, err = Send.Task(Message{To: "localhost:1", Text: "hello"}) // where nobody listens
+	require.NoError(t, err)
 	_, err = omniqtest.Run(t, Send, task)
 	assert.ErrorContains(t, err, "refused")
 }
