@@ -28,7 +28,7 @@ func ExampleDefineBatch() {
 			i.Succeed(inserted)
 		}
 		return nil
-	}, omniq.UpTo(500, 20*time.Millisecond))
+	}, omniq.UpTo(500, 100*time.Millisecond))
 
 	ctx, client, stop := demo(omniq.Handlers(insert))
 	defer stop()

@@ -17,7 +17,7 @@ func ExampleDebounce() {
 	defer stop()
 	var last *omniq.Handle[string]
 	for _, text := range []string{"D", "Dr", "Draft"} {
-		h, err := index.Enqueue(ctx, client, omniq.MakeArgs1(text), omniq.Debounce("document-7", 50*time.Millisecond, time.Second))
+		h, err := index.Enqueue(ctx, client, omniq.MakeArgs1(text), omniq.Debounce("document-7", 250*time.Millisecond, time.Second))
 		if err != nil {
 			panic(err)
 		}

@@ -20,6 +20,7 @@ import (
 const (
 	pillWorker       = "pill worker"
 	prefetchVariable = "OMNIQ_CRASHTEST_PREFETCH"
+	pillLease        = 2 * time.Second
 	pillExit         = 9 // how a process ends that took the pill
 )
 
@@ -35,7 +36,7 @@ type PillPlan struct {
 	Retries  int    // of each task
 	Prefetch int    // of the worker
 	Short    int    // how many tasks of 20 ms are enqueued with the pill
-	Long     int    // how many of 2 s, which are more than a lease lasts
+	Long     int    // how many of 3 s, which are more than a lease lasts
 }
 
 // Pill lets a task end its worker's process each time that it runs, starts another one in its place, and checks that the
@@ -54,7 +55,7 @@ func Pill(t *testing.T, open Open, plan PillPlan) {
 	require.NoError(t, err)
 	var good []*omniq.Handle[int]
 	for i := range plan.Long + plan.Short {
-		took := 2 * time.Second
+		took := pillLease + time.Second
 		if i >= plan.Long {
 			took = 20 * time.Millisecond
 		}
@@ -134,7 +135,7 @@ func takePills(ctx context.Context, b omniq.Backend) error {
 				return info.Attempt, context.Cause(ctx)
 			}),
 		),
-		omniq.Prefetch(prefetch), omniq.LeaseDuration(time.Second), omniq.Logger(slog.New(slog.DiscardHandler)))
+		omniq.Prefetch(prefetch), omniq.LeaseDuration(pillLease), omniq.Logger(slog.New(slog.DiscardHandler)))
 	if err != nil {
 		return err
 	}

@@ -301,8 +301,10 @@ type load struct {
 func startLoad(t *testing.T, url, name string, producers int, parameters ...string) *load {
 	t.Helper()
 	l := &load{t: t, url: url, name: name, tried: make(map[uuid.UUID]int), stored: make(map[uuid.UUID]int)}
+	calm := openAt(t, url, name) // without what hurts
+	require.NoError(t, calm.SetLimit(t.Context(), "", loadLimit))
+	require.NoError(t, calm.Close())
 	l.b = openAt(t, with(t, url, parameters...), name, postgres.WithEvents(time.Hour), postgres.WithPollInterval(time.Hour))
-	require.NoError(t, l.b.SetLimit(t.Context(), "", loadLimit))
 	l.stopWorker = work(t, l.b, omniq.Handlers(double), omniq.LeaseDuration(2*time.Second),
 		omniq.RetryDelays(omniq.Constant(10*time.Millisecond), 0.5))
 	l.producing, l.stop = context.WithCancel(context.Background())

@@ -232,7 +232,7 @@ func TestOneTransaction(t *testing.T) {
 
 // Who waits for a result or for events hears of what is committed while it begins to wait, in whatever order.
 func TestAwaitAndEventsBeside(t *testing.T) {
-	b := opened(t, WithEvents(time.Hour))
+	b := opened(t, WithEvents(time.Hour), WithSynchronousNormal())
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	after := omniq.CursorOldest
