@@ -21,7 +21,7 @@ import (
 const (
 	gatherPart  = 4                    // of the time that the engine's call took, the part
 	gatherMost  = 2 * time.Millisecond // no longer than this
-	gatherCalls = 32                   // more callers are not waited for: half of them are a batch already
+	gatherCalls = 128                  // more callers are not waited for: half of them are a batch already
 	gatherRest  = 7                    // calls of the engine without it, after it was in vain
 )
 
