@@ -159,7 +159,8 @@ func exercise(t *testing.T, b *sqlite.Backend, clock *clock) {
 	}, 20*time.Second, 10*time.Millisecond)
 	clock.advance(25 * hour) // and what was done is too old
 	require.Eventually(t, func() bool {
-		return number(t, b, "SELECT count(*) FROM omniq_history WHERE enqueued > 0") == 0
+		return number(t, b, "SELECT count(*) FROM omniq_history WHERE enqueued > 0") == 0 &&
+			number(t, b, "SELECT count(*) FROM omniq_results WHERE expires < ?", clock.now().UnixMicro()) == 0
 	}, 20*time.Second, 10*time.Millisecond)
 }
 
