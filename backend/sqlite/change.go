@@ -109,7 +109,6 @@ type task struct {
 	uniqueKey  driver.Value
 	ties       int64
 	lane       driver.Value
-	keep       bool   // it is kept with its result, although it has succeeded
 	envelope   string // empty if it was not asked for
 }
 
@@ -240,15 +239,26 @@ func (t *tx) conclude(r *task, of func(*omniq.RawTask) *omniq.RawResult) error {
 	return t.finish(r, result, string(envelope))
 }
 
+// outcome is a task with its result.
+type outcome struct {
+	*task
+	result   *omniq.RawResult
+	envelope string // of the result
+	keeps    bool   // the task's is kept, too
+}
+
 // finish keeps the result of a task whose row is gone.
 func (t *tx) finish(r *task, result *omniq.RawResult, envelope string) error {
-	var kept driver.Value
-	if result.Status != omniq.StatusSuccess || r.keep {
-		kept = r.envelope
-	}
-	if err := t.keep(r, result, envelope, kept); err != nil {
+	f := outcome{r, result, envelope, result.Status != omniq.StatusSuccess}
+	if err := t.keep(&f); err != nil {
 		return err
 	}
+	return t.finished(&f)
+}
+
+// finished does what else there is to do about the end of a task, once its result is kept.
+func (t *tx) finished(f *outcome) error {
+	r, result := f.task, f.result
 	if r.uniqueKey != nil {
 		_, err := t.q.exec("DELETE FROM omniq_unique WHERE name = ? AND key = ? AND id = ? AND until IS NULL",
 			r.name, r.uniqueKey, r.id[:])
@@ -278,34 +288,41 @@ func (t *tx) finish(r *task, result *omniq.RawResult, envelope string) error {
 }
 
 // keep stores a result.
-func (t *tx) keep(r *task, result *omniq.RawResult, envelope string, kept driver.Value) error {
+func (t *tx) keep(f *outcome) error {
 	const q = `INSERT INTO omniq_results (id, status, name, queue, since, due, worker, expires, result, task, lost, ties, until, look)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?13, ?13) ON CONFLICT (id) DO NOTHING`
-	var due driver.Value
-	if r.due != 0 {
-		due = r.due
+	var due, kept, look driver.Value
+	if f.due != 0 {
+		due = f.due
 	}
-	expires := t.expiry(result.TTL)
-	var look driver.Value
-	if r.ties&tieInput != 0 { // it is kept as long as it is needed
+	if f.keeps {
+		kept = f.task.envelope
+	}
+	expires := t.expiry(f.result.TTL)
+	if f.ties&tieInput != 0 { // it is kept as long as it is needed
 		expires, look = nil, expires
 	}
 	for {
-		n, err := t.q.exec(q, r.id[:], int64(result.Status), r.name, r.queue, t.us, due, r.worker,
-			expires, envelope, kept, r.lost, r.ties, look)
+		n, err := t.q.exec(q, f.id[:], int64(f.result.Status), f.name, f.queue, t.us, due, f.worker,
+			expires, f.envelope, kept, f.lost, f.ties, look)
 		if err != nil {
 			return err
 		}
 		if n > 0 {
 			break
 		}
-		if err := t.drop(r.id); err != nil { // of an earlier life of the task, whose time is over
+		if err := t.drop(f.id); err != nil { // of an earlier life of the task, whose time is over
 			return err
 		}
 	}
-	t.add(r.queue, int64(result.Status), 1)
-	t.ended = append(t.ended, ended{id: r.id, result: result})
+	t.countResult(f)
 	return nil
+}
+
+// countResult counts a result that is stored, and tells those that wait for it.
+func (t *tx) countResult(f *outcome) {
+	t.add(f.queue, int64(f.result.Status), 1)
+	t.ended = append(t.ended, ended{id: f.id, result: f.result})
 }
 
 // drop removes a result, and what is kept beside it.

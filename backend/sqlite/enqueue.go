@@ -94,12 +94,13 @@ func (b *Backend) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error,
 	if err != nil {
 		return nil, err
 	}
-	if !tied(list) {
-		return b.each(ctx, len(list), func(t *tx, i int) (error, error) { return t.enqueue(&list[i]) })
-	}
 	var errs []error
 	var refused error
 	err = b.write(ctx, func(t *tx) (err error) {
+		if !tied(list) {
+			errs, err = t.enqueueEach(context.Background(), list)
+			return err
+		}
 		refused, err = t.try(func() (_, err error) { errs, err = t.enqueueAll(list, newJoint()); return nil, err })
 		return err
 	})
@@ -110,6 +111,49 @@ func (b *Backend) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error,
 		return nil, refused
 	}
 	return errs, nil
+}
+
+// enqueueEach stores tasks, none of which is tied to others, or says why not. It looks at the context between them.
+func (t *tx) enqueueEach(ctx context.Context, list []newTask) (errs []error, err error) {
+	for i := 0; i < len(list); {
+		if ctx.Err() != nil {
+			return nil, contextError(ctx)
+		}
+		plain := plainTasks(list[i:])
+		if len(plain) > 1 {
+			n, all, err := t.insertSome(plain)
+			if err != nil {
+				return nil, err
+			}
+			if all {
+				i += n
+				continue
+			}
+			plain = plain[:n]
+		}
+		for range max(len(plain), 1) { // one at a time, to see which is refused
+			refused, err := t.enqueue(&list[i])
+			if err != nil {
+				return nil, err
+			}
+			if refused != nil {
+				errs = engine.Report(errs, len(list), i, refused)
+			}
+			i++
+		}
+	}
+	return errs, nil
+}
+
+// plainTasks are the first tasks that nothing but their ID can keep from being stored.
+func plainTasks(list []newTask) []newTask {
+	for i := range list {
+		n := &list[i]
+		if n.onHeld != omniq.HeldRefuse || n.uniqueKey != nil || n.idFor > 0 || i == atOnce {
+			return list[:i]
+		}
+	}
+	return list
 }
 
 // each does one write of n items. The second error of do is one of the database.
@@ -217,26 +261,62 @@ func (t *tx) knownOf(list []newTask, known map[uuid.UUID]bool) error {
 	return findKnown.query(t.q, func(v []driver.Value) error { known[idOf(v[0])] = true; return nil }, ids, t.us)
 }
 
-// insert stores a task, which gets its unique key, and keeps its ID. remaining is what is left of its TTL.
-func (t *tx) insert(n *newTask, remaining time.Duration) (refused, err error) {
+// addTasks stores rows of tasks, unless their ID is known, or something is kept beside the result of their last life.
+var addTasks = newMany("WITH new (id, name, queue, priority, due, deadline, state, wake, unique_key, task, ties, delay, lane) AS (VALUES ", 13, `)
+	INSERT INTO omniq_tasks (id, name, queue, priority, due, deadline, state, wake, unique_key, task, ties, delay, lane, attempt, since)
+	SELECT *, 0, ? FROM new
+	WHERE NOT EXISTS (SELECT 1 FROM omniq_results r WHERE r.id = new.id AND (r.expires IS NULL OR r.expires > ? OR r.ties <> 0))
+	ON CONFLICT (id) DO NOTHING`)
+
+// appendTask appends the row of a task. remaining is what is left of its TTL.
+func (t *tx) appendTask(values []driver.Value, n *newTask, remaining time.Duration) (row []driver.Value, state int64) {
 	due := t.us + microseconds(n.delay)
 	if !n.runAt.IsZero() {
 		due = micros(n.runAt)
 	}
-	var deadline driver.Value
+	var deadline, delay driver.Value
 	if n.ttl != nil {
 		deadline = t.us + microseconds(remaining)
 	}
 	state, wake := t.place(due, deadline)
 	if n.waits {
 		state, wake = stateWaiting, deadline
+		if n.runAt.IsZero() && n.delay > 0 {
+			delay = microseconds(n.delay)
+		}
 	}
+	return append(values, n.id[:], n.name, n.queue, n.priority, due, deadline, state, wake, n.uniqueKey, n.envelope, n.ties,
+		delay, n.lane), state
+}
+
+// insertSome stores the first ones of some tasks that have no unique key, unless one of them cannot be stored: then none, and all is false.
+// n is how many they are.
+func (t *tx) insertSome(list []newTask) (n int, all bool, err error) {
+	values, states := make([]driver.Value, 0, addTasks.width*len(list)), make([]int64, len(list))
+	for i := range list {
+		values, states[i] = t.appendTask(values, &list[i], t.remaining(&list[i]))
+	}
+	n, all, err = addTasks.addNew(t.q, "omniq_tasks", values, t.us, t.us)
+	if err != nil || !all {
+		return n, false, err
+	}
+	for i := range list[:n] {
+		if err := t.inserted(&list[i], states[i]); err != nil {
+			return n, false, err
+		}
+	}
+	return n, true, nil
+}
+
+// insert stores a task, which gets its unique key, and keeps its ID. remaining is what is left of its TTL.
+func (t *tx) insert(n *newTask, remaining time.Duration) (refused, err error) {
+	row, state := t.appendTask(nil, n, remaining)
 	for {
-		stored, err := t.insertRow(n, due, deadline, state, wake)
+		_, stored, err := addTasks.addNew(t.q, "omniq_tasks", row, t.us, t.us)
 		if err != nil {
 			return nil, err
 		}
-		if stored > 0 {
+		if stored {
 			break
 		}
 		known, err := t.known(n.id)
@@ -250,12 +330,8 @@ func (t *tx) insert(n *newTask, remaining time.Duration) (refused, err error) {
 			return nil, err
 		}
 	}
-	if err := t.shift(n.queue, n.lane, stateNone, state); err != nil {
+	if err := t.inserted(n, state); err != nil {
 		return nil, err
-	}
-	t.add(n.queue, state, 1)
-	if state == stateReady {
-		t.ready[n.queue] = true
 	}
 	if n.uniqueKey != nil {
 		if err := t.hold(n.name, n.uniqueKey, n.id, n.uniqueFor); err != nil {
@@ -267,33 +343,19 @@ func (t *tx) insert(n *newTask, remaining time.Duration) (refused, err error) {
 			return nil, err
 		}
 	}
-	return nil, t.note(omniq.EventEnqueued, n.id, n.name, n.queue, nil, 0, nil)
+	return nil, nil
 }
 
-// insertRow stores the row of a task, unless its ID is known, or something is kept beside the result of its last life.
-func (t *tx) insertRow(n *newTask, due int64, deadline driver.Value, state int64, wake driver.Value) (stored int64, err error) {
-	const (
-		plain = `INSERT INTO omniq_tasks
-			(id, name, queue, priority, due, deadline, state, wake, attempt, since, unique_key, task)
-			SELECT ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?
-			WHERE NOT EXISTS (SELECT 1 FROM omniq_results WHERE id = ? AND (expires IS NULL OR expires > ? OR ties <> 0))
-			ON CONFLICT (id) DO NOTHING`
-		tied = `INSERT INTO omniq_tasks
-			(id, name, queue, priority, due, deadline, state, wake, attempt, since, unique_key, task, ties, delay, lane)
-			SELECT ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?
-			WHERE NOT EXISTS (SELECT 1 FROM omniq_results WHERE id = ? AND (expires IS NULL OR expires > ? OR ties <> 0))
-			ON CONFLICT (id) DO NOTHING`
-	)
-	if n.ties == 0 && n.lane == nil {
-		return t.q.exec(plain, n.id[:], n.name, n.queue, n.priority, due, deadline, state, wake, t.us, n.uniqueKey,
-			n.envelope, n.id[:], t.us)
+// inserted counts a task whose row is stored.
+func (t *tx) inserted(n *newTask, state int64) error {
+	if err := t.shift(n.queue, n.lane, stateNone, state); err != nil {
+		return err
 	}
-	var delay driver.Value
-	if n.waits && n.runAt.IsZero() && n.delay > 0 {
-		delay = microseconds(n.delay)
+	t.add(n.queue, state, 1)
+	if state == stateReady {
+		t.ready[n.queue] = true
 	}
-	return t.q.exec(tied, n.id[:], n.name, n.queue, n.priority, due, deadline, state, wake, t.us, n.uniqueKey,
-		n.envelope, n.ties, delay, n.lane, n.id[:], t.us)
+	return t.note(omniq.EventEnqueued, n.id, n.name, n.queue, nil, 0, nil)
 }
 
 // holder tells who has a unique key.

@@ -178,7 +178,7 @@ func (t *tx) leaseLanes(queue string, l *leasing, names driver.Value, limit *lim
 			continue
 		}
 		served++
-		if err := t.handLane(queue, &l.got[before], l, &now, served, limit); err != nil {
+		if err := t.handLane(queue, l, &now, served, limit); err != nil {
 			return err
 		}
 	}
@@ -232,19 +232,15 @@ func (t *tx) chooseIn(queue, lane string, l *leasing, names driver.Value) error 
 	return err
 }
 
-// handLane hands out a task of a lane, which is served by that.
-func (t *tx) handLane(queue string, g *leased, l *leasing, now *laneTurn, served int64, limit *limited) error {
-	g.started = engine.Starts(l.LeaseRequest, len(l.got)-1, int(g.lost))
-	if err := t.hand(g, l); err != nil {
+// handLane hands out the last task that was chosen, of a lane, which is served by that.
+func (t *tx) handLane(queue string, l *leasing, now *laneTurn, served int64, limit *limited) error {
+	last := len(l.got) - 1
+	l.got[last].started = engine.Starts(l.LeaseRequest, last, int(l.got[last].lost))
+	if err := t.hand(queue, l.got[last:], l); err != nil {
 		return err
 	}
 	t.add(queue, stateReady, -1)
 	t.add(queue, stateRunning, 1)
-	if g.started {
-		if err := t.startNote(g, queue, l); err != nil {
-			return err
-		}
-	}
 	used, opens := now.used, driver.Value(nil)
 	if limit != nil && limit.eachLane.Bounds() && now.lane != "" {
 		used = limit.eachLane.Charge(used, t.us, 1)

@@ -233,15 +233,9 @@ func (t *tx) leaseOf(queue string, l *leasing, names driver.Value) error {
 	for i := first; i < len(l.got); i++ {
 		g := &l.got[i]
 		g.started = engine.Starts(l.LeaseRequest, i, int(g.lost))
-		if err := t.hand(g, l); err != nil {
-			return err
-		}
-		if !g.started {
-			continue
-		}
-		if err := t.startNote(g, queue, l); err != nil {
-			return err
-		}
+	}
+	if err := t.hand(queue, l.got[first:], l); err != nil {
+		return err
 	}
 	if n := int64(len(l.got) - first); n > 0 {
 		t.add(queue, stateReady, -n)
@@ -289,14 +283,33 @@ func (t *tx) choose(queue string, l *leasing, names driver.Value) error {
 	return err
 }
 
-// hand hands out a task.
-func (t *tx) hand(g *leased, l *leasing) error {
-	if g.started {
-		g.attempt++
+var handOut = newMany(`UPDATE omniq_tasks SET state = 2, attempt = attempt + ?1, started = ?1, token = ?2, since = ?3, worker = ?4, wake = ?5
+	WHERE seq IN (`, 1, ")")
+
+// hand hands out tasks of a queue.
+func (t *tx) hand(queue string, list []leased, l *leasing) error {
+	rows := make([]driver.Value, 0, len(list))
+	for _, started := range []bool{true, false} {
+		rows = rows[:0]
+		for i := range list {
+			if g := &list[i]; g.started == started {
+				g.attempt += integer(started)
+				rows = append(rows, g.seq)
+			}
+		}
+		n := integer(started)
+		if err := handOut.exec(t.q, rows, n, l.token, t.us, l.WorkerID, l.expires); err != nil {
+			return err
+		}
 	}
-	_, err := t.q.exec(`UPDATE omniq_tasks SET state = 2, attempt = ?, started = ?, token = ?, since = ?, worker = ?, wake = ?
-		WHERE seq = ?`, g.attempt, integer(g.started), l.token, t.us, l.WorkerID, l.expires, g.seq)
-	return err
+	for i := range list {
+		if g := &list[i]; g.started {
+			if err := t.startNote(g, queue, l); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func integer(b bool) int64 {

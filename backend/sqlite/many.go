@@ -2,11 +2,15 @@ package sqlite
 
 import (
 	"database/sql/driver"
+	"slices"
 	"strings"
 )
 
+// atOnce is how many rows a statement is about at the most.
+const atOnce = 64
+
 // many is a statement about several rows of values: a statement each costs as much as what it does. It is prepared for one
-// row, two, four and so on up to a stride of them, so that there are few of these.
+// row, two, four and so on up to atOnce of them, so that there are few of these.
 type many struct {
 	width int // values in a row
 	texts []string
@@ -16,7 +20,7 @@ type many struct {
 func newMany(before string, width int, after string) *many {
 	m := &many{width: width}
 	row := "(?" + strings.Repeat(", ?", width-1) + ")"
-	for n := 1; n <= stride; n *= 2 {
+	for n := 1; n <= atOnce; n *= 2 {
 		m.texts = append(m.texts, before+row+strings.Repeat(", "+row, n-1)+after)
 	}
 	return m
@@ -31,11 +35,11 @@ func (m *many) first(rows int) (text string, n int) {
 	return m.texts[i], 1 << i
 }
 
-// exec does the statement for all rows of values.
-func (m *many) exec(q querier, values []driver.Value) error {
+// exec does the statement for all rows of values, each time with some more values before them.
+func (m *many) exec(q querier, values []driver.Value, first ...driver.Value) error {
 	for len(values) > 0 {
 		text, n := m.first(len(values) / m.width)
-		if _, err := q.exec(text, values[:n*m.width]...); err != nil {
+		if _, err := q.exec(text, slices.Concat(first, values[:n*m.width])...); err != nil {
 			return err
 		}
 		values = values[n*m.width:]
@@ -43,7 +47,7 @@ func (m *many) exec(q querier, values []driver.Value) error {
 	return nil
 }
 
-// query does the statement for all rows of values, each time with one more value after them.
+// query does the statement for all rows of values, each time with some more values after them.
 func (m *many) query(q querier, row func([]driver.Value) error, values []driver.Value, last ...driver.Value) error {
 	for len(values) > 0 {
 		text, n := m.first(len(values) / m.width)
@@ -54,4 +58,22 @@ func (m *many) query(q querier, row func([]driver.Value) error, values []driver.
 		values = values[n*m.width:]
 	}
 	return nil
+}
+
+// addNew inserts the first ones of some rows into a table, unless something is in the way of one: then none, and all is false. n is how
+// many they are.
+func (m *many) addNew(q querier, table string, values []driver.Value, last ...driver.Value) (n int, all bool, err error) {
+	text, n := m.first(len(values) / m.width)
+	var before int64
+	if n > 1 {
+		if before, err = one(q, "SELECT seq FROM "+table+" ORDER BY seq DESC LIMIT 1"); err != nil {
+			return n, false, err
+		}
+	}
+	args := values[: n*m.width : n*m.width]
+	added, err := q.exec(text, append(args, last...)...)
+	if err == nil && 0 < added && added < int64(n) {
+		_, err = q.exec("DELETE FROM "+table+" WHERE seq > ?", before)
+	}
+	return n, added == int64(n), err
 }

@@ -390,7 +390,7 @@ func literals(t *testing.T) (found []string) {
 // planOf is how SQLite does a statement.
 func planOf(t *testing.T, b *sqlite.Backend, query string) []string {
 	t.Helper()
-	rows, err := b.DB().QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+query, make([]any, 512)...)
+	rows, err := b.DB().QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+query, make([]any, 1024)...)
 	require.NoError(t, err, query)
 	defer func() { require.NoError(t, rows.Close()) }()
 	var plan []string
@@ -460,7 +460,7 @@ func TestPlans(t *testing.T) {
 var sorts = regexp.MustCompile(`INDEXED BY omniq_tasks_(running|waiting) WHERE state = [27] GROUP BY|-count\(\*\) FROM`)
 
 // walks are the statements that may go through an index: to its first row, or to count.
-var walks = regexp.MustCompile(`ORDER BY wake LIMIT 1$|GROUP BY queue|ORDER BY seq LIMIT (1|\?2)|WHERE latest`)
+var walks = regexp.MustCompile(`ORDER BY wake LIMIT 1$|GROUP BY queue|ORDER BY seq (DESC )?LIMIT (1|\?2)|WHERE latest`)
 
 func checkPlan(t *testing.T, q string, plan []string) {
 	t.Helper()

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/google/uuid"
+
 	"github.com/omniq-go/omniq"
 	"github.com/omniq-go/omniq/internal/engine"
 )
@@ -28,7 +30,12 @@ func (b *Backend) Settle(ctx context.Context, settlements []omniq.Settlement) ([
 	if err != nil {
 		return nil, err
 	}
-	return b.each(ctx, len(list), func(t *tx, i int) (error, error) { return t.endLease(&list[i]) })
+	var errs []error
+	err = b.write(ctx, func(t *tx) (err error) { errs, err = t.endLeases(context.Background(), list); return err })
+	if err != nil {
+		return nil, err
+	}
+	return errs, nil
 }
 
 func newSettlements(settlements []omniq.Settlement) ([]settlement, error) {
@@ -47,6 +54,51 @@ func newSettlements(settlements []omniq.Settlement) ([]settlement, error) {
 	return list, nil
 }
 
+// endLeases does what settlements say, and looks at the context between them.
+func (t *tx) endLeases(ctx context.Context, list []settlement) (errs []error, err error) {
+	for i := 0; i < len(list); {
+		if ctx.Err() != nil {
+			return nil, contextError(ctx)
+		}
+		n := len(plainEnds(list[i:]))
+		if n == 0 {
+			n = 1
+			refused, err := t.endLease(&list[i])
+			if err != nil {
+				return nil, err
+			}
+			if refused != nil {
+				errs = engine.Report(errs, len(list), i, refused)
+			}
+		} else {
+			held, err := t.settle(list[i : i+n])
+			if err != nil {
+				return nil, err
+			}
+			for j, held := range held {
+				if !held {
+					errs = engine.Report(errs, len(list), i+j, omniq.ErrLeaseLost)
+				}
+			}
+		}
+		i += n
+	}
+	return errs, nil
+}
+
+// plainEnds are the first settlements, of different tasks, that end them and do nothing else.
+func plainEnds(list []settlement) []settlement {
+	seen := make(map[uuid.UUID]bool)
+	for i := range list {
+		s := &list[i]
+		if s.refused != nil || !s.ok || s.Effects != nil || s.Action != omniq.ActionFinish || seen[s.TaskID] || i == atOnce {
+			return list[:i]
+		}
+		seen[s.TaskID] = true
+	}
+	return list
+}
+
 // endLease does what a settlement says.
 func (t *tx) endLease(s *settlement) (refused, err error) {
 	switch {
@@ -62,10 +114,14 @@ func (t *tx) endLease(s *settlement) (refused, err error) {
 
 // endPlain does what a settlement says, but for its effects.
 func (t *tx) endPlain(s *settlement) (refused, err error) {
-	if s.Action == omniq.ActionFinish {
-		return t.settle(s)
+	if s.Action != omniq.ActionFinish {
+		return t.giveBack(s)
 	}
-	return t.giveBack(s)
+	held, err := t.settle([]settlement{*s})
+	if err == nil && !held[0] {
+		refused = omniq.ErrLeaseLost
+	}
+	return refused, err
 }
 
 func (s *settlement) encode() (err error) {
@@ -117,38 +173,92 @@ func encodeResult(r *omniq.RawResult) (string, error) {
 	return string(buf), nil
 }
 
-// settle ends a task with its result.
-func (t *tx) settle(s *settlement) (refused, err error) {
-	// What is not needed is not read: the task of one that succeeded.
-	const columns = "SELECT seq, name, queue, due, worker, unique_key, lost, ties, lane"
-	query := columns + " FROM omniq_tasks WHERE id = ? AND token = ? AND wake > ?"
-	if s.Result.Status != omniq.StatusSuccess || s.KeepTask {
-		query = columns + ", task FROM omniq_tasks WHERE id = ? AND token = ? AND wake > ?"
+// findHeld finds the rows of tasks whose leases are held.
+var findHeld = newMany("WITH asked (i, id, token) AS (VALUES ", 3, `)
+	SELECT i, t.seq, t.name, t.queue, t.worker, t.unique_key, t.ties, t.lane
+	FROM asked CROSS JOIN omniq_tasks t ON t.id = asked.id WHERE t.token = asked.token AND t.wake > ?`)
+
+// settle ends different tasks with their results, and returns for which of them the lease was held.
+func (t *tx) settle(list []settlement) (held []bool, err error) {
+	asked := make([]driver.Value, 0, findHeld.width*len(list))
+	for i := range list {
+		asked = append(asked, int64(i), list[i].TaskID[:], list[i].token)
 	}
-	row := task{id: s.TaskID, state: stateRunning, token: s.token, keep: s.KeepTask}
-	err = t.q.query(query, func(v []driver.Value) error {
-		row.seq, row.name, row.queue, row.due = v[0].(int64), text(v[1]), text(v[2]), v[3].(int64)
-		row.worker, row.uniqueKey, row.lost = v[4], v[5], v[6].(int64)
-		row.ties, row.lane = v[7].(int64), v[8]
-		if len(v) > 9 {
-			row.envelope = text(v[9])
+	held = make([]bool, len(list))
+	rows := make([]task, len(list))
+	err = findHeld.query(t.q, func(v []driver.Value) error {
+		i := v[0].(int64)
+		held[i] = true
+		rows[i] = task{
+			id: list[i].TaskID, state: stateRunning, token: list[i].token, seq: v[1].(int64), name: text(v[2]), queue: text(v[3]),
+			worker: v[4], uniqueKey: v[5], ties: v[6].(int64), lane: v[7],
 		}
 		return nil
-	}, s.TaskID[:], s.token, t.us)
+	}, asked, t.us)
 	if err != nil {
 		return nil, err
 	}
-	if row.seq == 0 {
-		return omniq.ErrLeaseLost, nil
+	ends := make([]outcome, 0, len(list))
+	for i := range list {
+		s, r := &list[i], &rows[i]
+		if !held[i] {
+			continue
+		}
+		ends = append(ends, outcome{r, s.Result, s.envelope, s.Result.Status != omniq.StatusSuccess || s.KeepTask})
+		if err := t.holdBack(r.queue, r.lane, s.Hold); err != nil {
+			return nil, err
+		}
+		t.tally(r.queue, r.name).ran(s.Took)
 	}
-	if err := t.holdBack(row.queue, row.lane, s.Hold); err != nil {
+	if err := t.replaceHeld(ends); err != nil {
 		return nil, err
 	}
-	if _, err := t.q.exec("DELETE FROM omniq_tasks WHERE seq = ?", row.seq); err != nil { // RETURNING would cost more
-		return nil, err
+	for i := range ends {
+		if err := t.finished(&ends[i]); err != nil {
+			return nil, err
+		}
 	}
-	t.tally(row.queue, row.name).ran(s.Took)
-	return nil, t.finish(&row, s.Result, s.envelope)
+	return held, nil
+}
+
+var (
+	// keepHeld stores the results of tasks whose rows are there: what a result has of its row is not read.
+	keepHeld = newMany("WITH ended (seq, status, expires, result, keeps) AS (VALUES ", 5, `)
+		INSERT INTO omniq_results (id, status, name, queue, since, due, worker, expires, result, task, lost, ties, until, look)
+		SELECT t.id, status, t.name, t.queue, ?, t.due, t.worker, iif(t.ties & 128 = 0, expires, NULL), result, iif(keeps, t.task, NULL),
+			t.lost, t.ties, iif(t.ties & 128, expires, NULL), iif(t.ties & 128, expires, NULL)
+		FROM ended CROSS JOIN omniq_tasks t ON t.seq = ended.seq WHERE true ON CONFLICT (id) DO NOTHING`)
+	removeTasks = newMany("DELETE FROM omniq_tasks WHERE seq IN (", 1, ")")
+)
+
+// replaceHeld stores the results of tasks in the place of their rows.
+func (t *tx) replaceHeld(list []outcome) error {
+	seqs := make([]driver.Value, len(list))
+	values := make([]driver.Value, 0, keepHeld.width*len(list))
+	for i := range list {
+		f := &list[i]
+		seqs[i] = f.seq
+		values = append(values, f.seq, int64(f.result.Status), t.expiry(f.result.TTL), f.envelope, f.keeps)
+	}
+	for rest := list; len(rest) > 0; {
+		n, all, err := keepHeld.addNew(t.q, "omniq_results", values, t.us)
+		if err != nil {
+			return err
+		}
+		if all {
+			values, rest = values[n*keepHeld.width:], rest[n:]
+			continue
+		}
+		for i := range rest[:n] { // some are of earlier lives of the tasks, whose time is over
+			if err := t.drop(rest[i].id); err != nil {
+				return err
+			}
+		}
+	}
+	for i := range list {
+		t.countResult(&list[i])
+	}
+	return removeTasks.exec(t.q, seqs)
 }
 
 // giveBack makes a task pending again.

@@ -78,7 +78,9 @@ type joint struct {
 	grows   uuid.UUID                 // a flow to which members may be added, zero for none
 	settled uuid.UUID                 // the task whose settlement it is, zero for none
 
-	members, edges, waits []driver.Value // of its tasks, to be stored
+	// To be stored: the rows of its last tasks, and what is kept beside those of all.
+	rows                  []newTask
+	members, edges, waits []driver.Value
 }
 
 // dependency is what is known of a task that others wait for.
@@ -163,8 +165,31 @@ var (
 	addWaits   = newMany("INSERT OR REPLACE INTO omniq_waits (task, open) VALUES ", 2, "")
 )
 
-// ties stores the members and the edges of the tasks of a call.
+// store stores the rows of the tasks of a call that are still to be stored. Their IDs were looked for before.
+func (t *tx) store(j *joint) error {
+	for len(j.rows) > 0 {
+		n, all, err := t.insertSome(j.rows)
+		if err != nil {
+			return err
+		}
+		if !all { // something is kept of earlier lives of some
+			for i := range j.rows[:n] {
+				refused, err := t.insert(&j.rows[i], t.remaining(&j.rows[i]))
+				if err = errors.Join(refused, err); err != nil {
+					return err
+				}
+			}
+		}
+		j.rows = j.rows[n:]
+	}
+	return nil
+}
+
+// ties stores what is still to be stored of the tasks of a call.
 func (t *tx) ties(j *joint) error {
+	if err := t.store(j); err != nil {
+		return err
+	}
 	if err := addMembers.exec(t.q, j.members); err != nil {
 		return err
 	}
@@ -178,6 +203,12 @@ func (t *tx) ties(j *joint) error {
 
 // enqueueTied stores a task that may be tied to others, or says why not. flows are those of its call.
 func (t *tx) enqueueTied(n *newTask, j *joint, flows map[uuid.UUID]bool) (refused, err error) {
+	alone := n.onHeld != omniq.HeldRefuse || n.uniqueKey != nil || n.idFor > 0 || j.known[n.id] // others may be in its way
+	if alone {
+		if err := t.store(j); err != nil {
+			return nil, err
+		}
+	}
 	if n.onHeld == omniq.HeldRefuse {
 		refused, err = t.takenIn(n, j)
 	} else {
@@ -204,8 +235,19 @@ func (t *tx) enqueueTied(n *newTask, j *joint, flows map[uuid.UUID]bool) (refuse
 		return nil, err
 	}
 	n.waits = n.ties&tieManual != 0 || unmet != nil || unended(edges) > 0
-	remaining := t.remaining(n)
-	if refused, err := t.insert(n, remaining); refused != nil || err != nil {
+	if unmet != nil {
+		alone, err = true, t.store(j) // its row is looked at
+	}
+	switch {
+	case err != nil:
+	case alone:
+		refused, err = t.insert(n, t.remaining(n))
+	default:
+		if j.rows = append(j.rows, *n); len(j.rows) == atOnce {
+			err = t.store(j)
+		}
+	}
+	if refused != nil || err != nil {
 		return refused, err
 	}
 	if n.ties&tieFlow != 0 {

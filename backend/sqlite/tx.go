@@ -55,7 +55,7 @@ func (c callers) Enqueue(ctx context.Context, tasks []*omniq.RawTask) (errs []er
 	if tied(list) {
 		return c.call(ctx, func(t *tx) ([]error, error) { return t.enqueueAll(list, newJoint()) })
 	}
-	return c.each(ctx, len(list), func(t *tx, i int) (error, error) { return t.enqueue(&list[i]) })
+	return c.call(ctx, func(t *tx) ([]error, error) { return t.enqueueEach(ctx, list) })
 }
 
 func (c callers) Settle(ctx context.Context, settlements []omniq.Settlement) (errs []error, err error) {
@@ -66,26 +66,7 @@ func (c callers) Settle(ctx context.Context, settlements []omniq.Settlement) (er
 	if err != nil {
 		return nil, err
 	}
-	return c.each(ctx, len(list), func(t *tx, i int) (error, error) { return t.endLease(&list[i]) })
-}
-
-// each does something with each of n items, or with none.
-func (c callers) each(ctx context.Context, n int, do func(t *tx, i int) (refused, err error)) (errs []error, err error) {
-	return c.call(ctx, func(t *tx) (errs []error, err error) {
-		for i := range n {
-			if ctx.Err() != nil {
-				return nil, contextError(ctx)
-			}
-			refused, err := do(t, i)
-			if err != nil {
-				return nil, err
-			}
-			if refused != nil {
-				errs = engine.Report(errs, n, i, refused)
-			}
-		}
-		return errs, nil
-	})
+	return c.call(ctx, func(t *tx) ([]error, error) { return t.endLeases(ctx, list) })
 }
 
 // call does something whole or not at all.
