@@ -351,6 +351,18 @@ var dependencyRules = []rule{
 		require.ErrorIs(c, err, omniq.ErrNotFound)
 		c.unknown(t.ID)
 	}},
+	{name: "a holder whose ID is enqueued again in the same call is waited for", needs: flows, check: func(c *checker) {
+		holder := c.final(omniq.StatusSuccess, unique("k"), lasts(long))
+		require.NoError(c, c.forget(holder.ID))
+		duplicate, again := task(unique("k")), task(func(t *omniq.RawTask) { t.ID = holder.ID })
+		t := task(after(duplicate))
+		errs, err := c.b.Enqueue(c.Context(), []*omniq.RawTask{duplicate, again, t})
+		c.places(errs, err, omniq.ErrDuplicate, nil, nil)
+		c.duplicate(errs[0], duplicate.ID, holder.ID)
+		c.waiting(t)
+		c.succeed(again, `"again"`)
+		c.inputs(c.leaseOf(t), `"again"`)
+	}},
 	{name: "a call of tasks that wait which is made again stores nothing twice", needs: flows, check: func(c *checker) {
 		dep := task(queue("q"))
 		t := task(after(dep))

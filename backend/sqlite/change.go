@@ -242,9 +242,9 @@ func (t *tx) conclude(r *task, of func(*omniq.RawTask) *omniq.RawResult) error {
 // outcome is a task with its result.
 type outcome struct {
 	*task
-	result   *omniq.RawResult
-	envelope string // of the result
-	keeps    bool   // the task's is kept, too
+	result *omniq.RawResult
+	text   string // the result's envelope
+	keeps  bool   // the task's is kept, too
 }
 
 // finish keeps the result of a task whose row is gone.
@@ -253,11 +253,11 @@ func (t *tx) finish(r *task, result *omniq.RawResult, envelope string) error {
 	if err := t.keep(&f); err != nil {
 		return err
 	}
-	return t.finished(&f)
+	return t.finishRest(&f)
 }
 
-// finished does what else there is to do about the end of a task, once its result is kept.
-func (t *tx) finished(f *outcome) error {
+// finishRest does what else there is to do about the end of a task, once its result is kept.
+func (t *tx) finishRest(f *outcome) error {
 	r, result := f.task, f.result
 	if r.uniqueKey != nil {
 		_, err := t.q.exec("DELETE FROM omniq_unique WHERE name = ? AND key = ? AND id = ? AND until IS NULL",
@@ -287,7 +287,7 @@ func (t *tx) finished(f *outcome) error {
 	return t.note(engine.EventOf[result.Status], r.id, r.name, r.queue, worker, result.Attempts, result.Error)
 }
 
-// keep stores a result.
+// keep stores a result, the same row as keepResults.
 func (t *tx) keep(f *outcome) error {
 	const q = `INSERT INTO omniq_results (id, status, name, queue, since, due, worker, expires, result, task, lost, ties, until, look)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?13, ?13) ON CONFLICT (id) DO NOTHING`
@@ -296,7 +296,7 @@ func (t *tx) keep(f *outcome) error {
 		due = f.due
 	}
 	if f.keeps {
-		kept = f.task.envelope
+		kept = f.envelope
 	}
 	expires := t.expiry(f.result.TTL)
 	if f.ties&tieInput != 0 { // it is kept as long as it is needed
@@ -304,7 +304,7 @@ func (t *tx) keep(f *outcome) error {
 	}
 	for {
 		n, err := t.q.exec(q, f.id[:], int64(f.result.Status), f.name, f.queue, t.us, due, f.worker,
-			expires, f.envelope, kept, f.lost, f.ties, look)
+			expires, f.text, kept, f.lost, f.ties, look)
 		if err != nil {
 			return err
 		}

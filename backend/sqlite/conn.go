@@ -108,6 +108,7 @@ func (c *conn) exec(query string, args ...driver.Value) (int64, error) {
 		return 0, err
 	}
 	r, err := s.Stmt.(driver.StmtExecContext).ExecContext(c.ctx, c.args)
+	clear(c.args) // they may be large
 	if err != nil {
 		return 0, c.check(err)
 	}
@@ -120,6 +121,7 @@ func (c *conn) query(query string, row func([]driver.Value) error, args ...drive
 		return err
 	}
 	rows, err := s.Stmt.(driver.StmtQueryContext).QueryContext(c.ctx, c.args)
+	clear(c.args)
 	if err != nil {
 		return c.check(err)
 	}

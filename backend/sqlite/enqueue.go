@@ -145,11 +145,13 @@ func (t *tx) enqueueEach(ctx context.Context, list []newTask) (errs []error, err
 	return errs, nil
 }
 
-// plainTasks are the first tasks that nothing but their ID can keep from being stored.
+// plainTasks are the first tasks that nothing but their ID can keep from being stored, as many as one statement stores.
 func plainTasks(list []newTask) []newTask {
+	size := 0
 	for i := range list {
 		n := &list[i]
-		if n.onHeld != omniq.HeldRefuse || n.uniqueKey != nil || n.idFor > 0 || i == atOnce {
+		size += len(n.envelope)
+		if n.onHeld != omniq.HeldRefuse || n.uniqueKey != nil || n.idFor > 0 || i == atOnce || i > 0 && size > bytesAtOnce {
 			return list[:i]
 		}
 	}
@@ -292,7 +294,9 @@ func (t *tx) appendTask(values []driver.Value, n *newTask, remaining time.Durati
 // insertSome stores the first ones of some tasks that have no unique key, unless one of them cannot be stored: then none, and all is false.
 // n is how many they are.
 func (t *tx) insertSome(list []newTask) (n int, all bool, err error) {
-	values, states := make([]driver.Value, 0, addTasks.width*len(list)), make([]int64, len(list))
+	_, n = addTasks.first(len(list))
+	list = list[:n]
+	values, states := make([]driver.Value, 0, addTasks.width*n), make([]int64, n)
 	for i := range list {
 		values, states[i] = t.appendTask(values, &list[i], t.remaining(&list[i]))
 	}
@@ -300,7 +304,7 @@ func (t *tx) insertSome(list []newTask) (n int, all bool, err error) {
 	if err != nil || !all {
 		return n, false, err
 	}
-	for i := range list[:n] {
+	for i := range list {
 		if err := t.inserted(&list[i], states[i]); err != nil {
 			return n, false, err
 		}

@@ -283,7 +283,7 @@ func (t *tx) choose(queue string, l *leasing, names driver.Value) error {
 	return err
 }
 
-var handOut = newMany(`UPDATE omniq_tasks SET state = 2, attempt = attempt + ?1, started = ?1, token = ?2, since = ?3, worker = ?4, wake = ?5
+var handOut = newMany(`UPDATE omniq_tasks SET state = 2, attempt = min(attempt, 1 << 62) + ?1, started = ?1, token = ?2, since = ?3, worker = ?4, wake = ?5
 	WHERE seq IN (`, 1, ")")
 
 // hand hands out tasks of a queue.
@@ -345,7 +345,7 @@ func (t *tx) start(l omniq.LeaseID) (refused, err error) {
 	if !ok {
 		return t.lost(l)
 	}
-	const q = `UPDATE omniq_tasks SET attempt = attempt + 1, started = 1
+	const q = `UPDATE omniq_tasks SET attempt = min(attempt, 1 << 62) + 1, started = 1
 		WHERE id = ?1 AND token = ?2 AND wake > ?3 AND started = 0 AND (deadline IS NULL OR deadline > ?3)
 		RETURNING queue, worker, attempt, name, due`
 	started, queue, worker, attempt, name, due := false, "", "", 0, "", int64(0)

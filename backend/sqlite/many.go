@@ -2,15 +2,20 @@ package sqlite
 
 import (
 	"database/sql/driver"
+	"fmt"
 	"slices"
 	"strings"
 )
 
-// atOnce is how many rows a statement is about at the most.
-const atOnce = 64
+// A statement is about so many rows at the most, and their envelopes have so many bytes together, unless a single one has more: it holds
+// copies of them all.
+const (
+	atOnce      = 64
+	bytesAtOnce = 1 << 20
+)
 
 // many is a statement about several rows of values: a statement each costs as much as what it does. It is prepared for one
-// row, two, four and so on up to atOnce of them, so that there are few of these.
+// row, two, four and so on up to atOnce, so that there are few of these.
 type many struct {
 	width int // values in a row
 	texts []string
@@ -36,10 +41,14 @@ func (m *many) first(rows int) (text string, n int) {
 }
 
 // exec does the statement for all rows of values, each time with some more values before them.
-func (m *many) exec(q querier, values []driver.Value, first ...driver.Value) error {
+func (m *many) exec(q querier, values []driver.Value, before ...driver.Value) error {
 	for len(values) > 0 {
 		text, n := m.first(len(values) / m.width)
-		if _, err := q.exec(text, slices.Concat(first, values[:n*m.width])...); err != nil {
+		args := values[:n*m.width]
+		if len(before) > 0 {
+			args = slices.Concat(before, args)
+		}
+		if _, err := q.exec(text, args...); err != nil {
 			return err
 		}
 		values = values[n*m.width:]
@@ -72,8 +81,12 @@ func (m *many) addNew(q querier, table string, values []driver.Value, last ...dr
 	}
 	args := values[: n*m.width : n*m.width]
 	added, err := q.exec(text, append(args, last...)...)
-	if err == nil && 0 < added && added < int64(n) {
-		_, err = q.exec("DELETE FROM "+table+" WHERE seq > ?", before)
+	if err != nil || added == 0 || added == int64(n) {
+		return n, added == int64(n), err
 	}
-	return n, added == int64(n), err
+	removed, err := q.exec("DELETE FROM "+table+" WHERE seq > ?", before) // a new row comes after all others
+	if err == nil && removed != added {
+		err = fmt.Errorf("sqlite: %d rows of %s come after number %d, want the %d that were added", removed, table, before, added)
+	}
+	return n, false, err
 }

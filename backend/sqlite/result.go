@@ -124,7 +124,7 @@ func (b *Backend) Record(ctx context.Context, results []*omniq.RawResult) ([]err
 		case status != 0:
 			return omniq.ErrDuplicate, nil
 		}
-		return nil, t.keep(&outcome{task: &task{id: id, queue: omniq.DefaultQueue}, result: results[i], envelope: envelopes[i]})
+		return nil, t.keep(&outcome{task: &task{id: id, queue: omniq.DefaultQueue}, result: results[i], text: envelopes[i]})
 	})
 }
 

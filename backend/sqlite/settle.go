@@ -75,8 +75,8 @@ func (t *tx) endLeases(ctx context.Context, list []settlement) (errs []error, er
 			if err != nil {
 				return nil, err
 			}
-			for j, held := range held {
-				if !held {
+			for j, ok := range held {
+				if !ok {
 					errs = engine.Report(errs, len(list), i+j, omniq.ErrLeaseLost)
 				}
 			}
@@ -86,12 +86,15 @@ func (t *tx) endLeases(ctx context.Context, list []settlement) (errs []error, er
 	return errs, nil
 }
 
-// plainEnds are the first settlements, of different tasks, that end them and do nothing else.
+// plainEnds are the first settlements, of different tasks, that end them without effects, as many as one statement stores.
 func plainEnds(list []settlement) []settlement {
 	seen := make(map[uuid.UUID]bool)
+	size := 0
 	for i := range list {
 		s := &list[i]
-		if s.refused != nil || !s.ok || s.Effects != nil || s.Action != omniq.ActionFinish || seen[s.TaskID] || i == atOnce {
+		size += len(s.envelope)
+		if s.refused != nil || !s.ok || s.Effects != nil || s.Action != omniq.ActionFinish || seen[s.TaskID] || i == atOnce ||
+			i > 0 && size > bytesAtOnce {
 			return list[:i]
 		}
 		seen[s.TaskID] = true
@@ -173,20 +176,20 @@ func encodeResult(r *omniq.RawResult) (string, error) {
 	return string(buf), nil
 }
 
-// findHeld finds the rows of tasks whose leases are held.
-var findHeld = newMany("WITH asked (i, id, token) AS (VALUES ", 3, `)
+// findLeased finds the rows of tasks whose leases last.
+var findLeased = newMany("WITH asked (i, id, token) AS (VALUES ", 3, `)
 	SELECT i, t.seq, t.name, t.queue, t.worker, t.unique_key, t.ties, t.lane
 	FROM asked CROSS JOIN omniq_tasks t ON t.id = asked.id WHERE t.token = asked.token AND t.wake > ?`)
 
 // settle ends different tasks with their results, and returns for which of them the lease was held.
 func (t *tx) settle(list []settlement) (held []bool, err error) {
-	asked := make([]driver.Value, 0, findHeld.width*len(list))
+	asked := make([]driver.Value, 0, findLeased.width*len(list))
 	for i := range list {
 		asked = append(asked, int64(i), list[i].TaskID[:], list[i].token)
 	}
 	held = make([]bool, len(list))
 	rows := make([]task, len(list))
-	err = findHeld.query(t.q, func(v []driver.Value) error {
+	err = findLeased.query(t.q, func(v []driver.Value) error {
 		i := v[0].(int64)
 		held[i] = true
 		rows[i] = task{
@@ -210,11 +213,11 @@ func (t *tx) settle(list []settlement) (held []bool, err error) {
 		}
 		t.tally(r.queue, r.name).ran(s.Took)
 	}
-	if err := t.replaceHeld(ends); err != nil {
+	if err := t.replaceRows(ends); err != nil {
 		return nil, err
 	}
 	for i := range ends {
-		if err := t.finished(&ends[i]); err != nil {
+		if err := t.finishRest(&ends[i]); err != nil {
 			return nil, err
 		}
 	}
@@ -222,31 +225,31 @@ func (t *tx) settle(list []settlement) (held []bool, err error) {
 }
 
 var (
-	// keepHeld stores the results of tasks whose rows are there: what a result has of its row is not read.
-	keepHeld = newMany("WITH ended (seq, status, expires, result, keeps) AS (VALUES ", 5, `)
+	// keepResults stores the results of tasks whose rows are there, the same rows as keep: what a result has of its task is not read.
+	keepResults = newMany("WITH ended (seq, status, expires, result, keeps) AS (VALUES ", 5, `)
 		INSERT INTO omniq_results (id, status, name, queue, since, due, worker, expires, result, task, lost, ties, until, look)
-		SELECT t.id, status, t.name, t.queue, ?, t.due, t.worker, iif(t.ties & 128 = 0, expires, NULL), result, iif(keeps, t.task, NULL),
+		SELECT t.id, status, t.name, t.queue, ?, nullif(t.due, 0), t.worker, iif(t.ties & 128 = 0, expires, NULL), result, iif(keeps, t.task, NULL),
 			t.lost, t.ties, iif(t.ties & 128, expires, NULL), iif(t.ties & 128, expires, NULL)
 		FROM ended CROSS JOIN omniq_tasks t ON t.seq = ended.seq WHERE true ON CONFLICT (id) DO NOTHING`)
 	removeTasks = newMany("DELETE FROM omniq_tasks WHERE seq IN (", 1, ")")
 )
 
-// replaceHeld stores the results of tasks in the place of their rows.
-func (t *tx) replaceHeld(list []outcome) error {
+// replaceRows stores the results of tasks in the place of their rows.
+func (t *tx) replaceRows(list []outcome) error {
 	seqs := make([]driver.Value, len(list))
-	values := make([]driver.Value, 0, keepHeld.width*len(list))
+	values := make([]driver.Value, 0, keepResults.width*len(list))
 	for i := range list {
 		f := &list[i]
 		seqs[i] = f.seq
-		values = append(values, f.seq, int64(f.result.Status), t.expiry(f.result.TTL), f.envelope, f.keeps)
+		values = append(values, f.seq, int64(f.result.Status), t.expiry(f.result.TTL), f.text, f.keeps)
 	}
 	for rest := list; len(rest) > 0; {
-		n, all, err := keepHeld.addNew(t.q, "omniq_results", values, t.us)
+		n, all, err := keepResults.addNew(t.q, "omniq_results", values, t.us)
 		if err != nil {
 			return err
 		}
 		if all {
-			values, rest = values[n*keepHeld.width:], rest[n:]
+			values, rest = values[n*keepResults.width:], rest[n:]
 			continue
 		}
 		for i := range rest[:n] { // some are of earlier lives of the tasks, whose time is over

@@ -165,10 +165,10 @@ var (
 	addWaits   = newMany("INSERT OR REPLACE INTO omniq_waits (task, open) VALUES ", 2, "")
 )
 
-// store stores the rows of the tasks of a call that are still to be stored. Their IDs were looked for before.
+// store stores the rows of the tasks of a call that are still to be stored. None of their IDs is known, so none is refused.
 func (t *tx) store(j *joint) error {
 	for len(j.rows) > 0 {
-		n, all, err := t.insertSome(j.rows)
+		n, all, err := t.insertSome(plainTasks(j.rows))
 		if err != nil {
 			return err
 		}
@@ -203,7 +203,8 @@ func (t *tx) ties(j *joint) error {
 
 // enqueueTied stores a task that may be tied to others, or says why not. flows are those of its call.
 func (t *tx) enqueueTied(n *newTask, j *joint, flows map[uuid.UUID]bool) (refused, err error) {
-	alone := n.onHeld != omniq.HeldRefuse || n.uniqueKey != nil || n.idFor > 0 || j.known[n.id] // others may be in its way
+	// What comes before it in the call may have its key or its ID: that is stored first.
+	alone := n.onHeld != omniq.HeldRefuse || n.uniqueKey != nil || n.idFor > 0 || j.known[n.id]
 	if alone {
 		if err := t.store(j); err != nil {
 			return nil, err
@@ -235,17 +236,10 @@ func (t *tx) enqueueTied(n *newTask, j *joint, flows map[uuid.UUID]bool) (refuse
 		return nil, err
 	}
 	n.waits = n.ties&tieManual != 0 || unmet != nil || unended(edges) > 0
-	if unmet != nil {
-		alone, err = true, t.store(j) // its row is looked at
-	}
-	switch {
-	case err != nil:
-	case alone:
+	if alone {
 		refused, err = t.insert(n, t.remaining(n))
-	default:
-		if j.rows = append(j.rows, *n); len(j.rows) == atOnce {
-			err = t.store(j)
-		}
+	} else if j.rows = append(j.rows, *n); unmet != nil || len(j.rows) == atOnce { // the row of one that is unmet is looked at below
+		err = t.store(j)
 	}
 	if refused != nil || err != nil {
 		return refused, err
@@ -327,7 +321,10 @@ func (t *tx) dependency(d omniq.Dependency, j *joint) (*dependency, error) {
 	}
 	dep.ties |= ties
 	var err error
+	i := slices.IndexFunc(j.rows, func(n newTask) bool { return n.id == d.ID })
 	switch {
+	case i >= 0: // it is still to be stored
+		j.rows[i].ties |= ties
 	case dep.ended == 0:
 		_, err = t.q.exec("UPDATE omniq_tasks SET ties = ties | ? WHERE id = ?", ties, d.ID[:])
 	case d.Input:

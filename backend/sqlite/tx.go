@@ -29,7 +29,7 @@ func (b *Backend) Transaction(tx any) (omniq.Transaction, error) {
 
 // Tx returns what enqueues and settles tasks inside of a transaction of the caller's: one of [Backend.DB], or of any pool of
 // the driver modernc.org/sqlite on the same file. All of it counts if, and only if, the transaction commits; workers, and
-// those who wait for results, see it within the poll interval then.
+// those who wait for results, see it within the poll interval then. It is for one goroutine at a time.
 //
 // The context is looked at between statements, none of which takes long: only the first write of a transaction that has
 // begun without the lock waits for it, as long as its pool's busy_timeout says. With an error, nothing was done and
