@@ -103,12 +103,12 @@ func TestPostgresHangs(t *testing.T) {
 	var out, says buffer
 	ended := make(chan int)
 	go func() {
-		ended <- s.program(&out, &says).run(t.Context(), []string{"stats", "--watch", "--interval", "100ms", "--timeout", "1s", "--backend", s.url})
+		ended <- s.program(&out, &says).run(t.Context(), []string{"stats", "--watch", "--interval", "100ms", "--timeout", "5s", "--backend", s.url})
 	}()
-	require.Eventually(t, func() bool { return out.String() != "" }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return out.String() != "" }, time.Minute, time.Millisecond)
 	hangs.Store(true)
 	began := time.Now()
 	assert.Equal(t, exitFailed, <-ended)
-	assert.Less(t, time.Since(began), 8*time.Second)
-	assert.Contains(t, says.String(), "the engine has not answered within 1s (--timeout)")
+	assert.Less(t, time.Since(began), 20*time.Second)
+	assert.Contains(t, says.String(), "the engine has not answered within 5s (--timeout)")
 }
