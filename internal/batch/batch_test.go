@@ -82,7 +82,7 @@ const gatherMost = float64(2 * time.Millisecond)
 
 // Callers that come back when they have their answers are together in each call, not half of them in each.
 func TestGathersThoseWhoComeBack(t *testing.T) {
-	for _, callers := range []int{1, 2, 8} {
+	for _, callers := range []int{1, 2, 8, 64} {
 		bubble.Test(t, func(t *testing.T) {
 			e := &engine{}
 			g := batch.New(e.do, nil)
