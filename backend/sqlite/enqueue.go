@@ -113,7 +113,8 @@ func (b *Backend) Enqueue(ctx context.Context, tasks []*omniq.RawTask) ([]error,
 	return errs, nil
 }
 
-// enqueueEach stores tasks, none of which is tied to others, or says why not. It looks at the context between them.
+// enqueueEach stores tasks, none of which is tied to others, and returns why some are refused: nil for none. It looks at the context between
+// them, and the transaction is to be taken back if it has ended.
 func (t *tx) enqueueEach(ctx context.Context, list []newTask) (errs []error, err error) {
 	for i := 0; i < len(list); {
 		if ctx.Err() != nil {

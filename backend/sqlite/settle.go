@@ -54,15 +54,15 @@ func newSettlements(settlements []omniq.Settlement) ([]settlement, error) {
 	return list, nil
 }
 
-// endLeases does what settlements say, and looks at the context between them.
+// endLeases does what settlements say, and returns why some are refused: nil for none. It looks at the context between them, and the
+// transaction is to be taken back if it has ended.
 func (t *tx) endLeases(ctx context.Context, list []settlement) (errs []error, err error) {
 	for i := 0; i < len(list); {
 		if ctx.Err() != nil {
 			return nil, contextError(ctx)
 		}
-		n := len(plainEnds(list[i:]))
-		if n == 0 {
-			n = 1
+		plain := plainEnds(list[i:])
+		if len(plain) == 0 {
 			refused, err := t.endLease(&list[i])
 			if err != nil {
 				return nil, err
@@ -70,18 +70,19 @@ func (t *tx) endLeases(ctx context.Context, list []settlement) (errs []error, er
 			if refused != nil {
 				errs = engine.Report(errs, len(list), i, refused)
 			}
-		} else {
-			held, err := t.settle(list[i : i+n])
-			if err != nil {
-				return nil, err
-			}
-			for j, ok := range held {
-				if !ok {
-					errs = engine.Report(errs, len(list), i+j, omniq.ErrLeaseLost)
-				}
-			}
+			i++
+			continue
 		}
-		i += n
+		held, err := t.settle(plain)
+		if err != nil {
+			return nil, err
+		}
+		for _, ok := range held {
+			if !ok {
+				errs = engine.Report(errs, len(list), i, omniq.ErrLeaseLost)
+			}
+			i++
+		}
 	}
 	return errs, nil
 }
